@@ -3,7 +3,7 @@
 import json
 import zoneinfo
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ class SettingsError(Exception):
 
 def _cron(value: object) -> object:
     try:
-        CronSim(str(value), datetime(2000, 1, 1))
+        CronSim(str(value), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"{value!r} is no cron expression of five fields ({error}); example: 0 0 * * *") from None
     return value

@@ -1,0 +1,40 @@
+"""How Alembic reaches the database: an address passed in by `run.py`, or the environment for its own command line."""
+
+import os
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import context
+
+from shared.models import metadata
+from shared.settings import read_settings
+
+# Two that start at once wait for each other here; the lock ends with its transaction (no session feature).
+LOCK = sa.text("SELECT pg_advisory_xact_lock(7293450128890)")
+
+
+def _address() -> str:
+    given = context.config.attributes.get("url")
+    if given is not None:
+        return str(given)
+    settings = read_settings(os.environ, Path(".env"))
+    return (settings.migrate_database_url or settings.database_url).get_secret_value()
+
+
+def run() -> None:
+    if context.is_offline_mode():
+        context.configure(url="postgresql+psycopg://", target_metadata=metadata, literal_binds=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+    engine = sa.create_engine(_address(), poolclass=sa.NullPool, hide_parameters=True,
+                              connect_args={"prepare_threshold": None, "connect_timeout": 5})  # fmt: skip
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+        with context.begin_transaction():
+            connection.execute(LOCK)
+            context.run_migrations()
+    engine.dispose()
+
+
+run()

@@ -1,0 +1,278 @@
+"""What a sync would do: a pure function of the rows, the entries, the policy and the time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.catalogue.names import same_words, slug, words
+from shared.catalogue.parse import Entry, Parsed
+from shared.catalogue.rows import UNORDERED, Change, ChangeKind, Json, ModelRow, addition, difference, with_one_default
+
+COUNTED: Final = ("added", "updated", "unchanged", "deactivated", "reactivated", "failed")
+MAX_KEY: Final = 200  # characters, as of a name
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is known of an entry beside its id and name.
+
+    `key`: the one that the mapping gives to this name; None where the name makes its own.
+    """
+
+    provider: str
+    capabilities: Json
+    provenance: Json
+    key: str | None = None
+    display_order: int = UNORDERED
+
+
+Describe = Callable[[Entry, Json], Described]
+"""Describes an entry under the capability overrides of its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that a plan depends on."""
+
+    default_key: str
+    max_shrink: float = 0.5
+    grace_syncs: int = 2
+    grace_min_hours: float = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How much of the catalogue a list would take away: active rows that are absent, or mean another model now."""
+
+    absent: int
+    repointed: int
+    active: int
+    listed: int
+
+    def holds(self, max_shrink: float) -> bool:
+        """Whether the list is too empty, or too different, to be believed."""
+        return self.listed == 0 or self.absent + self.repointed > max_shrink * self.active
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a sync would write.
+
+    `written`: rows that become other than they are. `touched`: listed ids whose rows stay. `promoted`: (old key, new
+    key) where a default was lost. `pending`: whether the same list may bring more with time (a missing model under
+    grace) or was refused in part.
+    """
+
+    written: Mapping[int, ModelRow]
+    touched: frozenset[int]
+    changes: tuple[Change, ...]
+    guard: Guard
+    counts: Mapping[str, int]
+    promoted: tuple[str, str] | None
+    pending: bool
+
+
+@dataclass
+class _Draft:
+    """The table as it becomes, the changes that lead there, and who holds which key."""
+
+    after: dict[int, ModelRow]
+    changes: list[Change] = field(default_factory=list)
+    holders: dict[str, int] = field(default_factory=dict)
+
+    def put(self, kind: ChangeKind, row: ModelRow) -> None:
+        old = self.after.get(row.matcha_llm_id)
+        change = addition(row) if old is None else difference(kind, old, row)
+        self.after[row.matcha_llm_id] = row
+        if change is not None:
+            self.changes.append(change)
+
+    def claim(self, wanted: str, id_: int) -> str:
+        """The key, or, where another row holds it, the key with the id as suffix."""
+        key, tries = wanted[:MAX_KEY], 0
+        while self.holders.setdefault(key, id_) != id_:
+            tries += 1
+            suffix = f"-{id_}" if tries == 1 else f"-{id_}-{tries}"
+            key = wanted[: MAX_KEY - len(suffix)].rstrip("-") + suffix
+        return key
+
+
+def plan_sync(rows: Sequence[ModelRow], parsed: Parsed, describe: Describe, policy: Policy, now: datetime) -> Plan:
+    """Reconcile the rows with what upstream lists at `now` (aware).
+
+    Any list leaves unique keys and, while a model is active, exactly one active default; planning the same list over
+    the outcome changes nothing.
+    """
+    before = {row.matcha_llm_id: row for row in rows}
+    absent = [row for row in rows if row.matcha_llm_id not in parsed.ids_seen]
+    strange = [entry for entry in parsed.entries if _is_strange(before.get(entry.matcha_llm_id), entry)]
+    draft = _Draft(dict(before))
+
+    _place_strange(draft, before, strange, absent, describe)
+    strange_ids = {entry.matcha_llm_id for entry in strange}
+    for entry in parsed.entries:
+        if entry.matcha_llm_id not in strange_ids:
+            _refresh(draft, before[entry.matcha_llm_id], entry, describe)
+    for row in absent:
+        _miss(draft, draft.after[row.matcha_llm_id], policy, now)
+    more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
+    draft.changes.extend(more)
+
+    written = {id_: row for id_, row in draft.after.items() if before.get(id_) != row}
+    listed = {entry.matcha_llm_id for entry in parsed.entries}
+    guard = Guard(
+        absent=sum(row.is_active for row in absent),
+        repointed=sum(before[id_].is_active for id_ in strange_ids if id_ in before),
+        active=sum(row.is_active for row in rows),
+        listed=len(listed),
+    )
+    return Plan(
+        written=written,
+        touched=frozenset(listed - written.keys()),
+        changes=tuple(draft.changes),
+        guard=guard,
+        counts=_counts(before, draft, listed, failed=len(parsed.rejected)),
+        promoted=promoted,
+        pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
+    )
+
+
+def _is_strange(row: ModelRow | None, entry: Entry) -> bool:
+    """Whether nothing under this id was ever this model."""
+    return row is None or not same_words(row.upstream_name, entry.name)
+
+
+def _place_strange(
+    draft: _Draft,
+    before: Mapping[int, ModelRow],
+    strange: Sequence[Entry],
+    absent: Sequence[ModelRow],
+    describe: Describe,
+) -> None:
+    """Give the entries that are new under their id a row and a key.
+
+    A key follows its model's name: to the new id of a model that moved, or between ids that changed places. What no
+    name claims any more is a retired key.
+    """
+    moves = _moves(strange, absent)
+    moved_away = {row.matcha_llm_id for row in moves.values()}
+    leaving = [before[entry.matcha_llm_id] for entry in strange if entry.matcha_llm_id in before]
+    left = _by_words(leaving)
+    gone = moved_away | {row.matcha_llm_id for row in leaving}
+    draft.holders.update((row.model_key, id_) for id_, row in before.items() if id_ not in gone)
+
+    keys: dict[int, str] = {}
+    for entry in strange:
+        id_ = entry.matcha_llm_id
+        same_name = moves.get(id_) or next(iter(left.pop(words(entry.name), ())), None)
+        if same_name is not None:
+            keys[id_] = draft.claim(same_name.model_key, id_)
+    for id_, old in moves.items():
+        suffixed = draft.claim(f"{old.model_key}-{old.matcha_llm_id}", old.matcha_llm_id)
+        left_behind = {"moved_to": {"source": "upstream", "value": id_}}
+        draft.put("moved", replace(old, model_key=suffixed, is_default=False, overrides={}, provenance=left_behind))
+    for entry in strange:
+        id_, from_row = entry.matcha_llm_id, moves.get(entry.matcha_llm_id)
+        overrides: Json = from_row.overrides if from_row is not None else {}
+        known = describe(entry, overrides.get("capabilities", {}))
+        row = ModelRow(
+            matcha_llm_id=id_,
+            model_name=entry.name,
+            model_key=keys.get(id_) or draft.claim(known.key or slug(entry.name) or f"model-{id_}", id_),
+            provider=known.provider,
+            capabilities=known.capabilities,
+            is_active=bool(overrides.get("is_active", True)),
+            is_default=from_row is not None and from_row.is_default,
+            display_order=from_row.display_order if from_row is not None else known.display_order,
+            overrides=overrides,
+            provenance=known.provenance,
+        )
+        row = _named(row, entry)
+        if id_ in before:
+            draft.put("repointed", row)
+        elif from_row is None:
+            draft.put("added", row)
+        else:
+            draft.after[id_] = row
+            origin = {"matcha_llm_id": from_row.matcha_llm_id}
+            draft.changes.append(Change("moved", id_, row.model_key, origin, {"matcha_llm_id": id_} | row.shown()))
+
+
+def _moves(strange: Sequence[Entry], absent: Sequence[ModelRow]) -> dict[int, ModelRow]:
+    """The new id of a model -> the absent row of the same name that it left; a row is left once."""
+    left = _by_words([row for row in absent if "moved_to" not in row.provenance])
+    moves: dict[int, ModelRow] = {}
+    for entry in strange:
+        candidates = left.get(words(entry.name))
+        if candidates:
+            moves[entry.matcha_llm_id] = candidates.pop(0)
+    return moves
+
+
+def _by_words(rows: Sequence[ModelRow]) -> dict[tuple[str, ...], list[ModelRow]]:
+    grouped: dict[tuple[str, ...], list[ModelRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (not row.is_active, row.matcha_llm_id)):
+        grouped[words(row.upstream_name)].append(row)
+    return dict(grouped)
+
+
+def _named(row: ModelRow, entry: Entry) -> ModelRow:
+    """The row with the name that is shown: an operator's, with upstream's noted below it, or upstream's."""
+    if "model_name" not in row.overrides:
+        return replace(row, model_name=entry.name)
+    below = {"source": "upstream", "value": entry.name}
+    provenance = dict(row.provenance) | {"model_name": {"source": "override", "below": below}}
+    return replace(row, model_name=str(row.overrides["model_name"]), provenance=provenance)
+
+
+def _refresh(draft: _Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
+    """Take over what upstream owns, of an entry that is still the same model."""
+    known = describe(entry, row.overrides.get("capabilities", {}))
+    named = _named(replace(row, missed_syncs=0, last_missed_at=None), entry)
+    name_note = {name: note for name, note in named.provenance.items() if name == "model_name"}
+    if row.upstream_name != entry.name:
+        kept = dict(row.provenance) | name_note
+        draft.put("renamed", replace(named, provenance=kept))
+    described = replace(
+        named, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | name_note
+    )
+    draft.put("capability", described)
+    if not row.is_active and row.overrides.get("is_active", True):
+        draft.put("reactivated", replace(described, is_active=True))
+
+
+def _miss(draft: _Draft, row: ModelRow, policy: Policy, now: datetime) -> None:
+    """Count a list without this model, and deactivate it when the grace is used up."""
+    if not row.is_active:
+        return
+    pause = timedelta(hours=policy.grace_min_hours)
+    if row.last_missed_at is not None and now - row.last_missed_at < pause:
+        return
+    missed = replace(row, missed_syncs=row.missed_syncs + 1, last_missed_at=now)
+    draft.after[row.matcha_llm_id] = missed
+    if missed.missed_syncs >= policy.grace_syncs and missed.overrides.get("is_active") is not True:
+        draft.put("deactivated", replace(missed, is_active=False, is_default=False))
+
+
+def _counts(before: Mapping[int, ModelRow], draft: _Draft, listed: set[int], *, failed: int) -> dict[str, int]:
+    """Each listed entry counts once, a deactivated row and a refused entry beside them."""
+    counts = dict.fromkeys(COUNTED, 0) | {"failed": failed}
+    changed = {change.matcha_llm_id for change in draft.changes}
+    for id_ in listed:
+        if id_ not in before:
+            counts["added"] += 1
+        elif not before[id_].is_active and draft.after[id_].is_active:
+            counts["reactivated"] += 1
+        else:
+            counts["updated" if id_ in changed else "unchanged"] += 1
+    counts["deactivated"] = sum(change.kind == "deactivated" for change in draft.changes)
+    return counts
+
+
+def as_json(plan: Plan) -> list[dict[str, Any]]:
+    """The changes, as a preview shows them."""
+    return [change.as_json() for change in plan.changes]

@@ -1,0 +1,146 @@
+"""Model rows and changes as values: what plan and edits compute with, and store reads and writes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+Json = Mapping[str, Any]
+ChangeKind = Literal[
+    "added",
+    "renamed",
+    "repointed",
+    "moved",
+    "capability",
+    "deactivated",
+    "reactivated",
+    "default",
+    "operator",
+]
+
+UNORDERED: Final = 1000
+"""The display order of a model that nobody has given one: after those that have, then by name."""
+
+LEDGERED: Final = (
+    "model_name",
+    "model_key",
+    "provider",
+    "capabilities",
+    "is_active",
+    "is_default",
+    "display_order",
+    "overrides",
+    "provenance",
+)
+"""Columns whose every change stands in the ledger, so that a replay of the ledger gives the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A row of `llm_models`, without what the database counts and stamps itself."""
+
+    matcha_llm_id: int
+    model_name: str
+    model_key: str
+    provider: str
+    capabilities: Json
+    is_active: bool = True
+    is_default: bool = False
+    display_order: int = UNORDERED
+    missed_syncs: int = 0
+    last_missed_at: datetime | None = None
+    overrides: Json = None  # type: ignore[assignment]  # set in __post_init__: a dataclass takes no mutable default
+    provenance: Json = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name in ("overrides", "provenance"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, {})
+
+    @property
+    def upstream_name(self) -> str:
+        """The name that upstream gave, also while an operator's name is shown instead."""
+        if "model_name" not in self.overrides:
+            return self.model_name
+        below = self.provenance.get("model_name", {}).get("below", {})
+        return str(below.get("value", self.model_name))
+
+    def shown(self) -> dict[str, Any]:
+        """The ledgered columns."""
+        return {name: getattr(self, name) for name in LEDGERED}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A line of the ledger: `before` and `after` hold the columns that changed, and only those."""
+
+    kind: ChangeKind
+    matcha_llm_id: int
+    model_key: str
+    before: Json | None
+    after: Json | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What a preview shows; the ledger's own line has an id, a run, an actor and a time as well."""
+        return {
+            "kind": self.kind,
+            "matcha_llm_id": self.matcha_llm_id,
+            "model_key": self.model_key,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+def difference(kind: ChangeKind, before: ModelRow, after: ModelRow) -> Change | None:
+    """The change that makes `after` of `before`; None where no ledgered column differs."""
+    old, new = before.shown(), after.shown()
+    names = [name for name in LEDGERED if old[name] != new[name]]
+    if not names:
+        return None
+    changed_from, changed_to = {name: old[name] for name in names}, {name: new[name] for name in names}
+    return Change(kind, after.matcha_llm_id, after.model_key, changed_from, changed_to)
+
+
+def addition(row: ModelRow) -> Change:
+    """The change that makes a row of nothing."""
+    return Change("added", row.matcha_llm_id, row.model_key, None, row.shown())
+
+
+def choose_default(rows: Mapping[int, ModelRow], *, preferred_key: str, lost: ModelRow | None) -> int | None:
+    """The id of the model that becomes the default when there is none; None when no model is active.
+
+    The preferred key, else the first by order and name of the provider that lost its default, else the first of all.
+    """
+    active = sorted(
+        (row for row in rows.values() if row.is_active),
+        key=lambda row: (row.display_order, row.model_name, row.matcha_llm_id),
+    )
+    for row in active:
+        if row.model_key == preferred_key:
+            return row.matcha_llm_id
+    same_maker = [row for row in active if lost is not None and row.provider == lost.provider]
+    for row in same_maker or active:
+        return row.matcha_llm_id
+    return None
+
+
+def with_one_default(
+    before: Mapping[int, ModelRow], after: dict[int, ModelRow], *, preferred_key: str
+) -> tuple[list[Change], tuple[str, str] | None]:
+    """Give `after` exactly one active default while any row is active; returns the changes, and who was replaced.
+
+    The second value is (old key, new key) where a default was lost and another promoted.
+    """
+    if any(row.is_default for row in after.values()):
+        return [], None
+    lost = next((row for row in before.values() if row.is_default), None)
+    chosen = choose_default(after, preferred_key=preferred_key, lost=lost)
+    if chosen is None:
+        return [], None
+    old = after[chosen]
+    after[chosen] = new = replace(old, is_default=True)
+    change = difference("default", old, new)
+    promoted = (lost.model_key, new.model_key) if lost is not None else None
+    return ([change] if change is not None else []), promoted

@@ -1,0 +1,120 @@
+"""The engine, and transactions that say their role and their caller."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+Role = Literal["service_role", "authenticated"]
+
+_ENTER = sa.text(
+    "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true),"
+    " set_config('statement_timeout', :timeout, true), set_config('lock_timeout', :timeout, true)"
+)
+# Classes of SQLSTATE (PostgreSQL manual, appendix A) that say "not now" rather than "not like this".
+_UNAVAILABLE = ("08", "53", "57P", "58")
+
+
+class DatabaseError(Exception):
+    """PostgreSQL refused a statement. Holds the SQLSTATE and the constraint, never a value of the statement."""
+
+    def __init__(self, sqlstate: str | None, constraint: str | None) -> None:
+        super().__init__(f"PostgreSQL refused a statement (SQLSTATE {sqlstate}, constraint {constraint})")
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL cannot be reached or went away; the transaction may or may not have been committed."""
+
+    def __init__(self, sqlstate: str | None = None) -> None:
+        super().__init__(f"PostgreSQL cannot be reached (SQLSTATE {sqlstate})")
+        self.sqlstate = sqlstate
+
+
+class WrongLogin(Exception):
+    """The login of DATABASE_URL may not take a role it needs."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a transaction acts for: the role and claims that row level security sees.
+
+    `subject` is the token's `sub`, or the name of the process when the system acts for itself.
+    """
+
+    role: Role
+    subject: str
+
+    @property
+    def claims(self) -> str:
+        return json.dumps({"sub": self.subject, "role": self.role})
+
+
+SYSTEM = Caller("service_role", "llm-refresh")
+
+
+class Database:
+    """A pool of connections of the application's login. Build it after a fork, dispose of it before exit."""
+
+    def __init__(
+        self, url: str, *, application_name: str, pool_size: int = 5, connect_timeout_seconds: int = 3
+    ) -> None:
+        self.engine = sa.create_engine(
+            url,
+            hide_parameters=True,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=5,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            connect_args={
+                "application_name": f"llm-refresh {application_name}",
+                "connect_timeout": connect_timeout_seconds,
+                "prepare_threshold": None,  # a transaction pooler may stand in between
+                "tcp_user_timeout": 15_000,
+                "keepalives_idle": 15,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+
+    @contextmanager
+    def transaction(self, caller: Caller = SYSTEM, *, timeout_seconds: float = 15) -> Iterator[sa.Connection]:
+        """A transaction of the caller's role; commits at the end.
+
+        `timeout_seconds` bounds each statement and each wait for a lock. Raises DatabaseUnavailable and DatabaseError,
+        which quote no value of a statement as the drivers' own texts do.
+        """
+        try:
+            with self.engine.begin() as connection:
+                milliseconds = str(int(timeout_seconds * 1000))
+                connection.execute(_ENTER, {"role": caller.role, "claims": caller.claims, "timeout": milliseconds})
+                yield connection
+        except DBAPIError as error:
+            raise _without_values(error) from None
+        except TimeoutError:  # the pool's
+            raise DatabaseUnavailable("pool") from None
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _without_values(error: DBAPIError) -> Exception:
+    original = error.orig
+    sqlstate: str | None = getattr(original, "sqlstate", None)
+    diagnosis: Any = getattr(original, "diag", None)
+    if (sqlstate or "").startswith(_UNAVAILABLE):
+        return DatabaseUnavailable(sqlstate)
+    if sqlstate is None and (error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)):
+        return DatabaseUnavailable(sqlstate)
+    if sqlstate in ("28P01", "28000", "3D000"):
+        return DatabaseUnavailable(sqlstate)
+    if sqlstate in ("42501", "22023") and diagnosis is not None and "role" in (diagnosis.message_primary or ""):
+        return WrongLogin("the login of DATABASE_URL may not take the role service_role: run `llm-refresh migrate`")
+    return DatabaseError(sqlstate, diagnosis.constraint_name if diagnosis is not None else None)

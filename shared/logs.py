@@ -1,0 +1,86 @@
+"""structlog for every process: one formatter for our events and for what the libraries say."""
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_QUIET = ("httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime.plugins")
+_BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
+_ADDRESS_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+
+
+def configure(
+    *, as_json: bool, level: str, process: str, secrets: Iterable[str] = (), stream: TextIO = sys.stdout
+) -> None:
+    """Set up logging for this process. Called once, by the one who starts it.
+
+    `secrets` never appear in a line, wherever they came from; neither do bearer tokens and passwords in addresses.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(allow=()),
+        _with_process(process),
+    ]
+    render: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info if as_json else _unchanged,
+            render,
+            _masked(secrets),
+        ],
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _with_process(process: str) -> Processor:
+    def add(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        return event
+
+    return add
+
+
+def _unchanged(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    return event
+
+
+def _masked(secrets: Iterable[str]) -> Processor:
+    hidden = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def mask(logger: WrappedLogger, method: str, line: EventDict) -> str:
+        text = str(line)
+        for secret in hidden:
+            text = text.replace(secret, "[secret]")
+        return _ADDRESS_PASSWORD.sub(r"\1[secret]@", _BEARER.sub("Bearer [secret]", text))
+
+    return mask
