@@ -1,0 +1,53 @@
+"""What can go wrong with the gateway, as one typed error that says what was wrong, where, and whether to try again."""
+
+from typing import Literal
+
+ErrorCode = Literal[
+    "unauthorised",
+    "unknown_model",
+    "prompt_too_long",
+    "rate_limited",
+    "upstream_unavailable",
+    "upstream_rejected",
+    "upstream_not_json",
+    "upstream_shape",
+    "timeout",
+]
+
+
+class GatewayError(Exception):
+    """A call to the gateway that brought no usable answer.
+
+    `code` names the cause for machines, `detail` for people: what was wrong, where, and what to do. `detail` never
+    holds the key, a prompt, an answer or a piece of an upstream body, so it may be stored, logged and shown.
+    `permanent` says that the same call would fail again. `http_status` is the upstream's status where there was one.
+    `retry_after_seconds` is the pause that the upstream asked for. `trips_circuit` says that the gateway as a whole
+    seems to be down (connection, time-out, 5xx, HTML page), not this one call.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        permanent: bool = False,
+        http_status: int | None = None,
+        retry_after_seconds: float | None = None,
+        trips_circuit: bool = False,
+    ) -> None:
+        # Every field is one of `args`: that is what makes an exception survive pickling.
+        super().__init__(code, detail, permanent, http_status, retry_after_seconds, trips_circuit)
+        self.code: ErrorCode = code
+        self.detail = detail
+        self.permanent = permanent
+        self.http_status = http_status
+        self.retry_after_seconds = retry_after_seconds
+        self.trips_circuit = trips_circuit
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+    def with_detail(self, detail: str) -> "GatewayError":
+        """The same failure, told differently."""
+        return GatewayError(
+            self.code, detail, self.permanent, self.http_status, self.retry_after_seconds, self.trips_circuit
+        )

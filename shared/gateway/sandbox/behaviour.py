@@ -1,0 +1,86 @@
+"""How the stand-in may be told to misbehave."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Shape = Literal[
+    "output_text", "several", "message", "choices", "parts", "response", "text", "output", "error", "blank", "none"
+]
+
+
+class Behaviour(BaseModel):
+    """How one route answers. Everything may be combined; with nothing set it answers as MatchaAI does when well."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    times: int | None = Field(None, ge=1, description="only this many calls misbehave, later ones are answered well")
+    delay: float | None = Field(None, ge=0, description="seconds before the answer; None: what the server was given")
+    silent: bool = Field(False, description="accept and never answer")
+    reset: Literal["before_answer", "in_answer"] | None = Field(None, description="cut the connection (TCP reset)")
+    drip: Literal["headers", "body"] | None = Field(None, description="send it a byte at a time")
+    drip_seconds: float = Field(1.0, gt=0, description="between two bytes that drip")
+    status: int | None = Field(None, ge=200, le=599, description="HTTP status, with an error in JSON from 300 on")
+    retry_after: str | None = Field(None, description="the Retry-After header: seconds or an HTTP date")
+    redirect: str | None = Field(None, description="the Location header, with status 302 unless another is given")
+    html: bool = Field(False, description="a login page in HTML instead of JSON")
+    content_type: str | None = Field(None, description="instead of the fitting one")
+    body: str | None = Field(None, description="this text as the whole body")
+    truncated: bool = Field(False, description="only the first half of the JSON, as if that were all")
+    gzip: bool = Field(False, description="compressed, whether asked for or not")
+    huge: int | None = Field(None, ge=1, description="a body of so many bytes")
+    empty: bool = Field(False, description="an empty list")
+    wrapped: str | None = Field(None, description="the list under this name in an object")
+    shape: Shape = Field("output_text", description="where a completion has its answer")
+    error: str | None = Field(None, description="the words of an error")
+
+
+class Behaviours(BaseModel):
+    """How each route answers now; a model's own behaviour goes before that of all completions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    llms: Behaviour = Field(default_factory=Behaviour)
+    completions: Behaviour = Field(default_factory=Behaviour)
+    by_llm_id: dict[int, Behaviour] = Field(default_factory=dict)
+
+    def for_list(self) -> Behaviour:
+        """How the list call that has just come is answered."""
+        return _spend(self.llms) or Behaviour()
+
+    def for_completion(self, llm_id: int) -> Behaviour:
+        """How the completion that has just come is answered."""
+        own = self.by_llm_id.get(llm_id)
+        return (own and _spend(own)) or _spend(self.completions) or Behaviour()
+
+
+def _spend(behaviour: Behaviour) -> Behaviour | None:
+    if behaviour.times is None:
+        return behaviour
+    if behaviour.times == 0:
+        return None
+    behaviour.times -= 1
+    return behaviour
+
+
+def completion_answer(shape: Shape, text: str, error: str | None) -> dict[str, object]:
+    """A completion's JSON in one of the shapes that MatchaAI's clients met."""
+
+    def message(*texts: str) -> dict[str, object]:
+        return {"content": [{"type": "output_text", "text": each} for each in texts]}
+
+    half, quarter = len(text) // 2, len(text) // 4
+    shapes: dict[Shape, dict[str, object]] = {
+        "output_text": {"output": [message(text)]},
+        "several": {"output": [message(text[:quarter], text[quarter:half]), message(text[half:])]},
+        "message": {"output": [{"message": {"role": "assistant", "content": text}}]},
+        "choices": {"choices": [{"message": {"role": "assistant", "content": text}}]},
+        "parts": {"choices": [{"message": {"content": [{"type": "text", "text": text}]}}]},
+        "response": {"response": text},
+        "text": {"text": text},
+        "output": {"output": text},
+        "error": {"status": "error", "error": error or "The stand-in was told to fail."},
+        "blank": {"output": [message("  ")]},
+        "none": {},
+    }
+    return {"status": "success", **shapes[shape]}
