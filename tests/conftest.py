@@ -1,0 +1,27 @@
+"""What the tests share: real servers, and a database and a Redis of each test's own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.servers import Database, Servers, running_servers
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """A real PostgreSQL and a real Valkey, started when the first test asks for them."""
+    with running_servers() as running:
+        yield running
+
+
+@pytest.fixture
+def database(servers: Servers) -> Iterator[Database]:
+    """A migrated database of this test's own: `.url` (application), `.owner_url`, `.superuser_url`, `.name`."""
+    with servers.database() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """The address of an empty Redis database."""
+    return servers.redis_url()

@@ -1,0 +1,110 @@
+"""The real servers of the integration tests: one PostgreSQL and one Valkey for each pytest process.
+
+A pytest process of pytest-xdist has its own pair: starting one takes about a second, and nothing is shared that would
+have to be locked or shut down by the last one.
+"""
+
+import contextlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import redis
+
+from migrations.run import upgrade
+from shared.local.roles import APP, OWNER, create_database, with_database
+from shared.local.services import LocalServices, start_services
+
+_TEMPLATE = "migrated"
+_REDIS_DATABASES = 4096  # as shared.local.valkey sets it for servers that are not durable
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's database, with the address for each login; all of them plain `postgresql://`."""
+
+    name: str
+    url: str
+    owner_url: str
+    superuser_url: str
+
+
+class Servers:
+    """The running servers of this pytest process."""
+
+    def __init__(self, services: LocalServices, migrate: Callable[[str], None]) -> None:
+        self.services = services
+        self._migrate = migrate
+        self._numbers = itertools.count(1)
+        self._migrated = False
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Database]:
+        """A database as the real migrations leave it, dropped afterwards with whoever is still connected."""
+        if not self._migrated:
+            self._make_template()
+            self._migrated = True
+        with self._new_database(template=_TEMPLATE) as database:
+            yield database
+
+    @contextlib.contextmanager
+    def empty_database(self) -> Iterator[Database]:
+        """A database with roles and logins, and nothing migrated."""
+        with self._new_database(template=None) as database:
+            yield database
+
+    def redis_url(self) -> str:
+        """An empty database of the Valkey server; the number changes, so that no straggler of another test is met."""
+        number = next(self._numbers) % _REDIS_DATABASES
+        url = self.services.redis_url.removesuffix("/0") + f"/{number}"
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+    def _make_template(self) -> None:
+        with self._superuser() as connection:
+            create_database(connection, _TEMPLATE, owner=OWNER, app=APP)
+            self._migrate(self._addresses(_TEMPLATE).owner_url)
+            # Nobody may be connected to a template that is being copied.
+            connection.execute(f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
+
+    @contextlib.contextmanager
+    def _new_database(self, template: str | None) -> Iterator[Database]:
+        name = f"test_{next(self._numbers)}"
+        with self._superuser() as connection:
+            create_database(connection, name, owner=OWNER, app=APP, template=template)
+        try:
+            yield self._addresses(name)
+        finally:
+            with self._superuser() as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+    def _addresses(self, name: str) -> Database:
+        return Database(
+            name=name,
+            url=with_database(self.services.database_url, name),
+            owner_url=with_database(self.services.migrate_database_url, name),
+            superuser_url=with_database(self.services.superuser_url, name),
+        )
+
+    def _superuser(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.services.superuser_url, autocommit=True)
+
+
+@contextlib.contextmanager
+def running_servers(migrate: Callable[[str], None] = upgrade) -> Iterator[Servers]:
+    """Start the servers in a folder of their own, and leave nothing behind."""
+    # Not pytest's tmp_path: as root, PostgreSQL runs as another user, who cannot pass through pytest's folders.
+    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-tests-"))
+    try:
+        services = start_services(folder, postgres=True, valkey=True, durable=False, say=lambda _: None)
+        try:
+            yield Servers(services, migrate)
+        finally:
+            services.stop()
+    finally:
+        shutil.rmtree(folder)
