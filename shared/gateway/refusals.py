@@ -81,7 +81,7 @@ def refusal(
         detail = f"{told}: the gateway or the model behind it is down or overloaded. Try again later."
         return GatewayError("upstream_unavailable", detail, False, status, retry_after_seconds, True)
     if 300 <= status < 400:
-        detail = f"{told}: another address, not followed because the key would go along. Set MATCHAAI_BASE_URL to the final one."
+        detail = f"{told}: a redirect is not followed, for the key would go along. Check MATCHAAI_BASE_URL."
         return GatewayError("upstream_rejected", detail, True, status)
     if status < 200 or status >= 400:
         return rejection(told, words, status, completing)

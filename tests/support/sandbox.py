@@ -3,16 +3,20 @@
 import selectors
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 
+from shared.gateway.sandbox import PREFIX
+
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 20.0
+WAIT_SECONDS = 20.0
+POLL_SECONDS = 0.02
 
 
 class RunningSandbox:
@@ -40,7 +44,7 @@ class RunningSandbox:
         except BaseException:
             self.kill()
             raise
-        self.port = urlsplit(self.url).port
+        self.port = int(self.url.removesuffix(PREFIX).rpartition(":")[2])
         self._http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}/_sandbox",
             headers={"MATCHA-API-KEY": api_key},
@@ -68,11 +72,22 @@ class RunningSandbox:
     def calls(self) -> dict[str, Any]:
         """`llms`, `completions`, `other` (calls of each), `open`, `closed_by_client`, and `requests`, the oldest first.
 
-        Each request has method, target, headers (without the key), key (right, wrong or none), body (its JSON), llm_id.
+        Each request has connection (a number of its own), method, target, headers (without the key), key (right, wrong
+        or none), body (its JSON) and llm_id.
         """
         answer = self._http.get("/calls")
         answer.raise_for_status()
         calls: dict[str, Any] = answer.json()
+        return calls
+
+    def wait_for_calls(self, enough: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """`calls()` once `enough` says so of them; TimeoutError when it does not in WAIT_SECONDS."""
+        ends_at = time.monotonic() + WAIT_SECONDS
+        while not enough(calls := self.calls()):
+            if time.monotonic() > ends_at:
+                counts = {name: count for name, count in calls.items() if name != "requests"}
+                raise TimeoutError(f"Waited {WAIT_SECONDS:g} s; the sandbox counts {counts}.")
+            time.sleep(POLL_SECONDS)
         return calls
 
     def forget_calls(self) -> None:

@@ -23,6 +23,7 @@ class Behaviour(BaseModel):
     status: int | None = Field(None, ge=200, le=599, description="HTTP status, with an error in JSON from 300 on")
     retry_after: str | None = Field(None, description="the Retry-After header: seconds or an HTTP date")
     redirect: str | None = Field(None, description="the Location header, with status 302 unless another is given")
+    headers: dict[str, str] = Field(default_factory=dict, description="further headers")
     html: bool = Field(False, description="a login page in HTML instead of JSON")
     content_type: str | None = Field(None, description="instead of the fitting one")
     body: str | None = Field(None, description="this text as the whole body")

@@ -33,8 +33,9 @@ PAGE = (
 
 @dataclass(slots=True)
 class Request:
-    """A whole request as it came; header names in lower case."""
+    """A whole request as it came, and on which connection; header names in lower case."""
 
+    connection: int
     method: str
     target: str
     headers: dict[str, str]
@@ -98,6 +99,7 @@ class StandIn:
         self._counts[route if route in self._counts else "other"] += 1
         self._requests.append(
             {
+                "connection": request.connection,
                 "method": request.method,
                 "target": request.target,
                 "headers": {name: value for name, value in request.headers.items() if name != "matcha-api-key"},
@@ -186,7 +188,7 @@ def _misbehave(behaviour: Behaviour, good: object, delay: float) -> Reply:
         body = behaviour.body.encode(errors="replace")
     if behaviour.truncated:
         body = body[: len(body) // 2]
-    headers = {}
+    headers = dict(behaviour.headers)
     if behaviour.gzip:
         body = gzip.compress(b" " * behaviour.huge if behaviour.huge else body, mtime=0)
         headers["Content-Encoding"] = "gzip"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import resource
 import signal
 import socket
@@ -23,7 +24,8 @@ DEFAULT_DELAY_SECONDS = 0.2
 class Connection(asyncio.Protocol):
     """Reads requests, sends replies as well or as badly as they say, and notices a client that goes away."""
 
-    def __init__(self, stand_in: StandIn, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(self, number: int, stand_in: StandIn, tasks: set[asyncio.Task[None]]) -> None:
+        self._number = number
         self._stand_in = stand_in
         self._tasks = tasks
         self._http = h11.Connection(h11.SERVER)
@@ -75,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, head: h11.Request) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-        request = Request(head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body))
+        request = Request(self._number, head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body))
         self._stand_in.open_calls += 1
         self._task = asyncio.get_running_loop().create_task(self._reply(self._stand_in.answer(request)))
         self._tasks.add(self._task)
@@ -182,7 +184,8 @@ async def _serve(
         stdin = sys.stdin.fileno()
         loop.add_reader(stdin, stop.set)  # nothing is ever written to it: readable means closed
     tasks: set[asyncio.Task[None]] = set()
-    server = await loop.create_server(lambda: Connection(stand_in, tasks), host, port, backlog=BACKLOG)
+    numbers = itertools.count(1)
+    server = await loop.create_server(lambda: Connection(next(numbers), stand_in, tasks), host, port, backlog=BACKLOG)
     try:
         ready(server.sockets[0].getsockname()[1])
         await stop.wait()
