@@ -37,9 +37,10 @@ _VERSION_TAIL: Final = re.compile(r"-v\d+:\d+$")  # a host's own number of a rel
 
 _QUALIFIERS: Final = frozenset(
     {"alpha", "beta", "default", "deprecated", "exp", "experimental", "free", "internal", "latest", "legacy", "preview"}
-    | {"reasoning", "thinking"}
     | {"apac", "au", "eu", "global", "jp", "us"}
 )
+_REASONING: Final = frozenset({"reasoning", "thinking"})
+_NEGATIONS: Final = frozenset({"no", "non"})
 _TUNINGS: Final = frozenset({"instruct", "it"})  # the usual form of a model with a size: "Llama 3.3 70B (Instruct)"
 _SIZE: Final = re.compile(r"\d+(\.\d+)?[bm]")
 _YEAR: Final = re.compile(r"20[2-3]\d")
@@ -83,11 +84,21 @@ def slug(name: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", text))
 
 
+def ordered_words(name: str) -> list[str]:
+    """The words of a name as they stand, in lower case: version numbers whole, "GPT4o" read as "GPT 4o"."""
+    text = _casefolded(name)
+    found: list[str] = []
+    for word in _WORD.findall(_DATE.sub(r"\1\2\3", _FOREIGN.sub(_spelled, text))):
+        split = _LETTERS_THEN_DIGITS.fullmatch(word.replace("-", ".").replace("_", "."))
+        found.extend(split.groups() if split else (word.replace("-", ".").replace("_", "."),))
+    return found or text.split()
+
+
 def words(name: str) -> tuple[str, ...]:
     """The words of a name, sorted, repeats kept: equal for two names of the same words, whatever the order, case
     or punctuation. Never empty for a name that has a visible character: two names of symbols are two names.
     """
-    return tuple(sorted(_ordered_words(name)))
+    return tuple(sorted(ordered_words(name)))
 
 
 def same_words(one: str, other: str) -> bool:
@@ -98,7 +109,7 @@ def same_words(one: str, other: str) -> bool:
     """
     if one == other:
         return True
-    first, second = _ordered_words(one), _ordered_words(other)
+    first, second = ordered_words(one), ordered_words(other)
     return sorted(first) == sorted(second) or _run_together(first) == _run_together(second)
 
 
@@ -115,7 +126,7 @@ def bare_words(name: str) -> Bare:
 
     A name of nothing but qualifiers keeps its words.
     """
-    ordered = _ordered_words(_VERSION_TAIL.sub("", name))
+    ordered = ordered_words(_VERSION_TAIL.sub("", name))
     sized = any(_SIZE.fullmatch(word) for word in ordered)
     has_year = any(_YEAR.fullmatch(word) for word in ordered)
     kept: list[str] = []
@@ -125,6 +136,10 @@ def bare_words(name: str) -> Bare:
             taken.add("date")
         elif (word == "web" and after == "search") or (word == "search" and before == "web") or word == "websearch":
             taken.add("web search")
+        elif word in _NEGATIONS and after in _REASONING:
+            continue
+        elif word in _REASONING:
+            taken.add("non-reasoning" if before in _NEGATIONS else "reasoning")
         elif word in _QUALIFIERS or (sized and word in _TUNINGS):
             taken.add(word)
         else:
@@ -141,15 +156,6 @@ def _casefolded(name: str) -> str:
         return name.lower()
     text = unicodedata.normalize("NFKC", _visible(name.translate(_TRADE_MARKS)))
     return unicodedata.normalize("NFKC", text.casefold())
-
-
-def _ordered_words(name: str) -> list[str]:
-    text = _casefolded(name)
-    found: list[str] = []
-    for word in _WORD.findall(_DATE.sub(r"\1\2\3", _FOREIGN.sub(_spelled, text))):
-        split = _LETTERS_THEN_DIGITS.fullmatch(word.replace("-", ".").replace("_", "."))
-        found.extend(split.groups() if split else (word.replace("-", ".").replace("_", "."),))
-    return found or text.split()
 
 
 def _spelled(foreign: re.Match[str]) -> str:

@@ -1,0 +1,187 @@
+"""Names and what is read out of them: the tests run every one, and docs/catalogue.md is made of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for line in text.strip().splitlines() for name in line.split(" | "))
+
+
+# Names of models, by the maker that they tell of. Beside these, every rule in `makers.RULES` has its own examples.
+MAKERS: Final = {
+    "anthropic": _names(
+        """
+        Claude Sonnet 4.5 | Claude Sonnet 4 | Claude 3.7 Sonnet | Claude 3.5 Sonnet | Claude Opus 4.1
+        Claude Opus 4 - Reasoning | Claude Opus 4.1 - Reasoning | claude_sonnet_4 | CLAUDE SONNET 4
+        ClaudeSonnet4 | Claude3.7Sonnet | Claude-Instant-1.2 | us.anthropic.claude-sonnet-4-5-20250929-v1:0
+        anthropic/claude-opus-4.6 | Google: Claude Sonnet 4 | Claude v2 | Sonnet | Opus 5 | Haiku (Internal)
+        3.7 Sonnet Thinking | Bedrock Claude 3 Haiku | Claude™ 4 Sonnet | Claude 5
+        """
+    ),
+    "openai": _names(
+        """
+        GPT-5 | GPT-5 Mini | GPT-5 Chat | GPT-4o | GPT-4o Mini | GPT-4o Web Search | OpenAI o3 - Reasoning
+        OpenAI o3-mini - Reasoning | gpt4o | GPT4 | gpt-35-turbo-16k | azure-gpt-4o | Azure OpenAI GPT-4.1
+        Acme GPT-4o | GPT 4.5 Preview | gpt-oss:20b | O3-MINI | o1 pro | o5 | o4-mini (high) | openai/o3
+        chatgpt-4o-latest | GPT‑5 (EU) | Microsoft: GPT-4o | ft:gpt-4o-mini-2024-07-18
+        """
+    ),
+    "google": _names(
+        """
+        Gemini 2.5 Flash | Gemini 2.5 Flash-Lite | Gemini 2.0 Flash | Gemini 2.5 Flash Image
+        Gemini 2.5 Pro - Reasoning | Gemini 3 Pro - Reasoning | gemini-exp-1206 | GeminiPro
+        Google Gemini Ultra | vertex gemini-1.5-pro-002 | Gemma2 9B | google.gemma-3-12b-it | CodeGemma 7B
+        Imagen 4 Fast | Veo 3 | text-embedding-004 | PaLM 2 | Gemini 9 Deep Think
+        """
+    ),
+    "meta": _names(
+        """
+        Llama 3.2 Vision 90B | Llama3 | llama-4-scout | Meta-Llama-3.1-405B-Instruct-Turbo
+        LLaMA 2 13b chat | NVIDIA: Llama 3.3 70B | Groq-Llama-4-Maverick-17B-128E-Instruct
+        meta-llama/Llama-3.3-70B-Instruct | Code Llama 34B | Llama 5 Behemoth
+        """
+    ),
+    "mistral": _names(
+        """
+        Codestral | codestral-2501 | Mistral Large 2 | mistral-small-latest | Mistral AI Medium 3.1
+        Mixtral 8x22B | Pixtral 12B | Ministral 8B | Devstral Medium | Magistral Small | Voxtral Mini
+        open-mistral-nemo | Mistral-7B-Instruct-v0.3 | Mistral
+        """
+    ),
+    "cohere": _names(
+        """
+        Cohere Command A | Command R+ | command-r-08-2024 | Command R7B | Command A Vision | Aya Expanse 8B
+        Embed v4 | CommandR
+        """
+    ),
+    "xai": _names(
+        """
+        Grok 4 | grok-2-vision-1212 | xAI Grok 3 Mini Beta | Grok 4 Fast (Non-Reasoning) | Grok 5 | GROK4
+        Grok
+        """
+    ),
+    "amazon": _names(
+        """
+        Nova Pro | Amazon Nova Lite | us.amazon.nova-micro-v1:0 | Nova 2 Lite | Nova Premier | Nova Sonic
+        Titan Text G1 - Express | amazon.titan-embed-text-v2:0 | Amazon Titan Image Generator
+        Bedrock Nova Canvas | AWS Nova Pro
+        """
+    ),
+    "microsoft": _names(
+        """
+        Phi-4 | Phi 3.5 MoE Instruct | phi4-mini-reasoning | Azure Phi-3-small-instruct (8k) | MAI-DS-R1
+        Microsoft Phi 5
+        """
+    ),
+    "alibaba": _names(
+        """
+        Qwen3 Max | qwen2.5-72b | Qwen-VL-Plus | QwQ-32B-Preview | QVQ Max | Alibaba Qwen Turbo | Qwen4
+        qwen/qwen3-coder:free
+        """
+    ),
+    "moonshotai": _names(
+        """
+        Kimi K2 | Kimi-K2.5 | kimi-k2-0905-preview | Moonshot Kimi K2 Thinking | moonshot-v1-8k
+        Kimi K3 Turbo | KimiK2
+        """
+    ),
+    "zhipuai": _names(
+        """
+        GLM-4.6 | GLM 5 | glm-4v-plus | ChatGLM3 | Z.ai: GLM 4.5 Air | zai-org/GLM-4.7 | Zhipu GLM-4-Flash
+        CogView-4 | GLM6
+        """
+    ),
+    "deepseek": _names(
+        """
+        DeepSeek R1 528 - Reasoning | DeepSeek R1 Distill Llama 70B | deepseek-chat | DeepSeek-V3.2-Exp
+        Deepseek Coder V2 | deepseek-r1-distill-qwen-32b | DeepSeek V5 | Azure DeepSeek R1 | DeepSeekR2
+        """
+    ),
+    "nvidia": _names(
+        """
+        Nemotron 3 Super | Llama 3.1 Nemotron 70B | NVIDIA Nemotron Nano 9B v2
+        Llama-3.3-Nemotron-Super-49B-v1.5
+        """
+    ),
+    "ai21": _names(
+        """
+        Jamba 1.5 Large | ai21.jamba-1-5-mini-v1:0 | AI21 Jamba Instruct | Jurassic-2 Ultra | Jamba Mini 1.7
+        Jamba 2
+        """
+    ),
+    "perplexity": _names(
+        """
+        Sonar | Sonar Pro | Perplexity Sonar Reasoning Pro | perplexity/sonar-deep-research | R1 1776
+        """
+    ),
+    "nousresearch": _names(
+        """
+        Hermes 3 Llama 3.1 | Nous Hermes 2 Mixtral 8x7B | Hermes 4 405B | nousresearch/hermes-4-70b
+        """
+    ),
+    "minimax": _names(
+        """
+        MiniMax-M2 | MiniMax M2.7 highspeed | minimax-text-01 | MiniMaxAI/MiniMax-M1-80k | MiniMax M3
+        """
+    ),
+    "ibm": _names(
+        """
+        Granite 4.0 H Small | ibm-granite/granite-4.1-8b | IBM Granite 3.3 | granite-guardian-3.2-5b
+        """
+    ),
+    "stepfun": _names(
+        """
+        Step 3.5 Flash | Step-2 Mini | step-3
+        """
+    ),
+    "01-ai": _names(
+        """
+        Yi Large | Yi-Lightning | yi-34b-chat | 01-ai/Yi-1.5-34B
+        """
+    ),
+    "bytedance": _names(
+        """
+        Doubao Seed 1.6 Thinking | ByteDance Seed: Seed-2.0-Mini | doubao-pro-32k | Seed-OSS-36B-Instruct
+        """
+    ),
+    "baidu": _names(
+        """
+        ERNIE 4.5 Turbo VL | ERNIE-X1.1 | 文心一言
+        """
+    ),
+    "tencent": _names(
+        """
+        Hunyuan Turbo S | hunyuan-t1 | Tencent: Hy3 Preview
+        """
+    ),
+}
+
+# Names that only look like a model's, or are two makers' at once, or somebody's own work upon open weights.
+NO_MAKER: Final = _names(
+    """
+    Ultimate 8-in-1 LLM Router | Acme Rapid LLM (Internal) | Acme Precise LLM (Internal) | Acme Opus Dei
+    Magnum Opus | Opus Audio | Sonnets Generator | Sonnet Writer | Shakespeare Sonnet | Haiku Poet
+    Novara Assistant | Nova | Acme Nova | Supernova Pro | Nova Pro Wrestling | Nova Scotia Guide
+    Deepgram Nova 3 | Llama 3.3 70B Nova | Philosophy Bot | Phillip | Phi Beta Kappa | Delphi 2
+    Grokking helper | Grok My Code | Commander | Command Center | Command Line Tutor | High Command
+    Metabot | Meta Analysis | Metaphor 2 | Meta Search | Solaris | Solar System Guide | Solar Pro Planner
+    Granite Countertops 2 | Falcon 9 Telemetry | Falcon Heavy | Hermes Parcel Tracker | Hermes
+    Mercury Retrograde | Titan Security | Titanic 2 | Gemini Horoscope | Gemini Zodiac Sign Reader
+    Claude Monet | Claude Monet Style 2 | Jean-Claude | Claudette 2 | Llama Farm | Ollama
+    LlamaIndex Helper | TinyLlama 1.1B | Mistral Wind Forecast | Minimax Solver | Flash 2 | Pro | Turbo 4
+    R1 | V3 | O2 Customer Care | Vitamin O3 Advisor | Ozone O3 Sensor | GPT4All | BloombergGPT | AcmeGPT
+    MedGPT 4 | AutoGPT | Cerebras-GPT 13B | GPT-4o compatible gateway | OpenAI Proxy
+    OpenAI-compatible Endpoint | Claude vs GPT-4o | GPT-4o + Claude 3.5 Sonnet | Best of Claude and Gemini
+    GPT-5 / Gemini 2.5 Pro | Dolphin Mixtral 8x7B | Llama 3.3 70B Euryale | Gemma 3 27B Glitter
+    Amoral Gemma3 27B | OpenPipe Qwen3 14B | EVA Qwen2.5 32B | Qwen 2.5 32B Abliterated | E5 Mistral 7B
+    Llama 3 Storyteller | Orca | Aurora | Ring Doorbell 2 | Ling | Step by Step Tutor | Step 1 Intake
+    Yi Jing Oracle | Kimi Fan Club | Ernie and Bert | Seed Catalogue | Sonar Scanner | SonarQube
+    Imagen Médica | Palm Reader | Bard of Avon | Flux Capacitor | Flux 1 Capacitor | Sora Kitchen
+    Whisper Network | Codex Alimentarius | Jamba Juice | Arctic Explorer | Trinity College
+    Inflection Point | Cogito Ergo Sum | Morpheus | Perplexity Calculator | Google Sheets Agent
+    Amazon Reviews Summarizer | Microsoft Teams Assistant | Azure | Bedrock Default | Default | Auto
+    Best Model | 小助手 | 🚀 | Not GPT-4 | Non-Claude Fallback | Text Embedding
+    """
+)
