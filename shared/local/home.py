@@ -79,11 +79,6 @@ def passwords(home: Path) -> dict[str, str]:
     return made
 
 
-def write_state(home: Path, state: Mapping[str, str], name: str) -> None:
-    """Leave settings, by their names in upper case, for commands that are given no database. Mode 0600."""
-    write_private(home / name, dict(state))
-
-
 def read_json(file: Path) -> dict[str, str]:
     """What the file holds; nothing when it is not there. Raises LocalServicesError when it cannot be read."""
     try:

@@ -4,12 +4,12 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
 from shared.local.errors import LocalServicesError
-from shared.local.home import hold_home, is_held, open_home, passwords, read_json
+from shared.local.home import hold_home, is_held, open_home, passwords, read_json, write_private
 from shared.local.postgres import SUPERUSER
 from shared.local.roles import APP, OWNER, Login, address, bootstrap_roles
 from shared.local.supervisor import Request
@@ -65,7 +65,6 @@ class LocalServices:
         """Give the first order and wait until the servers answer. Raises LocalServicesError."""
         with contextlib.suppress(BrokenPipeError):  # it has ended, and so do its news
             self._orders.write(request.as_line())
-            self._orders.flush()
         for line in self.news:
             match json.loads(line):
                 case {"say": str(text)}:
@@ -101,7 +100,6 @@ class LocalServices:
     def _order(self, order: dict[str, object]) -> None:
         with contextlib.suppress(OSError, ValueError):  # the supervisor has ended; its news end too
             self._orders.write(json.dumps(order).encode() + b"\n")
-            self._orders.flush()
 
 
 def start_services(
@@ -129,6 +127,7 @@ def start_services(
             [sys.executable, "-m", "shared.local.supervisor"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,
             cwd=Path(__file__).resolve().parents[2],  # where the package `shared` is
             start_new_session=True,
         )
@@ -149,6 +148,14 @@ def start_services(
             bootstrap_roles(services.superuser_url, DATABASE, owner=owner, app=app)
         starting.pop_all()
         return services
+
+
+def write_state(home: Path, state: Mapping[str, str]) -> None:
+    """Leave settings, by their names in upper case, for commands that are given no database. Mode 0600.
+
+    The supervisor removes it when the servers stop, however that comes.
+    """
+    write_private(home / STATE_FILE, state)
 
 
 def local_env_lines(home: Path) -> list[str]:

@@ -188,7 +188,9 @@ def _place(home: Path, kept: Path | None, binaries: PostgresBinaries) -> tuple[P
             )
         data = _open_folder(account) / "postgres"
     if data.parent != home:
-        _answer(say=f"PostgreSQL's data is in {data}: the user {account.name}, who runs it, cannot reach {home}")
+        _answer(
+            say=f"PostgreSQL: its data is in {data}, because the user {account.name}, who runs it, cannot reach {home}"
+        )
     if not account.succeeds([str(binaries.postgres), "--version"]):
         binaries = copy_wheel(binaries, data.parent / "programs")
         if not account.succeeds([str(binaries.postgres), "--version"]):
@@ -219,7 +221,7 @@ def _start(request: Request, services: list[Service], orders: Orders) -> None:
         service.launch()
     for service in services:
         service.wait_until_ready(orders.tick)
-        _answer(say=f"{service.title} answers on 127.0.0.1:{service.port} ({time.monotonic() - began:.1f} s)")
+        _answer(say=f"{service.title}: answers on 127.0.0.1:{service.port} ({time.monotonic() - began:.1f} s)")
     ports = {type(service).__name__.lower(): service.port for service in services}
     file = Path(request.home) / SERVICES_FILE
     write_private(file, read_json(file) | {name: str(port) for name, port in ports.items()})
