@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
@@ -22,6 +23,7 @@ _INVISIBLE: Final = re.compile(
 )
 _TRADE_MARKS: Final = {ord("™"): None, ord("℠"): None}  # NFKC would make letters of them: "ClaudeTM"
 
+_REMEMBERED: Final = 32_768  # names: a plan asks several times for the words of each, and again the next night
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f\w]")  # neither ASCII nor a letter or digit of any script
 _DATE: Final = re.compile(r"(?<!\d)(20[0-9]{2})[-_./](0[1-9]|1[0-2])[-_./](0[1-9]|[12][0-9]|3[01])(?!\d)")
 # Letters and digits in one run; a point between digits joins ("3.7", "3.8b"), a dash does so only between two short
@@ -37,6 +39,7 @@ _VERSION_TAIL: Final = re.compile(r"-v\d+:\d+$")  # a host's own number of a rel
 
 _QUALIFIERS: Final = frozenset(
     {"alpha", "beta", "default", "deprecated", "exp", "experimental", "free", "internal", "latest", "legacy", "preview"}
+    | {"aws", "azure", "bedrock", "hosted", "vertex"}
     | {"apac", "au", "eu", "global", "jp", "us"}
 )
 _REASONING: Final = frozenset({"reasoning", "thinking"})
@@ -84,14 +87,15 @@ def slug(name: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", text))
 
 
-def ordered_words(name: str) -> list[str]:
+@lru_cache(maxsize=_REMEMBERED)
+def ordered_words(name: str) -> tuple[str, ...]:
     """The words of a name as they stand, in lower case: version numbers whole, "GPT4o" read as "GPT 4o"."""
     text = _casefolded(name)
     found: list[str] = []
     for word in _WORD.findall(_DATE.sub(r"\1\2\3", _FOREIGN.sub(_spelled, text))):
         split = _LETTERS_THEN_DIGITS.fullmatch(word.replace("-", ".").replace("_", "."))
         found.extend(split.groups() if split else (word.replace("-", ".").replace("_", "."),))
-    return found or text.split()
+    return tuple(found or text.split())
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -121,6 +125,7 @@ class Bare:
     qualifiers: frozenset[str]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def bare_words(name: str) -> Bare:
     """What is left of a name for looking up public data; never for telling whether two models are one.
 
@@ -166,7 +171,7 @@ def _spelled(foreign: re.Match[str]) -> str:
     return char if category[0] == "M" else " "  # marks carry the vowels of many scripts
 
 
-def _run_together(ordered: list[str]) -> str:
+def _run_together(ordered: tuple[str, ...]) -> str:
     joined = ""
     for word in ordered:
         joined += ("|" if joined[-1:].isdigit() and word[0].isdigit() else "") + word

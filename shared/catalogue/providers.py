@@ -85,6 +85,7 @@ class _Spotted:
     at: range
 
 
+@lru_cache(maxsize=32_768)
 def provider_of(name: str) -> str:
     """The maker of the model of this name, in lower case; `other` where the name does not tell."""
     listed = ordered_words(_unaccented(name))
@@ -92,13 +93,14 @@ def provider_of(name: str) -> str:
     taken = {position for found in spotted for position in found.at}
     if any(_about(listed, position) for position in range(len(listed)) if position not in taken):
         return OTHER
-    if spotted:
-        held = [found.rule for found in spotted if _holds(found, listed, spotted)]
-        makers = {found.rule.maker for found in spotted}.difference(*(rule.over for rule in held))
-        makers = makers if any(rule.maker in makers for rule in held) else set()
-    else:
-        makers = set(_SPEAKING_HOSTS.intersection(listed)) if all(_generic(word) for word in listed) else set()
-    return next(iter(makers)) if len(makers) == 1 else OTHER
+    if not spotted:
+        hosts = _SPEAKING_HOSTS.intersection(listed)
+        return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, listed)) else OTHER
+    makers = {found.rule.maker for found in spotted}
+    if len(makers) > 1:
+        makers = makers.difference(*(found.rule.over for found in spotted if _holds(found, listed, spotted)))
+    told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
+    return makers.pop() if told else OTHER
 
 
 def _unaccented(name: str) -> str:
@@ -107,7 +109,7 @@ def _unaccented(name: str) -> str:
     return "".join(char for char in unicodedata.normalize("NFD", name) if not unicodedata.combining(char))
 
 
-def _spot(listed: list[str]) -> list[_Spotted]:
+def _spot(listed: tuple[str, ...]) -> list[_Spotted]:
     text = " ".join(listed)
     rules = _rules_by_beginning()
     spotted: list[_Spotted] = []
@@ -117,6 +119,8 @@ def _spot(listed: list[str]) -> list[_Spotted]:
             if match := pattern.match(text, offset):
                 spotted.append(_Spotted(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
         offset += len(word) + 1
+    if len({found.rule.maker for found in spotted}) < 2:
+        return spotted
     return [found for found in spotted if not any(_inside(found, other) for other in spotted)]
 
 
@@ -124,7 +128,7 @@ def _inside(found: _Spotted, other: _Spotted) -> bool:
     return found.rule.maker != other.rule.maker and set(found.at) < set(other.at)  # "o1" in "Marco o1"
 
 
-def _holds(found: _Spotted, listed: list[str], spotted: list[_Spotted]) -> bool:
+def _holds(found: _Spotted, listed: tuple[str, ...], spotted: list[_Spotted]) -> bool:
     """Whether the words beside a rule's own leave no doubt about it. Words of its own maker, and of makers it builds
     on, do not count as beside it."""
     company = found.rule.company
@@ -132,10 +136,11 @@ def _holds(found: _Spotted, listed: list[str], spotted: list[_Spotted]) -> bool:
         return True
     family = found.rule.over | {found.rule.maker}
     kin = {position for one in spotted if one.rule.maker in family for position in one.at}
-    kin |= {position for position, word in enumerate(listed) if KNOWN_AS.get(word) in family}
     beside = range(found.at.start) if company is Company.AFTER else range(len(listed))
     known = _plain if company is Company.PLAIN else _generic
-    return all(known(listed[position]) for position in beside if position not in kin)
+    return all(
+        position in kin or known(listed[position]) or KNOWN_AS.get(listed[position]) in family for position in beside
+    )
 
 
 def _plain(word: str) -> bool:
@@ -146,10 +151,12 @@ def _generic(word: str) -> bool:
     return word in _GENERIC or word in _HOSTS or _NUMBER_WITH_UNIT.fullmatch(word) is not None
 
 
-def _about(listed: list[str], position: int) -> bool:
+def _about(listed: tuple[str, ...], position: int) -> bool:
     word, after = listed[position], listed[position + 1 : position + 2]
     return (
-        word in _ABOUT or word in _TUNINGS or (word in _NOT and after not in (["reasoning"], ["thinking"], ["think"]))
+        word in _ABOUT
+        or word in _TUNINGS
+        or (word in _NOT and after not in (("reasoning",), ("thinking",), ("think",)))
     )
 
 
