@@ -215,12 +215,14 @@ class GatewayClient:
 
 
 async def _read(response: httpx.Response, max_bytes: int, where: str) -> bytes:
-    """The body, unpacked, at most `max_bytes` of it: the limit is checked while it comes in and while it unfolds."""
+    """The body, unpacked, at most `max_bytes` of it: the limit is checked while it comes in and while it unfolds.
+
+    What is wrong with the body of a refusal does not matter: its status says enough.
+    """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
-        detail = f"{where} answered in an encoding that was not asked for. Let the proxy in front send it plain."
-        raise GatewayError("upstream_not_json", detail, permanent=True, http_status=response.status_code)
+    # An encoding that zlib does not know fails at its first bytes like a broken one.
     unpack = None if encoding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    readable = True
     body = bytearray()
     try:
         async for chunk in response.aiter_raw():
@@ -228,9 +230,11 @@ async def _read(response: httpx.Response, max_bytes: int, where: str) -> bytes:
             if len(body) > max_bytes:
                 break
     except zlib.error:
-        detail = f"{where} answered with bytes that cannot be unpacked. Let the proxy in front send it plain."
-        raise GatewayError("upstream_not_json", detail, True, response.status_code) from None
-    if len(body) > max_bytes and response.is_success:
+        readable = False
+    if response.is_success and not readable:
+        detail = f"{where} answered in an encoding that was not asked for. Let the proxy in front send it plain."
+        raise GatewayError("upstream_not_json", detail, permanent=True, http_status=response.status_code)
+    if response.is_success and len(body) > max_bytes:
         detail = f"{where} answered more than {max_bytes} bytes; the rest was not read. The gateway may have changed."
         raise GatewayError("upstream_shape", detail, permanent=True, http_status=response.status_code)
     return bytes(body[:max_bytes])

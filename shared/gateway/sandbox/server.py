@@ -24,10 +24,9 @@ DEFAULT_DELAY_SECONDS = 0.2
 class Connection(asyncio.Protocol):
     """Reads requests, sends replies as well or as badly as they say, and notices a client that goes away."""
 
-    def __init__(self, number: int, stand_in: StandIn, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(self, number: int, stand_in: StandIn) -> None:
         self._number = number
         self._stand_in = stand_in
-        self._tasks = tasks
         self._http = h11.Connection(h11.SERVER)
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
@@ -80,12 +79,10 @@ class Connection(asyncio.Protocol):
         request = Request(self._number, head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body))
         self._stand_in.open_calls += 1
         self._task = asyncio.get_running_loop().create_task(self._reply(self._stand_in.answer(request)))
-        self._tasks.add(self._task)
         self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._stand_in.open_calls -= 1
-        self._tasks.discard(task)
         self._task = None
         if task.cancelled() or self._transport.is_closing():
             return
@@ -183,16 +180,13 @@ async def _serve(
     if until_stdin_closes:
         stdin = sys.stdin.fileno()
         loop.add_reader(stdin, stop.set)  # nothing is ever written to it: readable means closed
-    tasks: set[asyncio.Task[None]] = set()
     numbers = itertools.count(1)
-    server = await loop.create_server(lambda: Connection(next(numbers), stand_in, tasks), host, port, backlog=BACKLOG)
+    server = await loop.create_server(lambda: Connection(next(numbers), stand_in), host, port, backlog=BACKLOG)
     try:
         ready(server.sockets[0].getsockname()[1])
         await stop.wait()
     finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
+        server.close()  # calls under way are cancelled by the end of asyncio.run
 
 
 def _raise_file_limit() -> None:

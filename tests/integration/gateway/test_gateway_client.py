@@ -50,6 +50,14 @@ def failure_of(client: GatewayClient, llm_id: int = 25, deadline: float = 20.0) 
     return caught.value
 
 
+def assert_tells_nothing_secret(error: GatewayError, sandbox: RunningSandbox) -> None:
+    for secret in (sandbox.api_key, "owner's secret"):
+        assert secret not in f"{error!s} {error!r}"
+        assert secret.encode() not in pickle.dumps(error)
+    # httpx's errors hold the request with the key and the prompt: they must not come along as the context.
+    assert error.__context__ is None
+
+
 def test_the_list_comes_with_the_digest_of_its_bytes(sandbox: RunningSandbox) -> None:
     body = '[{"id": 28, "name": "Claude 3.7 Sonnet"}, "broken"]'
     sandbox.behave(llms={"body": body})
@@ -129,6 +137,7 @@ FAULTS: list[tuple[dict[str, object], str, bool, bool]] = [
     ({"huge": 50_000_000, "status": 503}, "upstream_unavailable", False, True),
     ({"headers": {"Content-Encoding": "gzip"}}, "upstream_not_json", True, False),
     ({"headers": {"Content-Encoding": "br"}}, "upstream_not_json", True, False),
+    ({"headers": {"Content-Encoding": "br"}, "status": 503}, "upstream_unavailable", False, True),
     ({"redirect": "http://127.0.0.1:9/elsewhere"}, "upstream_rejected", True, False),
     ({"reset": "before_answer"}, "upstream_unavailable", False, True),
     ({"reset": "in_answer"}, "upstream_unavailable", False, True),
@@ -145,10 +154,7 @@ def test_each_fault_has_its_cause_and_tells_nothing_secret(
 
     assert (error.code, error.permanent, error.trips_circuit) == (code, permanent, trips)
     assert sandbox.calls()["completions"] == 1, "a completion is one try: whoever calls decides about another"
-    for secret in (sandbox.api_key, "owner's secret"):
-        assert secret not in f"{error!s} {error!r}"
-        assert secret.encode() not in pickle.dumps(error)
-    assert error.__context__ is None or error.__suppress_context__
+    assert_tells_nothing_secret(error, sandbox)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +175,7 @@ def test_an_answer_that_does_not_come_to_an_end_ends_at_the_deadline(
     error = failure_of(client_of(sandbox), deadline=0.5)
 
     assert (error.code, error.permanent, error.trips_circuit) == ("timeout", False, True)
-    assert error.__context__ is None
+    assert_tells_nothing_secret(error, sandbox)
     sandbox.wait_for_calls(lambda calls: calls["closed_by_client"] == 1 and calls["open"] == 0)
 
 
