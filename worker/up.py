@@ -197,8 +197,8 @@ class _Run:
             port = urlsplit(self._variables["STAND_IN_URL"]).port
             # Its own `ready:` line would be taken for ours.
             silent = ["/bin/sh", "-c", 'exec "$@" >/dev/null', STAND_IN]
-            command = [*silent, sys.executable, "-m", "shared.gateway.sandbox", "--port", str(port)]
-            self._processes.keep_running(STAND_IN, command)
+            stand_in = [*silent, sys.executable, "-m", "shared.gateway.sandbox", "--port", str(port)]
+            self._processes.keep_running(STAND_IN, stand_in)
         started = [*self._plan.commands, *([STAND_IN] if self._plan.own_stand_in else [])]
         self._output.say(f"processes: starting {', '.join(started)}")
         if await self._ready():

@@ -41,7 +41,8 @@ def open_home(home: Path) -> Path:
 @contextlib.contextmanager
 def hold_home(home: Path) -> Iterator[None]:
     """Hold the home for this process. Raises LocalServicesError, naming the process, when another one has it."""
-    with _locked(home / _CALLER_LOCK, seconds=0):
+    # A moment of patience: the lock of a process that was just killed goes only when the kernel has buried it.
+    with _locked(home / _CALLER_LOCK, seconds=1):
         yield
 
 
@@ -54,11 +55,13 @@ def hold_services(home: Path) -> Iterator[None]:
 
 def is_held(home: Path) -> bool:
     """Whether some process runs servers in this home now."""
+    if not (home / _CALLER_LOCK).exists():
+        return False
     try:
-        with hold_home(home):
+        with _locked(home / _CALLER_LOCK, seconds=0):
             return False
-    except (LocalServicesError, OSError):
-        return (home / _CALLER_LOCK).exists()
+    except LocalServicesError:
+        return True
 
 
 def passwords(home: Path) -> dict[str, str]:

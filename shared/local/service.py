@@ -30,7 +30,7 @@ class Service(ABC):
         self._log = log
         self._log.unlink(missing_ok=True)  # the log of this run
         self._process: subprocess.Popen[bytes] | None = None
-        self._pause = 1.0
+        self._pause = 0.0
         self._launched_at = 0.0
 
     @abstractmethod
@@ -75,7 +75,8 @@ class Service(ABC):
         if code is None:
             return None
         if self._process is not None:
-            self._pause = 1.0 if now - self._launched_at > 30 else min(self._pause * 2, 10.0)
+            steady = now - self._launched_at > 30
+            self._pause = 1.0 if steady else min(max(self._pause * 2, 1.0), 10.0)
             self._launched_at = now
             self._process = None
             return f"{self.title} ended ({code}); starting it again in {self._pause:.0f} s"

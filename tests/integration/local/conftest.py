@@ -1,0 +1,54 @@
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.living import living
+
+ROOT = Path(__file__).parents[3]
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user can reach, unlike pytest's own; whatever still runs in it is ended afterwards."""
+    made = Path(tempfile.mkdtemp(prefix="llm-refresh-test-"))
+    made.chmod(0o755)
+    yield made
+    for process in living(made):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.split(":")[0]), signal.SIGKILL)
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def start_python(folder: Path) -> Iterator[Start]:
+    """Start Python code in a process group of its own, its output readable line by line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *arguments: str, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "MARK": str(folder), **(environ or {})},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
