@@ -257,6 +257,13 @@ def test_a_compressed_answer_is_read_though_none_was_asked_for(sandbox: RunningS
     assert sandbox.calls()["requests"][0]["headers"]["accept-encoding"] == "identity"
 
 
+@pytest.mark.parametrize("encoding", ["br", "gzip"])
+def test_an_answer_that_cannot_be_unpacked_is_named_so(sandbox: RunningSandbox, encoding: str) -> None:
+    sandbox.behave(completions={"headers": {"Content-Encoding": encoding}})
+
+    assert "an encoding that was not asked for" in failure_of(client_of(sandbox)).detail
+
+
 def test_a_wrong_key_is_unauthorised_and_not_tried_again(sandbox: RunningSandbox) -> None:
     with pytest.raises(GatewayError) as caught:
         with_client(client_of(sandbox, api_key="another-key"), lambda client: client.list_models(deadline_seconds=20))
