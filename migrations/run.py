@@ -34,3 +34,34 @@ def _config(url: str) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["url"] = url
     return config
+
+
+def grant_roles(url: str, login: str | None) -> None:
+    """Let the application's login take the two roles. Does nothing where it can already, or is who migrates.
+
+    A login that walks past policies (a superuser) needs no grant, and gets none.
+    """
+    engine = sa.create_engine(
+        url, poolclass=sa.NullPool, hide_parameters=True, connect_args={"prepare_threshold": None}
+    )
+    try:
+        with engine.begin() as connection:
+            missing = connection.execute(
+                sa.text(
+                    "SELECT role FROM unnest(ARRAY['authenticated', 'service_role']) AS role, pg_roles login"
+                    " WHERE login.rolname = :login AND NOT pg_has_role(login.oid, role, 'MEMBER')"
+                ),
+                {"login": login},
+            )
+            for role in missing.scalars().all():
+                name = connection.dialect.identifier_preparer.quote(str(login))
+                connection.exec_driver_sql(f"GRANT {role} TO {name} WITH INHERIT FALSE, SET TRUE")
+    finally:
+        engine.dispose()
+
+
+def reason(error: sa.exc.DBAPIError) -> str:
+    """What PostgreSQL said, without the statement's values: its primary message and SQLSTATE."""
+    diagnosis = getattr(error.orig, "diag", None)
+    primary = diagnosis.message_primary if diagnosis is not None else None
+    return f"{primary} (SQLSTATE {error.orig.sqlstate})" if primary else "PostgreSQL cannot be reached"  # type: ignore[union-attr]

@@ -166,6 +166,17 @@ class Settings(BaseModel):
         return self
 
 
+def secrets_of(settings: Settings) -> list[str]:
+    """Every secret that must never stand in a log line; of an address, its password."""
+    found: list[str] = []
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            found.append((urlsplit(text).password or "") if "://" in text else text)
+    return [secret for secret in found if secret]
+
+
 NAMES = frozenset(name.upper() for name in Settings.model_fields)
 """Every variable that is read."""
 

@@ -74,6 +74,7 @@ class Plan:
     counts: Mapping[str, int]
     promoted: tuple[str, str] | None
     pending: bool
+    listed: frozenset[int]
 
 
 @dataclass
@@ -137,6 +138,7 @@ def plan_sync(rows: Sequence[ModelRow], parsed: Parsed, describe: Describe, poli
         guard=guard,
         counts=_counts(before, draft, listed, failed=len(parsed.rejected)),
         promoted=promoted,
+        listed=frozenset(listed),
         pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
     )
 

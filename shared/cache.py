@@ -1,0 +1,108 @@
+"""What Redis keeps beside Celery's messages: the listing's last good copy, and who is alive.
+
+Nothing here is the only copy of anything; every call is bounded and its failure is told apart from an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import redis
+
+PREFIX = "llm_refresh:"
+_LISTING = PREFIX + "listing"
+_ALIVE = PREFIX + "alive:"
+_ASKED = PREFIX + "asked:"
+LISTING_DAYS = 30
+TIMEOUT_SECONDS = 2.0
+ASKED_DAYS = 1
+
+# A slow process must not put an older copy over a newer one.
+_KEEP_NEWER = """
+local held = tonumber(redis.call('HGET', KEYS[1], 'version') or '-1')
+if held > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'body', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+class CacheUnavailable(Exception):
+    """Redis cannot be reached or did not answer in time."""
+
+
+def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
+    """A client whose every call ends within about two seconds."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        health_check_interval=10,
+        max_connections=max_connections,
+    )
+
+
+class Cache:
+    """The few keys that this system keeps in Redis by itself. Raises CacheUnavailable."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def ping(self) -> None:
+        """Ask whether Redis answers."""
+        with _translated():
+            self._client.ping()
+
+    def keep_listing(self, version: int, body: bytes) -> None:
+        """Keep an encoded listing, unless a newer one is kept."""
+        with _translated():
+            self._client.eval(_KEEP_NEWER, 1, _LISTING, str(version), body, str(LISTING_DAYS * 86_400))
+
+    def listing(self) -> tuple[int, bytes] | None:
+        """The kept listing with its version."""
+        with _translated():
+            version, body = self._client.hmget(_LISTING, ["version", "body"])
+        return None if version is None or body is None else (int(version), _bytes(body))
+
+    def announce(self, kind: str, name: str, *, seconds: int) -> None:
+        """Say that a process of this kind (`refresh`, `chat`, `beat`) is alive for some seconds more."""
+        with _translated():
+            self._client.set(f"{_ALIVE}{kind}:{name}", b"1", ex=seconds)
+
+    def withdraw(self, kind: str, name: str) -> None:
+        """Say that a process is going."""
+        with _translated():
+            self._client.delete(f"{_ALIVE}{kind}:{name}")
+
+    def alive(self) -> Mapping[str, int]:
+        """How many processes of each kind are alive."""
+        counts: dict[str, int] = {}
+        with _translated():
+            for key in self._client.scan_iter(match=f"{_ALIVE}*", count=1000):
+                kind = _bytes(key).decode().removeprefix(_ALIVE).split(":", 1)[0]
+                counts[kind] = counts.get(kind, 0) + 1
+        return counts
+
+    def note_asked(self, task_id: str, name: str) -> None:
+        """Remember that a task id was given away that no row stands for (a dry run)."""
+        with _translated():
+            self._client.set(f"{_ASKED}{task_id}", name, ex=ASKED_DAYS * 86_400)
+
+    def was_asked(self, task_id: str) -> str | None:
+        """The name of the task that was given this id, where no row stands for it."""
+        with _translated():
+            name = self._client.get(f"{_ASKED}{task_id}")
+        return None if name is None else _bytes(name).decode()
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None

@@ -1,0 +1,151 @@
+"""The listing: what front ends see of the catalogue, kept ready as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+
+from shared.cache import Cache, CacheUnavailable
+from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.models import llm_models
+
+log = structlog.get_logger(__name__)
+
+STALE_AFTER_HOURS = 26
+"""A night and two hours: longer means that a nightly refresh did not come through."""
+
+READER = Caller("authenticated", "listing")
+
+COLUMNS = (
+    llm_models.c.id,
+    llm_models.c.matcha_llm_id,
+    llm_models.c.model_name,
+    llm_models.c.model_key,
+    llm_models.c.provider,
+    llm_models.c.capabilities,
+    llm_models.c.is_active,
+    llm_models.c.is_default,
+    llm_models.c.display_order,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What of the version row decides about the listing."""
+
+    version: int
+    last_synced_at: datetime | None
+    source: str | None
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A listing as it goes out. `etag` is a strong one, with its quotes."""
+
+    body: bytes
+    etag: str
+
+
+def read_state(connection: sa.Connection) -> State:
+    """The version of the catalogue, and whether its last good sync is too old."""
+    row = connection.execute(
+        sa.text(
+            "SELECT version, last_synced_at, source,"
+            " coalesce(last_synced_at < now() - make_interval(hours => :hours), true) FROM llm_catalogue_version"
+        ),
+        {"hours": STALE_AFTER_HOURS},
+    ).one()
+    return State(*row)
+
+
+def read_models(connection: sa.Connection, *, provenance: bool = False) -> list[dict[str, Any]]:
+    """Active models as the API shows them, by display order, then name."""
+    columns = (*COLUMNS, llm_models.c.provenance) if provenance else COLUMNS
+    query = (
+        sa.select(*columns)
+        .where(llm_models.c.is_active)
+        .order_by(llm_models.c.display_order, llm_models.c.model_name, llm_models.c.matcha_llm_id)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def listing(models: list[dict[str, Any]], state: State) -> dict[str, Any]:
+    """The body of `GET /api/llms`."""
+    return {
+        "models": models,
+        "defaultModel": next((model["model_key"] for model in models if model["is_default"]), None),
+        "count": len(models),
+        "lastSynced": None if state.last_synced_at is None else state.last_synced_at.astimezone(UTC).isoformat(),
+        "stale": state.stale,
+        "source": state.source,
+    }
+
+
+def encode(body: dict[str, Any]) -> Encoded:
+    """The listing as bytes; its tag covers all of it, `stale` too."""
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return Encoded(data, f'"{hashlib.sha256(data).hexdigest()[:32]}"')
+
+
+class ListingKeeper:
+    """Holds the listing of this process; `poll` brings it up to date, `current` costs nothing.
+
+    While PostgreSQL is away the last good copy goes out as stale; a process that has none takes the one in Redis.
+    """
+
+    def __init__(self, database: Database, cache: Cache) -> None:
+        self._database = database
+        self._cache = cache
+        self._state: State | None = None
+        """The state that `current` was read at; None while PostgreSQL is away."""
+        self._current: Encoded | None = None
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def current(self) -> Encoded | None:
+        """The listing now; None when there has never been one."""
+        return self._current
+
+    def poll(self) -> None:
+        """Ask PostgreSQL for the version, and read the models when it is another one."""
+        with self._one_at_a_time:
+            try:
+                self._follow()
+            except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+                self._serve_last_good(error)
+
+    def _follow(self) -> None:
+        with self._database.transaction(READER, timeout_seconds=5) as connection:
+            state = read_state(connection)
+            if state == self._state:
+                return
+            models = read_models(connection)
+        self._current, self._state = encode(listing(models, state)), state
+        try:
+            self._cache.keep_listing(state.version, self._current.body)
+        except CacheUnavailable as error:
+            log.warning("llm_listing.copy_not_kept", message="[LLM Refresh] No new copy in Redis", error=str(error))
+
+    def _serve_last_good(self, error: Exception) -> None:
+        if self._state is None and self._current is not None:
+            return  # marked already
+        self._state = None
+        last_good = self._current.body if self._current is not None else self._copy()
+        if last_good is not None:
+            log.warning("llm_listing.stale", message="[LLM Refresh] Serving the last good listing", error=str(error))
+            self._current = encode(json.loads(last_good) | {"stale": True})
+
+    def _copy(self) -> bytes | None:
+        try:
+            kept = self._cache.listing()
+        except CacheUnavailable:
+            return None
+        return None if kept is None else kept[1]

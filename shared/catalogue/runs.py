@@ -1,0 +1,260 @@
+"""The statements over `llm_sync_runs`: queue, claim, close, find."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from shared.db import DatabaseError
+from shared.models import llm_sync_runs as runs
+
+Trigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up"]
+LEASE_SECONDS = 180
+"""Longer than the longest fetch and the longest apply together, both of which have their own bounds."""
+ENDED = ("succeeded", "partial", "held", "failed", "abandoned")
+GOOD = ("succeeded", "partial")
+MAX_ERRORS_KEPT = 200
+_UNIQUE_VIOLATION = "23505"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is ours: whoever writes for it says its attempt, and writes nothing once that is no longer true."""
+
+    run_id: uuid.UUID
+    attempt: int
+    trigger: str
+    options: Mapping[str, Any]
+    actor: str
+    request_id: str | None
+
+
+class FenceLost(Exception):
+    """The run is no longer ours: its lease ran out and it was abandoned, or it is running again elsewhere."""
+
+
+def enqueue(
+    connection: sa.Connection,
+    *,
+    run_id: uuid.UUID,
+    trigger: Trigger,
+    options: Mapping[str, Any],
+    actor: str,
+    request_id: str | None,
+    task_id: str | None,
+    publish_pause_seconds: float,
+) -> tuple[uuid.UUID, str, bool]:
+    """Queue a run, or join the queued one with the same options; returns its id, task id, and whether it is new.
+
+    `publish_pause_seconds`: how long upkeep waits before it takes the message for lost and publishes again.
+    """
+    insert = sa.text("""
+        INSERT INTO llm_sync_runs (id, trigger, options, source, actor, request_id, task_id, publish_at)
+        VALUES (:id, :trigger, CAST(:options AS jsonb), :source, :actor, :request_id, :task_id,
+                now() + make_interval(secs => :pause))
+        ON CONFLICT (options) WHERE status = 'queued' AND scheduled_for IS NULL
+          DO UPDATE SET task_id = coalesce(llm_sync_runs.task_id, excluded.task_id)
+        RETURNING id, task_id
+    """)
+    row = connection.execute(
+        insert,
+        {
+            "id": run_id,
+            "trigger": trigger,
+            "options": json.dumps(options, sort_keys=True),
+            "source": options.get("source"),
+            "actor": actor,
+            "request_id": request_id,
+            "task_id": task_id,
+            "pause": publish_pause_seconds,
+        },
+    ).one()
+    return row.id, row.task_id, row.id == run_id
+
+
+def enqueue_night(
+    connection: sa.Connection, *, run_id: uuid.UUID, trigger: Trigger, due: datetime, task_id: str | None, actor: str
+) -> tuple[uuid.UUID, bool]:
+    """Queue the run of one night, `due` in local time without a zone; returns its id, and whether it is new."""
+    insert = sa.text("""
+        INSERT INTO llm_sync_runs (id, trigger, scheduled_for, actor, task_id, publish_at)
+        VALUES (:id, :trigger, :due, :actor, :task_id, now() + interval '30 seconds')
+        ON CONFLICT (scheduled_for) DO NOTHING RETURNING id
+    """)
+    values = {"id": run_id, "trigger": trigger, "due": due, "actor": actor, "task_id": task_id}
+    if connection.execute(insert, values).first() is not None:
+        return run_id, True
+    found = connection.execute(sa.select(runs.c.id).where(runs.c.scheduled_for == due)).scalar_one()
+    return found, False
+
+
+def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None) -> Claim | None:
+    """Make a queued run ours; None when it is not queued any more, or while another run is running.
+
+    Raises DatabaseError (SQLSTATE 23505) when another became the running one at the same moment: try again.
+    """
+    row = connection.execute(
+        sa.text("""
+            UPDATE llm_sync_runs SET status = 'running', attempt = attempt + 1, started_at = now(),
+              finished_at = NULL, error_code = NULL, error_detail = NULL,
+              lease_until = now() + make_interval(secs => :lease), task_id = coalesce(task_id, :task_id)
+            WHERE id = :id AND status = 'queued'
+              AND NOT EXISTS (SELECT FROM llm_sync_runs WHERE status = 'running')
+            RETURNING id, attempt, trigger, options, actor, request_id
+        """),
+        {"id": run_id, "lease": LEASE_SECONDS, "task_id": task_id},
+    ).first()
+    return None if row is None else Claim(*row)
+
+
+def is_race(error: DatabaseError) -> bool:
+    """Whether a claim failed only because another run became the running one at the same moment."""
+    return error.sqlstate == _UNIQUE_VIOLATION and error.constraint == "llm_sync_runs_one_running"
+
+
+def hold_fence(connection: sa.Connection, claim: Claim) -> None:
+    """Lock the run until the transaction ends. Raises FenceLost where it is no longer ours."""
+    held = connection.execute(
+        sa.select(runs.c.id)
+        .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
+        .with_for_update()
+    ).first()
+    if held is None:
+        raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
+
+
+def close(connection: sa.Connection, claim: Claim, status: str, **values: Any) -> None:
+    """End a run that is ours. Raises FenceLost."""
+    done = connection.execute(
+        runs.update()
+        .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
+        .values(status=status, finished_at=sa.func.clock_timestamp(), lease_until=None, **values)
+    )
+    if done.rowcount != 1:
+        raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
+
+
+def abandon_expired(connection: sa.Connection) -> Sequence[uuid.UUID]:
+    """End runs whose worker died: their lease is over and nobody closed them. Returns their ids."""
+    dead = connection.execute(
+        sa.text("""
+            UPDATE llm_sync_runs SET status = 'abandoned', finished_at = now(), lease_until = NULL,
+              error_code = 'abandoned', error_detail = 'the worker that ran it stopped without a word'
+            WHERE status = 'running' AND lease_until < now() RETURNING id
+        """)
+    )
+    return dead.scalars().all()
+
+
+def requeue_nights(connection: sa.Connection, *, attempts: int, base_seconds: float) -> Sequence[uuid.UUID]:
+    """Queue failed and abandoned nightly runs again, in the same row, with growing pauses, up to `attempts`."""
+    again = connection.execute(
+        sa.text("""
+            UPDATE llm_sync_runs SET status = 'queued', publish_at = now()
+            WHERE scheduled_for IS NOT NULL AND status IN ('failed', 'abandoned') AND attempt < :attempts
+              AND scheduled_for = (SELECT max(scheduled_for) FROM llm_sync_runs)
+              AND finished_at < now() - make_interval(secs => :base * power(4, greatest(attempt, 1) - 1))
+            RETURNING id
+        """),
+        {"attempts": attempts, "base": base_seconds},
+    )
+    return again.scalars().all()
+
+
+def take_unpublished(connection: sa.Connection, *, pause_seconds: float) -> Sequence[sa.Row[Any]]:
+    """Queued runs whose message is due or taken for lost, for publishing; none is taken twice within the pause."""
+    return connection.execute(
+        sa.text("""
+            UPDATE llm_sync_runs SET publish_at = now() + make_interval(secs => :pause)
+            WHERE id IN (SELECT id FROM llm_sync_runs WHERE status = 'queued' AND publish_at <= now()
+                         ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED)
+            RETURNING id, options, request_id, trigger
+        """),
+        {"pause": pause_seconds},
+    ).all()
+
+
+def publish_soon(connection: sa.Connection, run_id: uuid.UUID) -> None:
+    """Let the next round of upkeep publish a queued run."""
+    waiting = runs.update().where(runs.c.id == run_id, runs.c.status == "queued")
+    connection.execute(waiting.values(publish_at=sa.func.now()))
+
+
+def status_of(connection: sa.Connection, run_id: uuid.UUID) -> str | None:
+    """The status of a run; None where there is no such run."""
+    return connection.execute(sa.select(runs.c.status).where(runs.c.id == run_id)).scalar_one_or_none()
+
+
+def find(connection: sa.Connection, run_id: uuid.UUID) -> dict[str, Any] | None:
+    """One run, as the API shows it."""
+    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
+    return None if row is None else _shown(row)
+
+
+def find_by_task(connection: sa.Connection, task_id: str) -> dict[str, Any] | None:
+    """The run that a Celery task of this id was sent for, or carried out."""
+    found = sa.select(runs).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
+    row = connection.execute(found).mappings().first()
+    return None if row is None else _shown(row)
+
+
+def newest(connection: sa.Connection, *, limit: int, before: uuid.UUID | None = None) -> list[dict[str, Any]]:
+    """Runs, newest first, those older than the run `before`."""
+    query = sa.select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    if before is not None:
+        mark = sa.select(runs.c.created_at, runs.c.id).where(runs.c.id == before).subquery()
+        query = query.where(
+            sa.tuple_(runs.c.created_at, runs.c.id) < sa.select(mark.c.created_at, mark.c.id).scalar_subquery()
+        )
+    return [_shown(row) for row in connection.execute(query).mappings()]
+
+
+def ever_good(connection: sa.Connection) -> bool:
+    """Whether a sync has ever been applied."""
+    return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD)))).scalar_one())
+
+
+def night_missing(connection: sa.Connection, due: datetime, *, due_at: datetime, skew_seconds: float) -> bool:
+    """Whether the night `due` (local; the instant `due_at`) is over, came after the migration, and has no run."""
+    return bool(
+        connection.execute(
+            sa.text("""
+                SELECT :due_at < now() - make_interval(secs => :skew) AND :due_at > watermark
+                  AND NOT EXISTS (SELECT FROM llm_sync_runs WHERE scheduled_for = :due)
+                FROM llm_catalogue_version
+            """),
+            {"due": due, "due_at": due_at, "skew": skew_seconds},
+        ).scalar_one()
+    )
+
+
+def _shown(row: sa.RowMapping) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "trigger": row["trigger"],
+        "scheduled_for": row["scheduled_for"],
+        "status": row["status"],
+        "source": row["source"],
+        "options": row["options"],
+        "counts": row["counts"],
+        "errors": row["errors"],
+        "held": row["held"],
+        "error": None if row["error_code"] is None else {"code": row["error_code"], "detail": row["error_detail"]},
+        "fetch_ms": row["fetch_ms"],
+        "plan_ms": row["plan_ms"],
+        "apply_ms": row["apply_ms"],
+        "upstream_sha256": row["upstream_sha256"],
+        "task_id": row["task_id"],
+        "request_id": row["request_id"],
+        "actor": row["actor"],
+        "attempt": row["attempt"],
+        "created_at": row["created_at"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
+    }

@@ -1,0 +1,175 @@
+"""The statements that read and write the catalogue. Set-based: their number does not grow with the models."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.catalogue.rows import Change, ModelRow
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The one row of `llm_catalogue_version`, and the database's time when it was locked."""
+
+    version: int
+    last_synced_at: datetime | None
+    source: str | None
+    settled_inputs: str | None
+    settled_version: int | None
+    now: datetime
+
+
+_LOCK = sa.text(
+    "SELECT version, last_synced_at, source, settled_inputs, settled_version, now()"
+    " FROM llm_catalogue_version FOR UPDATE"
+)
+
+_COLUMNS = (
+    "matcha_llm_id, model_name, model_key, provider, capabilities, is_active, is_default, display_order,"
+    " missed_syncs, last_missed_at, overrides, provenance"
+)
+_ROWS = sa.text(f"SELECT {_COLUMNS} FROM llm_models ORDER BY matcha_llm_id")
+
+_WRITE = f"""
+INSERT INTO llm_models AS old ({_COLUMNS}, last_synced_at)
+SELECT id, name, key, provider, capabilities::jsonb, active, is_default, display_order,
+       missed, missed_at, overrides::jsonb, provenance::jsonb, CASE WHEN listed THEN now() END
+FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::bool[], %s::int[],
+            %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[])
+  AS new (id, name, key, provider, capabilities, active, is_default, display_order,
+          missed, missed_at, overrides, provenance, listed)
+ON CONFLICT (matcha_llm_id) DO UPDATE SET
+  model_name = excluded.model_name, model_key = excluded.model_key, provider = excluded.provider,
+  capabilities = excluded.capabilities, is_active = excluded.is_active, is_default = excluded.is_default,
+  display_order = excluded.display_order, missed_syncs = excluded.missed_syncs,
+  last_missed_at = excluded.last_missed_at, overrides = excluded.overrides, provenance = excluded.provenance,
+  last_synced_at = coalesce(excluded.last_synced_at, old.last_synced_at)
+"""
+
+_APPEND = """
+INSERT INTO llm_model_changes (run_id, kind, matcha_llm_id, model_key, before, after, actor)
+SELECT %s, kind, id, key, before::jsonb, after::jsonb, %s
+FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
+  WITH ORDINALITY AS new (kind, id, key, before, after, place) ORDER BY place
+"""
+
+
+def lock(connection: sa.Connection) -> Version:
+    """Lock the catalogue for writing until the transaction ends.
+
+    Everyone who writes models takes this first: syncs and operators' edits do not overwrite each other, and ids of the
+    ledger become visible in their order, so that a cursor over them skips none.
+    """
+    return Version(*connection.execute(_LOCK).one())
+
+
+def read_rows(connection: sa.Connection) -> list[ModelRow]:
+    """All model rows, by upstream's id."""
+    return [ModelRow(*row) for row in connection.execute(_ROWS)]
+
+
+def now(connection: sa.Connection) -> datetime:
+    """The database's time, which leases, grace and stamps go by."""
+    moment: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
+    return moment
+
+
+def write_rows(connection: sa.Connection, rows: Mapping[int, ModelRow], listed: Collection[int]) -> None:
+    """Write these rows; those that are listed are stamped as synced."""
+    if not rows:
+        return
+    default = next((row.matcha_llm_id for row in rows.values() if row.is_default), None)
+    if default is not None:
+        # At most one default at any moment: the index cannot wait for the end of a statement.
+        take = sa.text("UPDATE llm_models SET is_default = false WHERE is_default AND matcha_llm_id <> :id")
+        connection.execute(take, {"id": default})
+    columns = _columns(rows.values(), listed)
+    connection.exec_driver_sql(_WRITE, tuple(columns))
+
+
+def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[list[Any]]:
+    dumps = _dumps()
+    lines = [
+        (
+            row.matcha_llm_id,
+            row.model_name,
+            row.model_key,
+            row.provider,
+            dumps(row.capabilities),
+            row.is_active,
+            row.is_default,
+            row.display_order,
+            row.missed_syncs,
+            row.last_missed_at,
+            dumps(row.overrides),
+            dumps(row.provenance),
+            row.matcha_llm_id in listed,
+        )
+        for row in rows
+    ]
+    return (list(column) for column in zip(*lines, strict=True))
+
+
+def _dumps() -> Any:
+    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
+
+
+def touch(connection: sa.Connection, ids: Collection[int]) -> None:
+    """Stamp rows that stay as they are as synced."""
+    if ids:
+        connection.exec_driver_sql(
+            "UPDATE llm_models SET last_synced_at = now() WHERE matcha_llm_id = ANY(%s::int[])", (list(ids),)
+        )
+
+
+def touch_settled(connection: sa.Connection) -> int:
+    """Stamp the rows that the last sync saw as synced again; returns their number."""
+    again = sa.text(
+        "UPDATE llm_models SET last_synced_at = now()"
+        " WHERE last_synced_at = (SELECT last_synced_at FROM llm_catalogue_version)"
+    )
+    return connection.execute(again).rowcount
+
+
+def append_changes(
+    connection: sa.Connection, changes: Sequence[Change], *, run_id: uuid.UUID | None, actor: str
+) -> None:
+    """Write the ledger's lines, in their order."""
+    if not changes:
+        return
+    dumps = _dumps()
+    connection.exec_driver_sql(
+        _APPEND,
+        (
+            run_id,
+            actor,
+            [change.kind for change in changes],
+            [change.matcha_llm_id for change in changes],
+            [change.model_key for change in changes],
+            [None if change.before is None else dumps(change.before) for change in changes],
+            [None if change.after is None else dumps(change.after) for change in changes],
+        ),
+    )
+
+
+def mark_synced(connection: sa.Connection, *, source: str, settled_inputs: str | None) -> None:
+    """Note a good sync. `settled_inputs` digests what it was made of; None when the same may bring more later."""
+    connection.execute(
+        sa.text(
+            "UPDATE llm_catalogue_version SET last_synced_at = now(), source = :source,"
+            " settled_inputs = :inputs, settled_version = version"
+        ),
+        {"source": source, "inputs": settled_inputs},
+    )
+
+
+def any_model(connection: sa.Connection) -> bool:
+    """Whether the table holds a row."""
+    return bool(connection.execute(sa.text("SELECT EXISTS (SELECT FROM llm_models)")).scalar_one())

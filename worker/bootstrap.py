@@ -1,0 +1,78 @@
+"""The one place that puts the parts of a worker together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_shutdown
+
+from shared.settings import Settings
+from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
+from worker import upkeep
+from worker.celery_app import make_celery
+from worker.duties import refresh_duties
+from worker.runtime import Runtime
+from worker.tasks import refresh
+
+BuildRuntime = Callable[[Settings, str], Runtime]
+
+
+class Lazily:
+    """The runtime of this process, built when it is first needed: never at import, never before a fork."""
+
+    def __init__(self, build: Callable[[], Runtime]) -> None:
+        self._build = build
+        self._built: Runtime | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Runtime:
+        with self._lock:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
+
+    def close(self) -> None:
+        with self._lock:
+            if self._built is not None:
+                self._built.close()
+                self._built = None
+
+
+def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: str = "worker") -> Celery:
+    """The Celery application of workers, beat and Flower, with its tasks and its upkeep."""
+    app = make_celery(settings)
+    runtime = Lazily(lambda: build_runtime(settings, process))
+    refresh.register(app, runtime)
+
+    def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
+        parts = runtime()
+        kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
+        return [upkeep.alive_duty(lambda: parts.cache, ready, kinds, node), *refresh_duties(app, parts)]
+
+    upkeep.install(app, duties)
+    _bind_logs(runtime)
+    return app
+
+
+def _bind_logs(runtime: Lazily) -> None:
+    @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _ours(**_: Any) -> None:
+        """Logging is set up already: Celery leaves it alone when somebody answers this signal."""
+
+    @task_prerun.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _begin(task_id: str, task: Any, **_: Any) -> None:
+        structlog.contextvars.clear_contextvars()
+        request_id = task.request.get(REQUEST_ID_HEADER) or task_id
+        structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name, request_id=request_id)
+
+    @task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _end(**_: Any) -> None:
+        structlog.contextvars.clear_contextvars()
+
+    @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _close(**_: Any) -> None:
+        runtime.close()

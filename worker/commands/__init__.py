@@ -1,0 +1,1 @@
+"""What `llm-refresh` can be told to do."""

@@ -1,0 +1,183 @@
+"""Commands of the catalogue: migrate, verify, refresh, models, runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from shared.catalogue import runs, seed
+from shared.catalogue.listing import read_models, read_state
+from shared.catalogue.plan import COUNTED
+from shared.catalogue.refresh import Outcome
+from shared.catalogue.requests import Arguments
+from worker.commands.context import (
+    GOOD,
+    NOT_GOOD,
+    console,
+    echo_json,
+    fail,
+    json_option,
+    quiet_logs,
+    runtime,
+    settings_or_exit,
+    short,
+    table,
+)
+from worker.runtime import Runtime
+
+
+@click.command()
+@click.option("--step", type=click.Choice(["schema", "seed"]), help="Only this step; both without.")
+def migrate(step: str | None) -> None:
+    """Bring the database to this version's schema, and seed an empty catalogue."""
+    import migrations.run as migrations  # noqa: PLC0415 - slow to load
+
+    settings = settings_or_exit()
+    quiet_logs(settings)
+    if step != "seed":
+        owner_url = (settings.migrate_database_url or settings.database_url).get_secret_value()
+        login = sa.make_url(settings.database_url.get_secret_value()).username
+        try:
+            migrations.upgrade(owner_url)
+            migrations.grant_roles(owner_url, login)
+        except sa.exc.DBAPIError as error:
+            fail(f"migration failed: {migrations.reason(error)}")
+        click.echo(f"schema: at revision {migrations.head()}")
+    if step != "schema":
+        with runtime() as parts:
+            added = seed.seed(parts.database, parts.knowledge, parts.policy)
+            click.echo(f"seed: {added} models added" if added else "seed: nothing to add, the catalogue is not empty")
+
+
+@click.command()
+@json_option
+def verify(as_json: bool) -> None:
+    """Say which models the database holds; exit 1 when it holds none, or no default."""
+    with runtime() as parts, parts.database.transaction() as connection:
+        models = seed.all_models(connection)
+    if as_json:
+        echo_json({"count": len(models), "models": models})
+    else:
+        click.echo(f"Found {len(models)} LLM models in database:")
+        for model in models:
+            mark = "✓" if model["is_active"] else "✗"
+            default = " [DEFAULT]" if model["is_default"] else ""
+            click.echo(
+                f"  {mark} {model['model_name']} (ID: {model['matcha_llm_id']}, Key: {model['model_key']}){default}"
+            )
+    sys.exit(GOOD if any(model["is_default"] for model in models) else NOT_GOOD)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what a refresh would do; nothing is written.")
+@click.option("--force", metavar="SHA", help="Apply the held list with this sha256.")
+@click.option("--source", help="matchaai or mapping; MatchaAI where it is set up.")
+@click.option("--first", is_flag=True, hidden=True, help="Only when no run has ever succeeded (make up).")
+@json_option
+def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, as_json: bool) -> None:
+    """Refresh the catalogue now; exit 1 when the run was held or failed."""
+    try:
+        arguments = Arguments(source=source, dry_run=dry_run, force=force)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
+    with runtime() as parts:
+        if first and _ever_good(parts):
+            click.echo("refresh: a run has succeeded before, nothing to do")
+            return
+        with console().status("Refreshing the catalogue …"):
+            outcome = _run(parts, arguments, first=first)
+    if as_json:
+        echo_json(_described(outcome))
+    else:
+        _print(outcome)
+    sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
+
+
+def _run(parts: Runtime, arguments: Arguments, *, first: bool) -> Outcome:
+    if arguments.dry_run:
+        return parts.refresher.preview(arguments.options)
+    trigger: runs.Trigger = "startup" if first else "cli"
+    run_id, _, _ = parts.refresher.request(arguments.options, trigger=trigger, actor=trigger)
+    return parts.refresher.perform(run_id)
+
+
+def _ever_good(parts: Runtime) -> bool:
+    with parts.database.transaction() as connection:
+        return runs.ever_good(connection)
+
+
+def _described(outcome: Outcome) -> dict[str, Any]:
+    return outcome.as_result() | {"errors": list(outcome.errors), "held": outcome.held}
+
+
+def _print(outcome: Outcome) -> None:
+    out = console()
+    title = "dry run" if outcome.plan is not None else f"run {outcome.run_id}"
+    out.print(f"[bold]{outcome.status}[/bold]  {title}")
+    counts = table(*COUNTED)
+    counts.add_row(*(str(outcome.counts.get(name, 0)) for name in COUNTED))
+    out.print(counts)
+    if outcome.code is not None:
+        out.print(f"cause: {outcome.code}: {outcome.detail}", markup=False)
+    if outcome.held is not None:
+        held = outcome.held
+        out.print(f"held: {held['absent']} of {held['active']} active models absent, {held['repointed']} repointed")
+        out.print(f"nothing was changed; to apply this very list: llm-refresh refresh --force {held['sha256']}")
+    if outcome.errors:
+        errors = table("id", "name", "why it was refused")
+        for error in outcome.errors:
+            errors.add_row(str(error["id"]), str(error["name"]), error["reason"])
+        out.print(errors)
+    if outcome.plan:
+        plan = table("change", "id", "key", "before", "after")
+        for change in outcome.plan:
+            plan.add_row(change["kind"], str(change["matcha_llm_id"]), change["model_key"],
+                         _brief(change["before"]), _brief(change["after"]))  # fmt: skip
+        out.print(plan)
+
+
+def _brief(values: Any) -> str:
+    if not values:
+        return "-"
+    return ", ".join(f"{name}={value}" for name, value in values.items() if name not in ("provenance", "overrides"))
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the active models."""
+    with runtime() as parts, parts.database.transaction() as connection:
+        found, state = read_models(connection, provenance=True), read_state(connection)
+    if as_json:
+        echo_json(found)
+        return
+    listed = table("id", "key", "name", "provider", "default", "capabilities")
+    for model in found:
+        able = ", ".join(f"{name}={value}" for name, value in model["capabilities"].items()) or "unknown"
+        listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["model_name"], model["provider"],
+                       "default" if model["is_default"] else "", able)  # fmt: skip
+    console().print(listed)
+    click.echo(f"{len(found)} models; last synced {short(state.last_synced_at)}{', stale' if state.stale else ''}")
+
+
+@click.command(name="runs")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
+@json_option
+def list_runs(limit: int, as_json: bool) -> None:
+    """List sync runs, newest first."""
+    with runtime() as parts, parts.database.transaction() as connection:
+        found = runs.newest(connection, limit=limit)
+    if as_json:
+        echo_json(found)
+        return
+    listed = table("run", "created (UTC)", "trigger", "status", "counts", "cause")
+    for run in found:
+        counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)
+        cause = f"{run['error']['code']}: {run['error']['detail']}" if run["error"] else ""
+        listed.add_row(run["id"], short(run["created_at"]), run["trigger"], run["status"], counts, cause)
+    console().print(listed)

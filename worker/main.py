@@ -1,0 +1,36 @@
+"""Environment -> settings -> Celery application. Workers, beat and Flower start here: `celery -A worker.main …`."""
+
+import os
+import sys
+from pathlib import Path
+
+from celery import Celery
+
+from shared.logs import configure
+from shared.settings import Settings, SettingsError, read_settings, secrets_of
+from worker.bootstrap import create_worker
+from worker.runtime import build_runtime
+
+_KINDS = ("beat", "flower")
+
+
+def _process(arguments: list[str]) -> str:
+    """Which of the Procfile's processes this is, for its log lines."""
+    for kind in _KINDS:
+        if kind in arguments:
+            return kind
+    names = [word.split("@")[0] for word in arguments if "@" in word]
+    return names[0].removeprefix("--hostname=") if names else "worker"
+
+
+def main(settings: Settings, process: str) -> Celery:
+    """Set up logging and make the application."""
+    configure(as_json=settings.logs_as_json, level=settings.log_level, process=process, secrets=secrets_of(settings))
+    return create_worker(settings, build_runtime, process=process)
+
+
+try:
+    app = main(read_settings(os.environ, Path(".env")), _process(sys.argv))
+except SettingsError as error:
+    print(f"llm-refresh: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,67 @@
+"""What tasks, routes and commands work with: built after a fork, by the one who needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.cache import Cache, connect
+from shared.catalogue.knowledge import Knowledge
+from shared.catalogue.mapping import load_mapping
+from shared.catalogue.plan import Policy
+from shared.catalogue.refresh import Refresher
+from shared.catalogue.sources import Sources
+from shared.clock import new_id
+from shared.db import Database
+from shared.gateway.client import GatewayClient
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The parts, put together for one process."""
+
+    settings: Settings
+    database: Database
+    cache: Cache
+    knowledge: Knowledge
+    policy: Policy
+    refresher: Refresher
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self.database.dispose()
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The settings that a plan depends on."""
+    return Policy(
+        default_key=settings.matchaai_default_model,
+        max_shrink=settings.refresh_max_shrink,
+        grace_syncs=settings.refresh_grace_syncs,
+        grace_min_hours=settings.refresh_grace_min_hours,
+    )
+
+
+def sources_of(settings: Settings) -> Sources:
+    """MatchaAI where it is set up; the mapping always."""
+    base_url, key = settings.matchaai_base_url, settings.matchaai_api_key
+    if base_url is None or key is None:
+        return Sources(load_mapping(), None)
+    return Sources(load_mapping(), lambda: GatewayClient(base_url=base_url, api_key=key.get_secret_value()))
+
+
+def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Runtime:
+    """Put the parts together. Opens no connection yet."""
+    database = Database(settings.database_url.get_secret_value(), application_name=process, pool_size=pool_size)
+    knowledge = Knowledge(load_mapping())
+    policy = policy_of(settings)
+    refresher = Refresher(
+        database=database,
+        sources=sources_of(settings),
+        describe=knowledge.describer,
+        policy=policy,
+        ids=new_id,
+        rules=lambda: knowledge.digest(policy),
+    )
+    cache = Cache(connect(settings.redis_url.get_secret_value()))
+    return Runtime(settings, database, cache, knowledge, policy, refresher)

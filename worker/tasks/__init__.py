@@ -1,0 +1,1 @@
+"""Celery's tasks: each checks its arguments and calls one function of `shared`."""

@@ -1,0 +1,30 @@
+"""The task `llm.refresh`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+
+from shared.catalogue.requests import Call, carry_out
+from shared.task_names import REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER, TRIGGER_HEADER
+from worker.runtime import Runtime
+from worker.schedule import SKEW, latest_due
+
+
+def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
+    """Add `llm.refresh(source=None, dry_run=False, force=None)` -> `{run_id, status, counts}`."""
+
+    @app.task(name=REFRESH_TASK, bind=True)  # type: ignore[untyped-decorator]
+    def refresh(
+        self: Task, source: str | None = None, dry_run: bool = False, force: str | None = None
+    ) -> dict[str, Any]:
+        parts, said = runtime(), self.request
+        call = Call(
+            task_id=said.id,
+            run_id=said.get(RUN_ID_HEADER),
+            trigger=said.get(TRIGGER_HEADER) or "task",
+            request_id=said.get(REQUEST_ID_HEADER),
+            arguments={"source": source, "dry_run": dry_run, "force": force},
+        )
+        cron, zone = parts.settings.refresh_cron, parts.settings.refresh_timezone
+        return carry_out(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local).as_result()

@@ -1,0 +1,132 @@
+"""Puts the shim together: routes, problem documents, request ids, host and origin checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from shared.cache import CacheUnavailable
+from shared.clock import new_id
+from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.settings import Settings
+from worker.web.auth import Authenticator
+from worker.web.door import MAX_BODY_BYTES, Route, add_routes, problem_of
+from worker.web.problems import Problem, as_response
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+_REQUEST_ID = re.compile(r"[\w\-.:/+=@]{1,128}", re.ASCII)
+_EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
+_ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+
+
+def create_app(settings: Settings, routes: Sequence[Route]) -> Flask:
+    """The Flask application with these routes."""
+    app = Flask("worker.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    add_routes(app, routes, Authenticator(settings))
+    _check_requests(app, only_loopback=settings.auth_off)
+    _allow_origins(app, frozenset(settings.cors_origins))
+    _tell_problems(app)
+    return app
+
+
+def _check_requests(app: Flask, *, only_loopback: bool) -> None:
+    @app.before_request
+    def begin() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else str(new_id())
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        if only_loopback and _host_name(request.headers.get("Host", "")) not in LOOPBACK_NAMES:
+            # A web page elsewhere must not reach a server without auth by a name that it points at 127.0.0.1.
+            raise Problem(400, "host_not_allowed", "in local mode this server answers to localhost and 127.0.0.1 only")
+
+    @app.after_request
+    def stamp(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.get("request_id") or str(new_id())
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
+    if not origins:
+        return
+
+    @app.before_request
+    def preflight() -> Response | None:
+        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+            return None
+        response = Response(status=204)
+        if request.headers.get("Origin") in origins:
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Headers"] = _ALLOWED
+            response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+    @app.after_request
+    def allow(response: Response) -> Response:
+        response.headers.add("Vary", "Origin")
+        origin = request.headers.get("Origin")
+        if origin in origins:
+            response.headers["Access-Control-Allow-Origin"] = origin or ""
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        return response
+
+
+def _tell_problems(app: Flask) -> None:
+    @app.errorhandler(Problem)
+    def told(problem: Problem) -> Response:
+        return as_response(problem)
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        return as_response(problem_of(error))
+
+    @app.errorhandler(DatabaseUnavailable)
+    def no_database(error: DatabaseUnavailable) -> Response:
+        log.error("llm_web.database_unavailable", error=str(error))
+        detail = "PostgreSQL cannot be reached at the moment; try again"
+        return as_response(Problem(503, "database_unavailable", detail, headers={"Retry-After": "5"}))
+
+    @app.errorhandler(CacheUnavailable)
+    def no_redis(error: CacheUnavailable) -> Response:
+        log.error("llm_web.redis_unavailable", error=str(error))
+        detail = "Redis cannot be reached at the moment; try again"
+        return as_response(Problem(503, "redis_unavailable", detail, headers={"Retry-After": "5"}))
+
+    @app.errorhandler(DatabaseError)
+    @app.errorhandler(WrongLogin)
+    def not_migrated(error: Exception) -> Response:
+        log.error("llm_web.database_refused", error=str(error))
+        detail = "the database does not hold what this version needs; run `llm-refresh migrate`"
+        undefined = isinstance(error, WrongLogin) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
+        if undefined:
+            return as_response(Problem(503, "database_not_migrated", detail))
+        return as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> Response:
+        log.error("llm_web.failed", path=request.path, exc_info=_without_values(error))
+        return as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
+
+
+def _without_values(error: Exception) -> Any:
+    return (type(error), error, error.__traceback__)

@@ -1,0 +1,179 @@
+"""What comes in and goes out, as pydantic models: they validate the one and describe both in openapi.json."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.catalogue.requests import Arguments
+
+RefreshBody = Arguments
+
+
+class Query(BaseModel):
+    """Query parameters: unknown ones are refused, so that a typing mistake is not silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoQuery(Query):
+    pass
+
+
+class ListingQuery(Query):
+    provenance: Annotated[bool, Field(description="With where each capability is known from; service_role only")] = (
+        False
+    )
+
+
+class RunsQuery(Query):
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    before: Annotated[uuid.UUID | None, Field(description="The id of a run: only older ones")] = None
+
+
+class ChangesQuery(Query):
+    since: Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before")] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class Model(BaseModel):
+    id: int
+    matcha_llm_id: int
+    model_name: str
+    model_key: str
+    provider: str
+    capabilities: dict[str, Any]
+    is_active: bool
+    is_default: bool
+    display_order: int
+
+
+class ListingBody(BaseModel):
+    models: list[Model]
+    defaultModel: str | None
+    count: int
+    lastSynced: datetime | None
+    stale: bool
+    source: str | None
+
+
+class EntryError(BaseModel):
+    id: int | str | None
+    name: str | None
+    reason: str
+
+
+class SyncResults(BaseModel):
+    added: int
+    updated: int
+    unchanged: int
+    deactivated: int
+    reactivated: int
+    failed: int
+    errors: list[EntryError]
+
+
+class Held(BaseModel):
+    absent: int
+    active: int
+    repointed: int
+    sha256: str
+
+
+class ChangePreview(BaseModel):
+    kind: str
+    matcha_llm_id: int
+    model_key: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class RefreshDone(BaseModel):
+    success: bool
+    status: Literal["succeeded", "partial", "held", "failed"]
+    runId: uuid.UUID | None
+    dryRun: Literal[True] | None = None
+    syncResults: SyncResults
+    held: Held | None = None
+    plan: list[ChangePreview] | None = None
+    models: list[Model]
+    timestamp: datetime
+
+
+class Accepted(BaseModel):
+    runId: uuid.UUID | None
+    status: str
+    links: dict[str, str]
+
+
+class Run(BaseModel):
+    id: uuid.UUID
+    trigger: str
+    scheduled_for: datetime | None
+    status: str
+    source: str | None
+    options: dict[str, Any]
+    counts: dict[str, int]
+    errors: list[EntryError]
+    held: Held | None
+    error: dict[str, str] | None
+    fetch_ms: int | None
+    plan_ms: int | None
+    apply_ms: int | None
+    upstream_sha256: str | None
+    task_id: str | None
+    request_id: str | None
+    actor: str
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: dict[str, str]
+
+
+class RunsBody(BaseModel):
+    runs: list[Run]
+
+
+class Change(BaseModel):
+    id: int
+    run_id: uuid.UUID | None
+    kind: str
+    model_key: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    actor: str
+    at: datetime
+
+
+class ChangesBody(BaseModel):
+    changes: list[Change]
+    next: int
+
+
+class TaskBody(BaseModel):
+    id: str
+    name: str
+    status: str
+    result: dict[str, Any] | None = None
+
+
+class ReadyBody(BaseModel):
+    status: Literal["ready", "not ready"]
+    parts: dict[str, Any]
+
+
+class HealthBody(BaseModel):
+    status: Literal["ok"]
+
+
+class ProblemBody(BaseModel):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str

@@ -1,0 +1,228 @@
+"""Routes of the catalogue: the listing, refreshes, runs, the tasks of refreshes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from flask import Response, request
+from kombu.exceptions import OperationalError
+from pydantic import BaseModel
+
+from shared.catalogue import runs
+from shared.catalogue.listing import ListingKeeper, listing, read_models, read_state
+from shared.catalogue.plan import COUNTED
+from shared.catalogue.refresh import Outcome
+from shared.clock import new_id
+from shared.task_names import REFRESH_TASK
+from worker.runtime import Runtime
+from worker.web import bodies
+from worker.web.door import SERVICE, Call, Route, as_json
+from worker.web.problems import Problem, problem_members
+from worker.web.queue import Queue
+
+POLL_SECONDS = 0.15
+REPUBLISH_AFTER_SECONDS = 30.0
+"""A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
+_TASK_STATUS = {"queued": "PENDING", "running": "STARTED", "failed": "FAILURE", "abandoned": "FAILURE"}
+_HTTP_STATUS = {"succeeded": 200, "partial": 200, "held": 409, "failed": 502, "abandoned": 502}
+
+
+@dataclass(frozen=True)
+class CatalogueRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+    keeper: ListingKeeper
+    queue: Queue
+
+    def routes(self) -> list[Route]:
+        done: dict[int, type[BaseModel] | None] = {
+            200: bodies.RefreshDone,
+            202: bodies.Accepted,
+            409: bodies.RefreshDone,
+            502: bodies.RefreshDone,
+        }
+        return [
+            Route("GET", "/api/llms", self.list_models, "The active models",
+                  query=bodies.ListingQuery, returns={200: bodies.ListingBody, 304: None}),
+            Route("POST", "/api/llms/refresh", self.refresh, "Refresh the catalogue now, or preview it",
+                  roles=SERVICE, body=bodies.RefreshBody, returns=done),
+            Route("GET", "/api/llms/runs", self.list_runs, "Sync runs, newest first",
+                  roles=SERVICE, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
+            Route("GET", "/api/llms/runs/{run_id}", self.show_run, "One sync run",
+                  roles=SERVICE, returns={200: bodies.Run}),
+            Route("GET", "/api/tasks/{task_id}", self.show_task, "A task that was enqueued by this API",
+                  roles=SERVICE, returns={200: bodies.TaskBody}),
+        ]  # fmt: skip
+
+    def list_models(self, call: Call) -> Response:
+        if call.query.provenance:
+            return self._with_provenance(call)
+        current = self.keeper.current
+        if current is None:
+            raise Problem(503, "listing_unavailable", "no list of models has been read yet; see /readyz",
+                          headers={"Retry-After": "2"})  # fmt: skip
+        response = (
+            Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
+        )
+        response.headers["ETag"] = current.etag
+        response.headers["Cache-Control"] = "private, no-cache"
+        response.headers["Vary"] = "Authorization"
+        return response
+
+    def _with_provenance(self, call: Call) -> Response:
+        if call.caller.role != "service_role":
+            raise Problem(403, "forbidden", "provenance takes the role service_role")
+        with self.parts.database.transaction() as connection:
+            body = listing(read_models(connection, provenance=True), read_state(connection))
+        return as_json(body)
+
+    def refresh(self, call: Call) -> Response:
+        body: bodies.RefreshBody = call.body
+        if body.source == "matchaai" and not self.parts.settings.upstream_given:
+            detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY, or name no source"
+            raise Problem(422, "source_not_set_up", detail)
+        return self._preview(call, body) if body.dry_run else self._refresh(call, body)
+
+    def _preview(self, call: Call, body: bodies.RefreshBody) -> Response:
+        task_id = str(new_id())
+        self.parts.cache.note_asked(task_id, REFRESH_TASK)
+        if not self.queue.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
+            raise Problem(503, "redis_unavailable", "Redis takes no messages at the moment; try again")
+        give_up = self._give_up(call)
+        while time.monotonic() < give_up:
+            status, result = self.queue.result(task_id)
+            if status == "SUCCESS":
+                return self._done(_outcome(result))
+            if status == "FAILURE":
+                raise Problem(500, "internal", "the preview failed; the worker's log has it by the request id")
+            time.sleep(POLL_SECONDS)
+        return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
+
+    def _refresh(self, call: Call, body: bodies.RefreshBody) -> Response:
+        run_id, task_id, new = self.parts.refresher.request(
+            body.options, trigger="api", actor=call.caller.subject, request_id=call.request_id, task_id=str(new_id()),
+            publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
+        )  # fmt: skip
+        if new:
+            sent = self.queue.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
+            if not sent:
+                self.parts.refresher.publish_soon(run_id)
+        links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
+        give_up = self._give_up(call)
+        while True:
+            outcome = self.parts.refresher.outcome(run_id)
+            if outcome.status in runs.ENDED:
+                return self._done(outcome)
+            if time.monotonic() > give_up:
+                return _accepted(run_id, outcome.status, links)
+            time.sleep(POLL_SECONDS)
+
+    def _give_up(self, call: Call) -> float:
+        wait = self.parts.settings.refresh_wait_seconds
+        if call.respond_async:
+            wait = 0.0
+        elif call.wait_seconds is not None:
+            wait = min(wait, call.wait_seconds)
+        return time.monotonic() + wait
+
+    def _done(self, outcome: Outcome) -> Response:
+        with self.parts.database.transaction() as connection:
+            models, now = read_models(connection), self.parts.refresher.now()
+        dry_run = outcome.plan is not None
+        body: dict[str, Any] = {
+            "success": outcome.status in runs.GOOD or (dry_run and outcome.status == "held"),
+            "status": "failed" if outcome.status == "abandoned" else outcome.status,
+            "runId": outcome.run_id,
+            "syncResults": {name: outcome.counts.get(name, 0) for name in COUNTED} | {"errors": list(outcome.errors)},
+            "models": models,
+            "timestamp": now.astimezone(UTC).isoformat(),
+        }
+        if dry_run:
+            body |= {"dryRun": True, "plan": list(outcome.plan or ())}
+        if outcome.held is not None:
+            body["held"] = outcome.held
+        status = 200 if dry_run and outcome.status == "held" else _HTTP_STATUS[outcome.status]
+        if status == 502:
+            members = problem_members(502, outcome.code or "failed", outcome.detail or "the refresh failed")
+            response = as_json(members | body | {"status": "failed"}, 502)
+            response.content_type = "application/problem+json"
+            return response
+        return as_json(body, status)
+
+    def list_runs(self, call: Call) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
+        return as_json({"runs": [_linked(run) for run in found]})
+
+    def show_run(self, call: Call) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            run = runs.find(connection, _uuid(call.path["run_id"]))
+        if run is None:
+            raise _no_run()
+        return as_json(_linked(run))
+
+    def show_task(self, call: Call) -> Response:
+        task_id = call.path["task_id"]
+        with self.parts.database.transaction(call.caller) as connection:
+            run = runs.find_by_task(connection, task_id)
+        if run is not None:
+            ended = run["status"] in runs.ENDED
+            body: dict[str, Any] = {
+                "id": task_id,
+                "name": REFRESH_TASK,
+                "status": _TASK_STATUS.get(run["status"], "SUCCESS"),
+            }
+            if ended:
+                body["result"] = {"run_id": run["id"], "status": run["status"], "counts": run["counts"]}
+            return as_json(body)
+        name = self.parts.cache.was_asked(task_id)
+        if name is None:
+            raise Problem(404, "not_found", "there is no such task: ids are those that this API gave")
+        try:
+            status, result = self.queue.result(task_id)
+        except OperationalError:
+            raise Problem(503, "redis_unavailable", "Redis cannot be reached at the moment; try again") from None
+        known = {"result": result} if status == "SUCCESS" else {}
+        return as_json({"id": task_id, "name": name, "status": status} | known)
+
+
+def _outcome(result: dict[str, Any]) -> Outcome:
+    error = result.get("error") or {}
+    return Outcome(None, result["status"], result["counts"], tuple(result.get("errors", ())), result.get("held"),
+                   error.get("code"), error.get("detail"), tuple(result.get("plan", ())))  # fmt: skip
+
+
+def _accepted(run_id: uuid.UUID | None, status: str, links: dict[str, str]) -> Response:
+    location = links.get("run") or links["task"]
+    return as_json({"runId": run_id, "status": status, "links": links}, 202, {"Location": location})
+
+
+def _linked(run: dict[str, Any]) -> dict[str, Any]:
+    links = {"self": f"/api/llms/runs/{run['id']}"}
+    if run["task_id"] is not None:
+        links["task"] = f"/api/tasks/{run['task_id']}"
+    return run | {"links": links}
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise _no_run() from None
+
+
+def _no_run() -> Problem:
+    return Problem(404, "not_found", "there is no such run: /api/llms/runs lists them")
+
+
+def _matches(etag: str) -> bool:
+    """Whether If-None-Match names this tag (RFC 9110, 13.1.2: compared weakly)."""
+    given = request.headers.get("If-None-Match")
+    if given is None:
+        return False
+    return request.if_none_match.contains_weak(etag.strip('"')) or given.strip() == "*"

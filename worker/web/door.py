@@ -1,0 +1,147 @@
+"""From a request to a handler: host, caller, role, query and body are checked here, once for every route."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, Response, g, request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from shared.db import Caller, Role
+from worker.web.auth import Authenticator
+from worker.web.bodies import NoQuery, Query
+from worker.web.problems import Problem
+
+ANYONE: frozenset[Role] = frozenset(("authenticated", "service_role"))
+SERVICE: frozenset[Role] = frozenset(("service_role",))
+MAX_BODY_BYTES = 1024 * 1024
+MAX_FAULTS_TOLD = 3
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that was let in."""
+
+    caller: Caller
+    request_id: str
+    query: Any
+    body: Any
+    path: Mapping[str, str]
+
+    @property
+    def respond_async(self) -> bool:
+        """Whether the caller prefers not to wait (RFC 7240)."""
+        return "respond-async" in (request.headers.get("Prefer") or "").lower()
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """How long the caller prefers to wait (RFC 7240), if it says so."""
+        found = _WAIT.search(request.headers.get("Prefer") or "")
+        return float(found[1]) if found else None
+
+
+Handler = Callable[[Call], Response]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the API: what it takes, who may call it, what comes back. openapi.json is made of these."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    roles: frozenset[Role] | None = ANYONE
+    query: type[Query] = NoQuery
+    body: type[BaseModel] | None = None
+    returns: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    media_type: str = "application/json"
+
+
+def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer that no cache keeps."""
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_json_value)
+    response = Response(data, status=status, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers.extend(dict(headers or {}))
+    return response
+
+
+def _json_value(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def add_routes(app: Flask, routes: Sequence[Route], authenticator: Authenticator) -> None:
+    """Open these routes."""
+    for route in routes:
+        rule = re.sub(r"{(\w+)}", r"<\1>", route.path)
+        view = _view(route, authenticator)
+        app.add_url_rule(rule, endpoint=f"{route.method} {route.path}", view_func=view, methods=[route.method])
+
+
+def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]:
+    def view(**path: str) -> Response:
+        caller = authenticator.caller(request.headers.get("Authorization")) if route.roles is not None else _NOBODY
+        if route.roles is not None and caller.role not in route.roles:
+            raise Problem(403, "forbidden", f"the role {caller.role} may not do this; it takes service_role")
+        query = _parsed(route.query, request.args, "query") if request.args else route.query()
+        body = _body(route.body) if route.body is not None else None
+        return route.handler(Call(caller, g.request_id, query, body, path))
+
+    return view
+
+
+_NOBODY = Caller("authenticated", "nobody")
+
+
+def _body(model: type[BaseModel]) -> BaseModel:
+    try:
+        data = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
+    if not data.strip():
+        data = b"{}"
+    elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", "send the body as JSON, with Content-Type: application/json")
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        status = 400 if any(e["type"] == "json_invalid" for e in error.errors()) else 422
+        raise Problem(status, "invalid_json" if status == 400 else "invalid_body", _told(error, "body")) from None
+
+
+def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise Problem(400, f"invalid_{where}", _told(error, where)) from None
+
+
+def _told(error: ValidationError, where: str) -> str:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [f"{'.'.join(map(str, fault['loc'])) or where}: {fault['msg']}" for fault in faults[:MAX_FAULTS_TOLD]]
+    more = len(faults) - MAX_FAULTS_TOLD
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def problem_of(error: HTTPException) -> Problem:
+    """Werkzeug's own refusals, as ours."""
+    status = error.code or 500
+    if isinstance(error, RequestEntityTooLarge):
+        return Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
+    codes = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+    details = {
+        404: "there is nothing at this address; /openapi.json tells what there is",
+        405: "this address does not take this method; the header Allow tells which it takes",
+    }
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return Problem(
+        status, codes.get(status, f"http_{status}"), details.get(status, error.description or ""), headers=headers
+    )

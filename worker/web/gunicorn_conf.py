@@ -1,0 +1,30 @@
+"""gunicorn's own settings. Patching comes before anything else is loaded: a waiting reader is then a greenlet."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from shared.settings import SettingsError, read_settings  # noqa: E402
+
+try:
+    _settings = read_settings(os.environ, Path(".env"))
+except SettingsError as error:
+    print(f"llm-refresh: {error}", file=sys.stderr)
+    sys.exit(2)
+
+# Named explicitly: with PORT in the environment gunicorn would listen on every address.
+bind = [f"127.0.0.1:{_settings.port}" if _settings.local else f"0.0.0.0:{_settings.port}"]
+worker_class = "gevent"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+worker_connections = 4000
+graceful_timeout = 10
+timeout = 60
+keepalive = 75
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level
+control_socket_disable = True  # it would lie in a home folder that several installations share

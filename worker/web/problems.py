@@ -1,0 +1,53 @@
+"""Problem documents (RFC 9457): the one form in which this API says that something is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, g
+
+
+class Problem(Exception):
+    """Something the caller, or the operator, has to know. `code` is stable; `detail` says what to do."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.members = dict(members or {})
+
+
+def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:
+    """The members of a problem document."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": g.get("request_id"),
+    }
+
+
+def as_response(problem: Problem) -> Response:
+    """The problem as it goes out."""
+    body = problem_members(problem.status, problem.code, problem.detail) | problem.members
+    response = Response(
+        json.dumps(body, ensure_ascii=False), status=problem.status, content_type="application/problem+json"
+    )
+    response.headers.extend(problem.headers)
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

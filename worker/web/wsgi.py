@@ -1,0 +1,61 @@
+"""Environment -> settings -> web application: what gunicorn loads, after it has patched and forked."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from flask import Flask, Response
+
+from shared.catalogue.listing import ListingKeeper
+from shared.logs import configure
+from shared.settings import Settings, SettingsError, read_settings, secrets_of
+from worker.celery_app import make_celery
+from worker.runtime import build_runtime
+from worker.web.app import create_app
+from worker.web.catalogue import CatalogueRoutes
+from worker.web.door import Call, Route, as_json
+from worker.web.openapi import document
+from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
+from worker.web.state import StateRoutes
+
+LISTING_POLL_SECONDS = 0.5
+POOL_SIZE = 10
+
+
+def build(settings: Settings) -> Flask:
+    """Put the web process together, and start following the catalogue's version."""
+    parts = build_runtime(settings, "web", pool_size=POOL_SIZE)
+    queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
+    keeper = ListingKeeper(parts.database, parts.cache)
+    routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
+    described = document(routes)
+
+    def openapi(call: Call) -> Response:
+        return as_json(described)
+
+    routes.append(Route("GET", "/openapi.json", openapi, "This document", roles=None))
+    keeper.poll()
+    threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
+    return create_app(settings, routes)
+
+
+def _follow(keeper: ListingKeeper) -> None:
+    while True:
+        time.sleep(LISTING_POLL_SECONDS)
+        keeper.poll()
+
+
+def main() -> Flask:
+    """The application of this process. Exits with 2 and one line when a setting is wrong."""
+    try:
+        settings = read_settings(os.environ, Path(".env"))
+    except SettingsError as error:
+        print(f"llm-refresh: {error}", file=sys.stderr)
+        sys.exit(2)
+    configure(as_json=settings.logs_as_json, level=settings.log_level, process="web", secrets=secrets_of(settings))
+    return build(settings)
+
+
+app = main()
