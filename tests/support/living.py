@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def living(folder: Path) -> list[str]:
-    """Pid and command line of each other process that works in the folder or has it among its arguments or variables."""
+    """Pid and command line of each other process that works in the folder, or has it in its arguments or variables."""
     mark = os.fsencode(folder)
     found = []
     for process in Path("/proc").iterdir():
