@@ -63,7 +63,7 @@ RULES: Final = (
     Rule("anthropic", "claude", _WHOLE, TIERS, ("Claude", "Claude Code (Internal)")),
     Rule("anthropic", "sonnet|opus|haiku", _WHOLE, PLAIN, ("Sonnet 4.5", "Opus 4.1 - Reasoning", "3.5 Haiku")),
     Rule("anthropic", "anthropic", _WHOLE, AFTER, ("Anthropic: next model",)),
-    Rule("openai", "openai", "", AFTER, ("OpenAI o3 - Reasoning", "OpenAIo3")),
+    Rule("openai", "openai", r"(o [1-9]\S*|gpt)?" + _WHOLE, AFTER, ("OpenAI o3 - Reasoning", "OpenAIo3")),
     Rule("openai", "open ai", r" (gpt|o\d)", AFTER, ("Open AI GPT-4",)),
     Rule("openai", "chatgpt|chat gpt", _WHOLE, AFTER, ("ChatGPT-4o Latest",)),
     Rule(
@@ -82,6 +82,8 @@ RULES: Final = (
     ),
     Rule("openai", "o1|o3|o4|o5|o6", _WHOLE, TIERS, ("o3", "o4-mini", "o1-preview", "o3-deep-research")),
     Rule("openai", "4o|4omini", _WHOLE, PLAIN, ("4o",)),
+    Rule("openai", "whisper", _WHOLE, PLAIN, ("Whisper",)),
+    Rule("openai", "tts", r" 1( hd)?" + _WHOLE, PLAIN, ("tts-1-hd",)),
     Rule("openai", "codex", _one_of("mini max"), TIERS, ("Codex Mini",)),
     Rule("openai", "dall e|dalle", _WHOLE, TIERS, ("DALL-E 3",)),
     Rule("openai", "sora", _N, TIERS, ("Sora 2 Pro",)),
@@ -93,6 +95,7 @@ RULES: Final = (
     Rule(
         "google", "gemini", r"|pro|flash|ultra|nano", TIERS, ("Gemini", "Gemini Pro", "GeminiPro", "Gemini Embedding")
     ),
+    Rule("google", "gemini", _one_of("robotics live deep embedding"), AFTER, ("Gemini Robotics-ER 1.5",)),
     Rule("google", "nano banana", _WHOLE, TIERS, ("Nano Banana 2",)),
     Rule("google", "gemma", _VERSION, TIERS, ("Gemma 3 27B IT", "gemma-3n-e4b-it")),
     Rule("google", "gemma", _WHOLE, TIERS, ("Gemma",)),
@@ -164,7 +167,13 @@ RULES: Final = (
         TIERS,
         ("Jamba Large 1.7", "Jamba 1.5 Mini"),
     ),
-    Rule("ai21", "jurassic|j2", _one_of("2 1 ultra mid light grande jumbo"), TIERS, ("Jurassic-2 Ultra", "j2-ultra")),
+    Rule(
+        "ai21",
+        "jurassic|j2",
+        r"( ([12]|ultra|mid|light|grande|jumbo))+" + _WHOLE,
+        TIERS,
+        ("Jurassic-2 Ultra", "j2-ultra"),
+    ),
     Rule(
         "perplexity",
         "sonar",
@@ -204,9 +213,9 @@ RULES: Final = (
     Rule(
         "mistral",
         "mistral",
-        r"( ai| open)?( v?\d\S*| (tiny|small|medium|large|nemo|saba|embed|ocr|moderation))",
+        r"( ai| open)?( v?\d\S*| (tiny|small|medium|large|nemo|nemotron|saba|embed|ocr|moderation)(?= |$))",
         TIERS,
-        ("Mistral Large 2", "Mistral 7B Instruct v0.3", "Mistral-Small-3.2-24B", "Mistral OCR"),
+        ("Mistral Large 2", "Mistral 7B Instruct v0.3", "Mistral-Small-3.2-24B", "Mistral OCR", "mistral-nemotron"),
     ),
     Rule("mistral", "mistrallarge|mistralsmall|mistralmedium", "", TIERS, ("MistralLarge2",)),
     Rule(
@@ -227,7 +236,7 @@ RULES: Final = (
     Rule(
         "deepseek",
         "deepseek|deep seek",
-        "",
+        r"(r|v|coder|chat|vl)?" + _WHOLE,
         AFTER,
         ("DeepSeek R1 528 - Reasoning", "deepseek-ai/DeepSeek-V3", "DeepSeekV3", "Deepseek Reasoner"),
     ),
@@ -243,11 +252,12 @@ RULES: Final = (
     Rule(
         "alibaba",
         "qwen|qwq|qvq",
-        "",
+        r"(long|vl|coder|guard|max|plus|turbo|audio|math|image|mt)?" + _WHOLE,
         AFTER,
         ("qwen2.5-72b", "Qwen3 Max", "QwQ 32B", "QVQ Max", "QwenLong L1 32B", "Qwen4 Omni"),
     ),
-    Rule("alibaba", "tongyi|qianwen|通义|千问", "", AFTER, ("Tongyi DeepResearch 30B A3B", "通义千问 Max")),
+    Rule("alibaba", "tongyi|qianwen", "", AFTER, ("Tongyi DeepResearch 30B A3B",)),
+    Rule("alibaba", "通义|千问", r"\S*", AFTER, ("通义千问 Max",)),
     Rule("alibaba", "wan", r" 2(\.\d)?" + _WHOLE, TIERS, ("Wan 2.5",)),
     Rule("alibaba", "marco o1|z image", _WHOLE, TIERS, ("Marco-o1", "Z-Image Turbo")),
     Rule("alibaba", "text embedding", r" v[1-9]" + _WHOLE, TIERS, ("text-embedding-v4",)),
@@ -270,7 +280,7 @@ RULES: Final = (
     Rule("zhipuai", "glm", _WHOLE, PLAIN, ("GLM",)),
     Rule(
         "zhipuai",
-        "chatglm|autoglm|codegeex|cogview|cogvideo|cogvlm|cogagent",
+        "chatglm|autoglm|codegeex|cogview|cogvideo|cogvideox|cogvlm|cogagent",
         "",
         AFTER,
         ("ChatGLM3-6B", "CogView-4", "AutoGLM Phone 9B"),
@@ -288,7 +298,7 @@ RULES: Final = (
         "",
         TIERS,
         ("Llama 3.1 Nemotron Ultra 253B", "Nemotron 3 Nano 30B", "OpenReasoning Nemotron 32B"),
-        frozenset({"meta", "alibaba"}),
+        frozenset({"meta", "alibaba", "mistral"}),
     ),
     Rule(
         "nvidia",
@@ -333,7 +343,8 @@ RULES: Final = (
         ("Granite 4.0 H Micro", "IBM Granite 3.3 8B Instruct"),
     ),
     Rule("databricks", "dbrx", "", TIERS, ("DBRX Instruct",)),
-    Rule("bytedance", "doubao|豆包|skylark|bytedance", "", AFTER, ("Doubao 1.5 Pro 256k", "ByteDance Seed 1.6")),
+    Rule("bytedance", "doubao|skylark|bytedance", "", AFTER, ("Doubao 1.5 Pro 256k", "ByteDance Seed 1.6")),
+    Rule("bytedance", "豆包", r"\S*", AFTER, ("豆包1.5",)),
     Rule("bytedance", "seed", r" (oss|coder|\d\.\d|code)" + _WHOLE, TIERS, ("Seed 1.6 Flash", "Seed-OSS-36B-Instruct")),
     Rule("bytedance", "seedream|seedance|seededit|ui tars", "", TIERS, ("Seedream 4.0", "UI-TARS 7B")),
     Rule(
@@ -343,7 +354,8 @@ RULES: Final = (
         AFTER,
         ("ERNIE 4.5 300B A47B", "ERNIE Bot 4", "ERNIE X1.1"),
     ),
-    Rule("baidu", "文心|qianfan|paddleocr|baidu", "", AFTER, ("文心一言 4.0", "Qianfan OCR Fast", "Baidu ERNIE 5")),
+    Rule("baidu", "文心", r"\S*", AFTER, ("文心一言 4.0",)),
+    Rule("baidu", "qianfan|paddleocr|baidu", "", AFTER, ("Qianfan OCR Fast", "Baidu ERNIE 5")),
     Rule("tencent", "hunyuan|混元|tencent", "", AFTER, ("Hunyuan-T1", "Tencent HY 2.0 Think")),
     Rule("tencent", "hy2|hy3|hy4", _WHOLE, PLAIN, ("Hy3 preview",)),
     Rule(
@@ -416,7 +428,7 @@ RULES: Final = (
     ),
     Rule(
         "stabilityai",
-        "stablelm|stablediffusion|stabilityai|stability ai|stability stable|sdxl",
+        "stablelm|stablediffusion|stablediffusionxl|stabilityai|stability ai|stability stable|sdxl",
         "",
         AFTER,
         ("StableLM 2 12B", "SDXL Turbo"),
@@ -501,7 +513,7 @@ RULES: Final = (
     Rule("sdaia", "allam", r" \d", TIERS, ("ALLaM-2-7b",)),
     Rule("yandex", "yandexgpt|yandex gpt", "", AFTER, ("YandexGPT 5 Pro",)),
     Rule("sber", "gigachat", "", AFTER, ("GigaChat 2 Max",)),
-    Rule("naver", "hyperclova", "", AFTER, ("HyperCLOVA X SEED",)),
+    Rule("naver", "hyperclova|hyperclovax", "", AFTER, ("HyperCLOVA X SEED",)),
     Rule("eleutherai", "gpt j|gpt neo|gpt neox|pythia", r" ?\d", TIERS, ("GPT-NeoX 20B", "GPT-J 6B", "Pythia 12B")),
     Rule("alephalpha", "luminous|pharia", r" (base|extended|supreme|1)" + _WHOLE, TIERS, ("Luminous Supreme",)),
     Rule("vercel", "v0", r" [1-9](\.\d)?" + _WHOLE, TIERS, ("v0 1.5 MD",)),

@@ -25,13 +25,13 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_NUMBER: Final = re.compile(r"v?\d+(\.\d+)*")
+_NUMBER: Final = re.compile(r"v?\d+(\.\d+)*|\d+[km]")  # a version, a date, a length
 _NUMBER_WITH_UNIT: Final = re.compile(r"v?\d+([.x]\d+)*[a-z]{0,2}|[ae]\d+b")  # 72b, 8x7b, 128k, 3n, 4.5v, a22b, e4b
 _PLAIN: Final = _words(
     """
     latest preview beta alpha exp experimental stable new old legacy deprecated default free internal external private
     reasoning thinking reasoner extended hybrid adaptive non no fast high low medium web search online context long
-    llm model models ai api the by via on at hosted version release labs
+    llm model models ai api the by for via on at hosted version release labs
     us eu apac au jp uk global east west emea
     azure bedrock aws vertex gcp groq cerebras openrouter together togetherai fireworks sagemaker foundry nim sap
     cf workers
@@ -165,7 +165,7 @@ def _rules_by_beginning() -> dict[str, list[tuple[re.Pattern[str], Rule]]]:
     index: dict[str, list[tuple[re.Pattern[str], Rule]]] = defaultdict(list)
     for rule in RULES:
         beginnings = rule.begins.split("|")
-        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.then or ''}")
+        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.then or r'(?= |$)'}")
         for start in sorted({beginning[:_INDEX_LENGTH] for beginning in beginnings}):
             index[start.strip()].append((pattern, rule))
     return dict(index)

@@ -185,3 +185,132 @@ NO_MAKER: Final = _names(
     Best Model | 小助手 | 🚀 | Not GPT-4 | Non-Claude Fallback | Text Embedding
     """
 )
+
+# Publishers in the public data that are makers themselves and publish nobody else's models.
+PUBLISHERS: Final = {
+    "alibaba": "alibaba",
+    "anthropic": "anthropic",
+    "bailing": "inclusionai",
+    "cohere": "cohere",
+    "deepseek": "deepseek",
+    "google": "google",
+    "inception": "inception",
+    "llama": "meta",
+    "minimax": "minimax",
+    "mistral": "mistral",
+    "moonshotai": "moonshotai",
+    "nova": "amazon",
+    "openai": "openai",
+    "perplexity": "perplexity",
+    "sarvam": "sarvam",
+    "stepfun": "stepfun",
+    "upstage": "upstage",
+    "v0": "vercel",
+    "xai": "xai",
+    "xiaomi": "xiaomi",
+    "zai": "zhipuai",
+    "zhipuai": "zhipuai",
+}
+
+SLUGS: Final = (
+    ("Claude 3.7 Sonnet", "claude-3-7-sonnet"),
+    ("Gemini 2.5 Flash-Lite", "gemini-2-5-flash-lite"),
+    ("GPT-4o", "gpt-4o"),
+    ("  Acme -- Rapid (Internal) ", "acme-rapid-internal"),
+    ("Command R", "command-r"),
+    ("Command R+", "command-r-plus"),
+    ("Modèle Élan", "modele-elan"),
+    ("ＧＰＴ－４ｏ", "gpt-4o"),
+    ("通义千问 Max 2", "max-2"),
+    ("通义千问", ""),
+    ("🚀", ""),
+)
+
+# Names that are one name written in two ways.
+SAME: Final = (
+    ("Claude 3.7 Sonnet", "claude sonnet 3.7"),
+    ("Claude 3.7 Sonnet", "claude-3-7-sonnet"),
+    ("GPT-4", "GPT 4"),
+    ("GPT-4o", "gpt4o"),
+    ("GPT-4o", "GPT‑4o"),
+    ("Gemini 2.5 Flash-Lite", "Gemini 2.5 Flash Lite"),
+    ("Gemini 2.5 Flash-Lite", "Gemini 2.5 FlashLite"),
+    ("Llama-3-8B", "Llama 3 8B"),
+    ("GPT-4o (2024-08-06)", "gpt-4o 20240806"),
+    ("Claude Opus 4 - Reasoning", "Claude Opus 4 (Reasoning)"),
+    ("Acme Rapid LLM (Internal)", "internal: acme rapid LLM"),
+    ("Model\u200b One", "Model One"),
+)
+
+# Names of two models, however alike.
+DIFFERENT: Final = (
+    ("Claude 3.7 Sonnet", "Claude 3.5 Sonnet"),
+    ("Claude 3.5", "Claude 5.3"),
+    ("Claude 3.7", "Claude 37"),
+    ("Claude Sonnet 4", "Claude Sonnet 4.5"),
+    ("Llama 3 8B", "Llama 3.8B"),
+    ("Llama 3.8B", "Llama 38B"),
+    ("Command R", "Command R+"),
+    ("Claude Opus 4", "Claude Opus 4 - Reasoning"),
+    ("GPT-4o", "GPT-4o Mini"),
+    ("GPT-4o (2024-08-06)", "GPT-4o (2024-11-20)"),
+    ("DeepSeek R1", "DeepSeek V3"),
+    ("通义千问", "文心一言"),
+    ("हिन्दी", "हन्दी"),
+    ("🚀", "🔥"),
+    ("C", "C++"),
+)
+
+# A name, what is left of it for a look-up, and what was taken off.
+BARE: Final = (
+    ("Claude Opus 4.1 - Reasoning", "claude opus 4.1", "reasoning"),
+    ("Claude 3.7 Sonnet Thinking", "claude 3.7 sonnet", "reasoning"),
+    ("Grok 4 Fast (Non-Reasoning)", "grok 4 fast", "non-reasoning"),
+    ("GPT-4o Web Search", "gpt 4o", "web search"),
+    ("gpt-4o-2024-08-06", "gpt 4o", "date"),
+    ("Gemini 2.5 Pro Preview 05-06", "gemini 2.5 pro", "preview,date"),
+    ("DeepSeek R1 528 - Reasoning", "deepseek r1", "date,reasoning"),
+    ("Pixtral Large (25.02)", "pixtral large", "date"),
+    ("GPT-4o (May 2024)", "gpt 4o", "date"),
+    ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic claude sonnet 4.5", "us,date"),
+    ("Claude Haiku 4.5 (latest)", "claude haiku 4.5", "latest"),
+    ("Acme Rapid LLM (Internal)", "acme rapid llm", "internal"),
+    ("Llama 3.3 70B Instruct", "llama 3.3 70b", "instruct"),
+    ("GPT-3.5 Turbo Instruct", "gpt 3.5 turbo instruct", ""),
+    ("GPT-5 Chat", "gpt 5 chat", ""),
+    ("Preview", "preview", ""),
+)
+
+# Models that gateways list, and where the public data knows them from.
+FOUND: Final = (
+    ("Claude Sonnet 4.5", "models-dev:anthropic", "claude-sonnet-4-5-20250929"),
+    ("Claude 3.7 Sonnet", "models-dev:anthropic", "claude-3-7-sonnet-20250219"),
+    ("Claude 3.5 Sonnet", "models-dev:anthropic", "claude-3-5-sonnet-20240620"),
+    ("Claude Opus 4.1", "models-dev:anthropic", "claude-opus-4-1-20250805"),
+    ("Claude Opus 4 - Reasoning", "models-dev:anthropic", "claude-opus-4-20250514"),
+    ("Claude Haiku 4.5 (EU)", "models-dev:anthropic", "claude-haiku-4-5-20251001"),
+    ("Gemini 2.5 Flash-Lite", "models-dev:google", "gemini-2.5-flash-lite"),
+    ("Gemini 2.5 Flash Image", "models-dev:google", "gemini-2.5-flash-image"),
+    ("Gemini 2.5 Pro - Reasoning", "models-dev:google", "gemini-2.5-pro"),
+    ("Gemini 3 Pro - Reasoning", "models-dev:google", "gemini-3-pro-preview"),
+    ("GPT-5 Mini", "models-dev:openai", "gpt-5-mini"),
+    ("GPT-5 Chat", "models-dev:openai", "gpt-5-chat-latest"),
+    ("GPT-4o", "models-dev:openai", "gpt-4o"),
+    ("GPT-4o Web Search", "models-dev:openai", "gpt-4o"),
+    ("Azure GPT-4o", "models-dev:openai", "gpt-4o"),
+    ("OpenAI o3 - Reasoning", "models-dev:openai", "o3"),
+    ("OpenAI o3-mini - Reasoning", "models-dev:openai", "o3-mini"),
+    ("o1-preview", "models-dev:openai", "o1-preview"),
+    ("DeepSeek R1 528 - Reasoning", "models-dev:amazon-bedrock", "deepseek.r1-v1:0"),
+    ("Llama 3.2 Vision 90B", "models-dev:azure", "llama-3.2-90b-vision-instruct"),
+    ("Cohere Command A", "models-dev:cohere", "command-a-03-2025"),
+    ("Command R+", "models-dev:cohere", "command-r-plus-08-2024"),
+    ("Nova Pro", "models-dev:amazon-bedrock", "amazon.nova-pro-v1:0"),
+    ("Mistral Large 24.11", "models-dev:azure", "mistral-large-2411"),
+)
+NOT_FOUND: Final = _names(
+    """
+    Ultimate 8-in-1 LLM Router | Acme Rapid LLM (Internal) | Acme Precise LLM (Internal) | GPT-4o - Reasoning
+    GPT-9 | Claude | Claude Opus 41 | Gemini Horoscope | Jamba 1.5 Large | 🚀
+    """
+)

@@ -1,0 +1,149 @@
+"""Public data is found under a model's name by its maker, never a reseller's word, and its absence is said."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.catalogue.modelsdata import ModelDataUnavailable, ModelsDev, model_data, read_model_data
+from shared.catalogue.providers import provider_of
+from tests.unit.catalogue.examples import FOUND, NOT_FOUND
+
+GPT: dict[str, Any] = {
+    "name": "GPT-4o",
+    "last_updated": "2024-08-06",
+    "attachment": True,
+    "reasoning": False,
+    "tool_call": True,
+    "limit": {"context": 128000, "output": 16384},
+    "modalities": {"input": ["text", "image"], "output": ["text"]},
+}
+
+
+def data_of(folder: Path, document: object) -> ModelsDev:
+    file = folder / "data.json.gz"
+    file.write_bytes(gzip.compress(json.dumps(document).encode()))
+    return read_model_data(file, version="1.2.3")
+
+
+@pytest.mark.parametrize(("name", "source", "id_"), FOUND)
+def test_a_listed_model_is_known_from_its_makers_record_or_a_named_hosts(name: str, source: str, id_: str) -> None:
+    found = model_data().find(name, provider_of(name))
+
+    assert found is not None
+    assert (found.source, found.detail) == (source, id_)
+    assert found.date is not None
+
+
+@pytest.mark.parametrize("name", NOT_FOUND)
+def test_a_model_that_the_data_does_not_surely_know_is_unknown(name: str) -> None:
+    assert model_data().find(name, provider_of(name)) is None
+
+
+def test_the_data_tells_its_own_age() -> None:
+    assert model_data().version
+    assert model_data().date >= "2026"
+
+
+def test_a_record_tells_what_it_states_and_nothing_else(tmp_path: Path) -> None:
+    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}}).find("gpt 4o", "openai")
+
+    assert found is not None
+    assert found.values == {
+        "context_window": 128000,
+        "max_output": 16384,
+        "supports_tools": True,
+        "supports_reasoning": False,
+        "supports_vision": True,
+        "supports_audio": False,
+        "supports_files": True,
+    }
+    assert found.provenance() == {"source": "models-dev:openai", "detail": "gpt-4o", "date": "2024-08-06"}
+
+
+def test_the_makers_own_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
+    def publisher(context: int) -> dict[str, Any]:
+        return {"models": {"gpt-4o": {**GPT, "limit": {"context": context}}}}
+
+    hosts = {"azure": publisher(2), "openrouter": publisher(3)}
+    own = data_of(tmp_path, {**hosts, "openai": publisher(1)}).find("GPT-4o", "openai")
+    hosted = data_of(tmp_path, hosts).find("GPT-4o", "openai")
+    resold = data_of(tmp_path, {"openrouter": publisher(3)}).find("GPT-4o", "openai")
+
+    assert own is not None
+    assert hosted is not None
+    assert (own.source, own.values["context_window"]) == ("models-dev:openai", 1)
+    assert (hosted.source, hosted.values["context_window"]) == ("models-dev:azure", 2)
+    assert resold is None
+
+
+def test_where_equally_good_records_differ_the_capability_is_unknown(tmp_path: Path) -> None:
+    dated = {
+        "a": {**GPT, "name": "GPT-4o (2024-05-13)", "limit": {"context": 1, "output": 5}, "last_updated": "2024-05-13"},
+        "b": {**GPT, "name": "GPT-4o (2024-11-20)", "limit": {"context": 2, "output": 5}, "last_updated": "2024-11-20"},
+    }
+
+    found = data_of(tmp_path, {"openai": {"models": dated}}).find("GPT-4o", "openai")
+
+    assert found is not None
+    assert found.detail == "b"
+    assert "context_window" not in found.values
+    assert found.values["max_output"] == 5
+
+
+def test_a_reasoning_variant_is_not_told_by_a_record_without_reasoning(tmp_path: Path) -> None:
+    data = data_of(
+        tmp_path, {"openai": {"models": {"gpt-4o": GPT, "gpt-5": {**GPT, "name": "GPT-5", "reasoning": True}}}}
+    )
+
+    assert data.find("GPT-5 - Reasoning", "openai") is not None
+    assert data.find("GPT-4o - Reasoning", "openai") is None
+
+
+@pytest.mark.parametrize("status", ["beta", "deprecated"])
+def test_a_records_status_is_shown(tmp_path: Path, status: str) -> None:
+    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
+
+    assert found is not None
+    assert found.detail == f"gpt-4o ({status})"
+
+
+@pytest.mark.parametrize("status", [None, 3, {"a": 1}, "no word at all!"])
+def test_a_status_that_is_no_word_is_left_out(tmp_path: Path, status: object) -> None:
+    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
+
+    assert found is not None
+    assert found.detail == "gpt-4o"
+
+
+def test_records_that_are_not_understood_cost_only_themselves(tmp_path: Path) -> None:
+    models = {"gpt-4o": GPT, "x": None, "gpt-5": {"name": 5, "limit": [], "modalities": "text", "tool_call": "yes"}}
+
+    data = data_of(tmp_path, {"openai": {"models": models}, "google": 7, "xai": {"models": []}})
+
+    assert data.find("GPT-4o", "openai") is not None
+    bare = data.find("GPT-5", "openai")
+    assert bare is not None
+    assert bare.values == {}
+
+
+@pytest.mark.parametrize("document", [[], 7, None, {}, {"openai": {"models": {"x": {}}}}])
+def test_data_of_another_form_is_unavailable(tmp_path: Path, document: object) -> None:
+    with pytest.raises(ModelDataUnavailable, match=r"models-dev 1\.2\.3: "):
+        data_of(tmp_path, document)
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"{"), gzip.compress(b"[]" * 9)[:-12]])
+def test_a_broken_file_is_unavailable(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "data.json.gz"
+    file.write_bytes(content)
+
+    with pytest.raises(ModelDataUnavailable):
+        read_model_data(file, version="1.2.3")
+
+
+def test_a_missing_file_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(ModelDataUnavailable, match="FileNotFoundError"):
+        read_model_data(tmp_path / "none", version="1.2.3")

