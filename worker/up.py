@@ -195,9 +195,9 @@ class _Run:
             self._processes.keep_running(name, shell_command(command))
         if self._plan.own_stand_in:
             port = urlsplit(self._variables["STAND_IN_URL"]).port
-            # Its own `ready:` line would be taken for ours.
+            # Silent: its own `ready:` line would be taken for ours.
             silent = ["/bin/sh", "-c", 'exec "$@" >/dev/null', STAND_IN]
-            stand_in = [*silent, sys.executable, "-m", "shared.gateway.sandbox", "--port", str(port)]
+            stand_in = [*silent, sys.executable, "-m", "worker.cli", "sandbox", "--port", str(port)]
             self._processes.keep_running(STAND_IN, stand_in)
         started = [*self._plan.commands, *([STAND_IN] if self._plan.own_stand_in else [])]
         self._output.say(f"processes: starting {', '.join(started)}")

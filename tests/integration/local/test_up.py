@@ -24,7 +24,7 @@ RUN = "import os, sys; from pathlib import Path; from worker.up import up; sys.e
 COMMANDS = """
 import os, sys, time
 print(*sys.argv[1:], "on", os.environ["DATABASE_URL"], os.environ["REDIS_URL"])
-if os.environ.get("HANG") in sys.argv:
+if "sandbox" in sys.argv or os.environ.get("HANG") in sys.argv:
     time.sleep(1000)
 sys.exit(os.environ.get("FAIL") in sys.argv)
 """
