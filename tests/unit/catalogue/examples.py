@@ -250,6 +250,7 @@ DIFFERENT: Final = (
     ("Claude Sonnet 4", "Claude Sonnet 4.5"),
     ("Llama 3 8B", "Llama 3.8B"),
     ("Llama 3.8B", "Llama 38B"),
+    ("Llama 3 8B", "Llama 38B"),
     ("Command R", "Command R+"),
     ("Claude Opus 4", "Claude Opus 4 - Reasoning"),
     ("GPT-4o", "GPT-4o Mini"),

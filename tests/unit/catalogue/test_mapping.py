@@ -54,6 +54,14 @@ def test_nothing_is_found_where_nothing_is_stated(name: str) -> None:
     assert load_mapping().find(name) is None
 
 
+def test_a_model_of_the_specification_is_found_by_its_name_and_no_variant_of_it_is() -> None:
+    found = load_mapping().model("claude opus 4.1")
+
+    assert found is not None
+    assert (found.id, found.key) == (30, "claude-3-opus-4-1")
+    assert load_mapping().model("Claude Opus 4.1 - Reasoning") is None
+
+
 def test_newer_models_are_added_with_their_day_and_source() -> None:
     found = read_mapping(ONE + NEWER).find("two acme (Preview)")
 
