@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.cache import Cache, connect
+from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
 from shared.catalogue.plan import Policy
@@ -26,6 +27,7 @@ class Runtime:
     knowledge: Knowledge
     policy: Policy
     refresher: Refresher
+    editor: Editor
 
     def close(self) -> None:
         """Give back the connections."""
@@ -64,4 +66,5 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Ru
         rules=lambda: knowledge.digest(policy),
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))
-    return Runtime(settings, database, cache, knowledge, policy, refresher)
+    editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)
+    return Runtime(settings, database, cache, knowledge, policy, refresher, editor)

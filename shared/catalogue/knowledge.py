@@ -12,7 +12,6 @@ import structlog
 from shared.catalogue.capabilities import ModelData, resolve
 from shared.catalogue.mapping import Mapping
 from shared.catalogue.modelsdata import ModelDataUnavailable, model_data
-from shared.catalogue.names import words
 from shared.catalogue.parse import Entry
 from shared.catalogue.plan import Describe, Described, Policy
 from shared.catalogue.providers import provider_of
@@ -26,7 +25,6 @@ class Knowledge:
 
     def __init__(self, mapping: Mapping) -> None:
         self.mapping = mapping
-        self._mapped = {words(model.name): model for model in mapping.models}
 
     def describer(self) -> Describe:
         """A function that describes an entry. Where the public data is missing it does without, and the log says so."""
@@ -42,7 +40,7 @@ class Knowledge:
             data = None
 
         def describe(entry: Entry, overrides: Json) -> Described:
-            mapped = self._mapped.get(words(entry.name))
+            mapped = self.mapping.model(entry.name)
             provider = mapped.provider if mapped is not None else provider_of(entry.name)
             stated = data.find(entry.name, provider) if data is not None else None
             known = resolve(entry.name, entry.mime_types, overrides, self.mapping.find(entry.name), stated)

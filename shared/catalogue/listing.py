@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import structlog
 
 from shared.cache import Cache, CacheUnavailable
+from shared.catalogue.store import SHOWN
 from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.models import llm_models
 
@@ -22,18 +23,6 @@ STALE_AFTER_HOURS = 26
 """A night and two hours: longer means that a nightly refresh did not come through."""
 
 READER = Caller("authenticated", "listing")
-
-COLUMNS = (
-    llm_models.c.id,
-    llm_models.c.matcha_llm_id,
-    llm_models.c.model_name,
-    llm_models.c.model_key,
-    llm_models.c.provider,
-    llm_models.c.capabilities,
-    llm_models.c.is_active,
-    llm_models.c.is_default,
-    llm_models.c.display_order,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +57,7 @@ def read_state(connection: sa.Connection) -> State:
 
 def read_models(connection: sa.Connection, *, provenance: bool = False) -> list[dict[str, Any]]:
     """Active models as the API shows them, by display order, then name."""
-    columns = (*COLUMNS, llm_models.c.provenance) if provenance else COLUMNS
+    columns = (*SHOWN, llm_models.c.overrides, llm_models.c.provenance) if provenance else SHOWN
     query = (
         sa.select(*columns)
         .where(llm_models.c.is_active)

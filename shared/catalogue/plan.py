@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from shared.catalogue.names import same_words, slug, words
@@ -14,6 +15,8 @@ from shared.catalogue.rows import UNORDERED, Change, ChangeKind, Json, ModelRow,
 
 COUNTED: Final = ("added", "updated", "unchanged", "deactivated", "reactivated", "failed")
 MAX_KEY: Final = 200  # characters, as of a name
+NOTED: Final = ("model_name", "model_key")
+"""Columns of which provenance keeps, under an override, what lies below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,10 @@ class Plan:
 
 @dataclass
 class _Draft:
-    """The table as it becomes, the changes that lead there, and who holds which key."""
+    """The table as it becomes, the changes that lead there, who holds which key, and whom a retired key meant."""
 
     after: dict[int, ModelRow]
+    retired: dict[str, str] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     holders: dict[str, int] = field(default_factory=dict)
 
@@ -92,26 +96,37 @@ class _Draft:
         if change is not None:
             self.changes.append(change)
 
-    def claim(self, wanted: str, id_: int) -> str:
-        """The key, or, where another row holds it, the key with the id as suffix."""
+    def claim(self, wanted: str, id_: int, name: str) -> str:
+        """The key, or, where another row holds it or it meant another model, the key with the id as suffix."""
         key, tries = wanted[:MAX_KEY], 0
-        while self.holders.setdefault(key, id_) != id_:
+        while not self._may_have(key, name) or self.holders.setdefault(key, id_) != id_:
             tries += 1
             suffix = f"-{id_}" if tries == 1 else f"-{id_}-{tries}"
             key = wanted[: MAX_KEY - len(suffix)].rstrip("-") + suffix
         return key
 
+    def _may_have(self, key: str, name: str) -> bool:
+        return key not in self.retired or same_words(self.retired[key], name)
 
-def plan_sync(rows: Sequence[ModelRow], parsed: Parsed, describe: Describe, policy: Policy, now: datetime) -> Plan:
+
+def plan_sync(
+    rows: Sequence[ModelRow],
+    parsed: Parsed,
+    describe: Describe,
+    policy: Policy,
+    now: datetime,
+    retired: Mapping[str, str] = MappingProxyType({}),
+) -> Plan:
     """Reconcile the rows with what upstream lists at `now` (aware).
 
-    Any list leaves unique keys and, while a model is active, exactly one active default; planning the same list over
-    the outcome changes nothing.
+    `retired`: keys that no row holds any more -> the name of the model that each meant; none of them is given to a
+    model of another name. Any list leaves unique keys and, while a model is active, exactly one active default;
+    planning the same list over the outcome changes nothing.
     """
     before = {row.matcha_llm_id: row for row in rows}
     absent = [row for row in rows if row.matcha_llm_id not in parsed.ids_seen]
     strange = [entry for entry in parsed.entries if _is_strange(before.get(entry.matcha_llm_id), entry)]
-    draft = _Draft(dict(before))
+    draft = _Draft(dict(before), dict(retired))
 
     _place_strange(draft, before, strange, absent, describe)
     strange_ids = {entry.matcha_llm_id for entry in strange}
@@ -166,15 +181,16 @@ def _place_strange(
     left = _by_words(leaving)
     gone = moved_away | {row.matcha_llm_id for row in leaving}
     draft.holders.update((row.model_key, id_) for id_, row in before.items() if id_ not in gone)
+    draft.retired.update((row.model_key, row.upstream_name) for row in leaving)
 
     keys: dict[int, str] = {}
     for entry in strange:
         id_ = entry.matcha_llm_id
         same_name = moves.get(id_) or next(iter(left.pop(words(entry.name), ())), None)
         if same_name is not None:
-            keys[id_] = draft.claim(same_name.model_key, id_)
+            keys[id_] = draft.claim(same_name.model_key, id_, entry.name)
     for id_, old in moves.items():
-        suffixed = draft.claim(f"{old.model_key}-{old.matcha_llm_id}", old.matcha_llm_id)
+        suffixed = draft.claim(f"{old.model_key}-{old.matcha_llm_id}", old.matcha_llm_id, old.upstream_name)
         left_behind = {"moved_to": {"source": "upstream", "value": id_}}
         draft.put("moved", replace(old, model_key=suffixed, is_default=False, overrides={}, provenance=left_behind))
     for entry in strange:
@@ -184,7 +200,7 @@ def _place_strange(
         row = ModelRow(
             matcha_llm_id=id_,
             model_name=entry.name,
-            model_key=keys.get(id_) or draft.claim(known.key or slug(entry.name) or f"model-{id_}", id_),
+            model_key=keys.get(id_) or draft.claim(known.key or slug(entry.name) or f"model-{id_}", id_, entry.name),
             provider=known.provider,
             capabilities=known.capabilities,
             is_active=bool(overrides.get("is_active", True)),
@@ -193,7 +209,7 @@ def _place_strange(
             overrides=overrides,
             provenance=known.provenance,
         )
-        row = _named(row, entry)
+        row = _named(_with_key_note(row, from_row), entry)
         if id_ in before:
             draft.put("repointed", row)
         elif from_row is None:
@@ -231,16 +247,22 @@ def _named(row: ModelRow, entry: Entry) -> ModelRow:
     return replace(row, model_name=str(row.overrides["model_name"]), provenance=provenance)
 
 
+def _with_key_note(row: ModelRow, from_row: ModelRow | None) -> ModelRow:
+    """A pinned key goes along with its model, and with it the key that lies below."""
+    if from_row is None or "model_key" not in from_row.provenance:
+        return row
+    return replace(row, provenance=dict(row.provenance) | {"model_key": from_row.provenance["model_key"]})
+
+
 def _refresh(draft: _Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
     """Take over what upstream owns, of an entry that is still the same model."""
     known = describe(entry, row.overrides.get("capabilities", {}))
     named = _named(replace(row, missed_syncs=0, last_missed_at=None), entry)
-    name_note = {name: note for name, note in named.provenance.items() if name == "model_name"}
     if row.upstream_name != entry.name:
-        kept = dict(row.provenance) | name_note
-        draft.put("renamed", replace(named, provenance=kept))
+        draft.put("renamed", named)
+    notes = {name: note for name, note in named.provenance.items() if name in NOTED and name in row.overrides}
     described = replace(
-        named, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | name_note
+        named, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | notes
     )
     draft.put("capability", described)
     if not row.is_active and row.overrides.get("is_active", True):
@@ -249,14 +271,16 @@ def _refresh(draft: _Draft, row: ModelRow, entry: Entry, describe: Describe) -> 
 
 def _miss(draft: _Draft, row: ModelRow, policy: Policy, now: datetime) -> None:
     """Count a list without this model, and deactivate it when the grace is used up."""
-    if not row.is_active:
+    hidden, held = row.overrides.get("is_active") is False, row.overrides.get("is_active") is True
+    gone = row.missed_syncs >= policy.grace_syncs
+    if (not row.is_active and not hidden) or (gone and (hidden or held)):
         return
     pause = timedelta(hours=policy.grace_min_hours)
     if row.last_missed_at is not None and now - row.last_missed_at < pause:
         return
     missed = replace(row, missed_syncs=row.missed_syncs + 1, last_missed_at=now)
     draft.after[row.matcha_llm_id] = missed
-    if missed.missed_syncs >= policy.grace_syncs and missed.overrides.get("is_active") is not True:
+    if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:
         draft.put("deactivated", replace(missed, is_active=False, is_default=False))
 
 

@@ -188,8 +188,8 @@ class Refresher:
         parsed = parse_entries(fetched.entries)
         describe = self._describe()
         with self._database.transaction() as connection:
-            rows, now = store.read_rows(connection), store.now(connection)
-        plan = plan_sync(rows, parsed, describe, self._policy, now)
+            rows, retired, now = store.read_rows(connection), store.retired_keys(connection), store.now(connection)
+        plan = plan_sync(rows, parsed, describe, self._policy, now, retired)
         held = self._held(plan, fetched, options)
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
@@ -234,7 +234,8 @@ class Refresher:
             else:
                 started = time.monotonic()
                 parsed = parse_entries(fetched.entries)
-                plan = plan_sync(store.read_rows(connection), parsed, describe, self._policy, version.now)
+                rows, retired = store.read_rows(connection), store.retired_keys(connection)
+                plan = plan_sync(rows, parsed, describe, self._policy, version.now, retired)
                 known["plan_ms"] = _since(started)
                 outcome = self._apply(connection, claim, options, fetched, parsed, plan, inputs, known)
         self._tell(outcome, plan, fetched)

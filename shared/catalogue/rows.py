@@ -94,12 +94,17 @@ class Change:
 
 
 def difference(kind: ChangeKind, before: ModelRow, after: ModelRow) -> Change | None:
-    """The change that makes `after` of `before`; None where no ledgered column differs."""
+    """The change that makes `after` of `before`; None where no ledgered column differs.
+
+    Where the key changes, upstream's name stands beside it: it tells whom the old key meant.
+    """
     old, new = before.shown(), after.shown()
     names = [name for name in LEDGERED if old[name] != new[name]]
     if not names:
         return None
     changed_from, changed_to = {name: old[name] for name in names}, {name: new[name] for name in names}
+    if "model_key" in names:
+        changed_from["upstream_name"] = before.upstream_name
     return Change(kind, after.matcha_llm_id, after.model_key, changed_from, changed_to)
 
 
@@ -131,16 +136,23 @@ def with_one_default(
 ) -> tuple[list[Change], tuple[str, str] | None]:
     """Give `after` exactly one active default while any row is active; returns the changes, and who was replaced.
 
-    The second value is (old key, new key) where a default was lost and another promoted.
+    An operator's choice is the default whenever it is active, also when it comes back. The second value is (old key,
+    new key) where a default was lost and another promoted.
     """
-    if any(row.is_default for row in after.values()):
+    held = next((row for row in after.values() if row.is_default), None)
+    wished = next((row for row in after.values() if row.is_active and row.overrides.get("is_default")), None)
+    if held is not None and (wished is None or held is wished):
         return [], None
     lost = next((row for row in before.values() if row.is_default), None)
-    chosen = choose_default(after, preferred_key=preferred_key, lost=lost)
+    chosen = (
+        wished.matcha_llm_id if wished is not None else choose_default(after, preferred_key=preferred_key, lost=lost)
+    )
     if chosen is None:
         return [], None
-    old = after[chosen]
-    after[chosen] = new = replace(old, is_default=True)
-    change = difference("default", old, new)
-    promoted = (lost.model_key, new.model_key) if lost is not None else None
-    return ([change] if change is not None else []), promoted
+    changes: list[Change] = []
+    for old, is_default in ((held, False), (after[chosen], True)):
+        if old is not None:
+            after[old.matcha_llm_id] = new = replace(old, is_default=is_default)
+            changes.extend(filter(None, [difference("default", old, new)]))
+    promoted = (lost.model_key, after[chosen].model_key) if lost is not None and held is None else None
+    return changes, promoted

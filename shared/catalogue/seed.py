@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from shared.catalogue import store
 from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.listing import COLUMNS
 from shared.catalogue.parse import parse_entries
 from shared.catalogue.plan import Policy, plan_sync
 from shared.db import Database
@@ -31,7 +30,7 @@ def seed(database: Database, knowledge: Knowledge, policy: Policy) -> int:
 
 def all_models(connection: sa.Connection) -> list[dict[str, Any]]:
     """Every model row, active or not, in the listing's order."""
-    query = sa.select(*COLUMNS).order_by(
+    query = sa.select(*store.SHOWN).order_by(
         llm_models.c.display_order, llm_models.c.model_name, llm_models.c.matcha_llm_id
     )
     return [dict(row) for row in connection.execute(query).mappings()]

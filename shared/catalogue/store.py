@@ -12,6 +12,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.catalogue.rows import Change, ModelRow
+from shared.models import llm_model_changes as changes
+from shared.models import llm_models
+
+SHOWN = (
+    llm_models.c.id,
+    llm_models.c.matcha_llm_id,
+    llm_models.c.model_name,
+    llm_models.c.model_key,
+    llm_models.c.provider,
+    llm_models.c.capabilities,
+    llm_models.c.is_active,
+    llm_models.c.is_default,
+    llm_models.c.display_order,
+)
+"""What the listing shows of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,20 @@ def lock(connection: sa.Connection) -> Version:
 def read_rows(connection: sa.Connection) -> list[ModelRow]:
     """All model rows, by upstream's id."""
     return [ModelRow(*row) for row in connection.execute(_ROWS)]
+
+
+def retired_keys(connection: sa.Connection) -> dict[str, str]:
+    """Keys that no row holds any more -> the name of the model that each meant last."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT DISTINCT ON (before ->> 'model_key') before ->> 'model_key', before ->> 'upstream_name'
+            FROM llm_model_changes old
+            WHERE before ? 'model_key' AND before ? 'upstream_name'
+              AND NOT EXISTS (SELECT FROM llm_models WHERE model_key = old.before ->> 'model_key')
+            ORDER BY before ->> 'model_key', id DESC
+        """)
+    )
+    return dict(rows.tuples().all())
 
 
 def now(connection: sa.Connection) -> datetime:
@@ -138,11 +167,9 @@ def touch_settled(connection: sa.Connection) -> int:
     return connection.execute(again).rowcount
 
 
-def append_changes(
-    connection: sa.Connection, changes: Sequence[Change], *, run_id: uuid.UUID | None, actor: str
-) -> None:
+def append_changes(connection: sa.Connection, lines: Sequence[Change], *, run_id: uuid.UUID | None, actor: str) -> None:
     """Write the ledger's lines, in their order."""
-    if not changes:
+    if not lines:
         return
     dumps = _dumps()
     connection.exec_driver_sql(
@@ -150,11 +177,11 @@ def append_changes(
         (
             run_id,
             actor,
-            [change.kind for change in changes],
-            [change.matcha_llm_id for change in changes],
-            [change.model_key for change in changes],
-            [None if change.before is None else dumps(change.before) for change in changes],
-            [None if change.after is None else dumps(change.after) for change in changes],
+            [change.kind for change in lines],
+            [change.matcha_llm_id for change in lines],
+            [change.model_key for change in lines],
+            [None if change.before is None else dumps(change.before) for change in lines],
+            [None if change.after is None else dumps(change.after) for change in lines],
         ),
     )
 
@@ -168,6 +195,23 @@ def mark_synced(connection: sa.Connection, *, source: str, settled_inputs: str |
         ),
         {"source": source, "inputs": settled_inputs},
     )
+
+
+def shown_row(connection: sa.Connection, matcha_llm_id: int) -> dict[str, Any]:
+    """One row as operators see it: the listing's columns, its overrides and provenance."""
+    columns = (*SHOWN, llm_models.c.overrides, llm_models.c.provenance)
+    query = sa.select(*columns).where(llm_models.c.matcha_llm_id == matcha_llm_id)
+    return dict(connection.execute(query).mappings().one())
+
+
+def read_changes(
+    connection: sa.Connection, *, since: int, limit: int, run_id: uuid.UUID | None = None
+) -> list[dict[str, Any]]:
+    """Lines of the ledger after the id `since`, oldest first; of one run where it is named."""
+    query = sa.select(changes).where(changes.c.id > since).order_by(changes.c.id).limit(limit)
+    if run_id is not None:
+        query = query.where(changes.c.run_id == run_id)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def any_model(connection: sa.Connection) -> bool:

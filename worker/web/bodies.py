@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.catalogue.edits import ModelEdit
 from shared.catalogue.requests import Arguments
 
 RefreshBody = Arguments
+EditBody = ModelEdit
 
 
 class Query(BaseModel):
@@ -37,6 +39,7 @@ class RunsQuery(Query):
 class ChangesQuery(Query):
     since: Annotated[int, Field(ge=0, le=2**63 - 1, description="`next` of the page before")] = 0
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    run: Annotated[uuid.UUID | None, Field(description="Only the changes of this run")] = None
 
 
 class Model(BaseModel):
@@ -49,6 +52,11 @@ class Model(BaseModel):
     is_active: bool
     is_default: bool
     display_order: int
+
+
+class EditedModel(Model):
+    overrides: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 class ListingBody(BaseModel):

@@ -12,7 +12,9 @@ from flask import Response, request
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
-from shared.catalogue import runs
+from shared.catalogue import runs, store
+from shared.catalogue.editing import UnknownModel
+from shared.catalogue.edits import EditRefused
 from shared.catalogue.listing import ListingKeeper, listing, read_models, read_state
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.refresh import Outcome
@@ -55,6 +57,10 @@ class CatalogueRoutes:
                   roles=SERVICE, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
             Route("GET", "/api/llms/runs/{run_id}", self.show_run, "One sync run",
                   roles=SERVICE, returns={200: bodies.Run}),
+            Route("GET", "/api/llms/changes", self.list_changes, "The ledger, oldest first",
+                  roles=SERVICE, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
+            Route("PATCH", "/api/llms/{model_key}", self.edit_model, "Override what a sync would set; null drops it",
+                  roles=SERVICE, body=bodies.EditBody, returns={200: bodies.EditedModel}),
             Route("GET", "/api/tasks/{task_id}", self.show_task, "A task that was enqueued by this API",
                   roles=SERVICE, returns={200: bodies.TaskBody}),
         ]  # fmt: skip
@@ -166,6 +172,21 @@ class CatalogueRoutes:
             raise _no_run()
         return as_json(_linked(run))
 
+    def list_changes(self, call: Call) -> Response:
+        query = call.query
+        with self.parts.database.transaction(call.caller) as connection:
+            found = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
+        return as_json({"changes": found, "next": found[-1]["id"] if found else query.since})
+
+    def edit_model(self, call: Call) -> Response:
+        key = call.path["model_key"]
+        try:
+            return as_json(self.parts.editor.edit(key, call.body, caller=call.caller))
+        except UnknownModel:
+            raise Problem(404, "unknown_model", f"no model has the key {key!r}; /api/llms lists them") from None
+        except EditRefused as refused:
+            raise Problem(409, "edit_refused", str(refused)) from None
+
     def show_task(self, call: Call) -> Response:
         task_id = call.path["task_id"]
         with self.parts.database.transaction(call.caller) as connection:
@@ -203,7 +224,7 @@ def _accepted(run_id: uuid.UUID | None, status: str, links: dict[str, str]) -> R
 
 
 def _linked(run: dict[str, Any]) -> dict[str, Any]:
-    links = {"self": f"/api/llms/runs/{run['id']}"}
+    links = {"self": f"/api/llms/runs/{run['id']}", "changes": f"/api/llms/changes?run={run['id']}"}
     if run["task_id"] is not None:
         links["task"] = f"/api/tasks/{run['task_id']}"
     return run | {"links": links}

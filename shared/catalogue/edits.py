@@ -1,0 +1,159 @@
+"""What operators change: overrides that no sync undoes, each a line of the ledger. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from shared.catalogue.capabilities import CAPABILITIES, CapabilityValues
+from shared.catalogue.names import clean
+from shared.catalogue.parse import MAX_NAME
+from shared.catalogue.plan import MAX_KEY, Policy
+from shared.catalogue.rows import UNORDERED, Change, ModelRow, difference, with_one_default
+
+ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=MAX_KEY)]
+
+
+class CapabilityEdits(CapabilityValues):
+    """Capabilities to override; null drops an override."""
+
+
+class ModelEdit(BaseModel):
+    """The body of `PATCH /api/llms/{model_key}`: what is given is overridden, null drops an override."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model_name: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)] | None = None
+    model_key: ModelKey | None = None
+    display_order: int | None = Field(default=None, ge=-1_000_000, le=1_000_000)
+    is_default: bool | None = None
+    is_active: bool | None = None
+    capabilities: CapabilityEdits | None = None
+
+    @field_validator("model_name")
+    @classmethod
+    def _as_kept(cls, name: str | None) -> str | None:
+        cleaned = None if name is None else clean(name)
+        if cleaned == "":
+            raise ValueError("is empty")
+        return cleaned
+
+
+class EditRefused(Exception):
+    """An edit that would break a promise; the text says which and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The rows that an edit writes, and its lines of the ledger."""
+
+    row: ModelRow
+    written: Mapping[int, ModelRow] = field(default_factory=dict)
+    changes: Sequence[Change] = ()
+
+
+def edit_model(
+    rows: Sequence[ModelRow], id_: int, edit: ModelEdit, *, policy: Policy, order: int = UNORDERED
+) -> Edited:
+    """Apply an operator's edit to the row with this upstream id.
+
+    `order`: the display order that the mapping gives this model, for when an operator's is dropped. Raises
+    EditRefused.
+    """
+    before = {row.matcha_llm_id: row for row in rows}
+    given = edit.model_fields_set
+    row = before[id_]
+    if "model_name" in given:
+        row = _renamed(row, edit.model_name)
+    if "model_key" in given:
+        row = _keyed(row, edit.model_key, {other.model_key for other in rows if other.matcha_llm_id != id_})
+    if "display_order" in given:
+        row = _overridden(row, "display_order", edit.display_order)
+        row = replace(row, display_order=order if edit.display_order is None else edit.display_order)
+    if "capabilities" in given:
+        row = _with_capabilities(row, edit.capabilities)
+    if "is_active" in given:
+        row = _overridden(row, "is_active", edit.is_active)
+        listed = row.missed_syncs < policy.grace_syncs
+        row = replace(row, is_active=listed if edit.is_active is None else edit.is_active)
+    if "is_default" in given:
+        row = _as_default(row, edit.is_default)
+
+    after = dict(before)
+    changes: list[Change] = []
+    if row.overrides.get("is_default"):
+        for other in rows:
+            if other.matcha_llm_id != id_ and other.overrides.get("is_default"):
+                after[other.matcha_llm_id] = freed = _overridden(other, "is_default", None)
+                changes.extend(filter(None, [difference("operator", other, freed)]))
+    if row.is_default and not row.is_active:
+        row = replace(row, is_default=False)
+    after[id_] = row
+    changes.extend(filter(None, [difference("operator", before[id_], row)]))
+    more, _ = with_one_default(before, after, preferred_key=policy.default_key)
+    changes.extend(more)
+    if before[id_].is_default and not any(other.is_default for other in after.values()):
+        raise EditRefused("this is the last active model: without it there would be no default")
+    written = {key: value for key, value in after.items() if before[key] != value}
+    return Edited(after[id_], written, tuple(changes))
+
+
+def _overridden(row: ModelRow, name: str, value: Any) -> ModelRow:
+    kept = {key: old for key, old in row.overrides.items() if key != name}
+    return replace(row, overrides=kept if value is None else kept | {name: value})
+
+
+def _noted(row: ModelRow, name: str, below: Any) -> ModelRow:
+    kept = {key: note for key, note in row.provenance.items() if key != name}
+    note = {name: {"source": "override", "below": {"source": "upstream", "value": below}}}
+    return replace(row, provenance=kept if below is None else kept | note)
+
+
+def _renamed(row: ModelRow, name: str | None) -> ModelRow:
+    upstream = row.upstream_name
+    if name is None:
+        return replace(_noted(_overridden(row, "model_name", None), "model_name", None), model_name=upstream)
+    return replace(_noted(_overridden(row, "model_name", name), "model_name", upstream), model_name=name)
+
+
+def _keyed(row: ModelRow, key: str | None, others: set[str]) -> ModelRow:
+    below = str(row.provenance.get("model_key", {}).get("below", {}).get("value", row.model_key))
+    wanted = below if key is None else key
+    if wanted in others:
+        raise EditRefused(f"another model has the key {wanted!r}; give that one another key first")
+    row = _noted(_overridden(row, "model_key", key), "model_key", None if key is None else below)
+    return replace(row, model_key=wanted)
+
+
+def _as_default(row: ModelRow, wish: bool | None) -> ModelRow:
+    if wish is False and row.is_default:
+        raise EditRefused("there is always one default: make another model the default instead")
+    if wish and not row.is_active:
+        raise EditRefused("an inactive model cannot be the default; make it active first")
+    if wish:
+        return _overridden(row, "is_default", True)
+    # Dropped: the rule decides anew, and may well decide for the same model.
+    return replace(_overridden(row, "is_default", None), is_default=False) if wish is None else row
+
+
+def _with_capabilities(row: ModelRow, edit: CapabilityEdits | None) -> ModelRow:
+    overrides = dict(row.overrides.get("capabilities", {}))
+    values, provenance = dict(row.capabilities), dict(row.provenance)
+    for name in CAPABILITIES if edit is None else edit.model_fields_set:
+        value = None if edit is None else getattr(edit, name)
+        note = provenance.pop(name, None)
+        below = note.get("below") if note is not None and note["source"] == "override" else None
+        if note is not None and note["source"] != "override":
+            below = {"value": values[name], **note}
+        values.pop(name, None)
+        overrides.pop(name, None)
+        if value is not None:
+            values[name] = overrides[name] = value
+            provenance[name] = {"source": "override"} | ({"below": below} if below else {})
+        elif below is not None:
+            values[name] = below["value"]
+            provenance[name] = {key: part for key, part in below.items() if key != "value"}
+    return replace(_overridden(row, "capabilities", overrides or None), capabilities=values, provenance=provenance)

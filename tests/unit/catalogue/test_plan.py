@@ -1,0 +1,272 @@
+"""Identity, grace, guard and default: what a night does to the table."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.catalogue.names import same_words
+from shared.catalogue.parse import parse_entries
+from shared.catalogue.plan import Policy, plan_sync
+from shared.catalogue.rows import ModelRow
+from tests.support.catalogue import NIGHT, POLICY, after, by_id, describe, ledgered, nights, parsed, replay, sync
+
+SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")
+FOUR = (SONNET, HAIKU, GPT, GEMINI)
+
+
+@pytest.fixture
+def four() -> list[ModelRow]:
+    rows, _ = sync([], *FOUR)
+    return rows
+
+
+def kinds(plan, id_: int | None = None) -> list[str]:
+    return [change.kind for change in plan.changes if id_ is None or change.matcha_llm_id == id_]
+
+
+def test_first_list_is_added_with_keys_providers_and_the_preferred_default() -> None:
+    rows, plan = sync([], *FOUR)
+    assert {row.model_key for row in rows} == {"claude-3-7-sonnet", "claude-3-5-haiku", "gpt-4o", "gemini-2-5-pro"}
+    assert {row.provider for row in rows} == {"anthropic", "openai", "google"}
+    assert [row.model_key for row in rows if row.is_default] == ["claude-3-7-sonnet"]
+    assert plan.counts == {"added": 4, "updated": 0, "unchanged": 0, "deactivated": 0, "reactivated": 0, "failed": 0}
+
+
+def test_the_same_list_again_changes_nothing(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, *FOUR)
+    assert not plan.written
+    assert not plan.changes
+    assert plan.counts["unchanged"] == 4
+    assert plan.touched == {28, 25, 40, 35}
+    assert rows == four
+
+
+def test_other_order_case_and_punctuation_is_a_rename_that_keeps_the_key(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, (28, "claude sonnet 3.7"), HAIKU, GPT, GEMINI)
+    assert kinds(plan) == ["renamed"]
+    assert by_id(rows)[28].model_key == "claude-3-7-sonnet"
+    assert by_id(rows)[28].model_name == "claude sonnet 3.7"
+    assert by_id(rows)[28].is_default
+
+
+def test_other_words_under_the_same_id_are_repointed_and_lose_key_overrides_and_default(four: list[ModelRow]) -> None:
+    pinned = [
+        replace(row, overrides={"display_order": 7}, display_order=7) if row.matcha_llm_id == 28 else row
+        for row in four
+    ]
+    rows, plan = sync(pinned, (28, "Claude Sonnet 4"), HAIKU, GPT, GEMINI)
+    row = by_id(rows)[28]
+    assert (row.model_key, row.model_name, row.overrides, row.is_default) == (
+        "claude-sonnet-4",
+        "Claude Sonnet 4",
+        {},
+        False,
+    )
+    assert kinds(plan, 28)[0] == "repointed"
+    assert "claude-3-7-sonnet" not in {row.model_key for row in rows}
+    assert plan.guard.repointed == 1
+
+
+def test_the_default_that_is_lost_is_replaced_by_the_same_makers_first(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, (28, "Llama 4 Maverick"), HAIKU, GPT, GEMINI)
+    assert [row.model_key for row in rows if row.is_default] == ["claude-3-5-haiku"]
+    assert plan.promoted == ("claude-3-7-sonnet", "claude-3-5-haiku")
+    assert kinds(plan, 25) == ["default"]
+
+
+def test_the_same_name_under_a_new_id_while_the_old_is_absent_is_moved_with_everything(four: list[ModelRow]) -> None:
+    edited = [
+        replace(row, display_order=3, overrides={"capabilities": {"supports_vision": True}})
+        if row.matcha_llm_id == 28
+        else row
+        for row in four
+    ]
+    rows, plan = sync(edited, (71, "Claude 3.7 Sonnet"), HAIKU, GPT, GEMINI)
+    new, old = by_id(rows)[71], by_id(rows)[28]
+    assert (new.model_key, new.display_order, new.is_default) == ("claude-3-7-sonnet", 3, True)
+    assert new.capabilities["supports_vision"] is True
+    assert (old.model_key, old.is_default, old.overrides) == ("claude-3-7-sonnet-28", False, {})
+    assert kinds(plan) == ["moved", "moved"]
+    assert plan.promoted is None
+
+
+def test_a_row_that_was_left_is_not_left_again(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, (71, "Claude 3.7 Sonnet"), HAIKU, GPT, GEMINI)
+    rows, plan = sync(rows, (71, "Claude 3.7 Sonnet"), (72, "Claude 3.7 Sonnet"), HAIKU, GPT, GEMINI)
+    assert by_id(rows)[72].model_key == "claude-3-7-sonnet-72"
+    assert kinds(plan, 72) == ["added"]
+
+
+def test_two_ids_that_swap_their_names_swap_their_keys(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, (28, "GPT-4o"), HAIKU, (40, "Claude 3.7 Sonnet"), GEMINI)
+    assert (by_id(rows)[28].model_key, by_id(rows)[40].model_key) == ("gpt-4o", "claude-3-7-sonnet")
+    assert plan.guard.repointed == 2
+    assert [row.model_key for row in rows if row.is_default] == ["claude-3-7-sonnet"]
+
+
+def test_a_list_that_rotates_all_ids_is_held_and_keeps_names_with_keys(four: list[ModelRow]) -> None:
+    ids, names = zip(*FOUR, strict=True)
+    rows, plan = sync(four, *zip(ids, (*names[1:], names[0]), strict=True))
+    assert plan.guard.holds(0.5)
+    assert {row.model_key: row.model_name for row in rows} == {row.model_key: row.model_name for row in four}
+
+
+def test_an_id_that_is_used_again_after_retirement_is_repointed(four: list[ModelRow]) -> None:
+    rows = four
+    for night in nights(3):
+        rows, plan = sync(rows, SONNET, GPT, GEMINI, now=night)
+    assert not by_id(rows)[25].is_active
+    rows, plan = sync(rows, SONNET, (25, "Mistral Large 3"), GPT, GEMINI, now=nights(5)[-1])
+    assert kinds(plan) == ["repointed"]
+    assert by_id(rows)[25].is_active
+    assert by_id(rows)[25].model_key == "mistral-large-3"
+    assert plan.guard.repointed == 0  # nothing that was offered changed its meaning
+
+
+def test_names_of_one_slug_get_their_id_as_suffix_in_their_order() -> None:
+    rows, _ = sync([], (1, "Command R+"), (2, "Command R Plus"), (3, "command r plus!"))
+    assert [row.model_key for row in rows] == ["command-r-plus", "command-r-plus-2", "command-r-plus-3"]
+
+
+def test_a_name_without_ascii_letters_still_gets_a_key() -> None:
+    rows, _ = sync([], (7, "文心一言"))
+    assert rows[0].model_key == "model-7"
+
+
+def test_ten_thousand_entries_of_one_slug_all_get_their_own_key() -> None:
+    rows, _ = sync([], *((id_, "Same Name") for id_ in range(1, 10_001)))
+    assert len({row.model_key for row in rows}) == 10_000
+
+
+def test_a_model_is_deactivated_after_the_grace_and_comes_back_by_itself(four: list[ModelRow]) -> None:
+    first, second, third = nights(3)
+    rows, plan = sync(four, SONNET, HAIKU, GEMINI, now=first)
+    assert by_id(rows)[40].is_active
+    assert plan.pending
+    rows, _ = sync(rows, SONNET, HAIKU, GEMINI, now=second)
+    assert not by_id(rows)[40].is_active
+    rows, plan = sync(rows, *FOUR, now=third)
+    assert kinds(plan) == ["reactivated"]
+    assert (by_id(rows)[40].is_active, by_id(rows)[40].missed_syncs) == (True, 0)
+
+
+def test_two_clicks_do_not_use_up_the_grace(four: list[ModelRow]) -> None:
+    rows = four
+    for minute in range(5):
+        rows, _ = sync(rows, SONNET, HAIKU, GEMINI, now=NIGHT + timedelta(minutes=minute))
+    assert by_id(rows)[40].is_active
+    assert by_id(rows)[40].missed_syncs == 1
+
+
+def test_a_bad_entry_whose_id_is_known_does_not_count_as_absent(four: list[ModelRow]) -> None:
+    raw = [{"id": id_, "name": name} for id_, name in FOUR[:3]] + [{"id": 35, "name": "x" * 300}, "garbage"]
+    plan = plan_sync(four, parse_entries(raw), describe, POLICY, NIGHT)
+    assert plan.guard.absent == 0
+    assert plan.counts["failed"] == 2
+    assert plan.counts["unchanged"] == 3
+
+
+@pytest.mark.parametrize(
+    ("listed", "held"),
+    [((), True), (FOUR[:1], True), (FOUR[:2], False), (((28, "A"), (25, "B"), (40, "C"), GEMINI), True)],
+)
+def test_the_guard_holds_empty_shrunken_and_repointed_lists(four: list[ModelRow], listed: tuple, held: bool) -> None:
+    _, plan = sync(four, *listed)
+    assert plan.guard.holds(POLICY.max_shrink) is held
+
+
+def test_an_operators_name_stays_and_upstreams_change_below_it_is_shown(four: list[ModelRow]) -> None:
+    renamed = [
+        replace(
+            row,
+            model_name="Our Sonnet",
+            overrides={"model_name": "Our Sonnet"},
+            provenance={"model_name": {"source": "override", "below": {"source": "upstream", "value": row.model_name}}},
+        )
+        if row.matcha_llm_id == 28
+        else row
+        for row in four
+    ]
+    rows, plan = sync(renamed, (28, "Claude Sonnet 3.7"), HAIKU, GPT, GEMINI)
+    row = by_id(rows)[28]
+    assert (row.model_name, row.model_key) == ("Our Sonnet", "claude-3-7-sonnet")
+    assert row.provenance["model_name"]["below"]["value"] == "Claude Sonnet 3.7"
+    assert kinds(plan) == ["renamed"]
+    assert sync(rows, (28, "Claude Sonnet 3.7"), HAIKU, GPT, GEMINI)[1].changes == ()
+
+
+def test_an_operator_may_hide_a_listed_model_and_hold_a_missing_one(four: list[ModelRow]) -> None:
+    edited = [
+        replace(row, is_active=False, overrides={"is_active": False})
+        if row.matcha_llm_id == 40
+        else replace(row, overrides={"is_active": True})
+        if row.matcha_llm_id == 35
+        else row
+        for row in four
+    ]
+    rows = edited
+    for night in nights(4):
+        rows, _ = sync(rows, SONNET, HAIKU, GPT, now=night)
+    assert not by_id(rows)[40].is_active
+    assert by_id(rows)[35].is_active
+
+
+NAMES = st.sampled_from(
+    [
+        "Claude 3.7 Sonnet",
+        "claude sonnet 3.7",
+        "GPT-4o",
+        "gpt 4o",
+        "Gemini 2.5 Pro",
+        "Command R+",
+        "Command R plus",
+        "文心",
+        "!!",
+        "A",
+        "a 2",
+        "A-2",
+    ]
+)
+LISTS = st.lists(st.tuples(st.integers(1, 8), NAMES), max_size=8)
+GARBAGE = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=5), st.fixed_dictionaries({"id": st.one_of(st.booleans(), st.integers())}),
+    st.fixed_dictionaries({"id": st.integers(-2, 10), "name": st.one_of(st.none(), st.text(max_size=4), NAMES)}),
+)  # fmt: skip
+
+
+@given(first=st.lists(GARBAGE, max_size=12), later=st.lists(LISTS, max_size=6), hours=st.integers(0, 30))
+@settings(deadline=None, max_examples=150)
+def test_any_lists_leave_one_active_default_unique_keys_and_a_ledger_that_replays(
+    first: list, later: list, hours: int
+) -> None:
+    rows: list[ModelRow] = []
+    changes = []
+    lists = [parse_entries(first), *(parsed(*listed) for listed in later)]
+    for turn, entries in enumerate(lists):
+        now = NIGHT + timedelta(hours=hours * turn)
+        plan = plan_sync(rows, entries, describe, Policy("gpt-4o"), now)
+        before, rows = by_id(rows), after(rows, plan)
+        changes.extend(plan.changes)
+
+        assert len({row.model_key for row in rows}) == len(rows)
+        active = [row for row in rows if row.is_active]
+        assert sum(row.is_default for row in rows) == (1 if active else 0)
+        assert all(row.is_active for row in rows if row.is_default)
+        assert replay(changes) == ledgered(rows)
+
+        again = plan_sync(rows, entries, describe, Policy("gpt-4o"), now)
+        assert not again.written
+        assert not again.changes
+
+        for row in rows:
+            old = before.get(row.matcha_llm_id)
+            if old is not None and not same_words(old.upstream_name, row.upstream_name):
+                assert "repointed" in kinds(plan, row.matcha_llm_id)
+        meant = {row.model_key: row for row in before.values()}
+        for row in rows:
+            then = meant.get(row.model_key)
+            if then is not None and not same_words(then.upstream_name, row.upstream_name):
+                pytest.fail(f"{row.model_key} meant {then.upstream_name!r} and now means {row.upstream_name!r}")
