@@ -2,7 +2,7 @@
 
 import click
 
-from worker.commands import catalogue, local
+from worker.commands import catalogue, local, operators
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,10 @@ for command in (
     catalogue.verify,
     catalogue.refresh,
     catalogue.models,
+    operators.set_model,
+    operators.set_default,
     catalogue.list_runs,
+    operators.list_changes,
     local.token,
     local.local,
     local.sandbox,

@@ -13,6 +13,7 @@ from shared.catalogue import runs, seed
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.refresh import Outcome
+from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
 from worker.commands.context import (
     GOOD,
@@ -148,13 +149,17 @@ def _brief(values: Any) -> str:
 
 
 @click.command()
+@click.option("--provenance", is_flag=True, help="Where each capability is known from, and of which models nothing is.")
 @json_option
-def models(as_json: bool) -> None:
+def models(provenance: bool, as_json: bool) -> None:
     """List the active models."""
     with runtime() as parts, parts.database.transaction() as connection:
         found, state = read_models(connection, provenance=True), read_state(connection)
     if as_json:
         echo_json(found)
+        return
+    if provenance:
+        _print_provenance(found)
         return
     listed = table("id", "key", "name", "provider", "default", "capabilities")
     for model in found:
@@ -163,6 +168,23 @@ def models(as_json: bool) -> None:
                        "default" if model["is_default"] else "", able)  # fmt: skip
     console().print(listed)
     click.echo(f"{len(found)} models; last synced {short(state.last_synced_at)}{', stale' if state.stale else ''}")
+
+
+def _print_provenance(found: list[dict[str, Any]]) -> None:
+    listed = table("key", "capability", "value", "from", "detail", "date", "below")
+    for model in found:
+        for name, note in model["provenance"].items():
+            value = model["capabilities"].get(name, model.get(name, ""))
+            below = note.get("below") or {}
+            under = f"{below.get('value')} ({below.get('source')})" if below else ""
+            listed.add_row(model["model_key"], name, str(value), note.get("source", ""), note.get("detail", ""),
+                           note.get("date", ""), under)  # fmt: skip
+    console().print(listed)
+    sources = coverage(found)
+    for source, keys in sources.items():
+        click.echo(
+            f"{source}: {len(keys)} of {len(found)} models" + (f": {', '.join(keys)}" if source == "unknown" else "")
+        )
 
 
 @click.command(name="runs")

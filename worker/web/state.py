@@ -10,8 +10,10 @@ from flask import Response
 import migrations.run as migrations
 from shared.cache import CacheUnavailable
 from shared.catalogue.listing import ListingKeeper
+from shared.clock import utc_now
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from worker.runtime import Runtime
+from worker.schedule import next_due
 from worker.web import bodies
 from worker.web.door import Call, Route, as_json
 
@@ -44,9 +46,14 @@ class StateRoutes:
             "redis": redis,
             "workers": workers,
             "listing": {"ok": self.keeper.current is not None},
+            "schedule": self._schedule(),
         }
         ready = bool(postgresql["ok"] and migrated["ok"])
         return as_json({"status": "ready" if ready else "not ready", "parts": parts}, 200 if ready else 503)
+
+    def _schedule(self) -> dict[str, str]:
+        cron, zone = self.parts.settings.refresh_cron, self.parts.settings.refresh_timezone
+        return {"cron": cron, "timezone": zone, "next": next_due(cron, zone, utc_now()).at.isoformat()}
 
     def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
         head = migrations.head()

@@ -1,0 +1,99 @@
+"""Commands of operators: overrides, the default, the ledger."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import uuid
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from shared.catalogue import store
+from shared.catalogue.capabilities import CAPABILITIES
+from shared.catalogue.editing import UnknownModel
+from shared.catalogue.edits import EditRefused, ModelEdit
+from shared.catalogue.report import sentence
+from shared.db import Caller
+from worker.commands.context import echo_json, fail, json_option, runtime, short
+
+
+@click.command(name="set")
+@click.argument("key")
+@click.argument("assignments", nargs=-1, required=True, metavar="FIELD=VALUE...")
+@json_option
+def set_model(key: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Override fields of a model; FIELD=null drops an override.
+
+    FIELD: model_name, model_key, display_order, is_default, is_active, or a capability such as supports_vision.
+    Example: llm-refresh set gpt-4o display_order=2 supports_vision=true
+    """
+    _edit(key, _edits(assignments), as_json=as_json)
+
+
+@click.command()
+@click.argument("key")
+@json_option
+def set_default(key: str, as_json: bool) -> None:
+    """Make this model the default."""
+    _edit(key, {"is_default": True}, as_json=as_json)
+
+
+def _edits(assignments: tuple[str, ...]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator:
+            raise click.UsageError(f"{assignment!r} is no FIELD=VALUE")
+        try:
+            value = text if name in ("model_name", "model_key") and text != "null" else json.loads(text)
+        except ValueError:
+            raise click.UsageError(f"{name}: {text!r} is neither a number nor true, false or null") from None
+        target = body.setdefault("capabilities", {}) if name in CAPABILITIES else body
+        target[name] = value
+    return body
+
+
+def _edit(key: str, body: dict[str, Any], *, as_json: bool) -> None:
+    try:
+        edit = ModelEdit.model_validate(body)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise click.UsageError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+    with runtime() as parts:
+        try:
+            row = parts.editor.edit(key, edit, caller=Caller("service_role", f"cli:{getpass.getuser()}"))
+        except UnknownModel:
+            fail(f"no model has the key {key!r}; `llm-refresh verify` lists them")
+        except EditRefused as refused:
+            fail(str(refused))
+        else:
+            _print_row(row, as_json=as_json)
+
+
+def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(row)
+        return
+    state = "active" if row["is_active"] else "inactive"
+    default = ", default" if row["is_default"] else ""
+    overrides = json.dumps(row["overrides"], ensure_ascii=False)
+    click.echo(f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
+               f"order {row['display_order']}, overrides {overrides}")  # fmt: skip
+
+
+@click.command(name="changes")
+@click.option("--since", type=click.IntRange(min=0), default=0, help="Only lines after this id.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--run", "run_id", type=click.UUID, help="Only the changes of this run.")
+@json_option
+def list_changes(since: int, limit: int, run_id: uuid.UUID | None, as_json: bool) -> None:
+    """Read the ledger, oldest first."""
+    with runtime() as parts, parts.database.transaction() as connection:
+        found = store.read_changes(connection, since=since, limit=limit, run_id=run_id)
+    if as_json:
+        echo_json({"changes": found, "next": found[-1]["id"] if found else since})
+        return
+    for change in found:
+        click.echo(f"{change['id']:>6}  {short(change['at'])}  {change['actor']:<12}  {sentence(change)}")
