@@ -36,7 +36,7 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
 
     def dead_and_failed() -> None:
         with parts.database.transaction() as connection:
-            abandoned = runs.abandon_expired(connection)
+            abandoned = parts.refresher.abandon_expired(connection)
             again = runs.requeue_nights(
                 connection, attempts=parts.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
             )

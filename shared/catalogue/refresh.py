@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ import structlog
 from shared.catalogue import runs, store
 from shared.catalogue.parse import Parsed, Rejected, parse_entries
 from shared.catalogue.plan import COUNTED, Describe, Plan, Policy, as_json, plan_sync
+from shared.catalogue.rows import Change
 from shared.catalogue.runs import Claim, Trigger
 from shared.catalogue.sources import Fetched, Sources
 from shared.clock import Ids
@@ -70,6 +71,28 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """What the transaction that ends a run knows of it: for those who have to be told, whether they watch or not."""
+
+    run_id: uuid.UUID
+    status: str
+    attempt: int = 1
+    held: Mapping[str, Any] | None = None
+    code: str | None = None
+    detail: str | None = None
+    changes: Sequence[Change] = ()
+    promoted: tuple[str, str] | None = None
+
+
+Record = Callable[[Any, Ending], None]
+"""Takes note of an ending in the transaction (a connection) that makes it true; it writes there, or not at all."""
+
+
+def record_nothing(connection: Any, ending: Ending) -> None:
+    """For those who tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure(Exception):
     code: str
     detail: str
@@ -87,15 +110,17 @@ class Refresher:
         policy: Policy,
         ids: Ids,
         rules: Callable[[], str],
+        record: Record = record_nothing,
     ) -> None:
         """`describe` loads what capabilities are known from, once and late; `rules` digests all that a plan depends on
-        beside the list and the table."""
+        beside the list and the table; `record` keeps what has to be told of an ending."""
         self._database = database
         self._sources = sources
         self._describe = describe
         self._policy = policy
         self._ids = ids
         self._rules = rules
+        self._record = record
 
     def request(
         self,
@@ -199,7 +224,7 @@ class Refresher:
         while True:
             try:
                 with self._database.transaction() as connection:
-                    runs.abandon_expired(connection)
+                    self.abandon_expired(connection)
                     claim = runs.claim(connection, run_id, task_id=task_id)
                     status = None if claim is not None else runs.status_of(connection, run_id)
             except DatabaseError as error:
@@ -212,6 +237,13 @@ class Refresher:
             if time.monotonic() > give_up:
                 return None
             time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running: this one follows it
+
+    def abandon_expired(self, connection: Any) -> Sequence[uuid.UUID]:
+        """End the runs whose worker died; returns their ids."""
+        dead = runs.abandon_expired(connection)
+        for run_id in dead:
+            self._record(connection, Ending(run_id, "abandoned"))
+        return dead
 
     def _carry_out(self, claim: Claim) -> Outcome:
         options = Options(claim.options.get("source"), claim.options.get("force"))
@@ -230,6 +262,7 @@ class Refresher:
                 store.mark_synced(connection, source=fetched.source, settled_inputs=inputs)
                 spent = {"plan_ms": 0, "apply_ms": _since(started)}
                 runs.close(connection, claim, "succeeded", counts=counts, **known, **spent)
+                self._record(connection, Ending(claim.run_id, "succeeded", claim.attempt))
                 outcome, plan = Outcome(claim.run_id, "succeeded", counts), None
             else:
                 started = time.monotonic()
@@ -257,6 +290,7 @@ class Refresher:
         if held is not None:
             counts = dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
             runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
+            self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
             return Outcome(claim.run_id, "held", counts, errors, held)
         started = time.monotonic()
         store.write_rows(connection, plan.written, plan.listed)
@@ -265,6 +299,8 @@ class Refresher:
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
         status, spent = _status(plan), _since(started)
         runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=spent, **known)
+        ending = Ending(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
+        self._record(connection, ending)
         return Outcome(claim.run_id, status, plan.counts, errors)
 
     def _held(self, plan: Plan, fetched: Fetched, options: Options) -> dict[str, Any] | None:
@@ -292,6 +328,7 @@ class Refresher:
         try:
             with self._database.transaction() as connection:
                 runs.close(connection, claim, "failed", error_code=code, error_detail=detail)
+                self._record(connection, Ending(claim.run_id, "failed", claim.attempt, code=code, detail=detail))
         except runs.FenceLost:
             return self.outcome(claim.run_id)
         return Outcome(claim.run_id, "failed", code=code, detail=detail)
