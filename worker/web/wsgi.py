@@ -17,6 +17,7 @@ from worker.web.app import create_app
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.door import Call, Route, as_json
 from worker.web.openapi import document
+from worker.web.pages import PageRoutes
 from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
 from worker.web.state import StateRoutes
 
@@ -30,6 +31,7 @@ def build(settings: Settings) -> Flask:
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.cache)
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
+    routes += PageRoutes(flower_port=settings.flower_port).routes()
     described = document(routes)
 
     def openapi(call: Call) -> Response:

@@ -1,0 +1,1 @@
+"""What a browser loads: a package only so that an installation carries these files."""
