@@ -101,7 +101,7 @@ def retired_keys(connection: sa.Connection) -> dict[str, str]:
             ORDER BY before ->> 'model_key', id DESC
         """)
     )
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def now(connection: sa.Connection) -> datetime:

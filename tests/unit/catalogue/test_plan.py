@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.catalogue.edits import ModelEdit, edit_model
 from shared.catalogue.names import same_words
 from shared.catalogue.parse import parse_entries
 from shared.catalogue.plan import Policy, plan_sync
@@ -212,6 +213,42 @@ def test_an_operator_may_hide_a_listed_model_and_hold_a_missing_one(four: list[M
         rows, _ = sync(rows, SONNET, HAIKU, GPT, now=night)
     assert not by_id(rows)[40].is_active
     assert by_id(rows)[35].is_active
+
+
+def edited(rows: list[ModelRow], id_: int, **edit: object) -> list[ModelRow]:
+    written = edit_model(rows, id_, ModelEdit.model_validate(edit), policy=POLICY).written
+    return list((by_id(rows) | dict(written)).values())
+
+
+def test_an_operators_default_is_the_default_again_when_it_comes_back(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, is_default=True)
+    first, second, third = nights(3)
+    for night in (first, second):
+        rows, plan = sync(rows, SONNET, HAIKU, GEMINI, now=night)
+    assert plan.promoted == ("gpt-4o", "claude-3-7-sonnet")
+    rows, plan = sync(rows, *FOUR, now=third)
+    assert [row.model_key for row in rows if row.is_default] == ["gpt-4o"]
+
+
+def test_a_key_that_is_not_its_names_slug_follows_the_name_between_ids(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, model_key="ours")
+    rows, _ = sync(rows, (28, "GPT-4o"), HAIKU, (40, "Claude 3.7 Sonnet"), GEMINI)
+    assert by_id(rows)[28].model_key == "ours"
+
+
+def test_a_model_that_came_back_has_its_whole_grace_again(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, SONNET, HAIKU, GEMINI, now=NIGHT)
+    rows, _ = sync(rows, *FOUR, now=NIGHT + timedelta(minutes=1))
+    rows, _ = sync(rows, SONNET, HAIKU, GEMINI, now=NIGHT + timedelta(minutes=2))
+    assert by_id(rows)[40].missed_syncs == 1
+
+
+def test_a_pinned_key_that_is_dropped_after_nights_gives_the_key_below_it_back(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, model_key="ours")
+    rows, _ = sync(rows, *FOUR)
+    rows, _ = sync(rows, SONNET, HAIKU, (41, "GPT-4o"), GEMINI)
+    assert by_id(rows)[41].model_key == "ours"
+    assert by_id(edited(rows, 41, model_key=None))[41].model_key == "gpt-4o"
 
 
 NAMES = st.sampled_from(

@@ -1,0 +1,85 @@
+"""A refresher on real servers: its database, and the stand-in gateway as its source."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.catalogue import seed, store
+from shared.catalogue.editing import Editor
+from shared.catalogue.knowledge import Knowledge
+from shared.catalogue.mapping import load_mapping
+from shared.catalogue.plan import Policy
+from shared.catalogue.refresh import Options, Outcome, Refresher
+from shared.catalogue.sources import Sources
+from shared.clock import new_id
+from shared.db import Database
+from shared.gateway.client import GatewayClient
+from tests.support.sandbox import RunningSandbox
+
+DEFAULT_KEY = "claude-3-7-sonnet"
+
+
+@dataclass
+class Bench:
+    """What a test of refreshes works with."""
+
+    database: Database
+    refresher: Refresher
+    editor: Editor
+    knowledge: Knowledge
+    policy: Policy
+    statements: list[str] = field(default_factory=list)
+
+    def refresh(self, **options: Any) -> Outcome:
+        """Request a run and carry it out."""
+        run_id, _, _ = self.refresher.request(Options(**options), trigger="cli", actor="test")
+        return self.refresher.perform(run_id)
+
+    def seed(self) -> int:
+        return seed.seed(self.database, self.knowledge, self.policy)
+
+    def models(self) -> dict[int, dict[str, Any]]:
+        """Every row by upstream's id."""
+        with self.database.transaction() as connection:
+            rows = connection.execute(sa.text("SELECT * FROM llm_models")).mappings().all()
+        return {row["matcha_llm_id"]: dict(row) for row in rows}
+
+    def ledger(self) -> list[dict[str, Any]]:
+        with self.database.transaction() as connection:
+            return store.read_changes(connection, since=0, limit=1_000_000)
+
+    def run(self, sql: str, **values: Any) -> Any:
+        """One statement as service_role; its rows where it has any."""
+        with self.database.transaction() as connection:
+            result = connection.execute(sa.text(sql), values)
+            return result.mappings().all() if result.returns_rows else result.rowcount
+
+
+@contextmanager
+def bench(url: str, gateway: RunningSandbox | None, **policy: Any) -> Iterator[Bench]:
+    """A bench on this database, with this stand-in as its gateway; the mapping alone without one."""
+    address = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    database = Database(address, application_name="test", pool_size=8)
+    knowledge = Knowledge(load_mapping())
+    rules = Policy(**({"default_key": DEFAULT_KEY} | policy))
+    make: Callable[[], GatewayClient] | None = None
+    if gateway is not None:
+        known = gateway
+        make = lambda: GatewayClient(base_url=known.url, api_key=known.api_key)  # noqa: E731
+    refresher = Refresher(
+        database=database,
+        sources=Sources(load_mapping(), make),
+        describe=knowledge.describer,
+        policy=rules,
+        ids=new_id,
+        rules=lambda: knowledge.digest(rules),
+    )
+    made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), knowledge, rules)
+    sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))
+    try:
+        yield made
+    finally:
+        database.dispose()
