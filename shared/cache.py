@@ -5,7 +5,9 @@ Nothing here is the only copy of anything; every call is bounded and its failure
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import uuid
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import redis
@@ -14,6 +16,7 @@ PREFIX = "llm_refresh:"
 _LISTING = PREFIX + "listing"
 _ALIVE = PREFIX + "alive:"
 _ASKED = PREFIX + "asked:"
+_CHANGED = PREFIX + "chats"
 LISTING_DAYS = 30
 TIMEOUT_SECONDS = 2.0
 ASKED_DAYS = 1
@@ -75,6 +78,11 @@ class Cache:
         with _translated():
             self._client.delete(f"{_ALIVE}{kind}:{name}")
 
+    def is_alive(self, kind: str, name: str) -> bool:
+        """Whether this very process has said lately that it is alive."""
+        with _translated():
+            return bool(self._client.exists(f"{_ALIVE}{kind}:{name}"))
+
     def alive(self) -> Mapping[str, int]:
         """How many processes of each kind are alive."""
         counts: dict[str, int] = {}
@@ -94,6 +102,27 @@ class Cache:
         with _translated():
             name = self._client.get(f"{_ASKED}{task_id}")
         return None if name is None else _bytes(name).decode()
+
+    def tell_changed(self, chat_ids: Collection[uuid.UUID]) -> None:
+        """Wake the readers of these chats, in whichever process they are."""
+        with _translated():
+            self._client.publish(_CHANGED, b"".join(chat_id.bytes for chat_id in chat_ids))
+
+    def changed(self, *, seconds: float) -> Iterator[list[uuid.UUID]]:
+        """Chats whose readers should look again, as they are told; an empty list after so many seconds of silence.
+
+        Raises CacheUnavailable when Redis goes away; what is told meanwhile is lost.
+        """
+        with _translated(), contextlib.closing(self._subscription()) as subscription:
+            subscription.subscribe(_CHANGED)
+            while True:
+                message = subscription.get_message(timeout=seconds)
+                data = _bytes(message["data"]) if message is not None else b""
+                yield [uuid.UUID(bytes=data[place : place + 16]) for place in range(0, len(data) - 15, 16)]
+
+    def _subscription(self) -> redis.client.PubSub:
+        made: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        return made
 
 
 def _bytes(value: bytes | str) -> bytes:

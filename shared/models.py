@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy sees them. What migrations make is compared with this by a test."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 metadata = sa.MetaData()
 
@@ -18,6 +18,9 @@ CHANGE_KINDS = (
     "default",
     "operator",
 )
+
+CHAT_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
+FALLBACK_REASONS = ("unknown_key", "retired_key", "inactive_key", "unknown_upstream")
 
 
 def _moment(name: str, *, nullable: bool = True, default: bool = False) -> sa.Column[object]:
@@ -56,6 +59,8 @@ llm_models = sa.Table(
     _moment("last_missed_at"),
     _json("overrides"),
     _json("provenance"),
+    # When upstream last said that it does not know this id: for the next refresh to look at.
+    _moment("unknown_upstream_at"),
     sa.UniqueConstraint("matcha_llm_id", name="llm_models_matcha_llm_id_key"),
     sa.UniqueConstraint("model_key", name="llm_models_model_key_key", deferrable=True, initially="IMMEDIATE"),
     sa.CheckConstraint("is_active OR NOT is_default", name="llm_models_default_is_active"),
@@ -138,3 +143,69 @@ llm_model_changes = sa.Table(
     sa.Index("llm_model_changes_key_before", sa.text("(before ->> 'model_key')"), sa.text("id DESC"),
              postgresql_where=sa.text("before ? 'model_key'")),
 )  # fmt: skip
+
+llm_chats = sa.Table(
+    "llm_chats",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("body_sha256", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("system_prompt", sa.Text),
+    _json("history", "[]"),
+    sa.Column("requested_model", sa.Text),
+    sa.Column("model_key", sa.Text, nullable=False),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("matcha_llm_id", sa.Integer, nullable=False),
+    sa.Column("fallback_reason", sa.Text),
+    _json("fallback_story", None),
+    sa.Column("status", sa.Text, nullable=False, server_default=sa.text("'queued'")),
+    sa.Column("answer", sa.Text),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_detail", sa.Text),
+    # What upstream answered last, for a chat that expires while it waits.
+    sa.Column("last_failure", sa.Text),
+    # Claims ever made, which is the fence: it never goes back. Those that a chat is not to blame for are returned.
+    sa.Column("attempt", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("attempts_returned", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("tries", sa.Integer, nullable=False, server_default=sa.text("0")),
+    # Counts what a reader can see change: the id of events.
+    sa.Column("version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    _moment("lease_until"),
+    _moment("publish_at", nullable=False, default=True),
+    sa.Column("publishes", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _moment("created_at", nullable=False, default=True),
+    _moment("deadline_at", nullable=False),
+    _moment("started_at"),
+    _moment("finished_at"),
+    sa.Column("upstream_ms", sa.Integer),
+    sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
+    sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
+    sa.CheckConstraint("(status = 'succeeded') = (answer IS NOT NULL)", name="llm_chats_answered"),
+    sa.CheckConstraint("(status IN ('queued', 'running')) = (finished_at IS NULL)", name="llm_chats_finished"),
+    sa.Index("llm_chats_idempotency", "subject", "idempotency_key", unique=True,
+             postgresql_where=sa.text("idempotency_key IS NOT NULL")),
+    sa.Index("llm_chats_of_subject", "subject", sa.text("id DESC")),
+    sa.Index("llm_chats_queued", "created_at", postgresql_where=sa.text("status = 'queued'")),
+    sa.Index("llm_chats_running", "created_at", postgresql_where=sa.text("status = 'running'")),
+    sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
+)  # fmt: skip
+
+llm_usage_stats = sa.Table(
+    "llm_usage_stats",
+    metadata,
+    sa.Column("model_key", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("request_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    _moment("last_used", nullable=False),
+    sa.Column("successes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("failures", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("cancelled", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("expired", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    _json("fallbacks"),
+    sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False),
+    sa.Index("llm_usage_stats_day", "day"),
+)

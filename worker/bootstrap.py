@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_shutdown
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_shutdown, worker_shutting_down
 
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
 from worker import upkeep
 from worker.celery_app import make_celery
+from worker.chat_duties import chat_duties
+from worker.chat_gateway import make_chat_gateway
+from worker.chat_process import ChatProcess
 from worker.duties import refresh_duties
 from worker.runtime import Runtime
-from worker.tasks import refresh
+from worker.tasks import chat, refresh
 
 BuildRuntime = Callable[[Settings, str], Runtime]
 
 
-class Lazily:
-    """The runtime of this process, built when it is first needed: never at import, never before a fork."""
+class _Closable(Protocol):
+    def close(self) -> None: ...
 
-    def __init__(self, build: Callable[[], Runtime]) -> None:
+
+P = TypeVar("P", bound=_Closable)
+
+
+class Lazily(Generic[P]):
+    """A part of this process, built when it is first needed: never at import, never before a fork."""
+
+    def __init__(self, build: Callable[[], P]) -> None:
         self._build = build
-        self._built: Runtime | None = None
+        self._built: P | None = None
         self._lock = threading.Lock()
 
-    def __call__(self) -> Runtime:
+    @property
+    def built(self) -> P | None:
+        """The part, where it has been needed."""
+        return self._built
+
+    def __call__(self) -> P:
         with self._lock:
             if self._built is None:
                 self._built = self._build()
@@ -46,19 +61,42 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     """The Celery application of workers, beat and Flower, with its tasks and its upkeep."""
     app = make_celery(settings)
     runtime = Lazily(lambda: build_runtime(settings, process))
+    chats = Lazily(lambda: _chat_process(runtime()))
     refresh.register(app, runtime)
+    chat.register(app, chats)
 
     def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
         parts = runtime()
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
-        return [upkeep.alive_duty(lambda: parts.cache, ready, kinds, node), *refresh_duties(app, parts)]
+        alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node)
+        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts)]
 
     upkeep.install(app, duties)
-    _bind_logs(runtime)
+    _bind_logs()
+    _bind_shutdown(runtime, chats)
     return app
 
 
-def _bind_logs(runtime: Lazily) -> None:
+def _chat_process(parts: Runtime) -> ChatProcess:
+    settings = parts.settings
+    process = ChatProcess(settings, parts.database, parts.wakeups, lambda: make_chat_gateway(settings))
+    process.start()
+    return process
+
+
+def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess]) -> None:
+    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _drain(**_: Any) -> None:
+        if chats.built is not None:
+            chats.built.drain()
+
+    @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _close(**_: Any) -> None:
+        chats.close()
+        runtime.close()
+
+
+def _bind_logs() -> None:
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def _ours(**_: Any) -> None:
         """Logging is set up already: Celery leaves it alone when somebody answers this signal."""
@@ -72,7 +110,3 @@ def _bind_logs(runtime: Lazily) -> None:
     @task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]
     def _end(**_: Any) -> None:
         structlog.contextvars.clear_contextvars()
-
-    @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
-    def _close(**_: Any) -> None:
-        runtime.close()

@@ -11,6 +11,8 @@ from shared.catalogue.mapping import load_mapping
 from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
+from shared.chat.submit import Submitter
+from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
@@ -28,6 +30,8 @@ class Runtime:
     policy: Policy
     refresher: Refresher
     editor: Editor
+    submitter: Submitter
+    wakeups: Wakeups
 
     def close(self) -> None:
         """Give back the connections."""
@@ -67,4 +71,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Ru
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))
     editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)
-    return Runtime(settings, database, cache, knowledge, policy, refresher, editor)
+    submitter = Submitter(
+        database, ids=new_id, deadline_seconds=settings.chat_deadline_seconds, max_open=settings.chat_max_queued
+    )
+    return Runtime(settings, database, cache, knowledge, policy, refresher, editor, submitter, Wakeups(cache))

@@ -18,8 +18,10 @@ from shared.catalogue.edits import EditRefused
 from shared.catalogue.listing import ListingKeeper, listing, read_models, read_state
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.refresh import Outcome
+from shared.chat import read
+from shared.chat.read import Snapshot
 from shared.clock import new_id
-from shared.task_names import REFRESH_TASK
+from shared.task_names import CHAT_TASK, REFRESH_TASK
 from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.door import SERVICE, Call, Route, as_json
@@ -30,6 +32,14 @@ POLL_SECONDS = 0.15
 REPUBLISH_AFTER_SECONDS = 30.0
 """A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
 _TASK_STATUS = {"queued": "PENDING", "running": "STARTED", "failed": "FAILURE", "abandoned": "FAILURE"}
+_CHAT_TASK_STATUS = {
+    "queued": "PENDING",
+    "running": "STARTED",
+    "succeeded": "SUCCESS",
+    "cancelled": "REVOKED",
+    "failed": "FAILURE",
+    "expired": "FAILURE",
+}
 _HTTP_STATUS = {"succeeded": 200, "partial": 200, "held": 409, "failed": 502, "abandoned": 502}
 
 
@@ -61,8 +71,8 @@ class CatalogueRoutes:
                   roles=SERVICE, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
             Route("PATCH", "/api/llms/{model_key}", self.edit_model, "Override what a sync would set; null drops it",
                   roles=SERVICE, body=bodies.EditBody, returns={200: bodies.EditedModel}),
-            Route("GET", "/api/tasks/{task_id}", self.show_task, "A task that was enqueued by this API",
-                  roles=SERVICE, returns={200: bodies.TaskBody}),
+            Route("GET", "/api/tasks/{task_id}", self.show_task, "A task of this API; `authenticated`: of an own chat",
+                  returns={200: bodies.TaskBody}),
         ]  # fmt: skip
 
     def list_models(self, call: Call) -> Response:
@@ -189,6 +199,9 @@ class CatalogueRoutes:
 
     def show_task(self, call: Call) -> Response:
         task_id = call.path["task_id"]
+        chat = self._chat_of_task(call, task_id)
+        if chat is not None or call.caller.role != "service_role":
+            return _chat_task(task_id, chat)
         with self.parts.database.transaction(call.caller) as connection:
             run = runs.find_by_task(connection, task_id)
         if run is not None:
@@ -203,13 +216,35 @@ class CatalogueRoutes:
             return as_json(body)
         name = self.parts.cache.was_asked(task_id)
         if name is None:
-            raise Problem(404, "not_found", "there is no such task: ids are those that this API gave")
+            raise _no_task()
         try:
             status, result = self.queue.result(task_id)
         except OperationalError:
             raise Problem(503, "redis_unavailable", "Redis cannot be reached at the moment; try again") from None
         known = {"result": result} if status == "SUCCESS" else {}
         return as_json({"id": task_id, "name": name, "status": status} | known)
+
+    def _chat_of_task(self, call: Call, task_id: str) -> Snapshot | None:
+        """The chat whose first message this task was: it has the chat's id."""
+        try:
+            chat_id = uuid.UUID(task_id)
+        except ValueError:
+            return None
+        with self.parts.database.transaction(call.caller) as connection:
+            return read.find(connection, chat_id)
+
+
+def _chat_task(task_id: str, chat: Snapshot | None) -> Response:
+    if chat is None:
+        raise _no_task()
+    body: dict[str, Any] = {"id": task_id, "name": CHAT_TASK, "status": _CHAT_TASK_STATUS[chat.status]}
+    if chat.ended:
+        body["result"] = {"chat_id": str(chat.chat_id), "status": chat.status}
+    return as_json(body)
+
+
+def _no_task() -> Problem:
+    return Problem(404, "not_found", "there is no such task: ids are those that this API gave")
 
 
 def _outcome(result: dict[str, Any]) -> Outcome:

@@ -67,14 +67,15 @@ class Route:
 
 def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer that no cache keeps."""
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=_json_value)
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=json_value)
     response = Response(data, status=status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     response.headers.extend(dict(headers or {}))
     return response
 
 
-def _json_value(value: object) -> object:
+def json_value(value: object) -> object:
+    """How a value that JSON does not know goes out."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+import uuid
 from typing import Any
 
 import structlog
@@ -9,11 +13,15 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from shared.catalogue.requests import Arguments
-from shared.task_names import REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
+from shared.task_names import CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
+from worker.chat_duties import publish
 
 log = structlog.get_logger(__name__)
 
 SOCKET_TIMEOUT_SECONDS = 2.0
+MAX_UNSENT = 10_000
+REST_SECONDS = 2.0
+"""After a message that Redis did not take, the next ones are left to upkeep for so long."""
 
 
 class Queue:
@@ -21,6 +29,32 @@ class Queue:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._unsent: queue.SimpleQueue[tuple[uuid.UUID, str | None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._sender: threading.Thread | None = None
+
+    def chat(self, chat_id: uuid.UUID, *, request_id: str | None) -> None:
+        """Send `llm.chat` soon, from a thread of its own: no caller waits for Redis; a lost message costs seconds."""
+        if self._unsent.qsize() < MAX_UNSENT:
+            self._unsent.put((chat_id, request_id))
+        with self._lock:
+            if self._sender is None:
+                self._sender = threading.Thread(target=self._send_chats, name="chat-messages", daemon=True)
+                self._sender.start()
+
+    def _send_chats(self) -> None:
+        resting_until = float("-inf")
+        while True:
+            chat_id, request_id = self._unsent.get()
+            if time.monotonic() < resting_until:
+                continue
+            try:
+                # The first message has the chat's own id: what /api/tasks is asked for. Every later one has a new one.
+                publish(self._app, str(chat_id), task_id=str(chat_id), request_id=request_id)
+            except (OperationalError, OSError) as error:
+                resting_until = time.monotonic() + REST_SECONDS
+                log.warning("llm_queue.not_published", message="[ChaSen Chat] Redis takes no message, upkeep sends it",
+                            task=CHAT_TASK, error=type(error).__name__)  # fmt: skip
 
     def refresh(self, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str) -> bool:
         """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run."""

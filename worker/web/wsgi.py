@@ -15,7 +15,9 @@ from worker.celery_app import make_celery
 from worker.runtime import build_runtime
 from worker.web.app import create_app
 from worker.web.catalogue import CatalogueRoutes
+from worker.web.chats import ChatRoutes
 from worker.web.door import Call, Route, as_json
+from worker.web.events import Readers
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
@@ -31,6 +33,8 @@ def build(settings: Settings) -> Flask:
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.cache)
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
+    readers = Readers(parts.database, parts.cache)
+    routes += ChatRoutes(parts, queue, readers).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
     described = document(routes)
 
@@ -38,6 +42,7 @@ def build(settings: Settings) -> Flask:
         return as_json(described)
 
     routes.append(Route("GET", "/openapi.json", openapi, "This document", roles=None))
+    readers.start()
     keeper.poll()
     threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
     return create_app(settings, routes)

@@ -1,0 +1,105 @@
+"""What a key means now: the model that answers for it, and, when that is another one, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from shared.models import llm_model_changes as changes
+from shared.models import llm_models as models
+
+Reason = Literal["unknown_key", "retired_key", "inactive_key", "unknown_upstream"]
+
+
+class NoModel(Exception):
+    """There is no active default: no model can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The model that answers for what was asked for.
+
+    `requested` is None when no model was named: the default is then no fallback. `reason` says why another answers
+    than the one that was named; `story` says of a retired key what became of it: `{kind, matcha_llm_id, model_name,
+    model_key, at}` of the model that has its id now.
+    """
+
+    requested: str | None
+    key: str
+    name: str
+    matcha_llm_id: int
+    reason: Reason | None = None
+    story: Mapping[str, Any] | None = None
+
+    @property
+    def fallback(self) -> bool:
+        """Whether another model answers than the one that was named."""
+        return self.reason is not None
+
+
+def live(connection: sa.Connection, key: str | None) -> Resolution | None:
+    """The active model of this key, or the default when it is None; None where there is none. For any role."""
+    wanted = models.c.is_default if key is None else models.c.model_key == key
+    row = connection.execute(
+        sa.select(models.c.model_key, models.c.model_name, models.c.matcha_llm_id).where(models.c.is_active, wanted)
+    ).first()
+    return None if row is None else Resolution(key, *row)
+
+
+def resolve(connection: sa.Connection, key: str | None) -> Resolution:
+    """The model that answers for this key: its own, or the default with the reason. None means the default.
+
+    For service_role: others see neither inactive models nor the ledger. Raises NoModel.
+    """
+    found = live(connection, key)
+    if found is not None:
+        return found
+    default = live(connection, None)
+    if default is None:
+        raise NoModel("no model is active: refresh the catalogue, or activate one")
+    reason, story = _why(connection, str(key))
+    return Resolution(key, default.key, default.name, default.matcha_llm_id, reason, story)
+
+
+def default_instead(connection: sa.Connection, of: Resolution) -> Resolution | None:
+    """The default in place of a model that upstream does not know; None when that is the default itself, or none is."""
+    default = live(connection, None)
+    if default is None or default.matcha_llm_id == of.matcha_llm_id:
+        return None
+    return Resolution(of.requested, default.key, default.name, default.matcha_llm_id, "unknown_upstream")
+
+
+def flag_unknown(connection: sa.Connection, matcha_llm_id: int) -> None:
+    """Note that upstream does not know this id, and let the next refresh look at every row again."""
+    connection.execute(
+        models.update().where(models.c.matcha_llm_id == matcha_llm_id).values(unknown_upstream_at=sa.func.now())
+    )
+    connection.execute(sa.text("UPDATE llm_catalogue_version SET settled_inputs = NULL"))
+
+
+def _why(connection: sa.Connection, key: str) -> tuple[Reason, Mapping[str, Any] | None]:
+    if connection.execute(sa.select(models.c.id).where(models.c.model_key == key)).first() is not None:
+        return "inactive_key", None
+    before = changes.c.before["model_key"].astext
+    taken = connection.execute(
+        sa.select(changes.c.kind, changes.c.matcha_llm_id, changes.c.after, changes.c.at)
+        .where(changes.c.before.has_key("model_key"), before == key)
+        .order_by(changes.c.id.desc())
+        .limit(1)
+    ).first()
+    if taken is None:
+        return "unknown_key", None
+    now = connection.execute(
+        sa.select(models.c.model_name, models.c.model_key).where(models.c.matcha_llm_id == taken.matcha_llm_id)
+    ).first()
+    after = taken.after or {}
+    return "retired_key", {
+        "kind": taken.kind,
+        "matcha_llm_id": taken.matcha_llm_id,
+        "model_name": after.get("model_name") or (now.model_name if now is not None else None),
+        "model_key": after.get("model_key") or (now.model_key if now is not None else None),
+        "at": taken.at.isoformat(),
+    }

@@ -1,0 +1,1 @@
+"""Chats: accepted means committed, claimed by lease, answered once."""

@@ -1,0 +1,164 @@
+"""Group commits: what a process's chats want written within some milliseconds goes into one transaction.
+
+A chat counts as claimed or answered only after the commit of its group. One that cannot be written for a reason of its
+own is tried alone, so that it takes nobody along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+import structlog
+
+from shared.catalogue.keys import NoModel
+from shared.chat import lifecycle
+from shared.chat.lifecycle import Claim, Finish, Release
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 0.02
+RETRY_SECONDS = 0.5
+
+Wanted = uuid.UUID | Finish | Release
+Done = Claim | bool | None
+
+
+@dataclass(slots=True)
+class _Order:
+    wanted: Wanted
+    future: asyncio.Future[Done]
+    give_up_at: float
+
+
+class GroupCommits:
+    """A thread that writes claims, finishes and releases of one event loop in groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        lease_seconds: float,
+        max_attempts: int,
+        changed: Callable[[Collection[uuid.UUID]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`changed` is told, after each commit, of the chats whose readers should know; it must not block."""
+        self._database = database
+        self._loop = loop
+        self._lease_seconds = lease_seconds
+        self._max_attempts = max_attempts
+        self._changed = changed
+        self._clock = clock
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
+        self._latest = float("inf")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, *, within_seconds: float = 5.0) -> None:
+        """Write what has been ordered, and end."""
+        self.hurry(within_seconds)
+        self._orders.put(None)
+        self._thread.join(timeout=within_seconds + 1)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing is retried for longer than this."""
+        self._latest = min(self._latest, self._clock() + seconds)
+
+    async def claim(self, chat_id: uuid.UUID) -> Claim | None:
+        """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
+        done = await self._order(chat_id, retry_seconds=0.0)
+        return done if isinstance(done, Claim) else None
+
+    async def write(self, end: Finish | Release, *, retry_seconds: float) -> bool:
+        """Write how an attempt ended, for so long as PostgreSQL is away; False where the attempt is no longer ours."""
+        return await self._order(end, retry_seconds=retry_seconds) is True
+
+    async def _order(self, wanted: Wanted, *, retry_seconds: float) -> Done:
+        order = _Order(wanted, self._loop.create_future(), self._clock() + retry_seconds)
+        self._orders.put(order)
+        return await order.future
+
+    def _run(self) -> None:
+        waiting: list[_Order] = []
+        stopping = False
+        while waiting or not stopping:
+            began = self._clock()
+            stopping |= self._gather(waiting, block=not waiting and not stopping)
+            again = self._write(waiting) if waiting else []
+            waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
+            self._deliver([(order, None) for order in again if order not in waiting])
+            pause = RETRY_SECONDS if waiting else PAUSE_SECONDS
+            time.sleep(max(0.0, began + pause - self._clock()))
+
+    def _gather(self, waiting: list[_Order], *, block: bool) -> bool:
+        """Take what has been ordered; returns whether we are to stop."""
+        try:
+            while True:
+                order = self._orders.get(block=block)
+                if order is None:
+                    return True
+                waiting.append(order)
+                block = False
+        except queue.Empty:
+            return False
+
+    def _write(self, orders: list[_Order]) -> list[_Order]:
+        """Write the group; returns what has to be tried again."""
+        try:
+            self._deliver(self._written(orders))
+        except DatabaseUnavailable as error:
+            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error),
+                        chats=len(orders))  # fmt: skip
+            return orders
+        except (DatabaseError, WrongLogin, NoModel) as error:
+            if len(orders) > 1:
+                return [again for order in orders for again in self._write([order])]
+            log.error("llm_chat.not_written", message="[ChaSen Chat] A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
+            self._deliver([(orders[0], None)])
+        return []
+
+    def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
+        claims = {order.wanted: order for order in orders if isinstance(order.wanted, uuid.UUID)}
+        finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
+        releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
+        with self._database.transaction() as connection:
+            claimed = self._claim(connection, claims)
+            released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
+            finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])
+        self._changed([*claimed, *released, *finished])
+        done: list[tuple[_Order, Done]] = [(order, claimed.get(chat_id)) for chat_id, order in claims.items()]
+        done += [(order, chat_id in released) for chat_id, order in releases.items()]
+        done += [(order, chat_id in finished) for chat_id, order in finishes.items()]
+        return done
+
+    def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Claim]:
+        if not chat_ids:
+            return {}
+        return lifecycle.claim(connection, chat_ids, lease_seconds=self._lease_seconds, max_attempts=self._max_attempts)
+
+    def _release(self, connection: sa.Connection, releases: list[Release]) -> set[uuid.UUID]:
+        return lifecycle.release(connection, releases) if releases else set()
+
+    def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
+        return lifecycle.finish(connection, finishes) if finishes else set()
+
+    def _deliver(self, done: list[tuple[_Order, Done]]) -> None:
+        if done and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_over, done)
+
+
+def _hand_over(done: list[tuple[_Order, Done]]) -> None:
+    for order, result in done:
+        if not order.future.done():
+            order.future.set_result(result)

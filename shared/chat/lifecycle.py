@@ -1,0 +1,311 @@
+"""The statements over `llm_chats` from a claim to an end. Leases and deadlines go by the database's clock alone.
+
+Whoever writes for a chat says its attempt: once that is no longer the row's, or the row is not running, nothing is
+written. Locks are taken in one order everywhere, chats before usage, so that groups of them do not deadlock.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from shared.catalogue import keys
+from shared.catalogue.keys import Resolution
+from shared.chat import usage
+from shared.db import SYSTEM
+
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two messages for a chat that stays queued: doubling from the first to the longest."""
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A chat that is ours until its lease runs out. `seconds_left` counts down to its deadline."""
+
+    chat_id: uuid.UUID
+    attempt: int
+    model: Resolution
+    question: str
+    system_prompt: str | None
+    history: Sequence[tuple[str, str]]
+    request_id: str | None
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended: an answer of `model`, or an error."""
+
+    chat_id: uuid.UUID
+    attempt: int
+    status: Literal["succeeded", "failed"]
+    model: Resolution
+    answer: str | None = None
+    error_code: str | None = None
+    error_detail: str | None = None
+    tries: int = 0
+    upstream_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An attempt that ends without a result and is not counted: upstream is down, or the process is going.
+
+    `kept_seconds`: for so long no message has to be sent, for the process keeps the chat in hand.
+    """
+
+    chat_id: uuid.UUID
+    attempt: int
+    tries: int = 0
+    failure: str | None = None
+    kept_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did: chats to publish with their request ids, and chats whose readers are to be told."""
+
+    publish: tuple[tuple[uuid.UUID, str | None], ...] = ()
+    changed: tuple[uuid.UUID, ...] = ()
+    ended: Mapping[uuid.UUID, str] = field(default_factory=dict)
+    lost_leases: tuple[uuid.UUID, ...] = ()
+
+
+_CLAIM = """
+UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1,
+  started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %s)
+WHERE id = ANY(%s::uuid[]) AND (status = 'queued' OR (status = 'running' AND lease_until < now()))
+  AND deadline_at > now() AND attempt - attempts_returned < %s
+RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
+  question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
+  (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active) AS means
+"""
+
+_FINISH = """
+UPDATE llm_chats c SET status = n.status, answer = n.answer, error_code = n.error_code, error_detail = n.error_detail,
+  model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id, fallback_reason = n.reason,
+  fallback_story = CASE WHEN n.reason = c.fallback_reason THEN c.fallback_story END,
+  tries = c.tries + n.tries, upstream_ms = n.upstream_ms, version = version + 1, finished_at = now(), lease_until = NULL
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+            %s::text[], %s::int[], %s::int[])
+  AS n (id, attempt, status, answer, error_code, error_detail, key, name, llm_id, reason, tries, upstream_ms)
+WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.upstream_ms
+"""
+
+_RELEASE = """
+UPDATE llm_chats c SET status = 'queued', attempts_returned = attempts_returned + 1, tries = c.tries + n.tries,
+  last_failure = coalesce(n.failure, c.last_failure), version = version + 1, lease_until = NULL,
+  publish_at = now() + make_interval(secs => n.kept)
+FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::float8[]) AS n (id, attempt, tries, failure, kept)
+WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+RETURNING c.id
+"""
+
+_RENEW = """
+UPDATE llm_chats c SET lease_until = now() + make_interval(secs => %s)
+FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
+WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running' RETURNING c.id
+"""
+
+_OURS = """
+SELECT c.id FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
+JOIN llm_chats c ON c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+"""
+
+_EXPIRE = f"""
+UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = now(), lease_until = NULL,
+  error_code = 'expired', error_detail = 'Not answered within its deadline of '
+    || round(extract(epoch FROM deadline_at - created_at)) || ' s.'
+    || coalesce(' The last failure: ' || last_failure, '')
+WHERE id = ANY(
+  ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND deadline_at < now() LIMIT {BATCH} FOR UPDATE SKIP LOCKED)
+  || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now() AND deadline_at < now()
+           LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
+RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+"""
+
+_LEASES = f"""
+UPDATE llm_chats SET version = version + 1, lease_until = NULL, publish_at = now(),
+  status = CASE WHEN attempt - attempts_returned < %s THEN 'queued' ELSE 'failed' END,
+  finished_at = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE now() END,
+  error_code = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE 'attempts_exhausted' END,
+  error_detail = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE
+    'Each of ' || (attempt - attempts_returned) || ' workers that took it stopped before it had an answer.'
+    || coalesce(' The last failure: ' || last_failure, '') END
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now()
+                     LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
+RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+"""
+
+_TAKE = f"""
+UPDATE llm_chats SET publishes = publishes + 1,
+  publish_at = now() + make_interval(secs => least(%s::float8, %s::float8 * power(2, least(publishes, 16))))
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND publish_at <= now()
+                     ORDER BY created_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
+RETURNING id, request_id
+"""
+
+_POSTPONE = """
+UPDATE llm_chats SET publish_at = now() + make_interval(secs => %s) WHERE id = ANY(%s::uuid[]) AND status = 'queued'
+"""
+
+_CANCEL = """
+UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled', error_detail = 'Cancelled by its caller.',
+  version = version + 1, finished_at = now(), lease_until = NULL
+WHERE id = %s AND status IN ('queued', 'running')
+RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+"""
+
+_RETIRE = """
+DELETE FROM llm_chats WHERE id = ANY(ARRAY(
+  SELECT id FROM llm_chats WHERE finished_at < now() - make_interval(secs => %s)
+  ORDER BY finished_at LIMIT %s FOR UPDATE SKIP LOCKED))
+"""
+
+_BECOME = "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
+
+
+def claim(
+    connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, lease_seconds: float, max_attempts: int
+) -> dict[uuid.UUID, Claim]:
+    """Make those of these chats ours that are queued or whose lease has run out.
+
+    Whose key no longer means the model that was promised gets it resolved again. Raises NoModel.
+    """
+    rows = connection.exec_driver_sql(_CLAIM, (lease_seconds, list(chat_ids), max_attempts)).mappings().all()
+    claims = {}
+    for row in rows:
+        promised = Resolution(
+            row["requested_model"],
+            row["model_key"],
+            row["model_name"],
+            row["matcha_llm_id"],
+            row["fallback_reason"],
+            row["fallback_story"],
+        )
+        model = promised if row["means"] == promised.matcha_llm_id else _resolve_again(connection, row["id"], promised)
+        claims[row["id"]] = Claim(
+            row["id"],
+            row["attempt"],
+            model,
+            row["question"],
+            row["system_prompt"],
+            tuple((role, content) for role, content in row["history"]),
+            row["request_id"],
+            row["left"],
+        )
+    return claims
+
+
+def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution) -> Resolution:
+    model = keys.resolve(connection, promised.requested)
+    connection.execute(
+        sa.text("""
+            UPDATE llm_chats SET model_key = :key, model_name = :name, matcha_llm_id = :llm_id,
+              fallback_reason = :reason, fallback_story = :story WHERE id = :id
+        """).bindparams(sa.bindparam("story", type_=sa.JSON(none_as_null=True))),
+        {
+            "id": chat_id,
+            "key": model.key,
+            "name": model.name,
+            "llm_id": model.matcha_llm_id,
+            "reason": model.reason,
+            "story": model.story,
+        },
+    )
+    return model
+
+
+def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UUID]:
+    """End those of these attempts that are still ours, and count them; returns their ids."""
+    columns = [
+        [f.chat_id for f in finishes],
+        [f.attempt for f in finishes],
+        [f.status for f in finishes],
+        [f.answer for f in finishes],
+        [f.error_code for f in finishes],
+        [f.error_detail for f in finishes],
+        [f.model.key for f in finishes],
+        [f.model.name for f in finishes],
+        [f.model.matcha_llm_id for f in finishes],
+        [f.model.reason for f in finishes],
+        [f.tries for f in finishes],
+        [f.upstream_ms for f in finishes],
+    ]
+    rows = connection.exec_driver_sql(_FINISH, tuple(columns)).all()
+    usage.count(connection, _ended(rows))
+    return {row.id for row in rows}
+
+
+def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.UUID]:
+    """Queue these attempts again, uncounted, where they are still ours; returns their ids."""
+    columns = (
+        [r.chat_id for r in releases],
+        [r.attempt for r in releases],
+        [r.tries for r in releases],
+        [r.failure for r in releases],
+        [r.kept_seconds for r in releases],
+    )
+    return set(connection.exec_driver_sql(_RELEASE, columns).scalars())
+
+
+def renew(connection: sa.Connection, held: Mapping[uuid.UUID, int], *, lease_seconds: float) -> set[uuid.UUID]:
+    """Renew the leases of these attempts; returns those that are still ours."""
+    rows = connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))
+    return set(rows.scalars())
+
+
+def still_ours(connection: sa.Connection, held: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
+    """Which of these attempts are still ours."""
+    return set(connection.exec_driver_sql(_OURS, (list(held), list(held.values()))).scalars())
+
+
+def postpone(connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seconds: float) -> None:
+    """Publish these queued chats again only after so many seconds: a process has them in hand. 0: at once."""
+    connection.exec_driver_sql(_POSTPONE, (seconds, list(chat_ids)))
+
+
+def sweep(connection: sa.Connection, *, max_attempts: int) -> Swept:
+    """Expire what is past its deadline, take back what lost its lease, and take what has to be published (again).
+
+    Several processes may do this at the same time: none takes what another is taking.
+    """
+    expired = connection.exec_driver_sql(_EXPIRE).all()
+    lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all()
+    exhausted = [row for row in lost if row.status == "failed"]
+    publish = connection.exec_driver_sql(_TAKE, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()
+    usage.count(connection, _ended([*expired, *exhausted]))
+    return Swept(
+        publish=tuple((row.id, row.request_id) for row in publish),
+        changed=tuple(row.id for row in (*expired, *lost)),
+        ended={row.id: row.status for row in (*expired, *exhausted)},
+        lost_leases=tuple(row.id for row in lost),
+    )
+
+
+def cancel(connection: sa.Connection, chat_id: uuid.UUID) -> bool:
+    """End an open chat of the transaction's caller; False where it had ended before, or is none of theirs.
+
+    The transaction acts for the system afterwards: usage is not the caller's to write.
+    """
+    rows = connection.exec_driver_sql(_CANCEL, (chat_id,)).all()
+    if rows:
+        connection.exec_driver_sql(_BECOME, (SYSTEM.role, SYSTEM.claims))
+        usage.count(connection, _ended(rows))
+    return bool(rows)
+
+
+def retire(connection: sa.Connection, *, older_than_days: float, limit: int) -> int:
+    """Delete chats that ended so long ago, the oldest first, at most `limit`; returns how many."""
+    return connection.exec_driver_sql(_RETIRE, (older_than_days * 86_400, limit)).rowcount
+
+
+def _ended(rows: Sequence[sa.Row[Any]]) -> list[usage.Ended]:
+    return [usage.Ended(row.model_key, row.status, row.fallback_reason, row.upstream_ms) for row in rows]

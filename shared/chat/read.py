@@ -1,0 +1,118 @@
+"""Chats as the API shows them: one, a caller's own, and those that have changed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.db import Caller
+from shared.models import llm_chats as chats
+
+ENDED = ("succeeded", "failed", "cancelled", "expired")
+
+SHOWN = (
+    chats.c.id,
+    chats.c.status,
+    chats.c.requested_model,
+    chats.c.model_key,
+    chats.c.model_name,
+    chats.c.matcha_llm_id,
+    chats.c.fallback_reason,
+    chats.c.fallback_story,
+    chats.c.error_code,
+    chats.c.error_detail,
+    (chats.c.attempt - chats.c.attempts_returned).label("attempts"),
+    chats.c.version,
+    chats.c.created_at,
+    chats.c.started_at,
+    chats.c.finished_at,
+    chats.c.upstream_ms,
+)
+_WHOLE = (*SHOWN, chats.c.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A chat as it was at one moment. `body` is what the API shows of it, without links."""
+
+    chat_id: uuid.UUID
+    version: int
+    body: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        return str(self.body["status"])
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+def find(connection: sa.Connection, chat_id: uuid.UUID) -> Snapshot | None:
+    """One chat that the transaction's caller may see."""
+    row = connection.execute(sa.select(*_WHOLE).where(chats.c.id == chat_id)).mappings().first()
+    return None if row is None else snapshot_of(row)
+
+
+def newest(connection: sa.Connection, caller: Caller, *, limit: int, before: uuid.UUID | None) -> list[Snapshot]:
+    """Chats that the caller may see, newest first, those older than `before`; without their answers."""
+    query = sa.select(*SHOWN).order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made
+    if before is not None:
+        query = query.where(chats.c.id < before)
+    if caller.role == "authenticated":  # the policy says so too; saying it again shows the planner whom it is for
+        query = query.where(chats.c.subject == caller.subject)
+    return [snapshot_of(row) for row in connection.execute(query).mappings()]
+
+
+def those(connection: sa.Connection, known: Mapping[uuid.UUID, int]) -> list[Snapshot]:
+    """Of these chats those whose version is above the known one."""
+    rows = connection.exec_driver_sql(_NEWER, (list(known), list(known.values()))).mappings()
+    return [snapshot_of(row) for row in rows]
+
+
+_NEWER = f"""
+SELECT {", ".join(f"c.{column.name}" for column in _WHOLE if column.name != "attempts")},
+       c.attempt - c.attempts_returned AS attempts
+FROM unnest(%s::uuid[], %s::bigint[]) AS known (id, version)
+JOIN llm_chats c ON c.id = known.id AND c.version > known.version
+"""
+
+
+def snapshot_of(row: sa.RowMapping) -> Snapshot:
+    """The snapshot that a row of `SHOWN` columns makes."""
+    created, started, finished = row["created_at"], row["started_at"], row["finished_at"]
+    model: dict[str, Any] = {
+        "requested": row["requested_model"],
+        "key": row["model_key"],
+        "name": row["model_name"],
+        "matcha_llm_id": row["matcha_llm_id"],
+        "fallback": row["fallback_reason"] is not None,
+        "reason": row["fallback_reason"],
+    }
+    if row["fallback_story"] is not None:
+        model["story"] = row["fallback_story"]
+    body: dict[str, Any] = {"id": str(row["id"]), "status": row["status"], "model": model}
+    if row.get("answer") is not None:
+        body["answer"] = row["answer"]
+    if row["error_code"] is not None:
+        body["error"] = {"code": row["error_code"], "detail": row["error_detail"]}
+    body |= {
+        "attempts": row["attempts"],
+        "timings": {
+            "queued_ms": _between(created, started if started is not None else finished),
+            "upstream_ms": row["upstream_ms"],
+            "total_ms": _between(created, finished),
+        },
+        "created_at": created,
+        "finished_at": finished,
+    }
+    return Snapshot(row["id"], row["version"], body)
+
+
+def _between(begin: datetime, end: datetime | None) -> int | None:
+    return None if end is None else round((end - begin) / timedelta(milliseconds=1))

@@ -1,0 +1,170 @@
+"""Accepting a question: the model is resolved, the row is written and committed. Nothing is sent from here."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.catalogue import keys
+from shared.catalogue.keys import Resolution
+from shared.chat import read
+from shared.chat.questions import Question
+from shared.chat.read import Snapshot
+from shared.db import Caller, Database
+
+PUBLISH_PAUSE_SECONDS = 5.0
+"""After this a queued chat that nobody claimed counts as one whose message was lost."""
+
+_INSERT = f"""
+    INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
+      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, deadline_at, publish_at)
+    VALUES (:id, :subject, :idempotency_key, :body_sha256, :request_id, :question, :system_prompt,
+      CAST(:history AS jsonb), :requested, :key, :name, :matcha_llm_id, :reason, CAST(:story AS jsonb),
+      now() + make_interval(secs => :deadline), now() + make_interval(secs => :pause))
+    ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
+"""
+_EARLIER = sa.text(
+    "SELECT id, body_sha256 FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
+)
+
+
+class TooManyOpen(Exception):
+    """As many chats are open as may be."""
+
+
+class OtherBody(Exception):
+    """The idempotency key was used for another question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it came in."""
+
+    question: Question
+    caller: Caller
+    request_id: str | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A chat that is committed; `new` is false when an earlier one has the same idempotency key and body."""
+
+    snapshot: Snapshot
+    new: bool
+
+
+class OpenChats:
+    """Says whether one more chat may be opened, without counting for each while there is plenty of room.
+
+    The figure is looked up at most every half second while less than half of the room is taken, and each time above:
+    then the limit is met within what processes accept in the same moment.
+    """
+
+    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known = 0
+        self._known_until = float("-inf")
+
+    def must_count(self) -> bool:
+        """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
+        with self._lock:
+            if self._clock() >= self._known_until or self._known * 2 >= self._limit:
+                return True
+            self._known += 1
+            return False
+
+    def counted(self, open_now: int) -> None:
+        """Take over a figure. Raises TooManyOpen when it leaves no room."""
+        with self._lock:
+            self._known, self._known_until = open_now + 1, self._clock() + 0.5
+        if open_now >= self._limit:
+            raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
+
+
+class Submitter:
+    """Accepts questions. One may serve many threads."""
+
+    def __init__(
+        self, database: Database, *, ids: Callable[[], uuid.UUID], deadline_seconds: float, max_open: int
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._deadline_seconds = deadline_seconds
+        self._open = OpenChats(max_open)
+
+    def submit(self, asked: Asked) -> Accepted:
+        """Accept a question: when this returns, it is committed.
+
+        Raises TooManyOpen, OtherBody, NoModel, and what `Database.transaction` raises; nothing is stored then.
+        """
+        earlier = self._earlier(asked) if asked.idempotency_key is not None else None
+        if earlier is not None:
+            return earlier
+        if self._open.must_count():
+            self._open.counted(self._count_open())
+        with self._database.transaction(asked.caller) as connection:
+            model = keys.live(connection, asked.question.model)
+            if model is not None:
+                return self._insert(connection, asked, model)
+        with self._database.transaction() as connection:  # the caller sees neither inactive models nor the ledger
+            model = keys.resolve(connection, asked.question.model)
+        with self._database.transaction(asked.caller) as connection:
+            return self._insert(connection, asked, model)
+
+    def _insert(self, connection: sa.Connection, asked: Asked, model: Resolution) -> Accepted:
+        question = asked.question
+        values = {
+            "id": self._ids(),
+            "subject": asked.caller.subject,
+            "idempotency_key": asked.idempotency_key,
+            "body_sha256": question.sha256,
+            "request_id": asked.request_id,
+            "question": question.question,
+            "system_prompt": question.system_prompt,
+            "history": question.history_json,
+            "requested": question.model,
+            "key": model.key,
+            "name": model.name,
+            "matcha_llm_id": model.matcha_llm_id,
+            "reason": model.reason,
+            "story": None if model.story is None else json.dumps(model.story),
+            "deadline": self._deadline_seconds,
+            "pause": PUBLISH_PAUSE_SECONDS,
+        }
+        row = connection.execute(sa.text(_INSERT), values).mappings().first()
+        if row is not None:
+            return Accepted(read.snapshot_of(row), new=True)
+        return _same(connection, connection.execute(_EARLIER, values).one(), asked)
+
+    def _earlier(self, asked: Asked) -> Accepted | None:
+        with self._database.transaction(asked.caller) as connection:
+            found = connection.execute(
+                _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}
+            ).first()
+            return None if found is None else _same(connection, found, asked)
+
+    def _count_open(self) -> int:
+        with self._database.transaction() as connection:
+            found: int = connection.execute(
+                sa.text("SELECT count(*) FROM llm_chats WHERE status = 'queued'")
+            ).scalar_one()
+            found += connection.execute(sa.text("SELECT count(*) FROM llm_chats WHERE status = 'running'")).scalar_one()
+        return found
+
+
+def _same(connection: sa.Connection, row: sa.Row[Any], asked: Asked) -> Accepted:
+    snapshot = read.find(connection, row.id)
+    if row.body_sha256 != asked.question.sha256 or snapshot is None:
+        raise OtherBody("this Idempotency-Key was used for another body")
+    return Accepted(snapshot, new=False)

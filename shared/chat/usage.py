@@ -1,0 +1,192 @@
+"""How models are used: counted in the transaction that ends a chat, so that no figure ever falls."""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
+"""Upper bounds of the latency histogram; one more bucket holds what took longer."""
+
+OUTCOMES = {"succeeded": "successes", "failed": "failures", "cancelled": "cancelled", "expired": "expired"}
+
+_COUNT = """
+INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
+                                    fallbacks, latency_ms, latency_buckets)
+SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
+       fallbacks::jsonb, latency, buckets::bigint[]
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
+            %s::text[])
+  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, latency, buckets)
+ORDER BY key
+ON CONFLICT (model_key, day) DO UPDATE SET
+  request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
+  successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
+  cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
+  fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
+    (SELECT jsonb_object_agg(reason, total) FROM (
+       SELECT reason, sum(number::bigint) AS total
+       FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
+         AS both_of (reason, number) GROUP BY reason) AS summed) END,
+  latency_ms = old.latency_ms + excluded.latency_ms,
+  latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer."""
+
+    model_key: str
+    status: str
+    fallback_reason: str | None = None
+    upstream_ms: int | None = None
+
+
+@dataclass(slots=True)
+class _Sum:
+    outcomes: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    latency_ms: int = 0
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
+
+    def add(self, ended: Ended) -> None:
+        self.outcomes[ended.status] += 1
+        if ended.fallback_reason is not None:
+            self.fallbacks[ended.fallback_reason] += 1
+        if ended.upstream_ms is not None and ended.status == "succeeded":
+            self.latency_ms += ended.upstream_ms
+            self.buckets[bisect.bisect_left(BUCKETS_MS, ended.upstream_ms)] += 1
+
+
+def count(connection: sa.Connection, ended: Iterable[Ended]) -> None:
+    """Count these chats, in the transaction that ends them. The last lock of a transaction: rows in order of keys."""
+    sums: dict[str, _Sum] = {}
+    for each in ended:
+        sums.setdefault(each.model_key, _Sum()).add(each)
+    if not sums:
+        return
+    keys = sorted(sums)
+    columns: list[list[Any]] = [keys, [sums[key].outcomes.total() for key in keys]]
+    columns += [[sums[key].outcomes[status] for key in keys] for status in OUTCOMES]
+    columns += [
+        [json.dumps(sums[key].fallbacks) for key in keys],
+        [sums[key].latency_ms for key in keys],
+        ["{" + ",".join(map(str, sums[key].buckets)) + "}" for key in keys],
+    ]
+    connection.exec_driver_sql(_COUNT, tuple(columns))
+
+
+def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
+    """Usage of each model over the last days, today included (UTC), the most used first."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
+              sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
+              sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+              array_agg(fallbacks) AS fallbacks, sum(latency_ms)::bigint AS latency_ms,
+              array_agg(latency_buckets) AS buckets
+            FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
+            GROUP BY model_key ORDER BY 2 DESC, model_key
+        """),
+        {"days": days},
+    ).mappings()
+    return [_shown(row) for row in rows]
+
+
+def requests_of(connection: sa.Connection, keys: Collection[str], *, days: int) -> dict[str, dict[str, Any]]:
+    """How often each of these keys was used over the last days, and when last; keys that were not used are absent."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used
+            FROM llm_usage_stats
+            WHERE model_key = ANY(:keys) AND day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
+            GROUP BY model_key
+        """),
+        {"keys": list(keys), "days": days},
+    )
+    return {row.model_key: {"request_count": row.request_count, "last_used": row.last_used} for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What metrics show of chats. Totals are of all time and never fall; `buckets` are not cumulative."""
+
+    outcomes: dict[tuple[str, str], int]
+    """(model key, status) -> chats ended"""
+    fallbacks: dict[str, int]
+    """reason -> chats ended"""
+    open: dict[str, int]
+    """status -> chats open now"""
+    oldest_queued_seconds: float
+    buckets: tuple[int, ...]
+    latency_ms: int
+
+
+def figures(connection: sa.Connection) -> Figures:
+    """The figures of chats, for metrics."""
+    outcomes: dict[tuple[str, str], int] = {}
+    fallbacks: Counter[str] = Counter()
+    buckets, latency_ms = [0] * (len(BUCKETS_MS) + 1), 0
+    for row in connection.execute(
+        sa.text("""
+            SELECT model_key, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
+              sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+              array_agg(fallbacks) FILTER (WHERE fallbacks <> '{}') AS fallbacks,
+              sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
+            FROM llm_usage_stats GROUP BY model_key
+        """)
+    ).mappings():
+        outcomes |= {(row["model_key"], status): row[column] for status, column in OUTCOMES.items()}
+        fallbacks.update(_summed(row["fallbacks"] or ()))
+        latency_ms += row["latency_ms"]
+        buckets = _added([buckets, *row["buckets"]])
+    waiting = connection.execute(
+        sa.text("""
+            SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),
+              (SELECT count(*) FROM llm_chats WHERE status = 'running'),
+              (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued')
+        """)
+    ).one()
+    return Figures(
+        outcomes=outcomes,
+        fallbacks=dict(fallbacks),
+        open={"queued": waiting[0], "running": waiting[1]},
+        oldest_queued_seconds=float(waiting[2]),
+        buckets=tuple(buckets),
+        latency_ms=latency_ms,
+    )
+
+
+def _shown(row: sa.RowMapping) -> dict[str, Any]:
+    buckets = _added(row["buckets"])
+    return {
+        "model_key": row["model_key"],
+        "request_count": row["request_count"],
+        "last_used": row["last_used"],
+        **{column: row[column] for column in OUTCOMES.values()},
+        "fallbacks": dict(_summed(row["fallbacks"])),
+        "latency": {
+            "mean_ms": round(row["latency_ms"] / sum(buckets)) if sum(buckets) else None,
+            "buckets": [
+                {"up_to_ms": bound, "count": number} for bound, number in zip((*BUCKETS_MS, None), buckets, strict=True)
+            ],
+        },
+    }
+
+
+def _summed(each: Iterable[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in each:
+        total.update(one)
+    return total
+
+
+def _added(rows: Sequence[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]

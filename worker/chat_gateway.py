@@ -1,0 +1,68 @@
+"""Where chats go: MatchaAI, or in local mode without it the stand-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from shared.gateway.client import GatewayClient
+from shared.gateway.errors import GatewayError
+from shared.settings import Settings
+
+STAND_IN_MISSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NotSetUp:
+    """Why chats can go nowhere: a stable code, and what to do."""
+
+    code: str
+    detail: str
+
+
+def missing_set_up(settings: Settings) -> NotSetUp | None:
+    """What is missing before chats can be answered; None when nothing is."""
+    if _place(settings) is None:
+        detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY"
+        return NotSetUp("matchaai_not_set_up", detail)
+    if settings.upstream_given and settings.matchaai_mission_id is None:
+        return NotSetUp("mission_not_set", "chats need a mission: set MATCHAAI_MISSION_ID to its number")
+    return None
+
+
+def make_chat_gateway(settings: Settings) -> GatewayClient | NoGateway:
+    """The client for chats; where something is missing, one that says so of each."""
+    missing, place = missing_set_up(settings), _place(settings)
+    if missing is not None or place is None:
+        return NoGateway(missing)
+    base_url, key = place
+    return GatewayClient(
+        base_url=base_url,
+        api_key=key.get_secret_value(),
+        mission_id=settings.matchaai_mission_id if settings.upstream_given else STAND_IN_MISSION,
+        model_field=settings.matchaai_model_field,
+    )
+
+
+def _place(settings: Settings) -> tuple[str, SecretStr] | None:
+    if settings.matchaai_base_url is not None and settings.matchaai_api_key is not None:
+        return settings.matchaai_base_url, settings.matchaai_api_key
+    if settings.local and settings.stand_in_url is not None and settings.stand_in_api_key is not None:
+        return settings.stand_in_url, settings.stand_in_api_key
+    return None
+
+
+class NoGateway:
+    """Fails each chat with what is missing: one was accepted while it was set up, or by a process where it is."""
+
+    def __init__(self, missing: NotSetUp | None) -> None:
+        self._detail = missing.detail if missing is not None else "nothing is set up"
+
+    async def complete(
+        self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
+    ) -> str:
+        raise GatewayError("upstream_rejected", f"Not sent: {self._detail}.", permanent=True)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

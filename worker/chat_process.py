@@ -1,0 +1,257 @@
+"""The chats of one process: an event loop thread that calls the gateway, and Celery's threads that wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from shared.catalogue import keys
+from shared.catalogue.keys import Resolution
+from shared.chat import lifecycle
+from shared.chat.circuit import Circuit
+from shared.chat.complete import Completer, Gateway, Patience
+from shared.chat.groups import GroupCommits
+from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.wakeups import Wakeups
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 30.0
+"""How long calls may go on after SIGTERM; what is left then goes back to the queue."""
+CLOSE_SECONDS = 5.0
+CHECK_SECONDS = 2.0
+"""How soon a call is closed whose chat was cancelled, or taken by another process."""
+_NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
+
+
+class ClosableGateway(Gateway, Protocol):
+    """The gateway's client."""
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Running:
+    claim: Claim
+    call: asyncio.Task[Finish | Release]
+    giving_back: bool = False
+
+
+class ChatProcess:
+    """Carries out chats until it is drained. One for each process; belongs to its own threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        wakeups: Wakeups,
+        make_gateway: Callable[[], ClosableGateway],
+        *,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        self._database = database
+        self._make_gateway = make_gateway
+        self._settings = settings
+        self._lease_seconds = settings.chat_lease_seconds
+        self._drain_seconds = drain_seconds
+        self._loop = asyncio.new_event_loop()
+        self._commits = GroupCommits(
+            database,
+            self._loop,
+            lease_seconds=self._lease_seconds,
+            max_attempts=settings.chat_max_attempts,
+            changed=wakeups.tell,
+        )
+        self._in_hand: set[uuid.UUID] = set()
+        self._running: dict[uuid.UUID, _Running] = {}
+        self._draining = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="chat-loop", daemon=True)
+        self._heartbeat = threading.Thread(target=self._beat, name="chat-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Start the loop, the commits and the heartbeat."""
+        self._commits.start()
+        self._thread.start()
+        self._heartbeat.start()
+
+    def carry_out(self, chat_id: uuid.UUID) -> None:
+        """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait."""
+        asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
+
+    def drain(self) -> None:
+        """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def close(self) -> None:
+        """Give back what is left, write what has been ordered, close the connections to the gateway."""
+        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._give_back)
+        give_up = time.monotonic() + CLOSE_SECONDS
+        while self._in_hand and time.monotonic() < give_up:
+            time.sleep(0.02)
+        self._stopped.set()
+        self._commits.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        gateway = self._make_gateway()
+        self._circuit = Circuit()
+        self._completer = Completer(
+            gateway,
+            self._circuit,
+            Patience(self._settings.matchaai_timeout_seconds, self._settings.chat_retry_base_seconds),
+            default_instead=self._default_instead,
+        )
+        self._loop.run_forever()
+        self._loop.run_until_complete(gateway.aclose())
+        self._loop.close()
+
+    async def _take(self, chat_id: uuid.UUID) -> None:
+        if chat_id in self._in_hand:
+            return  # its message came twice
+        self._in_hand.add(chat_id)
+        try:
+            with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
+                while await self._admitted():
+                    if await self._attempted(chat_id):
+                        return
+                await asyncio.to_thread(self._leave_to_others, chat_id)
+        finally:
+            self._in_hand.discard(chat_id)
+
+    async def _admitted(self) -> bool:
+        """Wait until upstream may be called; False when the drain has begun."""
+        if not self._draining:
+            await self._circuit.admitted()
+        return not self._draining
+
+    async def _attempted(self, chat_id: uuid.UUID) -> bool:
+        """Make one attempt; False when the chat is queued again, unspent, and still in hand."""
+        claim = await self._commits.claim(chat_id)
+        if claim is None:
+            return True
+        if claim.request_id is not None:
+            structlog.contextvars.bind_contextvars(request_id=claim.request_id)
+        call = self._loop.create_task(self._completer.attempt(claim))
+        running = self._running[chat_id] = _Running(claim, call)
+        try:
+            await asyncio.wait([call])
+            end = self._end_of(running)
+            if end is None:
+                log.info("llm_chat.call_closed", message="[ChaSen Chat] Cancelled or taken by another, call closed")
+                return True
+            written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
+        finally:
+            del self._running[chat_id]
+        if not written:
+            log.warning("llm_chat.fenced", message="[ChaSen Chat] No longer ours, nothing written")
+            return True
+        if isinstance(end, Release):
+            return running.giving_back
+        _tell_end(end)
+        return True
+
+    def _end_of(self, running: _Running) -> Finish | Release | None:
+        """What to write of an attempt; None where it is not ours to write."""
+        claim, call = running.claim, running.call
+        if not call.cancelled():
+            end = call.result()
+            return replace(end, kept_seconds=self._lease_seconds) if isinstance(end, Release) else end
+        return Release(claim.chat_id, claim.attempt) if running.giving_back else None
+
+    async def _default_instead(self, of: Resolution) -> Resolution | None:
+        return await asyncio.to_thread(self._flag_and_replace, of)
+
+    def _flag_and_replace(self, of: Resolution) -> Resolution | None:
+        try:
+            with self._database.transaction() as connection:
+                keys.flag_unknown(connection, of.matcha_llm_id)
+                return keys.default_instead(connection, of)
+        except _NO_DATABASE as error:
+            log.warning("llm_chat.no_default", message="[ChaSen Chat] No default to fall back to", error=str(error))
+            return None
+
+    def _leave_to_others(self, chat_id: uuid.UUID) -> None:
+        try:
+            with self._database.transaction() as connection:
+                lifecycle.postpone(connection, [chat_id], seconds=0)
+        except _NO_DATABASE as error:
+            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+
+    def _drain(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        log.info("llm_chat.draining", message="[ChaSen Chat] Finishing calls", calls=len(self._running))
+        self._circuit.dismiss()
+        self._loop.call_later(self._drain_seconds, self._give_back)
+
+    def _give_back(self) -> None:
+        if self._running:
+            log.warning("llm_chat.given_back", message="[ChaSen Chat] Calls given back to the queue",
+                        calls=len(self._running))  # fmt: skip
+        self._commits.hurry(3.0)
+        for running in self._running.values():
+            running.giving_back = True
+            running.call.cancel()
+
+    def _beat(self) -> None:
+        """Renew the leases of all calls, keep queued chats in hand, close calls that are no longer ours."""
+        pause = min(CHECK_SECONDS, self._lease_seconds / 3)
+        renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
+        while not self._stopped.wait(pause):
+            renew = next(renewals)
+            held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
+            waiting = [chat_id for chat_id in self._in_hand.copy() if chat_id not in held] if renew else []
+            try:
+                ours = self._ours(held, waiting, renew=renew)
+            except _NO_DATABASE as error:
+                log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
+                continue
+            lost = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in ours}
+            if lost:
+                self._loop.call_soon_threadsafe(self._close_lost, lost)
+
+    def _ours(self, held: dict[uuid.UUID, int], waiting: list[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
+        if not held and not waiting:
+            return set()
+        with self._database.transaction() as connection:
+            if waiting:
+                lifecycle.postpone(connection, waiting, seconds=self._lease_seconds)
+            if not renew:
+                return lifecycle.still_ours(connection, held)
+            return lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
+
+    def _close_lost(self, lost: dict[uuid.UUID, int]) -> None:
+        for chat_id, attempt in lost.items():
+            running = self._running.get(chat_id)
+            if running is not None and running.claim.attempt == attempt:
+                running.call.cancel()
+
+
+def _every(number: int) -> Iterator[bool]:
+    """True for each so-many-th."""
+    while True:
+        for place in range(number):
+            yield place == number - 1
+
+
+def _tell_end(end: Finish) -> None:
+    if end.status == "succeeded":
+        log.info("llm_chat.answered", message="[ChaSen Chat] Answered", attempt=end.attempt, tries=end.tries,
+                 model_key=end.model.key, upstream_ms=end.upstream_ms)  # fmt: skip
+    else:
+        log.error("llm_chat.failed", message="[ChaSen Chat] Failed", attempt=end.attempt, tries=end.tries,
+                  model_key=end.model.key, code=end.error_code, detail=end.error_detail)  # fmt: skip

@@ -1,0 +1,189 @@
+"""Routes of chats: ask, read, list, cancel, follow; and the usage of models."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, request
+
+from shared.catalogue.keys import NoModel
+from shared.chat import lifecycle, read, usage
+from shared.chat.questions import MAX_IDEMPOTENCY_KEY_CHARS
+from shared.chat.read import Snapshot
+from shared.chat.submit import Accepted, Asked, OtherBody, TooManyOpen
+from shared.db import Caller
+from worker.chat_gateway import missing_set_up
+from worker.runtime import Runtime
+from worker.web import chat_bodies as bodies
+from worker.web.door import Call, Route, as_json, json_value
+from worker.web.events import Readers
+from worker.web.problems import Problem
+from worker.web.queue import Queue
+
+MAX_WAIT_SECONDS = 25.0
+"""Platforms in front cut requests at about 26 s."""
+COMMENT_SECONDS = 5.0
+_EVENTS = {"queued": "status", "running": "status", "succeeded": "answer"}
+
+
+@dataclass(frozen=True)
+class ChatRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+    queue: Queue
+    readers: Readers
+
+    def routes(self) -> list[Route]:
+        chat = {200: bodies.Chat}
+        return [
+            Route("POST", "/api/chasen/chat", self.ask, "Ask a model; the answer is read at the chat's own address",
+                  body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat}),
+            Route("GET", "/api/chats", self.list_chats, "The caller's chats, newest first, without their answers",
+                  query=bodies.ChatsQuery, returns={200: bodies.ChatsBody}),
+            Route("GET", "/api/chats/{chat_id}", self.show, "One chat", returns=chat),
+            Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once; one that has ended stays",
+                  returns=chat),
+            Route("GET", "/api/chats/{chat_id}/events", self.follow, "A chat's states and its end, as they come",
+                  returns={200: None, 204: None}, media_type="text/event-stream"),
+            Route("GET", "/api/llms/usage", self.usage, "How often each model was used",
+                  query=bodies.UsageQuery, returns={200: bodies.UsageBody}),
+        ]  # fmt: skip
+
+    def ask(self, call: Call) -> Response:
+        question: bodies.ChatBody = call.body
+        settings = self.parts.settings
+        missing = missing_set_up(settings)
+        if missing is not None:
+            raise Problem(503, missing.code, missing.detail)
+        if question.characters > settings.chat_max_chars:
+            detail = f"question, systemPrompt and history may hold {settings.chat_max_chars} characters together"
+            raise Problem(422, "prompt_too_long", detail)
+        try:
+            accepted = self.parts.submitter.submit(Asked(question, call.caller, call.request_id, _idempotency_key()))
+        except TooManyOpen:
+            raise Problem(503, "too_many_chats", "too many chats are open; try again",
+                          headers={"Retry-After": "5"}) from None  # fmt: skip
+        except OtherBody as error:
+            raise Problem(409, "idempotency_conflict", str(error)) from None
+        except NoModel as error:
+            raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
+        wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
+        snapshot = self._sent(accepted, call) if wait <= 0 else self._sent_and_awaited(accepted, call, wait)
+        links = _links(snapshot)
+        return as_json(_shown(snapshot), 200 if snapshot.ended else 202, {"Location": links["self"]})
+
+    def _sent(self, accepted: Accepted, call: Call) -> Snapshot:
+        if accepted.new:
+            self.queue.chat(accepted.snapshot.chat_id, request_id=call.request_id)
+        return accepted.snapshot
+
+    def _sent_and_awaited(self, accepted: Accepted, call: Call, seconds: float) -> Snapshot:
+        give_up = time.monotonic() + seconds
+        chat_id = accepted.snapshot.chat_id
+        with self.readers.watching(chat_id) as watch:
+            self._sent(accepted, call)
+            snapshot = accepted.snapshot if accepted.new else self._find(chat_id, call.caller)
+            watch.known = snapshot.version
+            while not snapshot.ended and time.monotonic() < give_up:
+                snapshot = watch.wait(give_up - time.monotonic()) or snapshot
+        return snapshot
+
+    def list_chats(self, call: Call) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            found = read.newest(connection, call.caller, limit=call.query.limit, before=call.query.before)
+        return as_json({"chats": [_shown(snapshot) for snapshot in found]})
+
+    def show(self, call: Call) -> Response:
+        return as_json(_shown(self._find(_uuid(call.path["chat_id"]), call.caller)))
+
+    def cancel(self, call: Call) -> Response:
+        chat_id = _uuid(call.path["chat_id"])
+        with self.parts.database.transaction(call.caller) as connection:
+            cancelled = lifecycle.cancel(connection, chat_id)
+        if cancelled:
+            self.parts.wakeups.tell([chat_id])
+        return as_json(_shown(self._find(chat_id, call.caller)))
+
+    def follow(self, call: Call) -> Response:
+        chat_id = _uuid(call.path["chat_id"])
+        seen = _last_event_id()
+        snapshot = self._find(chat_id, call.caller)
+        if snapshot.ended and seen >= snapshot.version:
+            return Response(status=204)
+        response = Response(self._events(chat_id, call.caller, seen), content_type="text/event-stream")
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
+        return response
+
+    def _events(self, chat_id: uuid.UUID, caller: Caller, seen: int) -> Iterator[bytes]:
+        yield b": here\n\n"
+        with self.readers.watching(chat_id) as watch:
+            watch.known = seen
+            snapshot: Snapshot | None = self._find(chat_id, caller)
+            while True:
+                if snapshot is not None and snapshot.version > seen:
+                    seen = watch.known = snapshot.version
+                    yield _event(snapshot)
+                if snapshot is not None and snapshot.ended:
+                    return
+                snapshot = watch.wait(COMMENT_SECONDS)
+                if snapshot is None:
+                    yield b": still here\n\n"
+
+    def usage(self, call: Call) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            return as_json({"usage": usage.by_model(connection, days=call.query.days)})
+
+    def _find(self, chat_id: uuid.UUID, caller: Caller) -> Snapshot:
+        with self.parts.database.transaction(caller) as connection:
+            snapshot = read.find(connection, chat_id)
+        if snapshot is None:
+            raise _no_chat()
+        return snapshot
+
+
+def _shown(snapshot: Snapshot) -> dict[str, Any]:
+    return {**snapshot.body, "links": _links(snapshot)}
+
+
+def _links(snapshot: Snapshot) -> dict[str, str]:
+    address = f"/api/chats/{snapshot.chat_id}"
+    return {"self": address, "events": f"{address}/events", "task": f"/api/tasks/{snapshot.chat_id}"}
+
+
+def _event(snapshot: Snapshot) -> bytes:
+    kind = _EVENTS.get(snapshot.status, "error")
+    data = json.dumps(_shown(snapshot), ensure_ascii=False, separators=(",", ":"), default=json_value)
+    return f"id: {snapshot.version}\nevent: {kind}\ndata: {data}\n\n".encode()
+
+
+def _idempotency_key() -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable():
+        detail = f"Idempotency-Key takes 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible characters"
+        raise Problem(400, "invalid_idempotency_key", detail)
+    return key
+
+
+def _last_event_id() -> int:
+    given = request.headers.get("Last-Event-ID", "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise _no_chat() from None
+
+
+def _no_chat() -> Problem:
+    return Problem(404, "not_found", "there is no such chat of yours: /api/chats lists them")
