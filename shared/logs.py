@@ -9,7 +9,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_QUIET = ("httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime.plugins")
+_QUIET = ("httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime")
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
 _ADDRESS_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
