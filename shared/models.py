@@ -19,6 +19,7 @@ CHANGE_KINDS = (
     "operator",
 )
 
+NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered")
 CHAT_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
 FALLBACK_REASONS = ("unknown_key", "retired_key", "inactive_key", "unknown_upstream")
 
@@ -208,4 +209,23 @@ llm_usage_stats = sa.Table(
     sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False),
     sa.Index("llm_usage_stats_day", "day"),
+)
+
+llm_notices = sa.Table(
+    "llm_notices",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("llm_sync_runs.id", name="llm_notices_run_id_fkey"), nullable=False),
+    sa.Column("data", JSONB, nullable=False),
+    _moment("created_at", nullable=False, default=True),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _moment("send_at", nullable=False, default=True),
+    sa.Column("last_error", sa.Text),
+    # Delivered, or given up: nothing more is done about it.
+    _moment("ended_at"),
+    sa.Column("delivered", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.CheckConstraint(one_of("kind", NOTICE_KINDS), name="llm_notices_kind"),
+    sa.Index("llm_notices_waiting", "send_at", postgresql_where=sa.text("ended_at IS NULL")),
+    sa.Index("llm_notices_ended", "ended_at", postgresql_where=sa.text("ended_at IS NOT NULL")),
 )

@@ -18,6 +18,7 @@ from worker.chat_duties import chat_duties
 from worker.chat_gateway import make_chat_gateway
 from worker.chat_process import ChatProcess
 from worker.duties import refresh_duties
+from worker.notice_duties import notice_duties
 from worker.runtime import Runtime
 from worker.tasks import chat, refresh
 
@@ -69,7 +70,7 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         parts = runtime()
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
         alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node)
-        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts)]
+        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts), *notice_duties(parts)]
 
     upkeep.install(app, duties)
     _bind_logs()

@@ -9,13 +9,14 @@ from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
 from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Refresher
+from shared.catalogue.refresh import Refresher, record_nothing
 from shared.catalogue.sources import Sources
 from shared.chat.submit import Submitter
 from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
+from shared.notices.outbox import Outbox
 from shared.settings import Settings
 
 
@@ -68,6 +69,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Ru
         policy=policy,
         ids=new_id,
         rules=lambda: knowledge.digest(policy),
+        record=record_nothing if settings.notify_webhook_url is None else Outbox(new_id).record,
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))
     editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)

@@ -27,7 +27,9 @@ class Duty:
 
     name: str
     every_seconds: float
-    run: Callable[[], None]
+    run: Callable[[], object]
+    apart: bool = False
+    """It waits for others than our own servers: it gets a thread of its own, and holds up nobody."""
 
 
 class Upkeep:
@@ -90,17 +92,20 @@ def install(app: Celery, make_duties: Callable[[Sequence[str], str, threading.Ev
         requires = ("celery.worker.components:Pool",)
 
         def __init__(self, worker: Any, **kwargs: Any) -> None:
-            self._upkeep: Upkeep | None = None
+            self._upkeeps: list[Upkeep] = []
             super().__init__(worker, **kwargs)
 
         def start(self, worker: Any) -> None:
             queues = tuple(worker.app.amqp.queues.consume_from)
-            self._upkeep = Upkeep(make_duties(queues, worker.hostname, ready))
-            self._upkeep.start()
+            duties = make_duties(queues, worker.hostname, ready)
+            together = [duty for duty in duties if not duty.apart]
+            self._upkeeps = [Upkeep(group) for group in (together, *([duty] for duty in duties if duty.apart))]
+            for upkeep in self._upkeeps:
+                upkeep.start()
 
         def stop(self, worker: Any) -> None:
-            if self._upkeep is not None:
-                self._upkeep.stop()
+            for upkeep in self._upkeeps:
+                upkeep.stop()
 
         terminate = stop
 

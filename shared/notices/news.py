@@ -1,0 +1,104 @@
+"""What of a run's ending is worth telling. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from shared.catalogue.refresh import Ending
+from shared.catalogue.rows import Change
+from shared.catalogue.runs import GOOD
+
+Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered"]
+
+USE_DAYS: Final = 30
+"""A removed model is worth telling when somebody asked for it within so many days."""
+MODELS_TOLD: Final = 50
+"""A notice names so many models; how many there are it says in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell. `data` is what the receiver gets beside id, kind, time and run."""
+
+    kind: Kind
+    data: Mapping[str, Any]
+
+
+def removed_keys(ending: Ending) -> list[str]:
+    """The keys of the models that a run deactivated: whoever asks for `notices_of` looks up their use first."""
+    return [change.model_key for change in ending.changes if change.kind == "deactivated"]
+
+
+def notices_of(ending: Ending, *, before: str | None, use: Mapping[str, Mapping[str, Any]]) -> list[Notice]:
+    """What to tell of this ending.
+
+    `before` is how the run before it ended, `use` the recent requests of removed models (`request_count`, `last_used`).
+    """
+    if ending.status == "held":
+        return [Notice("held", {"text": _held(ending.held or {}), **(ending.held or {})})]
+    if ending.status not in GOOD:
+        text = f"The refresh failed: {ending.detail or 'its worker stopped without a word'}"
+        return [Notice("failed", {"text": text, "code": ending.code or ending.status, "attempt": ending.attempt})]
+    told: list[Notice] = []
+    if ending.attempt > 1 or (before is not None and before not in GOOD):
+        was = before if before is not None and before not in GOOD else "failed"
+        told.append(Notice("recovered", {"text": f"The refresh works again; the one before was {was}", "before": was}))
+    if ending.promoted is not None:
+        lost, new = ending.promoted
+        told.append(Notice("promoted", {"text": f"The default model {lost} is gone, {new} took its place",
+                                        "lost": lost, "promoted": new}))  # fmt: skip
+    told += _repointed([change for change in ending.changes if change.kind == "repointed"])
+    told += _removed([key for key in removed_keys(ending) if key in use], use)
+    return told
+
+
+def _held(held: Mapping[str, Any]) -> str:
+    return (
+        f"The list was held: {held.get('absent')} of {held.get('active')} active models absent, "
+        f"{held.get('repointed')} repointed; nothing was changed. To apply it: "
+        f"llm-refresh refresh --force {held.get('sha256')}"
+    )
+
+
+def _repointed(changes: Sequence[Change]) -> list[Notice]:
+    if not changes:
+        return []
+    models = [
+        {
+            "matcha_llm_id": change.matcha_llm_id,
+            "model_key": change.model_key,
+            "before": _name_and_key(change.before),
+            "after": _name_and_key(change.after),
+        }
+        for change in changes[:MODELS_TOLD]
+    ]
+    text = f"{len(changes)} ids mean another model now: " + ", ".join(_listed([change.model_key for change in changes]))
+    return [Notice("repointed", {"text": text, "count": len(changes), "models": models})]
+
+
+def _removed(keys: Sequence[str], use: Mapping[str, Mapping[str, Any]]) -> list[Notice]:
+    if not keys:
+        return []
+    models = [
+        {
+            "model_key": key,
+            "request_count": use[key]["request_count"],
+            "last_used": use[key]["last_used"].isoformat(),
+            "days": USE_DAYS,
+        }
+        for key in keys[:MODELS_TOLD]
+    ]
+    named = [f"{key} ({use[key]['request_count']} requests in {USE_DAYS} days)" for key in keys]
+    text = "Models that were in use are gone: " + ", ".join(_listed(named))
+    return [Notice("removed", {"text": text, "count": len(keys), "models": models})]
+
+
+def _name_and_key(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (values or {}).items() if name in ("model_name", "model_key")}
+
+
+def _listed(names: Sequence[str], most: int = 5) -> list[str]:
+    more = len(names) - most
+    return [*names[:most], *([f"and {more} more"] if more > 0 else [])]
