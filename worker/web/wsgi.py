@@ -14,10 +14,12 @@ from shared.settings import Settings, SettingsError, read_settings, secrets_of
 from worker.celery_app import make_celery
 from worker.runtime import build_runtime
 from worker.web.app import create_app
+from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.door import Call, Route, as_json
 from worker.web.events import Readers
+from worker.web.metrics import MULTIPROCESS_FOLDER, MetricsRoutes, RequestTimes
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
@@ -27,7 +29,7 @@ LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 10
 
 
-def build(settings: Settings) -> Flask:
+def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, and start following the catalogue's version."""
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE)
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
@@ -35,6 +37,8 @@ def build(settings: Settings) -> Flask:
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
     readers = Readers(parts.database, parts.cache)
     routes += ChatRoutes(parts, queue, readers).routes()
+    times = RequestTimes(metrics_folder)
+    routes += MetricsRoutes(parts, Authenticator(settings), times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
     described = document(routes)
 
@@ -45,7 +49,9 @@ def build(settings: Settings) -> Flask:
     readers.start()
     keeper.poll()
     threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
-    return create_app(settings, routes)
+    app = create_app(settings, routes)
+    times.watch(app)
+    return app
 
 
 def _follow(keeper: ListingKeeper) -> None:
@@ -62,7 +68,7 @@ def main() -> Flask:
         print(f"llm-refresh: {error}", file=sys.stderr)
         sys.exit(2)
     configure(as_json=settings.logs_as_json, level=settings.log_level, process="web", secrets=secrets_of(settings))
-    return build(settings)
+    return build(settings, metrics_folder=os.environ.get(MULTIPROCESS_FOLDER))
 
 
 app = main()

@@ -1,0 +1,63 @@
+"""Whether the process beside this one works: what a container's health check asks, in a fraction of a second.
+
+`python -m worker.alive web|flower|refresh|chat|beat` ends with 0 when it does, else with 1 and one line; with 2 for
+wrong settings. Loads as little as it can: it is run every few seconds.
+"""
+
+import http.client
+import os
+import socket
+import sys
+from pathlib import Path
+
+from shared.cache import Cache, CacheUnavailable, connect
+from shared.settings import Settings, SettingsError, read_settings
+
+TIMEOUT_SECONDS = 4
+
+
+def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
+    """Why the process of this kind on this host is not well; None when it is."""
+    if kind == "web":
+        return _asked(settings.port, "/healthz")
+    if kind == "flower":
+        return _asked(settings.flower_port, "/healthcheck")
+    # Beat is one for the whole system; a worker's name is made of its kind and its host, as the Procfile says.
+    name = "beat" if kind == "beat" else f"{kind}@{host}"
+    try:
+        alive = Cache(connect(settings.redis_url.get_secret_value())).is_alive(kind, name)
+    except CacheUnavailable as error:
+        return str(error)
+    return None if alive else f"{name} has not said for a while that it is alive"
+
+
+def _asked(port: int, path: str) -> str | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"port {port} does not answer ({type(error).__name__})"
+    finally:
+        connection.close()
+    return None if status == 200 else f"{path} answered {status}"
+
+
+def main(arguments: list[str]) -> int:
+    """Ask, and say in one line what is wrong. Returns the exit code."""
+    if arguments not in (["web"], ["flower"], ["refresh"], ["chat"], ["beat"]):
+        sys.stderr.write("usage: python -m worker.alive web|flower|refresh|chat|beat\n")
+        return 2
+    try:
+        settings = read_settings(os.environ, Path(".env"))
+    except SettingsError as error:
+        sys.stderr.write(f"llm-refresh: {error}\n")
+        return 2
+    wrong = what_is_wrong(arguments[0], settings, socket.gethostname())
+    if wrong is not None:
+        sys.stderr.write(f"{wrong}\n")
+    return 0 if wrong is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

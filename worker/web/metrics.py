@@ -1,0 +1,213 @@
+"""`/metrics`: what PostgreSQL and Redis know, read at scrape time, and how long requests took in all web processes."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, request
+from flask.signals import request_finished, request_started
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from shared import figures
+from shared.cache import CacheUnavailable
+from shared.catalogue.runs import ENDED
+from shared.chat import usage
+from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.models import FALLBACK_REASONS
+from worker.runtime import Runtime
+from worker.web.auth import Authenticator
+from worker.web.door import SERVICE, Call, Route
+from worker.web.problems import Problem
+
+log = structlog.get_logger(__name__)
+
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""prometheus_client's own variable, set by gunicorn's master: where its processes keep their figures for each other."""
+KINDS_OF_WORKERS = ("refresh", "chat", "beat")
+UNMATCHED = "unmatched"
+SCRAPE_SECONDS = 5
+Samples = Mapping[Any, float]
+"""Values by their labels, which are tuples of texts."""
+_METHODS = frozenset(("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"))
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25)
+
+
+class RequestTimes:
+    """How long requests took, until the head of the answer; for all processes that share a folder, else for this one.
+
+    Labels are bounded: the route's template and not the path, known methods.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        """`folder` is what MULTIPROCESS_FOLDER held when prometheus_client was loaded."""
+        self._folder = folder
+        self._own = CollectorRegistry()
+        self._seconds = Histogram(
+            "llm_refresh_http_request_seconds",
+            "Seconds until the head of the answer, by route",
+            ("method", "route", "status"),
+            buckets=_BUCKETS,
+            registry=self._own,
+        )
+        self._children: dict[tuple[str, str, int], Any] = {}  # labels() looks each up anew: half of an observation
+
+    def watch(self, app: Flask) -> None:
+        """Time the requests of this application."""
+        request_started.connect(self._begin, app)
+        request_finished.connect(self._end, app)
+
+    def collector(self) -> Collector:
+        """What has been timed, in all processes."""
+        return self._own if self._folder is None else MultiProcessCollector(None, path=self._folder)  # type: ignore[no-untyped-call]
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Note one request."""
+        labels = (method if method in _METHODS else figures.OTHER, route, status)
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._seconds.labels(*labels)
+        child.observe(seconds)
+
+    def _begin(self, sender: Flask, **_: Any) -> None:
+        g.started = time.perf_counter()
+
+    def _end(self, sender: Flask, response: Response, **_: Any) -> None:
+        endpoint = request.endpoint
+        route = UNMATCHED if endpoint is None else endpoint.partition(" ")[2]
+        self.observe(request.method, route, response.status_code, time.perf_counter() - g.started)
+
+
+@dataclass(frozen=True)
+class MetricsRoutes:
+    """The handler of `/metrics`, with what it works with."""
+
+    parts: Runtime
+    authenticator: Authenticator
+    times: RequestTimes
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/metrics", self.metrics, "Figures for Prometheus; service_role, or METRICS_TOKEN as bearer",
+                  roles=None, returns={200: None}, media_type="text/plain"),
+        ]  # fmt: skip
+
+    def metrics(self, call: Call) -> Response:
+        self._let_in(request.headers.get("Authorization"))
+        registry = CollectorRegistry()
+        for collector in (_Families(self._database()), _Families(self._redis()), self.times.collector()):
+            registry.register(collector)
+        response = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def _let_in(self, authorization: str | None) -> None:
+        token = self.parts.settings.metrics_token
+        given = (authorization or "").partition(" ")[2].strip().encode()
+        if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
+            return
+        if self.authenticator.caller(authorization).role not in SERVICE:
+            raise Problem(403, "forbidden", "metrics take the role service_role, or METRICS_TOKEN")
+
+    def _database(self) -> Iterator[Metric]:
+        """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""
+        try:
+            with self.parts.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
+                catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
+                known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
+        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+            log.warning("llm_metrics.without_database", error=str(error))
+            yield _gauge("postgresql_up", "Whether PostgreSQL answered this scrape", 0)
+            return
+        yield _gauge("postgresql_up", "Whether PostgreSQL answered this scrape", 1)
+        yield from of_catalogue(catalogue)
+        yield from of_chats(chats, known)
+
+    def _redis(self) -> Iterator[Metric]:
+        try:
+            alive = self.parts.cache.alive()
+        except CacheUnavailable:
+            yield _gauge("redis_up", "Whether Redis answered this scrape", 0)
+            return
+        yield _gauge("redis_up", "Whether Redis answered this scrape", 1)
+        yield of_workers(alive)
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+    def describe(self) -> Iterable[Metric]:
+        return ()  # they are registered for one scrape: no names to guard
+
+
+def of_catalogue(known: figures.CatalogueFigures) -> Iterator[Metric]:
+    """The families of the catalogue."""
+    yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), known.runs)
+    last = {(status,): int(status == known.last_run) for status in ENDED}
+    yield _gauge("last_run", "1 for the status of the run that ended last", last, ("status",))
+    yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", known.failed_in_a_row)
+    yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", known.age_seconds)
+    yield _gauge("models", "Model rows", known.models, ("state", "provider"))
+    changes = {(kind,): number for kind, number in known.changes.items()}
+    yield _counter("model_changes", "Lines of the ledger", ("kind",), changes)
+    yield _counter("default_promotions", "Defaults that a sync put in the place of a lost one", (),
+                   {(): known.promotions})  # fmt: skip
+    yield _gauge("notices_waiting", "Notices not delivered yet", known.notices_waiting)
+
+
+def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
+    """The families of chats. `keys`: those that may stand in a label."""
+    outcomes: dict[tuple[str, str], int] = {}
+    for (key, outcome), number in known.outcomes.items():
+        labels = (key if key in keys else figures.OTHER, outcome)
+        outcomes[labels] = outcomes.get(labels, 0) + number
+    yield _counter("chats", "Chats that ended", ("model", "outcome"), outcomes)
+    reasons = {(reason,): known.fallbacks.get(reason, 0) for reason in FALLBACK_REASONS}
+    yield _counter("chat_fallbacks", "Ended chats that another model than the asked one had", ("reason",), reasons)
+    yield _gauge("chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()},
+                 ("status",))  # fmt: skip
+    yield _gauge("chat_oldest_queued_seconds", "How long the oldest queued chat has waited",
+                 known.oldest_queued_seconds)  # fmt: skip
+    yield _upstream(known)
+
+
+def _upstream(known: usage.Figures) -> Metric:
+    family = HistogramMetricFamily("llm_refresh_upstream_seconds", "Seconds that answers of MatchaAI took")
+    total, buckets = 0, []
+    for bound, number in zip((*usage.BUCKETS_MS, None), known.buckets, strict=True):
+        total += number
+        buckets.append(("+Inf" if bound is None else str(bound / 1000), float(total)))
+    family.add_metric([], buckets, known.latency_ms / 1000)
+    return family
+
+
+def of_workers(alive: Mapping[str, int]) -> Metric:
+    """Who has said within seconds that it is there. A kind that is missing is a zero, not a gap."""
+    counts = {(kind,): alive.get(kind, 0) for kind in KINDS_OF_WORKERS}
+    return _gauge("workers_alive", "Processes that say they are alive, by queue; beat beside them", counts, ("queue",))
+
+
+def _gauge(name: str, says: str, values: float | Samples, labels: tuple[str, ...] = ()) -> Metric:
+    family = GaugeMetricFamily(f"llm_refresh_{name}", says, labels=labels)
+    for key, value in values.items() if isinstance(values, Mapping) else [((), values)]:
+        family.add_metric(key, value)
+    return family
+
+
+def _counter(name: str, says: str, labels: tuple[str, ...], values: Samples) -> Metric:
+    family = CounterMetricFamily(f"llm_refresh_{name}", says, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
