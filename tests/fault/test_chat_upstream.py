@@ -1,0 +1,87 @@
+"""An upstream that drips, falls silent or is down; and callers who change their minds."""
+
+import time
+
+from tests.fault.conftest import StartSystem, Tell
+from tests.support.living import wait_for
+
+
+def test_a_dripping_upstream_ends_at_the_deadline_and_its_socket_is_closed(
+    start_system: StartSystem, tell: Tell
+) -> None:
+    system = start_system(CHAT_DEADLINE_SECONDS="6")
+    system.start_chat_worker()
+    system.gateway.behave(completions={"drip": "body", "drip_seconds": 0.5})
+    began = time.monotonic()
+    chat = system.ask()
+    system.wait_for_calls(1)
+    system.wait_until_ended(seconds=20)
+
+    found = system.chat(chat["id"])
+    assert (found["status"], found["error"]["code"]) == ("failed", "timeout")
+    system.gateway.wait_for_calls(lambda calls: calls["open"] == 0 and calls["closed_by_client"] == 1)
+    tell(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=0))
+
+
+def test_a_cancelled_call_is_closed_within_five_seconds(start_system: StartSystem, tell: Tell) -> None:
+    system = start_system()
+    system.start_chat_worker()
+    system.gateway.behave(completions={"silent": True})
+    chat = system.ask()
+    system.wait_for_calls(1)
+
+    began = time.monotonic()
+    response = system.web.client.delete(f"/api/chats/{chat['id']}")
+    assert (response.status_code, response.json()["status"]) == (200, "cancelled")
+    system.gateway.wait_for_calls(lambda calls: calls["open"] == 0 and calls["closed_by_client"] == 1)
+    closed = time.monotonic() - began
+
+    assert closed < 5
+    assert system.chat(chat["id"])["error"]["code"] == "cancelled"
+    tell(socket_closed_after=round(closed, 2), **system.check(succeeded=0))
+
+
+def test_while_upstream_is_down_chats_wait_unspent_and_are_answered_when_it_returns(
+    start_system: StartSystem, tell: Tell
+) -> None:
+    system = start_system(CHAT_RETRY_BASE_SECONDS="0.2")
+    worker = system.start_chat_worker()
+    system.gateway.behave(completions={"status": 503})
+    system.ask_many(40)
+    wait_for(lambda: "llm_chat.circuit_opened" in worker.output)
+    wait_for(lambda: system.statuses()["queued"] >= 39)
+    tried = system.gateway.calls()["completions"]
+
+    began = time.monotonic()
+    system.gateway.behave()
+    system.wait_until_ended(seconds=30)
+
+    attempts = system.query("SELECT max(attempt - attempts_returned) FROM llm_chats")[0][0]
+    assert attempts == 1
+    tell(
+        tried_while_down=tried,
+        seconds=round(time.monotonic() - began, 1),
+        **system.check(succeeded=40),
+    )
+
+
+def test_chats_that_upstream_never_answers_expire_with_their_cause(start_system: StartSystem, tell: Tell) -> None:
+    system = start_system(CHAT_RETRY_BASE_SECONDS="0.2", CHAT_DEADLINE_SECONDS="8")
+    system.start_chat_worker()
+    system.gateway.behave(completions={"status": 503})
+    system.ask_many(20)
+    system.wait_until_ended(seconds=30)
+
+    errors = system.query("SELECT status, error_code, error_detail FROM llm_chats")
+    assert {row[:2] for row in errors} <= {("expired", "expired"), ("failed", "upstream_unavailable")}
+    assert any("HTTP 503" in row[2] for row in errors)
+    tell(**system.check(succeeded=0))
+
+
+def test_queued_chats_expire_although_no_chat_worker_lives(start_system: StartSystem, tell: Tell) -> None:
+    system = start_system(CHAT_DEADLINE_SECONDS="4")
+    system.start_refresh_worker()
+    system.ask_many(10)
+    system.wait_until_ended(seconds=30)
+
+    tell(**system.check(succeeded=0))
