@@ -12,7 +12,7 @@ from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
 from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Options, Outcome, Refresher
+from shared.catalogue.refresh import Options, Outcome, Record, Refresher, record_nothing
 from shared.catalogue.sources import Sources
 from shared.clock import new_id
 from shared.db import Database
@@ -59,7 +59,9 @@ class Bench:
 
 
 @contextmanager
-def bench(url: str, gateway: RunningSandbox | None, **policy: Any) -> Iterator[Bench]:
+def bench(
+    url: str, gateway: RunningSandbox | None, *, record: Record = record_nothing, **policy: Any
+) -> Iterator[Bench]:
     """A bench on this database, with this stand-in as its gateway; the mapping alone without one."""
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
     database = Database(address, application_name="test", pool_size=8)
@@ -76,6 +78,7 @@ def bench(url: str, gateway: RunningSandbox | None, **policy: Any) -> Iterator[B
         policy=rules,
         ids=new_id,
         rules=lambda: knowledge.digest(rules),
+        record=record,
     )
     made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), knowledge, rules)
     sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))

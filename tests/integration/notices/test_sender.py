@@ -1,0 +1,153 @@
+"""Notices reach their receiver signed, once where all goes well, again where it does not, and never for ever."""
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.catalogue.refresh import Ending
+from shared.clock import new_id, utc_now
+from shared.notices import outbox
+from shared.notices.outbox import Outbox
+from shared.notices.sender import Sender
+from tests.support.receiver import Receiver, receiver
+from tests.support.refreshing import Bench, bench
+from tests.support.servers import Database
+
+SECRET = "a secret of the receiver's"
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def written(database: Database) -> Iterator[Bench]:
+    """A database with one notice in its outbox."""
+    with bench(database.url, None) as made:
+        write(made)
+        yield made
+
+
+def write(made: Bench) -> None:
+    run_id = new_id()
+    made.run(
+        "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at) VALUES (:id, 'api', 't', 'failed', now())",
+        id=run_id,
+    )
+    with made.database.transaction() as connection:
+        Outbox(new_id).record(connection, Ending(run_id, "failed", code="timeout", detail="no answer – in 15 s"))
+
+
+def sender(made: Bench, hook: Receiver) -> Sender:
+    return Sender(made.database, url=hook.url, secret=SECRET, now=utc_now)
+
+
+def state(made: Bench) -> dict[str, Any]:
+    (row,) = made.run("SELECT *, send_at - now() > interval '5 seconds' AS later FROM llm_notices")
+    return dict(row)
+
+
+def make_due(made: Bench) -> None:
+    made.run("UPDATE llm_notices SET send_at = now()")
+
+
+def test_it_arrives_with_a_signature_that_the_documented_steps_verify(written: Bench, hook: Receiver) -> None:
+    assert sender(written, hook).send_waiting() == 1
+    (post,) = hook.posts
+    # As docs/operations.md shows it to those who write a receiver.
+    parts = dict(part.split("=", 1) for part in post.signature.split(","))
+    expected = hmac.new(SECRET.encode(), parts["t"].encode() + b"." + post.body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(expected, parts["v1"])
+    assert abs(time.time() - int(parts["t"])) < 300
+    assert set(post.notice) == {"id", "kind", "at", "run_id", "data"}
+    assert post.notice["data"]["text"] == "The refresh failed: no answer – in 15 s"
+
+
+def test_it_is_sent_once(written: Bench, hook: Receiver) -> None:
+    for _ in range(3):
+        sender(written, hook).send_waiting()
+        make_due(written)
+    assert len(hook.posts) == 1
+    assert state(written)["delivered"]
+
+
+@pytest.mark.parametrize("status", [500, 404, 302])
+def test_who_does_not_take_it_gets_it_again_later_the_same(written: Bench, hook: Receiver, status: int) -> None:
+    hook.answers = [status]
+    assert sender(written, hook).send_waiting() == 0
+    assert state(written)["later"]
+    assert state(written)["last_error"] == f"the receiver answered HTTP {status}"
+    assert sender(written, hook).send_waiting() == 0  # not before its time
+    assert len(hook.posts) == 1
+    make_due(written)
+    assert sender(written, hook).send_waiting() == 1
+    first, second = hook.posts
+    assert first.body == second.body
+
+
+def test_the_pauses_grow_up_to_an_hour(written: Bench, hook: Receiver) -> None:
+    pauses = []
+    for _ in range(12):
+        make_due(written)
+        with written.database.transaction() as connection:
+            outbox.take(connection, limit=1)
+        (row,) = written.run("SELECT round(extract(epoch FROM send_at - now()) / 10) * 10 AS pause FROM llm_notices")
+        pauses.append(int(row["pause"]))
+    assert pauses == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]
+
+
+def test_a_receiver_that_is_not_there_is_named_without_its_address(written: Bench) -> None:
+    gone = Receiver("http://127.0.0.1:9/hook/token-of-the-receiver")
+    assert sender(written, gone).send_waiting() == 0
+    assert state(written)["last_error"] == "the receiver could not be reached (ConnectError)"
+
+
+def test_after_three_days_it_is_given_up(written: Bench, hook: Receiver) -> None:
+    hook.answers = [500, 500]
+    written.run("UPDATE llm_notices SET created_at = now() - interval '73 hours'")
+    sender(written, hook).send_waiting()
+    assert state(written)["ended_at"] is not None
+    assert not state(written)["delivered"]
+    make_due(written)
+    sender(written, hook).send_waiting()
+    assert len(hook.posts) == 1
+
+
+def test_two_senders_at_once_send_each_notice_once(written: Bench, hook: Receiver) -> None:
+    for _ in range(19):
+        write(written)
+    senders = [threading.Thread(target=sender(written, hook).send_waiting) for _ in range(2)]
+    for thread in senders:
+        thread.start()
+    for thread in senders:
+        thread.join()
+    assert len({post.notice["id"] for post in hook.posts}) == len(hook.posts) == 20
+
+
+def test_no_transaction_is_open_while_the_receiver_thinks(written: Bench, hook: Receiver) -> None:
+    hook.answers = [None]
+    sending = threading.Thread(target=sender(written, hook).send_waiting)
+    sending.start()
+    while not hook.posts:
+        time.sleep(0.01)
+    (row,) = written.run("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+                         " AND datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+    hook.released.set()
+    sending.join()
+    assert row["count"] == 0
+
+
+def test_old_notices_are_forgotten_and_young_ones_kept(written: Bench) -> None:
+    write(written)
+    written.run("UPDATE llm_notices SET created_at = now() - interval '31 days'"
+                " WHERE id = (SELECT min(id::text)::uuid FROM llm_notices)")  # fmt: skip
+    with written.database.transaction() as connection:
+        assert outbox.prune(connection) == 1
+    assert len(written.run("SELECT FROM llm_notices")) == 1
