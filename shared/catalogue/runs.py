@@ -81,10 +81,14 @@ def enqueue(
 def enqueue_night(
     connection: sa.Connection, *, run_id: uuid.UUID, trigger: Trigger, due: datetime, task_id: str | None, actor: str
 ) -> tuple[uuid.UUID, bool]:
-    """Queue the run of one night, `due` in local time without a zone; returns its id, and whether it is new."""
+    """Queue the run of one night, `due` in local time without a zone; returns its id, and whether it is new.
+
+    Without a `task_id` no message is under way yet: upkeep publishes one at its next round.
+    """
     insert = sa.text("""
         INSERT INTO llm_sync_runs (id, trigger, scheduled_for, actor, task_id, publish_at)
-        VALUES (:id, :trigger, :due, :actor, :task_id, now() + interval '30 seconds')
+        VALUES (:id, :trigger, :due, :actor, :task_id,
+                now() + CASE WHEN CAST(:task_id AS text) IS NULL THEN interval '0' ELSE interval '30 seconds' END)
         ON CONFLICT (scheduled_for) DO NOTHING RETURNING id
     """)
     values = {"id": run_id, "trigger": trigger, "due": due, "actor": actor, "task_id": task_id}

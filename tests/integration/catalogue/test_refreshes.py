@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from shared.catalogue import runs
 from shared.catalogue.refresh import Options
+from shared.catalogue.rows import LEDGERED
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
 from tests.support.sandbox import RunningSandbox
@@ -116,8 +117,11 @@ def test_the_number_of_statements_does_not_grow_with_the_models(at: Bench, gatew
 
 
 def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench, gateway: RunningSandbox) -> None:
-    bad = [None, 7, {"id": True, "name": "x"}, {"name": "y"}, {"id": 0, "name": "z"}, {"id": 50}, {"id": 51, "name": "a" * 201},
-           {"id": 52, "name": "tab\there"}, {"id": 28, "name": "Claude 3.7 Sonnet again"}, {"id": 2**31, "name": "big"}]  # fmt: skip
+    bad = [
+        *(None, 7),
+        *({"id": True, "name": "x"}, {"name": "y"}, {"id": 0, "name": "z"}, {"id": 50}, {"id": 51, "name": "a" * 201}),
+        *({"id": 52, "name": "tab\there"}, {"id": 28, "name": "Claude 3.7 Sonnet again"}, {"id": 2**31, "name": "big"}),
+    ]
     gateway.set_models([*entries(*FIVE), *bad, {"id": 60, "name": "Good One"}])
     outcome = at.refresh()
     assert outcome.status == "partial"
@@ -184,10 +188,7 @@ def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, 
 def test_the_ledger_from_empty_gives_the_table(at: Bench, gateway: RunningSandbox) -> None:
     gateway.set_models(entries((71, "Claude 3.7 Sonnet"), (25, "GPT-5"), *FIVE[2:]))
     at.refresh()
-    shown = {
-        id_: {name: row[name] for name in ("model_name", "model_key", "provider", "capabilities", "is_active", "is_default", "display_order", "overrides", "provenance")}
-        for id_, row in at.models().items()
-    }  # fmt: skip
+    shown = {id_: {name: row[name] for name in LEDGERED} for id_, row in at.models().items()}
     assert replay(at.ledger()) == shown
 
 
@@ -288,6 +289,18 @@ def test_a_sync_goes_on_with_the_list_after_an_operators_edit(at: Bench) -> None
     )
     assert (dropped["model_name"], dropped["display_order"], dropped["overrides"]) == ("Claude 3.7 Sonnet", 1, {})
     assert dropped["capabilities"]["supports_vision"] is False
+
+
+def test_the_same_list_with_a_missing_model_still_uses_up_its_grace(
+    database: Database, gateway: RunningSandbox
+) -> None:
+    gateway.behave()
+    gateway.set_models(entries(*FIVE[:4]))
+    with bench(database.url, gateway, grace_min_hours=0) as at:
+        at.seed()
+        assert at.refresh().counts["deactivated"] == 0
+        assert at.refresh().counts["deactivated"] == 1
+        assert not at.models()[40]["is_active"]
 
 
 def test_a_retired_key_is_not_given_to_another_model_later(at: Bench, gateway: RunningSandbox) -> None:

@@ -1,0 +1,209 @@
+"""The schema as the migrations make it, and whom PostgreSQL lets do what."""
+
+import re
+import subprocess
+import sys
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from migrations.run import downgrade, upgrade
+from shared.db import SYSTEM, Caller, DatabaseError, DatabaseUnavailable
+from shared.db import Database as Pool
+from shared.models import metadata
+from tests.support.processes import ROOT
+from tests.support.servers import Database, Servers
+
+ANNA = Caller("authenticated", "anna")
+
+
+def sqlalchemy_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@pytest.fixture
+def pool(database: Database):
+    made = Pool(sqlalchemy_url(database.url), application_name="test")
+    yield made
+    made.dispose()
+
+
+def test_upgrade_downgrade_upgrade_and_the_models_say_the_same(servers: Servers) -> None:
+    with servers.empty_database() as empty:
+        url = sqlalchemy_url(empty.owner_url)
+        upgrade(url)
+        downgrade(url, "base")
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+        upgrade(url)
+        with engine.connect() as connection:
+            differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        engine.dispose()
+    assert differences == []
+
+
+def test_the_table_of_models_is_the_specifications(database: Database) -> None:
+    with psycopg.connect(database.superuser_url) as connection:
+        columns = dict(
+            connection.execute(
+                "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'llm_models'"
+            ).fetchall()
+        )
+        indexes = {
+            name for (name,) in connection.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'llm_models'")
+        }
+    wanted = {
+        "id": "integer",
+        "matcha_llm_id": "integer",
+        "model_name": "text",
+        "model_key": "text",
+        "provider": "text",
+        "capabilities": "jsonb",
+        "is_active": "boolean",
+        "is_default": "boolean",
+        "display_order": "integer",
+        "created_at": "timestamp with time zone",
+        "updated_at": "timestamp with time zone",
+        "last_synced_at": "timestamp with time zone",
+    }
+    assert wanted.items() <= columns.items()
+    assert {"idx_llm_models_matcha_id", "idx_llm_models_active"} <= indexes
+
+
+def insert(connection: sa.Connection, id_: int, key: str, **columns: object) -> None:
+    row = {"matcha_llm_id": id_, "model_name": key, "model_key": key, "provider": "other", **columns}
+    names = ", ".join(row)
+    connection.execute(sa.text(f"INSERT INTO llm_models ({names}) VALUES (:{', :'.join(row)})"), row)
+
+
+@pytest.mark.parametrize(
+    ("second", "constraint"),
+    [
+        ({"id_": 1, "key": "b"}, "llm_models_matcha_llm_id_key"),
+        ({"id_": 2, "key": "a"}, "llm_models_model_key_key"),
+        ({"id_": 2, "key": "b", "is_default": True}, "llm_models_one_default"),
+        ({"id_": 2, "key": "b", "is_active": False, "is_default": True}, "llm_models_default_is_active"),
+    ],
+)
+def test_the_database_itself_refuses_a_second_id_key_or_default(pool: Pool, second: dict, constraint: str) -> None:
+    with pytest.raises(DatabaseError) as refused, pool.transaction() as connection:
+        insert(connection, 1, "a", is_default=True)
+        insert(connection, **second)
+    assert refused.value.constraint == constraint
+    assert refused.value.__cause__ is None
+
+
+def test_two_rows_may_swap_their_keys_in_one_statement(pool: Pool) -> None:
+    with pool.transaction() as connection:
+        insert(connection, 1, "a")
+        insert(connection, 2, "b")
+        swap = "UPDATE llm_models SET model_key = CASE model_key WHEN 'a' THEN 'b' ELSE 'a' END"
+        assert connection.execute(sa.text(swap)).rowcount == 2
+
+
+def test_the_version_follows_what_the_listing_shows_by_whomever_it_is_changed(pool: Pool, database: Database) -> None:
+    def version() -> int:
+        with pool.transaction() as connection:
+            return int(connection.execute(sa.text("SELECT version FROM llm_catalogue_version")).scalar_one())
+
+    with pool.transaction() as connection:
+        insert(connection, 1, "a")
+    before = version()
+    with psycopg.connect(database.superuser_url) as connection:
+        connection.execute("UPDATE llm_models SET last_synced_at = now()")
+    assert version() == before
+    with psycopg.connect(database.superuser_url) as connection:
+        connection.execute("UPDATE llm_models SET model_name = 'by hand'")
+    assert version() > before
+
+
+def test_updated_at_ignores_the_stamp_of_a_sync(pool: Pool) -> None:
+    def updated_at() -> object:
+        with pool.transaction() as connection:
+            return connection.execute(sa.text("SELECT updated_at FROM llm_models")).scalar_one()
+
+    def run(sql: str) -> None:
+        with pool.transaction() as connection:
+            connection.execute(sa.text(sql))
+
+    with pool.transaction() as connection:
+        insert(connection, 1, "a")
+    before = updated_at()
+    run("UPDATE llm_models SET last_synced_at = now()")
+    run("UPDATE llm_models SET model_name = model_name, last_synced_at = now()")
+    assert updated_at() == before
+    run("UPDATE llm_models SET model_name = 'other'")
+    assert updated_at() != before
+
+
+def test_authenticated_reads_active_models_and_nothing_else(pool: Pool) -> None:
+    with pool.transaction() as connection:
+        insert(connection, 1, "shown")
+        insert(connection, 2, "hidden", is_active=False)
+    with pool.transaction(ANNA) as connection:
+        assert connection.execute(sa.text("SELECT model_key FROM llm_models")).scalars().all() == ["shown"]
+    for statement in (
+        "UPDATE llm_models SET model_name = 'x'",
+        "DELETE FROM llm_models",
+        "INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider) VALUES (9, 'x', 'x', 'x')",
+        "SELECT * FROM llm_sync_runs",
+        "SELECT * FROM llm_model_changes",
+        "UPDATE llm_catalogue_version SET version = 0",
+    ):
+        with pytest.raises(DatabaseError) as refused, pool.transaction(ANNA) as connection:
+            connection.execute(sa.text(statement))
+        assert refused.value.sqlstate == "42501", statement
+
+
+def test_service_role_cannot_rewrite_the_ledger(pool: Pool) -> None:
+    for statement in ("UPDATE llm_model_changes SET actor = 'x'", "DELETE FROM llm_model_changes"):
+        with pytest.raises(DatabaseError), pool.transaction() as connection:
+            connection.execute(sa.text(statement))
+
+
+def test_the_applications_login_owns_nothing_and_gets_nothing_without_a_role(database: Database) -> None:
+    with psycopg.connect(database.url) as connection:
+        known = connection.execute(
+            "SELECT rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname = current_user"
+        )
+        assert known.fetchone() == (False, False, False)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT * FROM llm_models")
+
+
+def test_a_role_and_a_caller_last_for_one_transaction(pool: Pool) -> None:
+    with pool.transaction(ANNA) as connection:
+        said = "SELECT current_user, current_setting('request.jwt.claims', true)::json ->> 'sub'"
+        assert connection.execute(sa.text(said)).one() == ("authenticated", "anna")
+    with pool.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT current_user")).scalar_one() not in ("authenticated", "service_role")
+        left = connection.execute(sa.text("SELECT current_setting('request.jwt.claims', true)")).scalar_one()
+        assert not left
+
+
+def test_errors_quote_no_values(pool: Pool) -> None:
+    with pytest.raises(DatabaseError) as refused, pool.transaction(SYSTEM) as connection:
+        insert(connection, 1, "a")
+        connection.execute(sa.text("UPDATE llm_models SET display_order = CAST(:v AS integer)"), {"v": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+    assert re.search("22P02", str(refused.value))
+
+
+def test_a_database_that_is_away_is_told_apart() -> None:
+    away = Pool("postgresql+psycopg://u:p@127.0.0.1:1/d", application_name="test")
+    with pytest.raises(DatabaseUnavailable), away.transaction():
+        pass
+    away.dispose()
+
+
+def test_two_migrations_at_once_do_not_get_in_each_others_way(servers: Servers) -> None:
+    with servers.empty_database() as empty:
+        code = f"from migrations.run import upgrade; upgrade({sqlalchemy_url(empty.owner_url)!r})"
+        both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
+        assert [process.wait(60) for process in both] == [0, 0]
+        with psycopg.connect(empty.superuser_url) as connection:
+            assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

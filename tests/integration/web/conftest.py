@@ -1,0 +1,59 @@
+"""One web process and one refresh worker for the tests of the shim, on a database and a stand-in of their own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared.catalogue.mapping import load_mapping
+from tests.support.living import wait_for
+from tests.support.processes import Process, Web, local_variables, web, worker
+from tests.support.refreshing import Bench, bench
+from tests.support.sandbox import RunningSandbox
+from tests.support.servers import Servers
+
+FIVE = [{"id": model.id, "name": model.name} for model in load_mapping().models]
+SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
+
+
+@dataclass
+class Stack:
+    """What a test of the shim works with. `at` looks at the same database from beside."""
+
+    web: Web
+    worker: Process
+    gateway: RunningSandbox
+    at: Bench
+    variables: dict[str, str]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    with (
+        RunningSandbox(models=FIVE) as gateway,
+        servers.database() as database,
+        bench(database.url, gateway) as at,
+    ):
+        at.seed()
+        variables = local_variables(
+            database.url,
+            servers.redis_url(),
+            MATCHAAI_BASE_URL=gateway.url,
+            MATCHAAI_API_KEY=gateway.api_key,
+            CORS_ORIGINS="https://app.example",
+        )
+        with web(variables, folder) as shim, worker(variables, folder) as refresh:
+            wait_for(lambda: shim.workers().get("refresh"), seconds=40)
+            yield Stack(shim, refresh, gateway, at, variables, folder)
+
+
+@pytest.fixture(autouse=True)
+def well_behaved(request: pytest.FixtureRequest) -> None:
+    """Each test begins with an upstream that answers well."""
+    if "stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("stack")
+        stack.gateway.behave()
+        stack.gateway.set_models(FIVE)

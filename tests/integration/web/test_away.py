@@ -1,0 +1,69 @@
+"""PostgreSQL or Redis away: what is still answered, and how the rest is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.local.services import start_services
+from tests.support.living import wait_for
+from tests.support.processes import ROOT, Process, free_port, local_variables, web
+from tests.support.refreshing import bench
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("away")
+
+
+def test_postgresql_down_leaves_the_last_good_listing_also_for_a_process_that_starts_then(folder: Path) -> None:
+    import tempfile
+
+    from migrations.run import upgrade
+
+    assert ROOT.is_dir()
+    home = Path(tempfile.mkdtemp(prefix="llm-refresh-away-"))
+    redis_home = Path(tempfile.mkdtemp(prefix="llm-refresh-away-"))
+    redis = start_services(redis_home, postgres=False, valkey=True, durable=False, say=lambda _: None)
+    postgres = start_services(home, postgres=True, valkey=False, durable=False, say=lambda _: None)
+    try:
+        upgrade(postgres.migrate_database_url.replace("postgresql://", "postgresql+psycopg://", 1))
+        with bench(postgres.database_url, None) as at:
+            at.seed()
+            at.refresh()
+        variables = local_variables(postgres.database_url, redis.redis_url)
+        with web(variables, folder) as shim:
+            wait_for(lambda: shim.get("/api/llms").json()["stale"] is False)
+            tag = shim.get("/api/llms").headers["etag"]
+            postgres.stop()
+            wait_for(lambda: shim.get("/api/llms").json()["stale"])
+            assert shim.get("/api/llms").json()["count"] == 5
+            assert shim.get("/api/llms", headers={"If-None-Match": tag}).status_code == 200
+            assert shim.get("/readyz").status_code == 503
+            refused = shim.post("/api/llms/refresh")
+            assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+        with web(variables, folder) as late:
+            wait_for(lambda: late.get("/api/llms").status_code == 200)
+            assert late.get("/api/llms").json()["stale"] is True
+            assert late.get("/api/llms").json()["count"] == 5
+            redis.stop()
+            assert late.get("/api/llms").status_code == 200
+        with web(variables, folder) as blind:
+            response = blind.get("/api/llms")
+            assert (response.status_code, response.json()["code"]) == (503, "listing_unavailable")
+    finally:
+        postgres.stop()
+        redis.stop()
+
+
+def test_a_wrong_setting_is_one_line_and_exit_2_in_every_process(folder: Path) -> None:
+    wrong = {"LLM_REFRESH_ENV": "local", "DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "PORT": str(free_port()), "REFRESH_CRON": "never"}  # fmt: skip
+    for name, command in {
+        "web": ("gunicorn", "-c", "python:worker.web.gunicorn_conf", "worker.web.wsgi:app"),
+        "worker": ("celery", "-A", "worker.main", "worker"),
+        "beat": ("celery", "-A", "worker.main", "beat"),
+        "cli": ("llm-refresh", "verify"),
+    }.items():
+        with Process(command, wrong, folder / f"{name}.log") as process:
+            assert process.wait() == 2, process.output
+        assert process.output.strip().splitlines() == [process.output.strip()], name
+        assert process.output.startswith("llm-refresh: REFRESH_CRON")

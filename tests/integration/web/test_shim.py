@@ -1,0 +1,334 @@
+"""The shim in local mode: real gunicorn, real worker, the stand-in."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.integration.web.conftest import FIVE, Stack
+from tests.support.living import wait_for
+
+
+def problem(response, status: int, code: str) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= body.keys()
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def test_a_listing_has_the_contracts_members_and_order(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    wait_for(lambda: not stack.web.get("/api/llms").json()["stale"])
+    body = stack.web.get("/api/llms").json()
+    assert body.keys() == {"models", "defaultModel", "count", "lastSynced", "stale", "source"}
+    assert (body["defaultModel"], body["count"], body["source"]) == ("claude-3-7-sonnet", 5, "matchaai")
+    assert [model["display_order"] for model in body["models"]] == [1, 2, 3, 4, 5]
+    assert body["models"][0].keys() == {
+        *("id", "matcha_llm_id", "model_name", "model_key", "provider", "capabilities"),
+        *("is_active", "is_default", "display_order"),
+    }  # fmt: skip
+
+
+def test_the_same_listing_is_not_sent_twice(stack: Stack) -> None:
+    tag = stack.web.get("/api/llms").headers["etag"]
+    for sent in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        response = stack.web.get("/api/llms", headers={"If-None-Match": sent})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == tag
+    for sent in ('"other"', "garbage", '"', "\\x00\\xff" * 50):
+        assert stack.web.get("/api/llms", headers={"If-None-Match": sent}).status_code == 200
+
+
+def test_a_refresh_answers_with_what_it_did_and_both_web_processes_follow_within_a_second(stack: Stack) -> None:
+    stack.gateway.set_models([*FIVE, {"id": 71, "name": "Claude Sonnet 4.5"}])
+    response = stack.web.post("/api/llms/refresh")
+    assert response.status_code == 200
+    body = response.json()
+    assert (body["success"], body["status"], body["syncResults"]["added"]) == (True, "succeeded", 1)
+    assert "claude-sonnet-4-5" in {model["model_key"] for model in body["models"]}
+    assert body["syncResults"].keys() == {
+        "added",
+        "updated",
+        "unchanged",
+        "deactivated",
+        "reactivated",
+        "failed",
+        "errors",
+    }
+    wait_for(
+        lambda: all(
+            "claude-sonnet-4-5" in {model["model_key"] for model in fresh_get(stack, "/api/llms")["models"]}
+            for _ in range(12)
+        )
+    )
+    run = stack.web.get(f"/api/llms/runs/{body['runId']}").json()
+    assert (run["status"], run["trigger"], run["actor"]) == ("succeeded", "api", "local")
+    changes = stack.web.get(run["links"]["changes"]).json()
+    assert [change["kind"] for change in changes["changes"]] == ["added"]
+    task = stack.web.get(run["links"]["task"]).json()
+    assert (task["name"], task["status"], task["result"]["run_id"]) == ("llm.refresh", "SUCCESS", body["runId"])
+    stack.gateway.set_models(FIVE)
+    stack.at.run("DELETE FROM llm_models WHERE matcha_llm_id = 71")
+
+
+def fresh_get(stack: Stack, path: str) -> dict:
+    """By a connection of its own, so that either web process may answer."""
+    import httpx
+
+    return httpx.get(stack.web.url + path, trust_env=False).json()
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(stack: Stack) -> None:
+    stack.gateway.set_models([*FIVE, {"id": 72, "name": "Kimi K2"}])
+    runs = stack.web.get("/api/llms/runs").json()["runs"]
+    response = stack.web.post("/api/llms/refresh", json={"dryRun": True})
+    body = response.json()
+    assert (response.status_code, body["dryRun"], body["runId"], body["syncResults"]["added"]) == (200, True, None, 1)
+    assert [change["kind"] for change in body["plan"]] == ["added"]
+    assert stack.web.get("/api/llms/runs").json()["runs"] == runs
+
+
+def test_a_held_list_is_a_409_that_says_how_to_force_it(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    stack.gateway.set_models(FIVE[:1])
+    response = stack.web.post("/api/llms/refresh")
+    body = response.json()
+    assert (response.status_code, body["success"], body["status"]) == (409, False, "held")
+    assert body["held"].keys() == {"absent", "active", "repointed", "sha256"}
+    assert len(body["models"]) == 5
+    forced = stack.web.post("/api/llms/refresh", json={"force": body["held"]["sha256"]})
+    assert (forced.status_code, forced.json()["status"]) == (200, "succeeded")
+    stack.gateway.set_models(FIVE)
+    assert stack.web.post("/api/llms/refresh").status_code == 200
+
+
+def test_an_upstream_that_fails_is_a_502_with_its_cause(stack: Stack) -> None:
+    stack.gateway.behave(llms={"status": 401})
+    response = stack.web.post("/api/llms/refresh")
+    body = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (502, "application/problem+json")
+    assert (body["success"], body["status"], body["code"]) == (False, "failed", "unauthorised")
+    assert {"type", "title", "detail", "request_id", "runId", "syncResults", "models"} <= body.keys()
+    assert stack.web.get("/api/llms").status_code == 200
+    assert stack.gateway.api_key not in response.text
+
+
+def test_a_partial_list_is_applied_and_says_what_was_refused(stack: Stack) -> None:
+    stack.gateway.set_models([*FIVE, {"id": "x", "name": "bad"}])
+    body = stack.web.post("/api/llms/refresh").json()
+    assert (body["success"], body["status"], body["syncResults"]["failed"]) == (True, "partial", 1)
+    assert body["syncResults"]["errors"][0].keys() == {"id", "name", "reason"}
+
+
+def test_whoever_does_not_wait_gets_a_202_and_finds_the_run(stack: Stack) -> None:
+    stack.gateway.behave(llms={"delay": 0.5})
+    response = stack.web.post("/api/llms/refresh", headers={"Prefer": "respond-async"})
+    body = response.json()
+    assert response.status_code == 202
+    assert body.keys() == {"runId", "status", "links"}
+    assert response.headers["location"] == f"/api/llms/runs/{body['runId']}"
+    wait_for(lambda: stack.web.get(response.headers["location"]).json()["status"] == "succeeded")
+
+
+def test_many_who_refresh_at_once_share_a_run_and_a_follow_up(stack: Stack) -> None:
+    stack.gateway.behave(llms={"delay": 0.7})
+    import httpx
+
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(stack.web.url + "/api/llms/refresh", timeout=40, trust_env=False).json()["runId"])
+
+    askers = [threading.Thread(target=ask) for _ in range(12)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert len(answers) == 12
+    assert len(set(answers)) <= 3
+
+
+def test_a_service_that_does_not_know_this_project_enqueues_with_and_without_a_queue_name(stack: Stack) -> None:
+    code = """
+import sys, json
+from celery import Celery
+app = Celery(broker=sys.argv[1], backend=sys.argv[1])
+results = [app.send_task("llm.refresh", **more) for more in ({}, {"queue": "refresh"})]
+print(json.dumps([result.get(timeout=30) for result in results]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, stack.variables["REDIS_URL"]],
+        capture_output=True,
+        text=True,
+        cwd=stack.folder,
+        check=True,
+    )
+    results = json.loads(done.stdout)
+    assert [result["status"] for result in results] == ["succeeded", "succeeded"]
+    assert all(result.keys() == {"run_id", "status", "counts"} for result in results)
+    triggers = {run["trigger"] for run in stack.web.get("/api/llms/runs?limit=2").json()["runs"]}
+    assert triggers == {"task"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"\xff\xfe", 400, "invalid_json"),
+        (b"[]", 422, "invalid_body"),
+        (b'{"dryrun": true}', 422, "invalid_body"),
+        (b'{"dryRun": "yes"}', 422, "invalid_body"),
+        (b'{"force": "abc"}', 422, "invalid_body"),
+        (b'{"source": "elsewhere"}', 422, "invalid_body"),
+        (b'{"force": "\\ud800"}', 400, "invalid_json"),
+        (b" " * (1024 * 1024 + 1), 413, "body_too_large"),
+    ],
+)
+def test_a_bad_body_is_a_problem_document(stack: Stack, body: bytes, status: int, code: str) -> None:
+    runs = len(stack.web.get("/api/llms/runs").json()["runs"])
+    response = stack.web.post("/api/llms/refresh", content=body, headers={"Content-Type": "application/json"})
+    problem(response, status, code)
+    assert len(stack.web.get("/api/llms/runs").json()["runs"]) == runs
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("DELETE", "/api/llms", 405, "method_not_allowed"),
+        ("GET", "/api/llms/runs/not-a-run", 404, "not_found"),
+        ("GET", "/api/llms/runs/00000000-0000-0000-0000-000000000000", 404, "not_found"),
+        ("GET", "/api/llms/runs?limit=0", 400, "invalid_query"),
+        ("GET", "/api/llms/runs?sort=up", 400, "invalid_query"),
+        ("GET", "/api/llms/changes?since=-1", 400, "invalid_query"),
+        ("GET", "/api/llms/changes?limit=1001", 400, "invalid_query"),
+        ("GET", "/api/tasks/00000000-0000-0000-0000-000000000000", 404, "not_found"),
+        ("PATCH", "/api/llms/nobody", 404, "unknown_model"),
+        ("GET", "/api/llms/%00", 405, "method_not_allowed"),
+        ("GET", "/%ff%fe", 404, "not_found"),
+    ],
+)
+def test_bad_addresses_and_queries_are_problem_documents(
+    stack: Stack, method: str, path: str, status: int, code: str
+) -> None:
+    problem(stack.web.client.request(method, path), status, code)
+
+
+def test_a_form_is_told_to_be_json(stack: Stack) -> None:
+    problem(stack.web.post("/api/llms/refresh", data={"dryRun": "true"}), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:3002", "127.0.0.1.evil.example", "[::1", "a b"])
+def test_another_host_name_does_not_reach_a_server_without_auth(stack: Stack, host: str) -> None:
+    response = stack.web.get("/api/llms", headers={"Host": host})
+    assert response.status_code == 400
+    problem(response, 400, "host_not_allowed")
+
+
+def test_a_request_id_is_taken_or_made(stack: Stack) -> None:
+    assert stack.web.get("/healthz", headers={"X-Request-ID": "my-own.id:1"}).headers["x-request-id"] == "my-own.id:1"
+    for bad in ("a b", "x" * 200, "<script>"):
+        made = stack.web.get("/healthz", headers={"X-Request-ID": bad}).headers["x-request-id"]
+        assert made != bad
+        assert len(made) == 36
+
+
+def test_a_request_id_reaches_the_log_of_the_worker_and_the_gateway(stack: Stack) -> None:
+    stack.gateway.forget_calls()
+    stack.web.post("/api/llms/refresh", headers={"X-Request-ID": "follow-me-42"})
+    headers = [request["headers"] for request in stack.gateway.calls()["requests"]]
+    assert any(
+        {name.lower(): value for name, value in each.items()}.get("x-request-id") == "follow-me-42" for each in headers
+    )
+    lines = [json.loads(line) for line in stack.worker.output.splitlines() if line.startswith("{")]
+    synced = [
+        line for line in lines if line["event"] == "llm_refresh.synced" and line.get("request_id") == "follow-me-42"
+    ]
+    assert synced
+    assert synced[0]["message"] == "[LLM Refresh] Synced 5 models"
+
+
+def test_origins_that_are_named_may_ask_and_others_not(stack: Stack) -> None:
+    ours = stack.web.get("/api/llms", headers={"Origin": "https://app.example"})
+    assert ours.headers["access-control-allow-origin"] == "https://app.example"
+    assert "Origin" in ours.headers["vary"]
+    other = stack.web.get("/api/llms", headers={"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in other.headers
+    asked = stack.web.client.options(
+        "/api/llms/refresh", headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    )
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
+    assert "Authorization" in asked.headers["access-control-allow-headers"]
+
+
+def test_operators_edit_over_http_and_the_ledger_says_who(stack: Stack) -> None:
+    body = {"display_order": 50, "capabilities": {"supports_audio": True}}
+    row = stack.web.client.patch("/api/llms/gpt-4o", json=body)
+    assert row.status_code == 200, row.text
+    assert (row.json()["display_order"], row.json()["capabilities"]["supports_audio"]) == (50, True)
+    stack.web.post("/api/llms/refresh")
+    provenance = {model["model_key"]: model for model in stack.web.get("/api/llms?provenance=1").json()["models"]}
+    assert provenance["gpt-4o"]["provenance"]["supports_audio"]["source"] == "override"
+    page = stack.web.get("/api/llms/changes?limit=1000").json()
+    line = [change for change in page["changes"] if change["kind"] == "operator"][-1]
+    assert (line["model_key"], line["actor"], line["after"]["display_order"]) == ("gpt-4o", "local", 50)
+    assert stack.web.get(f"/api/llms/changes?since={page['next']}").json() == {"changes": [], "next": page["next"]}
+    problem(stack.web.client.patch("/api/llms/gpt-4o", json={"model_key": "claude-3-7-sonnet"}), 409, "edit_refused")
+    problem(stack.web.client.patch("/api/llms/gpt-4o", json={"is_default": 1}), 422, "invalid_body")
+    back = stack.web.client.patch("/api/llms/gpt-4o", json={"display_order": None, "capabilities": None})
+    assert (back.json()["overrides"], back.json()["display_order"]) == ({}, 5)
+
+
+def test_openapi_describes_every_route_and_the_answers_fit_it(stack: Stack) -> None:
+    from pydantic import TypeAdapter
+
+    from worker.web import bodies
+
+    document = stack.web.get("/openapi.json").json()
+    assert {
+        "/api/llms",
+        "/api/llms/refresh",
+        "/api/llms/runs",
+        "/api/llms/runs/{run_id}",
+        "/api/tasks/{task_id}",
+    } <= set(document["paths"])
+    for path, model in (
+        ("/api/llms", bodies.ListingBody),
+        ("/api/llms/runs", bodies.RunsBody),
+        ("/api/llms/changes", bodies.ChangesBody),
+    ):
+        TypeAdapter(model).validate_json(stack.web.get(path).content)
+    TypeAdapter(bodies.RefreshDone).validate_json(stack.web.post("/api/llms/refresh").content)
+
+
+def test_readiness_names_the_parts(stack: Stack) -> None:
+    body = stack.web.get("/readyz").json()
+    assert body["status"] == "ready"
+    assert body["parts"]["postgresql"]["ok"]
+    assert body["parts"]["migrations"]["ok"]
+    assert body["parts"]["workers"]["refresh"] == 1
+
+
+def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
+    from shared.catalogue.refresh import Options
+
+    run_id, _, _ = stack.at.refresher.request(Options(), trigger="api", actor="lost", publish_pause_seconds=0)
+    wait_for(lambda: stack.at.refresher.outcome(run_id).status == "succeeded", seconds=30)
+
+
+def test_a_missed_night_is_made_up_for_once(stack: Stack) -> None:
+    stack.at.run("UPDATE llm_catalogue_version SET watermark = now() - interval '3 days'")
+
+    def nights() -> list[dict]:
+        found = stack.web.get("/api/llms/runs?limit=100").json()["runs"]
+        return [run for run in found if run["scheduled_for"] and run["status"] == "succeeded"]
+
+    wait_for(nights, seconds=40)
+    assert [run["trigger"] for run in nights()] == ["catch-up"]
+    time.sleep(0)
