@@ -56,7 +56,7 @@ def test_postgresql_down_leaves_the_last_good_listing_also_for_a_process_that_st
 
 
 def test_a_wrong_setting_is_one_line_and_exit_2_in_every_process(folder: Path) -> None:
-    wrong = {"LLM_REFRESH_ENV": "local", "DATABASE_URL": "postgresql://h/d", "REDIS_URL": "redis://h", "PORT": str(free_port()), "REFRESH_CRON": "never"}  # fmt: skip
+    wrong = local_variables("postgresql://h/d", "redis://h", PORT=str(free_port()), REFRESH_CRON="never")
     for name, command in {
         "web": ("gunicorn", "-c", "python:worker.web.gunicorn_conf", "worker.web.wsgi:app"),
         "worker": ("celery", "-A", "worker.main", "worker"),

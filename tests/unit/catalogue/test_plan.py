@@ -269,9 +269,12 @@ NAMES = st.sampled_from(
 )
 LISTS = st.lists(st.tuples(st.integers(1, 8), NAMES), max_size=8)
 GARBAGE = st.one_of(
-    st.none(), st.booleans(), st.text(max_size=5), st.fixed_dictionaries({"id": st.one_of(st.booleans(), st.integers())}),
+    st.none(),
+    st.booleans(),
+    st.text(max_size=5),
+    st.fixed_dictionaries({"id": st.one_of(st.booleans(), st.integers())}),
     st.fixed_dictionaries({"id": st.integers(-2, 10), "name": st.one_of(st.none(), st.text(max_size=4), NAMES)}),
-)  # fmt: skip
+)
 
 
 @given(first=st.lists(GARBAGE, max_size=12), later=st.lists(LISTS, max_size=6), hours=st.integers(0, 30))
