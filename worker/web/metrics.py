@@ -125,9 +125,9 @@ class MetricsRoutes:
                 known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
         except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
             log.warning("llm_metrics.without_database", error=str(error))
-            yield _gauge("postgresql_up", "Whether PostgreSQL answered this scrape", 0)
+            yield up("postgresql", False)
             return
-        yield _gauge("postgresql_up", "Whether PostgreSQL answered this scrape", 1)
+        yield up("postgresql", True)
         yield from of_catalogue(catalogue)
         yield from of_chats(chats, known)
 
@@ -135,9 +135,9 @@ class MetricsRoutes:
         try:
             alive = self.parts.cache.alive()
         except CacheUnavailable:
-            yield _gauge("redis_up", "Whether Redis answered this scrape", 0)
+            yield up("redis", False)
             return
-        yield _gauge("redis_up", "Whether Redis answered this scrape", 1)
+        yield up("redis", True)
         yield of_workers(alive)
 
 
@@ -150,6 +150,11 @@ class _Families(Collector):
 
     def describe(self) -> Iterable[Metric]:
         return ()  # they are registered for one scrape: no names to guard
+
+
+def up(server: str, answered: bool) -> Metric:
+    """Whether one of our servers answered this scrape."""
+    return _gauge(f"{server}_up", "Whether it answered this scrape", int(answered))
 
 
 def of_catalogue(known: figures.CatalogueFigures) -> Iterator[Metric]:

@@ -1,0 +1,94 @@
+"""Alerts and dashboard: the rules hold, they name metrics that exist, and each alert leads into the runbook."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.chat import usage
+from shared.figures import CatalogueFigures
+from tests.support.tools import ROOT, run_tool, tool
+from worker.web import metrics
+
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0)
+CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def queries() -> list[str]:
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "dashboard.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def exported() -> dict[str, set[str]]:
+    """Each series that `/metrics` shows, with its labels."""
+    times = metrics.RequestTimes(None)
+    times.observe("GET", "/api/llms", 200, 0.1)
+    families = [
+        *metrics.of_catalogue(CATALOGUE),
+        *metrics.of_chats(CHATS, {"gpt-4o"}),
+        metrics.of_workers({}),
+        metrics.up("postgresql", True),
+        metrics.up("redis", True),
+        *times.collector().collect(),
+    ]
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+
+
+def selectors(query: str) -> list[tuple[str, set[str]]]:
+    """The series that a query reads, with the labels that it selects by."""
+    found = re.findall(r"(llm_refresh_\w+)(?:\{([^}]*)\})?", query)
+    return [(name, set(re.findall(r"(\w+)\s*=~?", labels))) for name, labels in found]
+
+
+@pytest.mark.parametrize("query", [rule["expr"] for rule in rules()] + queries())
+def test_every_query_reads_series_and_labels_that_exist(query: str) -> None:
+    known = exported()
+    assert selectors(query)
+    for name, labels in selectors(query):
+        assert name in known
+        assert labels <= known[name]
+    for labels in re.findall(r"by \(([^)]*)\)", query):
+        read = set().union(*(known[name] for name, _ in selectors(query)))
+        assert set(labels.split(", ")) <= read
+
+
+@pytest.mark.parametrize("query", [query for query in queries() if "http_request" not in query])
+def test_figures_that_replicas_repeat_are_never_summed_over_them(query: str) -> None:
+    """Before anything is added, `max` or `min` has made one series of all replicas' copies."""
+    assert re.search(r"\b(max|min)( by \([^)]*\))? ?\(", query)
+    assert not re.search(r"sum( by \([^)]*\))? ?\((?!max)", query)
+
+
+def test_the_rules_are_what_prometheus_takes_and_fire_when_they_should() -> None:
+    promtool = tool("promtool")
+    run_tool(promtool, "check", "rules", PROMETHEUS / "alerts.yml")
+    run_tool(promtool, "check", "config", "--syntax-only", PROMETHEUS / "prometheus.yml")
+    run_tool(promtool, "test", "rules", PROMETHEUS / "alerts.test.yml")
+
+
+def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    tests = yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
+    seen = {(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]}
+    assert seen == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
+
+
+def test_each_alert_leads_to_a_section_of_the_runbook_and_no_section_is_left_over() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    linked = [rule["annotations"]["runbook_url"].removeprefix("docs/runbook.md#") for rule in rules()]
+    assert sorted(linked) == sorted(anchors)
+
+
+def test_each_section_of_the_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+    sections = (ROOT / "docs" / "runbook.md").read_text().split("\n## ")[1:]
+    for section in sections:
+        for part in ("**What it means.**", "**What to look at.**", "**What to do.**"):
+            assert part in section, section.splitlines()[0]
