@@ -61,13 +61,13 @@ def test_sigterm_gives_longer_calls_to_others_and_counts_no_attempt(start_system
     going = system.start_chat_worker()
     system.ask_many(5)
     system.wait_for_calls(5)
+    system.gateway.behave(completions={"delay": 0.2})  # the calls that have begun stay as slow as they are
     system.start_chat_worker()
 
     began = time.monotonic()
     going.signal(signal.SIGTERM)
     assert going.wait(40) == 0
     drained = time.monotonic() - began
-    system.gateway.behave(completions={"delay": 0.2})
     system.wait_until_ended(seconds=30)
 
     figures = system.check(succeeded=5)

@@ -146,6 +146,8 @@ def chat_system(
             MATCHAAI_MISSION_ID="7",
         )
         system = System(gateway, {**settings, **variables}, folder, database.superuser_url, ending)
+        # The tests' PostgreSQL may lose what it has committed last; here its death is part of the game.
+        system.query(f"ALTER DATABASE {database.name} SET synchronous_commit = on")
         if start_web:
             system.web = system.start_web()
         yield system
