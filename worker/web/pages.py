@@ -20,7 +20,7 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nothing inline, nothing from elsewhere; and with trusted types no text can become markup, not even by a mistake of ours.
+# Nothing inline, nothing from elsewhere; and with trusted types no text becomes markup, not even by a mistake of ours.
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -79,7 +79,8 @@ class PageRoutes:
         response.set_etag(asset.etag)
         response.headers["Cache-Control"] = "no-cache"  # kept, and asked about each time: a new version shows at once
         response.headers.extend(SECURITY)
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
 
 def read_assets(values: Mapping[str, str]) -> dict[str, Asset]:

@@ -218,14 +218,14 @@ export class LlmModelSelect extends HTMLElement {
       if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
       const answer = await fetch(this.getAttribute("src") || "/api/llms", { headers, signal: loading.signal });
       status = answer.status;
-      if (!answer.ok) throw new Error(`the server answered ${status}`);
+      if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.detail ?? `the server answered ${status}`);
       const data = await answer.json();
       if (!Array.isArray(data.models)) throw new Error("the answer holds no list of models");
       if (this.#loading === loading) this.#show(data.models, data.defaultModel, null);
     } catch (error) {
       if (this.#loading !== loading) return; // another request has taken its place
       if (this.#models.length && !this.#builtIn) return this.#heardNothingNew();
-      this.#show(BUILT_IN, BUILT_IN[0].model_key, { status, message: String(error) });
+      this.#show(BUILT_IN, BUILT_IN[0].model_key, { status, message: error instanceof Error ? error.message : String(error) });
     } finally {
       clearTimeout(timer);
     }

@@ -6,7 +6,7 @@ import { byId } from "./dom.js";
 import { ENDED, follow } from "./events.js";
 import "./llm-model-select.js";
 import { offerToken } from "./token.js";
-import { cause, duration, fallbackReason } from "./words.js";
+import { cause, duration, fallbackReason, sentence } from "./words.js";
 
 const PLACE = "llm-refresh.chat";
 const POST_TRIES = 5;
@@ -94,7 +94,6 @@ async function askToCancel(/** @type {string} */ id) {
     if (data?.status) showChat(data);
   } catch (error) {
     cancelling = false;
-    cancel.disabled = false;
     if (!(error instanceof ApiError && error.status === 404)) say("It could not be cancelled; try again.");
   }
 }
@@ -111,7 +110,7 @@ function showBegun(/** @type {Asked} */ chat) {
   asked.textContent = text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
   answer.textContent = notice.textContent = trouble.textContent = facts.textContent = "";
   answer.hidden = notice.hidden = trouble.hidden = again.hidden = true;
-  cancel.hidden = cancel.disabled = false;
+  cancel.hidden = false;
   send.disabled = true;
   say("Sending…");
   tick();
@@ -156,7 +155,7 @@ function showChat(/** @type {any} */ chat) {
 function showFallback(/** @type {any} */ used) {
   const given = used?.fallback === true;
   const words = given
-    ? `${used.name ?? used.key} answers instead of ${used.requested ?? "the model that was asked for"}: ${fallbackReason(used.reason)}.`
+    ? `${used.name ?? used.key} answers instead of ${used.requested ?? "the model that was asked for"}: ${fallbackReason(used)}.`
     : "";
   if (notice.textContent !== words) notice.textContent = words;
   notice.hidden = !given;
@@ -164,7 +163,7 @@ function showFallback(/** @type {any} */ used) {
 
 function showTrouble(/** @type {{code?: string, detail?: string}} */ error) {
   const words = cause(error);
-  const detail = error.detail && error.detail !== words ? error.detail : "";
+  const detail = error.detail && sentence(error.detail) !== words ? error.detail : "";
   trouble.replaceChildren(words, ...(detail ? [document.createElement("br"), small(detail)] : []));
   trouble.hidden = false;
   if (latest === null) say("Not sent.");
@@ -208,8 +207,8 @@ question.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
 cancel.addEventListener("click", () => {
+  if (cancelling) return; // not disabled meanwhile: the focus would be lost with it
   cancelling = true;
-  cancel.disabled = true;
   say("Cancelling…");
   if (current?.id) askToCancel(current.id);
 });
@@ -221,8 +220,8 @@ offerToken();
 model.token = currentToken();
 access.addEventListener("token", () => { model.token = currentToken(); });
 model.addEventListener("models", (/** @type {CustomEvent} */ event) => {
-  const status = event.detail.error?.status;
-  if (status === 401) access.dispatchEvent(new CustomEvent("unauthenticated"));
+  const { error } = event.detail;
+  if (error?.status === 401) access.dispatchEvent(new CustomEvent("unauthenticated", { detail: error.message }));
 });
 
 const unfinished = stored(PLACE);

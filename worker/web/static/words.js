@@ -19,6 +19,7 @@ const CAUSES = {
   unreachable: "The server cannot be reached. Check the connection.",
   not_found: "This question is no longer kept on the server.",
   too_many_chats: "Too many questions are waiting. Try again in a moment.",
+  no_model: "No model is active. An operator has to refresh the catalogue.",
   database_unavailable: "The database cannot be reached at the moment.",
   redis_unavailable: "The queue cannot be reached at the moment.",
   body_too_large: "The question is too long.",
@@ -33,17 +34,21 @@ export function cause(error) {
 
 /** @type {Record<string, string>} */
 const REASONS = {
-  unknown_key: "there is no model of that key",
-  unknown_model: "the gateway did not know it",
-  inactive: "it is no longer active",
-  inactive_key: "it is no longer active",
+  unknown_key: "no model has this key",
   retired_key: "its key was retired",
-  repointed: "its id means another model now",
+  inactive_key: "it is no longer active",
+  unknown_upstream: "the gateway does not know it any more",
 };
 
-/** Why another model answers. @param {string | null | undefined} reason */
-export function fallbackReason(reason) {
-  return reason ? REASONS[reason] ?? reason.replaceAll("_", " ") : "it could not be used";
+/**
+ * Why another model answers than the one that was asked for.
+ * @param {{reason?: string | null, story?: {model_name?: string, model_key?: string, matcha_llm_id?: number, at?: string}}} used
+ */
+export function fallbackReason({ reason, story }) {
+  const why = reason ? REASONS[reason] ?? reason.replaceAll("_", " ") : "it could not be used";
+  if (!story) return why;
+  const now = story.model_name && ` its id ${story.matcha_llm_id} means ${story.model_name} now`;
+  return `${why}${story.at ? ` (${exact(story.at)})` : ""}${now ? `,${now}` : ""}`;
 }
 
 /** With a capital letter and a full stop. @param {string} text */

@@ -1,0 +1,133 @@
+"""A real Chromium in front of the processes of the Procfile and the stand-in.
+
+Where there is no browser these tests say so and are skipped; with CI=true that is a failure.
+"""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from typing import NoReturn
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from shared.gateway.sandbox import default_models
+from shared.local.ports import free_port
+from tests.support.pages import SECRET, Pages, running_web
+from tests.support.sandbox import RunningSandbox
+from tests.support.up import RunningUp, running_up
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+AXE = "axe-core@4.10.3"
+
+
+def cannot(why: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{why}, and CI=true")
+    pytest.skip(f"{why}: these tests of the pages are skipped")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        cannot(f"there is no browser here (looked for {', '.join(BROWSERS)})")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from the npm registry."""
+    npm = shutil.which("npm")
+    if npm is None:
+        cannot("there is no npm here to fetch axe-core with")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "pack", AXE, "--silent", "--pack-destination", str(folder)]
+    if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, timeout=90, check=False).returncode != 0:
+        cannot(f"npm cannot fetch {AXE}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        source = archive.extractfile("package/axe.min.js")
+        assert source is not None
+        return source.read().decode()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox(delay=0.3) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def up(browser: Browser, sandbox: RunningSandbox) -> Iterator[RunningUp]:
+    """All processes, with the stand-in as their MatchaAI. A model that upstream drops is gone at once."""
+    with running_up(**upstream(sandbox), REFRESH_GRACE_SYNCS="1", REFRESH_GRACE_MIN_HOURS="0") as running:
+        yield running
+
+
+def upstream(sandbox: RunningSandbox) -> dict[str, str]:
+    return {
+        "MATCHAAI_BASE_URL": sandbox.url,
+        "MATCHAAI_API_KEY": sandbox.api_key,
+        "MATCHAAI_MISSION_ID": "1",
+    }
+
+
+@pytest.fixture
+def api(up: RunningUp) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=up.url, trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def gateway(sandbox: RunningSandbox, up: RunningUp) -> Iterator[RunningSandbox]:
+    """The stand-in; after the test it answers well again."""
+    sandbox.forget_calls()
+    yield sandbox
+    sandbox.behave()
+
+
+@pytest.fixture
+def catalogue(gateway: RunningSandbox, api: httpx.Client) -> Iterator[RunningSandbox]:
+    """The same, whose list of models may be changed; after the test its 27 models are the catalogue again."""
+    yield gateway
+    gateway.behave()
+    gateway.set_models(default_models())
+    refreshed = api.post("/api/llms/refresh", json={})
+    if refreshed.status_code == httpx.codes.CONFLICT:
+        refreshed = api.post("/api/llms/refresh", json={"force": refreshed.json()["held"]["sha256"]})
+    assert refreshed.status_code == httpx.codes.OK, refreshed.text
+
+
+@pytest.fixture
+def pages(browser: Browser, up: RunningUp) -> Iterator[Pages]:
+    opened = Pages(browser, up.url)
+    yield opened
+    opened.close()
+    assert opened.faults == []
+
+
+@pytest.fixture(scope="session")
+def asks_for_tokens(up: RunningUp, sandbox: RunningSandbox) -> Iterator[str]:
+    """The address of a second web process over the same servers."""
+    with running_web(**up.state, **upstream(sandbox), JWT_SECRET=SECRET) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def has_no_servers() -> Iterator[str]:
+    """The address of a web process whose PostgreSQL and Redis are down."""
+    port = free_port()
+    with running_web(
+        DATABASE_URL=f"postgresql://nobody@127.0.0.1:{port}/nothing", REDIS_URL=f"redis://127.0.0.1:{port}/0"
+    ) as url:
+        yield url

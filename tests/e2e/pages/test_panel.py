@@ -1,0 +1,280 @@
+"""The page `/`: asking, waiting, cancelling, reloading, and what stands there when something goes wrong."""
+
+import json
+import os
+import re
+import signal
+
+import httpx
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.support.living import living, wait_for
+from tests.support.pages import Pages, answers, shoot, token, too_wide, violations
+from tests.support.sandbox import RunningSandbox
+from tests.support.up import RunningUp
+
+CLOCK = re.compile(r"^(\d+) s$")
+
+
+def ask(page: Page, question: str, model: str | None = None) -> None:
+    expect(page.locator("llm-model-select select")).to_be_enabled()
+    if model is not None:
+        page.locator("llm-model-select select").select_option(model)
+    page.locator("textarea").first.fill(question)
+    page.get_by_role("button", name="Send").click()
+
+
+def state(page: Page, says: str) -> None:
+    expect(page.locator("#state")).to_have_text(says, timeout=20_000)
+
+
+def answer(page: Page) -> str:
+    expect(page.locator("#answer")).to_be_visible(timeout=20_000)
+    return page.locator("#answer").inner_text()
+
+
+def test_the_chosen_model_answers(pages: Pages, gateway: RunningSandbox) -> None:
+    page = pages.open()
+    ask(page, "How tall is Mont Blanc?", "claude-3-5-sonnet")
+    assert "model Claude 3.5 Sonnet (25) answers: you asked “How tall is Mont Blanc?”" in answer(page)
+    state(page, "Claude 3.5 Sonnet answered.")
+    expect(page.locator("#notice")).to_be_hidden()
+    assert [request["llm_id"] for request in gateway.calls()["requests"]] == [25]
+    shoot(page, "panel-answered")
+
+
+def test_the_clock_runs_from_the_first_second_to_the_last(pages: Pages, gateway: RunningSandbox) -> None:
+    gateway.behave(completions={"delay": 15})
+    page = pages.open()
+    page.evaluate("""() => {
+      window.shown = [];
+      const clock = document.getElementById('clock');
+      new MutationObserver(() => shown.push([Math.round(performance.now()), clock.textContent]))
+        .observe(clock, { childList: true, characterData: true, subtree: true });
+    }""")
+    ask(page, "Take your time.")
+    state(page, "Claude 3.7 Sonnet is answering…")
+    shoot(page, "panel-waiting")
+    assert "stand-in" in answer(page)
+    shown = page.evaluate("shown")
+    seconds = [int(found[1]) for _, text in shown if (found := CLOCK.match(text))]
+    assert sorted(set(seconds)) == list(range(max(seconds) + 1))  # each second was shown,
+    assert max(seconds) >= 15
+    first = {text: at for at, text in reversed(shown)}
+    lag = [first[f"{second} s"] - first["0 s"] - second * 1000 for second in range(1, 15)]
+    assert max(lag) < 1000, lag  # and at its time
+
+
+def test_a_question_is_cancelled_while_the_model_answers(pages: Pages, gateway: RunningSandbox) -> None:
+    gateway.behave(completions={"delay": 60})
+    page = pages.open()
+    ask(page, "Never mind.")
+    gateway.wait_for_calls(lambda calls: calls["completions"] == 1)
+    page.get_by_role("button", name="Cancel").click()
+    state(page, "Cancelled.")
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()
+    gateway.wait_for_calls(lambda calls: calls["closed_by_client"] == 1)
+
+
+def test_a_reload_in_mid_answer_asks_nothing_twice(pages: Pages, gateway: RunningSandbox) -> None:
+    gateway.behave(completions={"delay": 4})
+    page = pages.open()
+    ask(page, "Still there?")
+    state(page, "Claude 3.7 Sonnet is answering…")
+    expect(page.locator("#clock")).to_have_text("1 s")
+    page.reload()
+    expect(page.locator("#asked")).to_have_text("Still there?")
+    assert int(page.locator("#clock").inner_text().removesuffix(" s")) >= 1  # it did not begin again
+    assert "you asked “Still there?”" in answer(page)
+    assert gateway.calls()["completions"] == 1
+    page.reload()
+    assert "you asked “Still there?”" in answer(page)
+
+
+def test_a_question_whose_acceptance_was_lost_is_sent_again_as_the_same_one(
+    pages: Pages, gateway: RunningSandbox
+) -> None:
+    page = pages.open()
+    sent: list[str | None] = []
+
+    def lose_the_first(route: Route) -> None:
+        sent.append(route.request.headers.get("idempotency-key"))
+        if len(sent) == 1:
+            route.fetch()  # it arrives, its answer does not
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/api/chasen/chat", lose_the_first)
+    ask(page, "Did you hear me?")
+    assert "Did you hear me?" in answer(page)
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    assert gateway.calls()["completions"] == 1
+
+
+def test_the_page_connects_again_when_the_web_process_dies(
+    pages: Pages, gateway: RunningSandbox, up: RunningUp
+) -> None:
+    gateway.behave(completions={"delay": 6})
+    page = pages.open()
+    ask(page, "Hold on.")
+    gateway.wait_for_calls(lambda calls: calls["completions"] == 1)
+    for line in living(up.home):
+        pid, _, command = line.partition(": ")
+        if "worker.web.wsgi" in command:
+            os.kill(int(pid), signal.SIGKILL)
+    state(page, "Connection lost, connecting again…")
+    assert "you asked “Hold on.”" in answer(page)
+    wait_for(lambda: answers(up.url))
+
+
+def test_another_model_that_answers_is_announced_with_the_reason(
+    pages: Pages, gateway: RunningSandbox, api: httpx.Client
+) -> None:
+    page = pages.open()
+    expect(page.locator("llm-model-select select")).to_be_enabled()
+    assert api.patch("/api/llms/gpt-5", json={"is_active": False}).is_success  # after the page has loaded its list
+    try:
+        ask(page, "Who is there?", "gpt-5")
+        assert "Claude 3.7 Sonnet (28) answers" in answer(page)
+        told = "Claude 3.7 Sonnet answers instead of gpt-5: it is no longer active."
+        expect(page.locator("#notice")).to_have_text(told)
+        shoot(page, "panel-fallback")
+    finally:
+        assert api.patch("/api/llms/gpt-5", json={"is_active": None}).is_success
+
+
+def test_markup_in_an_answer_is_text(pages: Pages, gateway: RunningSandbox) -> None:
+    hostile = '<script>window.ran = 1</script><img src=x onerror="window.ran = 2"> & <b>bold</b>'
+    gateway.behave(completions={"body": json.dumps({"response": hostile})})
+    page = pages.open()
+    ask(page, "Write some HTML.")
+    assert answer(page) == hostile
+    assert page.locator("#answer *").count() == 0
+    assert page.evaluate("window.ran") is None
+
+
+def test_a_failure_tells_its_cause_and_can_be_tried_again(pages: Pages, gateway: RunningSandbox) -> None:
+    gateway.behave(completions={"status": 401})
+    page = pages.open()
+    ask(page, "Are you well?")
+    expect(page.get_by_role("alert")).to_contain_text("The gateway refused our key.", timeout=20_000)
+    state(page, "Failed.")
+    shoot(page, "panel-failed")
+    gateway.behave()
+    page.get_by_role("button", name="Try again").click()
+    assert "you asked “Are you well?”" in answer(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_refused_question_is_no_loss(pages: Pages) -> None:
+    page = pages.open()
+    ask(page, "x" * 250_000)
+    expect(page.get_by_role("alert")).to_contain_text("The question is too long")
+    expect(page.locator("#state")).to_have_text("Not sent.")
+    assert len(page.locator("textarea").input_value()) == 250_000
+
+
+def test_events_are_read_whole_however_they_are_cut(pages: Pages) -> None:
+    text = ': here\r\n\r\nid: 1\r\nevent: status\r\ndata: {"a":"é👁️"}\r\n\r\n'
+    text += "id: 2\ndata: one\ndata: two\n\n: x\n\ndata: lost"
+    read = pages.open().evaluate(
+        """async (text) => {
+          const { readEvents } = await import('/assets/events.js');
+          const bytes = new TextEncoder().encode(text), runs = [];
+          for (let size = 1; size <= bytes.length; size++) {
+            const stream = new ReadableStream({ start(controller) {
+              for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+              controller.close();
+            } });
+            const events = [];
+            for await (const event of readEvents(stream)) events.push(event);
+            runs.push(JSON.stringify(events));
+          }
+          return [...new Set(runs)];
+        }""",
+        text,
+    )
+    status = '{"event":"status","data":"{\\"a\\":\\"é👁️\\"}","id":"1"}'
+    assert read == [f'[{status},{{"event":"message","data":"one\\ntwo","id":"2"}}]']
+
+
+def test_asks_for_a_token_and_keeps_it_for_the_tab(pages: Pages, asks_for_tokens: str, gateway: RunningSandbox) -> None:
+    page = pages.open(at=asks_for_tokens)
+    field = page.get_by_label("Token")
+    expect(field).to_be_visible()
+    assert field.get_attribute("type") == "password"
+    shoot(page, "panel-token")
+    field.fill("not a token")
+    field.press("Enter")
+    expect(page.locator("#token-note")).to_contain_text("the token is not valid")
+
+    mine = token("authenticated")
+    field.fill(mine)
+    page.get_by_role("button", name="Use token").click()
+    expect(page.locator("llm-model-select option")).to_have_count(27)
+    expect(field).to_be_hidden()
+    ask(page, "May I?")
+    assert "you asked “May I?”" in answer(page)
+
+    page.reload()
+    expect(page.locator("llm-model-select option")).to_have_count(27)
+    assert mine not in page.url
+    assert mine not in page.evaluate("JSON.stringify(localStorage)")
+    page.get_by_role("button", name="Forget token").click()
+    expect(field).to_be_visible()
+
+
+def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningSandbox) -> None:
+    page = pages.open()
+    expect(page.locator("llm-model-select select")).to_be_enabled()
+    for _ in range(4):  # the skip link, the two pages, the select
+        page.keyboard.press("Tab")
+    page.keyboard.type("GPT-5 M")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Hands off?")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert "model GPT-5 Mini (68) answers: you asked “Hands off?”" in answer(page)
+
+    gateway.behave(completions={"delay": 60})
+    page.locator("textarea").focus()
+    page.keyboard.press("Control+Enter")
+    state(page, "GPT-5 Mini is answering…")
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.id") != "cancel":
+        assert page.evaluate("document.activeElement !== document.body")
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    state(page, "Cancelled.")
+    assert page.evaluate("document.activeElement.id") == "again"  # the focus is not lost with the button
+
+
+def test_360_pixels_are_wide_enough(pages: Pages, gateway: RunningSandbox) -> None:
+    long = {"response": "An unbroken " + "word" * 200 + "\n\n    and an indented line " + "x " * 200}
+    gateway.behave(completions={"body": json.dumps(long)})
+    page = pages.open(width=360, dark=True)
+    assert too_wide(page) == 0
+    ask(page, "Q" * 500)
+    answer(page)
+    assert too_wide(page) == 0
+    shoot(page, "panel-360-dark")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(pages: Pages, gateway: RunningSandbox, axe: str, asks_for_tokens: str, dark: bool) -> None:
+    page = pages.open(dark=dark)
+    ask(page, "Anything wrong?")
+    answer(page)
+    assert violations(page, axe) == []
+    gateway.behave(completions={"status": 400})
+    ask(page, "And now?")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert violations(page, axe) == []
+    page = pages.open(at=asks_for_tokens, dark=dark)
+    expect(page.get_by_label("Token")).to_be_visible()
+    expect(page.get_by_role("button", name="Load again")).to_be_visible()
+    assert violations(page, axe) == []

@@ -1,0 +1,181 @@
+"""`<llm-model-select>` in a real browser, on our page and in pages of others."""
+
+import json
+
+import httpx
+from playwright.sync_api import Locator, Page, Route, expect
+
+from shared.catalogue.mapping import load_mapping
+from tests.support.living import wait_for
+from tests.support.pages import Pages, shoot, token
+from tests.support.sandbox import RunningSandbox
+
+# Every list that a selector shows, from its first moment on.
+WATCH_LISTS = """
+  window.lists = [];
+  const attach = Element.prototype.attachShadow;
+  Element.prototype.attachShadow = function (options) {
+    const root = attach.call(this, options);
+    const note = () => {
+      const list = [...root.querySelectorAll("option")].map((option) => option.textContent);
+      if (list.length && JSON.stringify(list) !== JSON.stringify(lists.at(-1))) lists.push(list);
+    };
+    new MutationObserver(note).observe(root, { childList: true, subtree: true, characterData: true });
+    return root;
+  };
+"""
+SOMEONE_ELSES = """
+<!doctype html><html lang="en"{attributes}><title>Someone else's page</title><style>{style}</style>
+<script type="module" src="/assets/llm-model-select.js"></script>
+<form><label for="m">Which model?</label> <llm-model-select id="m" name="llm"{select}></llm-model-select></form>
+"""
+
+
+def select(page: Page) -> Locator:
+    return page.locator("llm-model-select select")
+
+
+def options(page: Page) -> list[str]:
+    return select(page).locator("option").all_text_contents()
+
+
+def someone_elses_page(pages: Pages, *, attributes: str = "", style: str = "", element: str = "") -> Page:
+    """A page on the same server that is not ours: no policy, a form, its own style."""
+    page = pages.open(None)
+    body = SOMEONE_ELSES.format(attributes=attributes, style=style, select=element)
+    page.route("**/someone", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto("/someone")
+    return page
+
+
+def test_says_that_it_is_loading_and_then_shows_the_list_once(pages: Pages) -> None:
+    page = pages.open(None, script=WATCH_LISTS)
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page.route("**/api/llms", hold)
+    page.goto("/")
+    expect(select(page)).to_be_disabled()
+    assert options(page) == ["Loading models…"]
+
+    assert page.evaluate("lists.length") == 1
+    waiting[0].continue_()
+    expect(select(page)).to_be_enabled()
+    loading, listed = page.evaluate("lists")  # these two, and never another
+    assert loading == ["Loading models…"]
+    assert len(listed) == 27
+
+
+def test_groups_the_models_by_maker_and_marks_what_they_can(pages: Pages) -> None:
+    page = pages.open()
+    expect(select(page)).to_have_value("claude-3-7-sonnet")  # the default
+    groups = select(page).locator("optgroup").evaluate_all("groups => groups.map(group => group.label)")
+    assert groups == ["Anthropic", "Google", "OpenAI", "Cohere", "DeepSeek", "Meta", "Other"]
+    labels = {label.partition(" 👁️")[0].partition(" 📎")[0]: label for label in options(page)}
+    assert labels["Claude Sonnet 4.5"] == "Claude Sonnet 4.5 👁️ 📎"
+    assert labels["Cohere Command A"] == "Cohere Command A"
+    title = select(page).locator("option[value=claude-sonnet-4-5]").get_attribute("title")
+    assert title is not None
+    assert title.startswith("Claude Sonnet 4.5: sees images, takes files, ")
+
+
+def test_has_a_name_a_role_and_a_state_that_is_announced(pages: Pages) -> None:
+    page = pages.open()
+    expect(page.get_by_role("combobox", name="Model", exact=True)).to_be_enabled()
+    expect(page.locator("llm-model-select").get_by_role("status")).to_have_text("27 models loaded")
+
+
+def test_remembers_a_choice_while_the_model_is_active(pages: Pages, gateway: RunningSandbox, api: httpx.Client) -> None:
+    page = pages.open()
+    select(page).select_option("gpt-5")
+    page.reload()
+    expect(select(page)).to_have_value("gpt-5")
+
+    assert api.patch("/api/llms/gpt-5", json={"is_active": False}).is_success
+    try:
+        wait_for(lambda: "gpt-5" not in {model["model_key"] for model in api.get("/api/llms").json()["models"]})
+        page.reload()
+        expect(select(page)).to_have_value("claude-3-7-sonnet")
+        assert page.evaluate("localStorage.getItem('llm-model-select')") is None
+    finally:
+        assert api.patch("/api/llms/gpt-5", json={"is_active": None}).is_success
+
+
+def test_shows_the_built_in_models_when_the_request_fails_and_says_so(pages: Pages, has_no_servers: str) -> None:
+    page = pages.open(at=has_no_servers, script=WATCH_LISTS)
+    expect(page.get_by_text("The list of models cannot be loaded now. These are built in.").last).to_be_visible()
+    expect(select(page)).to_have_value("claude-3-7-sonnet")
+    loading, built_in = page.evaluate("lists")
+    assert loading == ["Loading models…"]
+    assert built_in == [
+        "Claude 3.7 Sonnet", "Claude 3.5 Sonnet", "Claude Opus 4.1", "Gemini 2.5 Flash-Lite", "GPT-4o",
+    ]  # fmt: skip
+    shoot(page, "selector-built-in")
+
+
+def test_loads_the_list_when_it_is_asked_again(pages: Pages) -> None:
+    page = pages.open(None)
+    page.route("**/api/llms", lambda route: route.abort())
+    page.goto("/")
+    retry = page.get_by_role("button", name="Load again")
+    expect(retry).to_be_visible()
+    page.unroute("**/api/llms")
+    retry.click()
+    expect(retry).to_be_hidden()
+    assert len(options(page)) == 27
+
+
+def test_the_built_in_models_are_those_of_the_mapping(pages: Pages) -> None:
+    built_in = pages.open().evaluate("import('/assets/llm-model-select.js').then((module) => module.BUILT_IN)")
+    mapped = load_mapping()
+    assert [(each["model_key"], each["model_name"], each["provider"]) for each in built_in] == [
+        (each.key, each.name, each.provider) for each in sorted(mapped.models, key=lambda model: model.order)
+    ]
+    assert [each["capabilities"] for each in built_in] == [each.capabilities.stated() for each in mapped.models]
+
+
+def test_takes_part_in_a_form(pages: Pages) -> None:
+    page = someone_elses_page(pages, element=' value="gpt-4o"')
+    expect(select(page)).to_have_value("gpt-4o")
+    entries = "Object.fromEntries(new FormData(document.forms[0]))"
+    assert page.evaluate(entries) == {"llm": "gpt-4o"}
+
+    page.evaluate("document.addEventListener('change', ({detail}) => { window.chosen = detail; })")
+    page.get_by_text("Which model?").click()  # the label leads to the select
+    page.keyboard.type("Gemini 3")
+    expect(select(page)).to_have_value("gemini-3-pro-reasoning")
+    chosen = page.evaluate("chosen")
+    assert (chosen["key"], chosen["model"]["model_name"]) == ("gemini-3-pro-reasoning", "Gemini 3 Pro - Reasoning")
+    assert page.evaluate(entries) == {"llm": "gemini-3-pro-reasoning"}
+    page.evaluate("document.forms[0].reset()")
+    assert page.evaluate(entries) == {"llm": "gpt-4o"}
+
+
+def test_can_be_read_in_a_dark_page_from_right_to_left(pages: Pages) -> None:
+    page = someone_elses_page(pages, attributes=' dir="rtl"', style="body { background: #111; color: #eee }")
+    expect(select(page)).to_be_enabled()
+    assert select(page).evaluate("element => getComputedStyle(element).color") == "rgb(238, 238, 238)"
+    assert select(page).evaluate("element => getComputedStyle(element).direction") == "rtl"
+    # The list that opens has colours of its own: it is not part of the page's ground.
+    option = select(page).locator("option").first
+    colours = option.evaluate("element => [getComputedStyle(element).color, getComputedStyle(element).backgroundColor]")
+    assert colours == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+
+
+def test_sends_a_token_that_it_is_given(pages: Pages, asks_for_tokens: str) -> None:
+    page = pages.open("/", at=asks_for_tokens)
+    expect(page.get_by_text("The list of models needs a token. These are built in.").last).to_be_visible()
+    page.locator("llm-model-select").evaluate("(element, token) => { element.token = token }", token("authenticated"))
+    expect(select(page).locator("option")).to_have_count(27)
+
+
+def test_the_snippet_of_the_specification_works_unchanged(pages: Pages) -> None:
+    found = pages.open().evaluate("""async () => {
+      const response = await fetch('/api/llms');
+      const data = await response.json();
+      return { options: data.models.map((model) => [model.model_key, model.model_name]), chosen: data.defaultModel };
+    }""")
+    assert found["chosen"] == "claude-3-7-sonnet"
+    assert ["gpt-5-mini", "GPT-5 Mini"] in json.loads(json.dumps(found["options"]))

@@ -1,0 +1,62 @@
+// @ts-check
+/** Chats by state, and how much each model is used. */
+
+import { byId, el, show, svg } from "./dom.js";
+import { ago, duration, exact, plural } from "./words.js";
+
+export const DAYS = 30;
+/** @type {[string, string][]} a column of the usage and its word */
+const OUTCOMES = [["successes", "succeeded"], ["failures", "failed"], ["cancelled", "cancelled"], ["expired", "expired"]];
+
+/** @type {any[]} */ let usage = [];
+/** @type {Record<string, number> | null} */ let open = null;
+
+/** @param {any[]} latest */
+export function showUsage(latest) {
+  usage = latest;
+  const most = Math.max(1, ...usage.map((row) => row.request_count));
+  show(byId("usage-rows"), ...usage.map((row) => usageRow(row, most)));
+  byId("usage-none").hidden = usage.length > 0;
+  showStates();
+}
+
+/** How many are open, out of the text of /metrics. @param {string} metrics */
+export function showOpen(metrics) {
+  const found = [...metrics.matchAll(/^llm_refresh_chats_open\{status="(\w+)"\} ([\d.e+]+)$/gm)];
+  open = found.length ? Object.fromEntries(found.map(([, status, count]) => [status, Number(count)])) : null;
+  const waits = Number(/^llm_refresh_chat_oldest_queued_seconds ([\d.e+-]+)$/m.exec(metrics)?.[1] ?? 0);
+  byId("chats-oldest").textContent = open?.queued ? `The oldest has waited ${duration(waits * 1000)}.` : "";
+  showStates();
+}
+
+function showStates() {
+  const states = open ? Object.entries(open).map(([status, count]) => [status, count]) : [];
+  for (const [column, status] of OUTCOMES) states.push([status, usage.reduce((sum, row) => sum + (row[column] ?? 0), 0)]);
+  show(byId("chats-states"), ...states.map(([status, count]) =>
+    el("li", { class: `chat-${status}` }, el("strong", {}, count.toLocaleString("en")), ` ${status}`)));
+}
+
+/** @param {any} row @param {number} most */
+function usageRow(row, most) {
+  const fallbacks = Object.values(row.fallbacks ?? {}).reduce((sum, count) => sum + count, 0);
+  const told = OUTCOMES.filter(([column], index) => index > 0 && row[column]).map(([column, word]) => `${row[column]} ${word}`);
+  if (fallbacks) told.push(`${fallbacks} in place of another`);
+  if (row.latency?.mean_ms != null) told.push(`${duration(row.latency.mean_ms)} on average`);
+  return el("li", {},
+    el("span", { class: "usage-name" }, el("code", {}, row.model_key), " ", el("strong", {}, plural(row.request_count, "request"))),
+    svg("svg", { class: "usage-bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect", { class: "track", width: 100, height: 8 }),
+      svg("rect", { class: "value", width: Math.max(1, (100 * row.request_count) / most), height: 8 })),
+    told.length > 0 && el("small", {}, told.join(" · ")));
+}
+
+/** @param {any[]} chats newest first */
+export function showChats(chats) {
+  show(byId("chats-rows"), ...chats.map((chat) => el("tr", {},
+    el("td", {}, el("time", { datetime: chat.created_at, title: exact(chat.created_at) }, ago(chat.created_at))),
+    el("td", {}, el("span", { class: `chip chat-${chat.status}` }, chat.status)),
+    el("td", {}, el("code", {}, chat.model?.key), chat.model?.fallback ? el("small", {}, ` for ${chat.model.requested}`) : null),
+    el("td", {}, chat.error?.code ?? ""),
+    el("td", { class: "number" }, chat.timings?.total_ms == null ? "–" : duration(chat.timings.total_ms)))));
+  byId("chats-none").hidden = chats.length > 0;
+}

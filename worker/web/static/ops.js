@@ -1,0 +1,121 @@
+// @ts-check
+/** The page `/ops`: what keeps each of its sections up to date. */
+
+import { ApiError, access, currentToken, open } from "./api.js";
+import { byId, el, show } from "./dom.js";
+import { DAYS, showChats, showOpen, showUsage } from "./ops-chats.js";
+import { bringChanges, showChanges } from "./ops-ledger.js";
+import { showModels } from "./ops-models.js";
+import { previewHeld } from "./ops-refresh.js";
+import { SHOWN, heldNote, onApplyAnyway, showRuns, underWay } from "./ops-runs.js";
+import { Watch } from "./poll.js";
+import { offerToken } from "./token.js";
+import { ago, exact } from "./words.js";
+
+const PACE = { busy: 1000, runs: 3000, listing: 3000, ready: 10000, ledger: 5000, chats: 5000, usage: 15000 };
+
+/** @type {any} */ let listing = null;
+/** @type {any} */ let ready = null;
+/** @type {any[]} */ let runs = [];
+
+offerToken();
+onApplyAnyway(previewHeld);
+
+const ledger = new Watch(bringChanges, { every: PACE.ledger, note: byId("ledger-note"), take: showChanges });
+
+// The listing carries an ETag, so asking costs a 304; provenance is fetched when the listing has changed.
+const models = new Watch(async () => (await open("/api/llms?provenance=1")).text(), {
+  every: 10 * 60000, note: byId("models-note"), take: (text) => showModels(JSON.parse(text).models),
+});
+new Watch("/api/llms", { every: PACE.listing, note: byId("fresh-note"), take: (text) => {
+  listing = JSON.parse(text);
+  showFreshness();
+  models.now();
+} });
+
+new Watch(readiness, { every: PACE.ready, note: byId("ready-note"), take: (text) => { ready = JSON.parse(text); showFreshness(); } });
+
+const watchRuns = new Watch(`/api/llms/runs?limit=${SHOWN}`, { every: PACE.runs, note: byId("runs-note"), take: (text) => {
+  runs = JSON.parse(text).runs;
+  watchRuns.every = underWay(runs) ? PACE.busy : PACE.runs;
+  showRuns(runs);
+  showHeld();
+  ledger.now();
+} });
+
+new Watch(`/api/llms/usage?days=${DAYS}`, { every: PACE.usage, note: byId("usage-note"), take: (text) => showUsage(JSON.parse(text).usage) });
+new Watch("/api/chats?limit=10", { every: PACE.chats, note: byId("chats-note"), take: (text) => showChats(JSON.parse(text).chats) });
+new Watch("/metrics", { every: PACE.chats, note: byId("states-note"), take: showOpen });
+
+/** `/readyz`, also when it says that the server is not ready. */
+async function readiness() {
+  try {
+    return await (await open("/readyz")).text();
+  } catch (error) {
+    if (error instanceof ApiError && error.body?.parts) return JSON.stringify(error.body);
+    throw error;
+  }
+}
+
+function showFreshness() {
+  if (listing) {
+    const label = byId("fresh-state");
+    label.textContent = listing.stale ? "Stale" : "Fresh";
+    label.className = `chip big ${listing.stale ? "status-failed" : "status-succeeded"}`;
+    moment("fresh-last", listing.lastSynced, "never");
+    byId("fresh-source").textContent = listing.source ?? "–";
+    byId("fresh-count").textContent = String(listing.count);
+    byId("fresh-default").textContent = listing.defaultModel ?? "none";
+  }
+  const parts = ready?.parts;
+  if (!parts) return;
+  moment("fresh-next", parts.schedule?.next, "unknown");
+  byId("fresh-cron").textContent = parts.schedule ? `${parts.schedule.cron} (${parts.schedule.timezone})` : "";
+  show(byId("parts"), ...partStates(parts).map(([name, ok, detail]) =>
+    el("li", { class: ok ? "part-ok" : "part-bad" }, el("span", { "aria-hidden": "true" }, ok ? "✓ " : "✕ "), `${name}: ${detail}`)));
+}
+
+/** @param {Record<string, any>} parts @returns {[string, boolean, string][]} */
+function partStates(parts) {
+  /** @type {[string, boolean, string][]} */
+  const states = [];
+  for (const [name, words] of [["postgresql", "PostgreSQL"], ["migrations", "migrations"], ["redis", "Redis"]]) {
+    const part = parts[name];
+    if (part) states.push([words, part.ok, part.ok ? "good" : part.detail ?? "not good"]);
+  }
+  for (const name of ["refresh", "chat", "beat"]) {
+    const count = parts.workers?.[name] ?? 0;
+    states.push([name === "beat" ? "beat" : `${name} workers`, count > 0, count ? String(count) : "none heard"]);
+  }
+  return states;
+}
+
+/** @param {string} id @param {string | null | undefined} at @param {string} otherwise */
+function moment(id, at, otherwise) {
+  show(byId(id), at ? el("time", { datetime: at, title: exact(at) }, ago(at)) : otherwise);
+}
+
+/** A list that waits for a decision stands at the top, until a later run has ended otherwise. */
+function showHeld() {
+  const last = runs.find((run) => run.finished_at);
+  const place = byId("held");
+  place.hidden = last?.status !== "held";
+  show(place, place.hidden ? null : heldNote(last));
+}
+
+setInterval(showFreshness, 15000); // "5 minutes ago" grows older by itself
+
+const flower = byId("flower");
+flower.href = `${location.protocol}//${location.hostname}:${flower.dataset.port}/`;
+// A link cannot carry the token: with one, the figures are fetched and shown from here.
+byId("metrics").addEventListener("click", async (/** @type {Event} */ event) => {
+  if (!currentToken()) return;
+  event.preventDefault();
+  try {
+    const figures = await (await open("/metrics")).blob();
+    window.open(URL.createObjectURL(new Blob([figures], { type: "text/plain" })), "_blank");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error; // what is wrong stands in the section of the chats already
+  }
+});
+access.addEventListener("token", showFreshness);
