@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from shared.catalogue.capabilities import resolve
@@ -32,11 +33,15 @@ def after(rows: Iterable[ModelRow], plan: Plan) -> list[ModelRow]:
 
 
 def sync(
-    rows: Iterable[ModelRow], *listed: tuple[int, str], now: datetime = NIGHT, policy: Policy = POLICY
+    rows: Iterable[ModelRow],
+    *listed: tuple[int, str],
+    now: datetime = NIGHT,
+    policy: Policy = POLICY,
+    retired: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[list[ModelRow], Plan]:
     """One night: the table after it, and its plan."""
     rows = list(rows)
-    plan = plan_sync(rows, parsed(*listed), describe, policy, now)
+    plan = plan_sync(rows, parsed(*listed), describe, policy, now, retired)
     return after(rows, plan), plan
 
 

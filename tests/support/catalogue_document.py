@@ -1,0 +1,90 @@
+"""Writes docs/catalogue.md out of the tests' data: `python -m tests.support.catalogue_document > docs/catalogue.md`."""
+
+import json
+import sys
+
+from shared.catalogue.makers import RULES as FAMILIES
+from tests.support.rules import REFUSED, RULES, Listed, Rule
+
+INTRODUCTION = """# What a refresh does, rule by rule
+
+This file is made of the tests' data: every row is played by `tests/unit/catalogue/test_rules.py`. After a change of a rule:
+`.venv/bin/python -m tests.support.catalogue_document > docs/catalogue.md`.
+
+A refresh fetches upstream's list, plans (a pure function of the rows, the entries, the settings and the time), and applies the plan in one
+transaction. `matcha_llm_id` is the row; a key belongs to a model's name.
+
+## Identity, grace, guard, default, operators
+
+Each night stands as `id: name`; unless it says so, the night before is applied first, a day earlier.
+
+| rule | what it says | lists, night by night | changes in the ledger | then |
+|---|---|---|---|---|
+"""
+
+REFUSALS = """
+## Entries that are refused
+
+One bad entry never stops the rest. It is counted in `failed`, with its reason in `errors`; if its id is known, the model does not count as
+absent. Of two entries with one id the first wins.
+
+| entry | reason |
+|---|---|
+"""
+
+CAPABILITIES = """
+## Capabilities, and who is believed
+
+Unknown is absent; it is never `false`. For each capability the first source that states it wins, and provenance says which it was:
+
+| order | source | states |
+|---|---|---|
+| 1 | `override` | what an operator set (`PATCH`, `llm-refresh set`); what it hides is kept below it |
+| 2 | `upstream` | file types: an image type means vision, any type means files, an empty list means no files, no list means nothing; and what the name itself says ("- Reasoning", "Web Search") |
+| 3 | `mapping` | `shared/catalogue/mapping.toml`: the specification, and facts newer than the public data |
+| 4 | `models-dev:<maker>` | the maker's own record in the bundled public data, with the record's own date |
+| 5 | `models-dev:<host>` | a named host such as Bedrock or Azure; never a reseller |
+
+## Makers told from names
+
+The maker is not named in most names. A rule is a family's words; words beside them that could mean another maker make the answer `other`,
+because a wrong guess is worse than none.
+
+| maker | examples |
+|---|---|
+"""
+
+
+def document() -> str:
+    """The whole file."""
+    rules = "\n".join(_row(rule) for rule in RULES)
+    refused = "\n".join(f"| `{json.dumps(entry, ensure_ascii=False)}` | {reason} |" for entry, reason in REFUSED)
+    return INTRODUCTION + rules + "\n" + REFUSALS + refused + "\n" + CAPABILITIES + _makers() + "\n"
+
+
+def _row(rule: Rule) -> str:
+    nights = " → ".join(_listed(night) for night in rule.nights)
+    if rule.edit is not None:
+        id_, edit = rule.edit
+        nights += f"<br>before the last: {id_} is set `{json.dumps(edit)}`"
+    then = [f"{id_}: `{key}`" for id_, key in rule.keys.items()]
+    then += [f"{id_} is inactive" for id_ in rule.inactive]
+    then += [f"default: {rule.default}"] if rule.default is not None else []
+    if rule.held:
+        then.insert(0, "**held**; when it is forced:" if rule.kinds else "**held**:")
+    return f"| {rule.name} | {rule.says} | {nights} | {', '.join(rule.kinds) or '-'} | {', '.join(then)} |"
+
+
+def _listed(night: Listed) -> str:
+    return "; ".join(f"{id_}: {name}" for id_, name in night.items()) or "(empty)"
+
+
+def _makers() -> str:
+    examples: dict[str, list[str]] = {}
+    for family in FAMILIES:
+        examples.setdefault(family.maker, []).append(family.examples[0])
+    return "\n".join(f"| {maker} | {', '.join(names[:6])} |" for maker, names in sorted(examples.items()))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())

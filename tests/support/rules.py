@@ -1,0 +1,218 @@
+"""The rules of a refresh, each with an example: the tests play every one, and docs/catalogue.md is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Listed = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Nights of upstream's lists, and what the table holds after the last: id -> (key, active, default)."""
+
+    name: str
+    says: str
+    nights: tuple[Listed, ...]
+    kinds: tuple[str, ...]
+    """The kinds of the last night's changes, in their order."""
+    keys: dict[int, str]
+    inactive: tuple[int, ...] = ()
+    default: int | None = None
+    held: bool = False
+    edit: tuple[int, dict[str, Any]] | None = None
+    """An operator's edit before the last night."""
+
+
+_A, _B, _C = {1: "Claude 3.7 Sonnet"}, {2: "GPT-4o"}, {3: "Gemini 2.5 Pro"}
+_ABC = _A | _B | _C
+
+RULES = (
+    Rule(
+        "added",
+        "An id that was never listed gets a row; its key is made of its name, its maker told from it.",
+        (_A, _ABC),
+        ("added", "added"),
+        {1: "claude-3-7-sonnet", 2: "gpt-4o", 3: "gemini-2-5-pro"},
+        default=1,
+    ),
+    Rule(
+        "unchanged",
+        "The same list changes nothing but the time of the last sync.",
+        (_ABC, _ABC),
+        (),
+        {1: "claude-3-7-sonnet"},
+        default=1,
+    ),
+    Rule(
+        "renamed",
+        "The same words in another order, case or punctuation are the same model: the key stays.",
+        (_ABC, _ABC | {1: "claude sonnet 3.7"}),
+        ("renamed",),
+        {1: "claude-3-7-sonnet"},
+        default=1,
+    ),
+    Rule(
+        "repointed",
+        "Other words under the same id are another model: it gets its own key, without overrides and default; the old key"
+        " is retired, and whoever asks for it is told.",
+        (_ABC, _ABC | {1: "Mistral Large 3"}),
+        ("repointed", "default"),
+        {1: "mistral-large-3", 2: "gpt-4o"},
+        default=2,
+    ),
+    Rule(
+        "moved",
+        "The same name under a new id while the old id is absent: key, order, overrides and default go along; the old row"
+        " keeps the key with its id as suffix.",
+        (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C),
+        ("moved", "moved"),
+        {9: "claude-3-7-sonnet", 1: "claude-3-7-sonnet-1"},
+        default=9,
+    ),
+    Rule(
+        "swapped",
+        "Two ids that change their names are two repointed rows, and the keys follow the names.",
+        (_ABC, {1: "GPT-4o", 2: "Claude 3.7 Sonnet"} | _C),
+        ("repointed", "repointed", "default"),
+        {1: "gpt-4o", 2: "claude-3-7-sonnet"},
+        default=2,
+        held=True,
+    ),
+    Rule(
+        "slug collision",
+        "Names that make the same key: the later one gets its id as suffix.",
+        (_A, _A | {4: "Command R+", 5: "Command R Plus"}),
+        ("added", "added"),
+        {4: "command-r-plus", 5: "command-r-plus-5"},
+        default=1,
+    ),
+    Rule(
+        "same name twice",
+        "The same name under several ids is no error: a row each.",
+        (_A, _A | {4: "Kimi K2", 5: "Kimi K2"}),
+        ("added", "added"),
+        {4: "kimi-k2", 5: "kimi-k2-5"},
+        default=1,
+    ),
+    Rule(
+        "no ASCII",
+        "A name without a letter or digit of ASCII still gets a key.",
+        (_A, _A | {7: "文心一言"}),
+        ("added",),
+        {7: "model-7"},
+        default=1,
+    ),
+    Rule(
+        "a retired key stays retired",
+        "A key that meant another model is not given away, even where a new name would make it.",
+        ({1: "Command R+"} | _B | _C, {1: "Aya 23"} | _B | _C, {1: "Aya 23", 8: "Command R Plus"} | _B | _C),
+        ("added",),
+        {1: "aya-23", 8: "command-r-plus-8"},
+        default=1,
+    ),
+    Rule(
+        "missing",
+        "A model that is absent once stays active: the first miss only counts.",
+        (_ABC, _A | _B),
+        (),
+        {3: "gemini-2-5-pro"},
+        default=1,
+    ),
+    Rule(
+        "deactivated",
+        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS (12) apart.",
+        (_ABC, _A | _B, _A | _B),
+        ("deactivated",),
+        {3: "gemini-2-5-pro"},
+        inactive=(3,),
+        default=1,
+    ),
+    Rule(
+        "back again",
+        "A model that is listed again is active again, with its key.",
+        (_ABC, _A | _B, _A | _B, _ABC),
+        ("reactivated",),
+        {3: "gemini-2-5-pro"},
+        default=1,
+    ),
+    Rule(
+        "an id used again",
+        "An id that was retired and comes back with other words is another model.",
+        (_ABC, _A | _B, _A | _B, _A | _B | {3: "Kimi K2"}),
+        ("repointed",),
+        {3: "kimi-k2"},
+        default=1,
+    ),
+    Rule(
+        "the default is gone",
+        "There is exactly one active default: MATCHAAI_DEFAULT_MODEL, else the same maker's first by order, else the first.",
+        (_ABC | {4: "Claude 3.5 Haiku"}, *(_B | _C | {4: "Claude 3.5 Haiku"},) * 2),
+        ("deactivated", "default"),
+        {4: "claude-3-5-haiku"},
+        inactive=(1,),
+        default=4,
+    ),
+    Rule(
+        "held: halved",
+        "More than REFRESH_MAX_SHRINK (0.5) of the active models absent or repointed: nothing is applied, no miss counted.",
+        (_ABC, _A),
+        (),
+        {2: "gpt-4o", 3: "gemini-2-5-pro"},
+        default=1,
+        held=True,
+    ),
+    Rule(
+        "held: empty", "An empty list is held, always.", (_ABC, {}), (), {1: "claude-3-7-sonnet"}, default=1, held=True
+    ),
+    Rule(
+        "an operator's name",
+        "What an operator set is kept over every sync.",
+        (_ABC, _ABC),
+        (),
+        {1: "claude-3-7-sonnet"},
+        default=1,
+        edit=(1, {"model_name": "Our Sonnet"}),
+    ),
+    Rule(
+        "upstream changes below an override",
+        "The change is noted below the override, and in the ledger.",
+        (_ABC, _ABC | {1: "Claude Sonnet 3.7"}),
+        ("renamed",),
+        {1: "claude-3-7-sonnet"},
+        default=1,
+        edit=(1, {"model_name": "Our Sonnet"}),
+    ),
+    Rule(
+        "an operator's default",
+        "An operator's choice is the default whenever it is active.",
+        (_ABC, _ABC),
+        (),
+        {2: "gpt-4o"},
+        default=2,
+        edit=(2, {"is_default": True}),
+    ),
+    Rule(
+        "a hidden model",
+        "A model that an operator made inactive stays so while it is listed.",
+        (_ABC, _ABC),
+        (),
+        {3: "gemini-2-5-pro"},
+        inactive=(3,),
+        default=1,
+        edit=(3, {"is_active": False}),
+    ),
+)
+
+REFUSED: tuple[tuple[Any, str], ...] = (
+    ("a model", "not an object but text 'a model'"),
+    ({"name": "No id"}, "id is missing"),
+    ({"id": True, "name": "A boolean"}, "id is no integer but true"),
+    ({"id": "28", "name": "Digits"}, "id is no integer but text '28'"),
+    ({"id": 0, "name": "Zero"}, "id is not between 1 and 2147483647"),
+    ({"id": 2147483648, "name": "Too big"}, "id is not between 1 and 2147483647"),
+    ({"id": 50}, "name is missing"),
+    ({"id": 51, "name": "   "}, "name is empty"),
+    ({"id": 52, "name": "A\tB"}, "name has a control character (U+0009)"),
+)
