@@ -24,6 +24,11 @@ def head() -> str | None:
     return ScriptDirectory.from_config(_config("")).get_current_head()
 
 
+def knows(revision: str) -> bool:
+    """Whether this folder holds the revision: one that it does not is newer than this version, or another's."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config("")).walk_revisions()}
+
+
 def current(connection: sa.Connection) -> str | None:
     """The revision that a database is at; None where nothing was migrated."""
     return MigrationContext.configure(connection).get_current_revision()

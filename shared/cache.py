@@ -9,6 +9,8 @@ import contextlib
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -46,6 +48,19 @@ def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the Redis server says of itself, as far as it concerns the queues. Times are Unix seconds."""
+
+    now: float
+    eviction_policy: str
+    appends: bool
+    """whether it keeps an append-only file"""
+    saves: bool
+    """whether it takes snapshots from time to time"""
+    last_write_good: bool
+
+
 class Cache:
     """The few keys that this system keeps in Redis by itself. Raises CacheUnavailable."""
 
@@ -56,6 +71,25 @@ class Cache:
         """Ask whether Redis answers."""
         with _translated():
             self._client.ping()
+
+    def server(self) -> Server:
+        """What the server says of itself."""
+        with _translated():
+            told: Any = self._client.info()
+            seconds, microseconds = self._client.time()
+        return Server(
+            now=seconds + microseconds / 1e6,
+            eviction_policy=str(told.get("maxmemory_policy", "noeviction")),
+            appends=bool(told.get("aof_enabled")),
+            saves=bool(told.get("rdb_last_save_time")) and self._snapshots(),
+            last_write_good=told.get("rdb_last_bgsave_status", "ok") == told.get("aof_last_write_status", "ok") == "ok",
+        )
+
+    def _snapshots(self) -> bool:
+        try:
+            return any(self._client.config_get("save").values())
+        except redis.ResponseError:  # hosted servers refuse CONFIG; they keep backups of their own
+            return True
 
     def keep_listing(self, version: int, body: bytes) -> None:
         """Keep an encoded listing, unless a newer one is kept."""

@@ -84,8 +84,8 @@ class Database:
         )
 
     @contextmanager
-    def transaction(self, caller: Caller = SYSTEM, *, timeout_seconds: float = 15) -> Iterator[sa.Connection]:
-        """A transaction of the caller's role; commits at the end.
+    def transaction(self, caller: Caller | None = SYSTEM, *, timeout_seconds: float = 15) -> Iterator[sa.Connection]:
+        """A transaction of the caller's role, or, to look at the login itself, of none; commits at the end.
 
         `timeout_seconds` bounds each statement and each wait for a lock. Raises DatabaseUnavailable and DatabaseError,
         which quote no value of a statement as the drivers' own texts do.
@@ -93,7 +93,8 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 milliseconds = str(int(timeout_seconds * 1000))
-                connection.execute(_ENTER, {"role": caller.role, "claims": caller.claims, "timeout": milliseconds})
+                role, claims = ("none", "") if caller is None else (caller.role, caller.claims)
+                connection.execute(_ENTER, {"role": role, "claims": claims, "timeout": milliseconds})
                 yield connection
         except DBAPIError as error:
             raise _without_values(error) from None

@@ -129,7 +129,7 @@ def login(connection: sa.Connection) -> Login:
                     AND pg_has_role(me.oid, t.relowner, 'MEMBER') ORDER BY 1),
               ARRAY(SELECT wanted FROM unnest(ARRAY['authenticated', 'service_role']) AS wanted
                     WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted
-                                      AND pg_has_role(me.oid, r.oid, 'MEMBER'))),
+                                      AND pg_has_role(me.oid, r.oid, 'MEMBER')) ORDER BY 1),
               ARRAY(SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname LIKE 'llm\\_%'
                     AND relnamespace = to_regnamespace(current_schema())
                     AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1)

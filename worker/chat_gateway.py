@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
+from shared.gateway.wire import ModelField
 from shared.settings import Settings
 
 STAND_IN_MISSION = 1
@@ -33,15 +34,21 @@ def missing_set_up(settings: Settings) -> NotSetUp | None:
 
 def make_chat_gateway(settings: Settings) -> GatewayClient | NoGateway:
     """The client for chats; where something is missing, one that says so of each."""
-    missing, place = missing_set_up(settings), _place(settings)
-    if missing is not None or place is None:
-        return NoGateway(missing)
+    missing = missing_set_up(settings)
+    return chat_client(settings, settings.matchaai_model_field) if missing is None else NoGateway(missing)
+
+
+def chat_client(settings: Settings, model_field: ModelField) -> GatewayClient:
+    """A client that names models by this field. Raises LookupError where nothing is set up."""
+    place = _place(settings)
+    if place is None:
+        raise LookupError("nothing is set up")
     base_url, key = place
     return GatewayClient(
         base_url=base_url,
         api_key=key.get_secret_value(),
         mission_id=settings.matchaai_mission_id if settings.upstream_given else STAND_IN_MISSION,
-        model_field=settings.matchaai_model_field,
+        model_field=model_field,
     )
 
 
@@ -56,8 +63,8 @@ def _place(settings: Settings) -> tuple[str, SecretStr] | None:
 class NoGateway:
     """Fails each chat with what is missing: one was accepted while it was set up, or by a process where it is."""
 
-    def __init__(self, missing: NotSetUp | None) -> None:
-        self._detail = missing.detail if missing is not None else "nothing is set up"
+    def __init__(self, missing: NotSetUp) -> None:
+        self._detail = missing.detail
 
     async def complete(
         self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None

@@ -36,7 +36,9 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
+class Reply:
+    """An answer as it came, read within its limits and not looked into."""
+
     status: int
     content_type: str
     body: bytes
@@ -131,18 +133,36 @@ class GatewayClient:
         Raises GatewayError: what `wire.completion_body` and `wire.read_completion` raise, upstream_unavailable,
         timeout; upstream_rejected when there is no mission to ask in.
         """
-        if self._mission_id is None:
-            raise GatewayError("upstream_rejected", "No mission is set. Set MATCHAAI_MISSION_ID.", permanent=True)
-        where = f"POST {self._place}{wire.COMPLETIONS_PATH}"
-        body = wire.completion_body(
-            llm_id=llm_id, prompt=prompt, mission_id=self._mission_id, model_field=self._model_field
-        )
-        reply = await self._exchange(
-            "POST", wire.COMPLETIONS_PATH, where, deadline_seconds, request_id, self._max_answer_bytes, body
-        )
+        reply = await self.ask(llm_id=llm_id, prompt=prompt, deadline_seconds=deadline_seconds, request_id=request_id)
+        where = self._completions
         return wire.read_completion(
             reply.status, reply.content_type, reply.body, where=where, retry_after_seconds=reply.retry_after_seconds
         )
+
+    async def ask(self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None) -> Reply:
+        """Like `complete`, with whatever came back, which no reader has looked into.
+
+        Raises GatewayError: what `wire.completion_body` raises, upstream_unavailable, timeout; upstream_rejected when
+        there is no mission to ask in.
+        """
+        if self._mission_id is None:
+            raise GatewayError("upstream_rejected", "No mission is set. Set MATCHAAI_MISSION_ID.", permanent=True)
+        body = wire.completion_body(
+            llm_id=llm_id, prompt=prompt, mission_id=self._mission_id, model_field=self._model_field
+        )
+        return await self._exchange(
+            "POST",
+            wire.COMPLETIONS_PATH,
+            self._completions,
+            deadline_seconds,
+            request_id,
+            self._max_answer_bytes,
+            body,
+        )
+
+    @property
+    def _completions(self) -> str:
+        return f"POST {self._place}{wire.COMPLETIONS_PATH}"
 
     async def aclose(self) -> None:
         """Close the connections that are kept. Calls still under way close theirs when they end."""
@@ -159,14 +179,14 @@ class GatewayClient:
         request_id: str | None,
         max_bytes: int,
         content: bytes | None = None,
-    ) -> _Reply:
+    ) -> Reply:
         headers = dict(self._headers)
         if content is not None:
             headers["Content-Type"] = "application/json"
         if request_id and request_id.isascii() and request_id.isprintable():
             headers["X-Request-ID"] = request_id
         client = self._borrow()
-        reply: _Reply | None = None
+        reply: Reply | None = None
         try:
             # httpx's own time-outs are for each read: a byte a second would never meet them. This one is for all of it.
             async with (
@@ -174,7 +194,7 @@ class GatewayClient:
                 client.stream(method, self._base_url + path, headers=headers, content=content) as response,
             ):
                 body = await _read(response, max_bytes, where)
-                reply = _Reply(
+                reply = Reply(
                     response.status_code,
                     response.headers.get("content-type", ""),
                     body,

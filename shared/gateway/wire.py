@@ -18,6 +18,7 @@ ModelField = Literal["llm_id", "options.responseLLM"]
 
 LIST_PATH = "/llms?select=id,name,allowed_file_input_mime_types"
 COMPLETIONS_PATH = "/completions"
+DOCUMENTED_PLACE = "output[].content[].text"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text takes neither NUL nor half a surrogate pair
 _GOOD_STATUSES = ("success", "succeeded", "ok", "completed", "complete")
@@ -81,12 +82,20 @@ def read_completion(
     value = _answer(status, content_type, body, where, True, retry_after_seconds)
     if not isinstance(value, dict):
         raise _misshapen(f"{where} answered {_shape(value)} where an object with the answer belongs.", status)
-    text = "" if _failed(value) else next((text for text in _texts(value) if text.strip()), "")
+    text = "" if _failed(value) else next((text for _, text in _texts(value) if text.strip()), "")
     if text:
         return _UNSTORABLE.sub("\ufffd", text)
     if _failed(value) or value.get("error"):
         raise rejection(f"{where} answered HTTP {status} with an error", _words(value), status, True)
     raise _misshapen(f"{where} answered an object without any answer text in a known place.", status)
+
+
+def answer_place(body: bytes) -> str | None:
+    """Where in a completion's answer its text stands; None when in none of the known places, or in a failure."""
+    value, _ = _parse(body)
+    if not isinstance(value, dict) or _failed(value):
+        return None
+    return next((place for place, text in _texts(value) if text.strip()), None)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
@@ -154,15 +163,18 @@ def _failed(value: dict[str, object]) -> bool:
     return bad or (bool(value.get("error")) and not good)
 
 
-def _texts(value: dict[str, object]) -> Iterator[str]:
-    """The answer's text wherever one was seen, the documented place first."""
+def _texts(value: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Each place where the answer's text was seen, with the text that stands there; the documented one first."""
     output = value.get("output")
-    yield output if isinstance(output, str) else _output_text(output)
-    yield _message_text(output)
-    yield _message_text(value.get("choices"))
+    if isinstance(output, str):
+        yield "output", output
+    else:
+        yield DOCUMENTED_PLACE, _output_text(output)
+    yield "output[0].message.content", _message_text(output)
+    yield "choices[0].message.content", _message_text(value.get("choices"))
     for name in ("response", "text"):
         found = value.get(name)
-        yield found if isinstance(found, str) else ""
+        yield name, found if isinstance(found, str) else ""
 
 
 def _output_text(output: object) -> str:

@@ -64,10 +64,16 @@ class RunningSandbox:
         llms: Mapping[str, object] | None = None,
         completions: Mapping[str, object] | None = None,
         by_llm_id: Mapping[int, Mapping[str, object]] | None = None,
+        ignores: str | None = None,
     ) -> None:
-        """Answer like this from now on; what is not named answers well again."""
+        """Answer like this from now on; what is not named answers well again.
+
+        `ignores` is a field that names the model, and that it shall not understand.
+        """
         own = {str(llm_id): behaviour for llm_id, behaviour in (by_llm_id or {}).items()}
-        self._put("behaviour", {"llms": llms or {}, "completions": completions or {}, "by_llm_id": own})
+        self._put(
+            "behaviour", {"llms": llms or {}, "completions": completions or {}, "by_llm_id": own, "ignores": ignores}
+        )
 
     def calls(self) -> dict[str, Any]:
         """`llms`, `completions`, `other` (calls of each), `open`, `closed_by_client`, and `requests`, the oldest first.

@@ -44,6 +44,9 @@ class Behaviours(BaseModel):
     llms: Behaviour = Field(default_factory=Behaviour)
     completions: Behaviour = Field(default_factory=Behaviour)
     by_llm_id: dict[int, Behaviour] = Field(default_factory=dict)
+    ignores: Literal["llm_id", "options.responseLLM"] | None = Field(
+        None, description="a field that it does not understand: then the mission's own model answers"
+    )
 
     def for_list(self) -> Behaviour:
         """How the list call that has just come is answered."""

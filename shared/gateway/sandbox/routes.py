@@ -126,7 +126,8 @@ class StandIn:
             return _error(400, "Property mission_id must be an integer.")
         if not isinstance(prompt, str) or not prompt:
             return _error(400, "Property input must be a text.")
-        llm_id = _asked_model(body)
+        field = "llm_id" if "llm_id" in body else "options.responseLLM"
+        llm_id = None if field == self._behaviours.ignores else _asked_model(body)
         if llm_id is None:  # then the mission's own model answers, and nobody is told
             llm_id = next(iter(self._names), None)
         if llm_id is None or llm_id not in self._names:

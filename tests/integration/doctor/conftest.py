@@ -1,0 +1,43 @@
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from shared.cache import Cache, connect
+from shared.settings import Settings
+from tests.support.refreshing import Bench, bench
+from tests.support.servers import Database
+from worker.commands.doctor import check_database, check_redis, examine
+from worker.diagnosis import Finding
+
+Examine = Callable[..., Mapping[str, Finding]]
+
+
+@pytest.fixture
+def healthy(database: Database, redis_url: str) -> Iterator[Bench]:
+    """A refreshed catalogue, and signs of life of every process."""
+    cache = Cache(connect(redis_url))
+    for kind, name in (("refresh", "refresh@here"), ("chat", "chat@here"), ("beat", "beat")):
+        cache.announce(kind, name, seconds=60)
+    with bench(database.url, None) as made:
+        made.seed()
+        made.refresh()
+        yield made
+
+
+@pytest.fixture
+def examined(database: Database, redis_url: str) -> Examine:
+    """What the doctor finds in database and Redis now, by name, the worst of each; settings may be given."""
+
+    def look(**settings: Any) -> dict[str, Finding]:
+        known = {"llm_refresh_env": "local", "database_url": database.url, "redis_url": redis_url}
+        began = time.monotonic()
+        findings = examine(
+            Settings(**(known | settings)), [("database", 15, check_database), ("redis", 8, check_redis)]
+        )
+        assert time.monotonic() - began < 30
+        order = {"good": 0, "warning": 1, "fault": 2}
+        return {finding.name: finding for finding in sorted(findings, key=lambda each: order[each.level])}
+
+    return look

@@ -1,0 +1,173 @@
+"""The doctor names each fault that is made here on real servers, and finds none on a healthy system."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from shared.clock import new_id
+from tests.integration.doctor.conftest import Examine
+from tests.support.refreshing import Bench
+from tests.support.servers import Database, Servers
+
+
+def faults(findings: Any) -> dict[str, str]:
+    return {finding.name: finding.detail for finding in findings.values() if finding.level == "fault"}
+
+
+def warnings(findings: Any) -> dict[str, str]:
+    return {finding.name: finding.detail for finding in findings.values() if finding.level == "warning"}
+
+
+def execute(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def change(healthy: Bench, statement: str) -> None:
+    assert healthy.run(statement)
+
+
+def test_a_healthy_system_has_neither_fault_nor_warning(healthy: Bench, examined: Examine) -> None:
+    findings = examined()
+    assert faults(findings) == {}
+    assert set(warnings(findings)) == {"persistence"}  # which is right: the Redis of these tests keeps nothing
+    assert set(findings) == {
+        "database", "clock", "login", "migrations", "catalogue", "last sync", "stuck rows",
+        "redis", "eviction", "persistence", "refresh worker", "chat worker", "beat",
+    }  # fmt: skip
+
+
+def test_1_postgresql_cannot_be_reached(examined: Examine) -> None:
+    found = faults(examined(database_url="postgresql://app:secret@127.0.0.1:9/llm"))
+    assert "Connection refused" in found["database"]
+    assert "secret" not in found["database"]
+
+
+def test_2_the_password_is_wrong(database: Database, examined: Examine) -> None:
+    found = faults(examined(database_url=database.url.replace("llm_refresh_app:", "llm_refresh_app:x", 1)))
+    assert "password authentication failed" in found["database"]
+
+
+def test_3_nothing_is_migrated(servers: Servers, examined: Examine) -> None:
+    with servers.empty_database() as empty:
+        assert "needs 0003" in faults(examined(database_url=empty.url))["migrations"]
+
+
+def test_4_the_database_is_behind(healthy: Bench, database: Database, examined: Examine) -> None:
+    execute(database.owner_url, "UPDATE alembic_version SET version_num = '0001'")
+    assert "is at 0001" in faults(examined())["migrations"]
+
+
+def test_a_newer_database_is_no_fault_while_an_upgrade_runs(
+    healthy: Bench, database: Database, examined: Examine
+) -> None:
+    execute(database.owner_url, "UPDATE alembic_version SET version_num = '9999'")
+    findings = examined()
+    assert faults(findings) == {}
+    assert "newer than this version" in warnings(findings)["migrations"]
+
+
+def test_5_the_login_is_a_superuser(healthy: Bench, database: Database, examined: Examine) -> None:
+    assert "is a superuser" in faults(examined(database_url=database.superuser_url))["login"]
+
+
+def test_6_the_login_owns_the_tables(healthy: Bench, database: Database, examined: Examine) -> None:
+    assert "owns tables (llm_catalogue_version" in faults(examined(database_url=database.owner_url))["login"]
+
+
+@pytest.fixture
+def stranger(servers: Servers, database: Database) -> Iterator[str]:
+    """The address of a login that may connect and nothing else."""
+    admin = database.superuser_url
+    execute(admin, "CREATE ROLE stranger LOGIN NOINHERIT PASSWORD 'x'",
+            f"GRANT CONNECT ON DATABASE {database.name} TO stranger")  # fmt: skip
+    yield database.url.replace(database.url.split("://")[1].split("@")[0], "stranger:x")
+    execute(admin, f"REVOKE ALL ON DATABASE {database.name} FROM stranger", "DROP ROLE stranger")
+
+
+def test_7_the_login_bypasses_the_policies(database: Database, stranger: str, examined: Examine) -> None:
+    execute(database.superuser_url, "ALTER ROLE stranger BYPASSRLS")
+    assert "has BYPASSRLS" in faults(examined(database_url=stranger))["login"]
+
+
+def test_8_the_login_may_not_take_the_roles(stranger: str, examined: Examine) -> None:
+    assert "may not take authenticated and service_role" in faults(examined(database_url=stranger))["roles"]
+
+
+def test_9_a_table_has_lost_its_policies(healthy: Bench, database: Database, examined: Examine) -> None:
+    execute(database.owner_url, "ALTER TABLE llm_chats DISABLE ROW LEVEL SECURITY")
+    assert "off on llm_chats" in faults(examined())["policies"]
+
+
+def test_10_redis_cannot_be_reached(healthy: Bench, examined: Examine) -> None:
+    assert "cannot be reached" in faults(examined(redis_url="redis://127.0.0.1:9/0"))["redis"]
+
+
+def test_11_redis_may_drop_queues(healthy: Bench, redis_url: str, examined: Examine) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        kept = client.config_get("maxmemory-policy")["maxmemory-policy"]
+        try:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            found = faults(examined())
+            client.config_set("maxmemory-policy", "volatile-lru")
+            findings = examined()
+        finally:
+            client.config_set("maxmemory-policy", kept)
+    assert "allkeys-lru" in found["eviction"]
+    assert "volatile-lru" in warnings(findings)["eviction"]
+
+
+def test_12_nobody_consumes(healthy: Bench, redis_url: str, examined: Examine) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    findings = examined()
+    assert set(faults(findings)) == {"refresh worker", "chat worker"}
+    assert "beat" in warnings(findings)
+
+
+@pytest.mark.parametrize(
+    ("change_it", "named", "detail"),
+    [
+        ("UPDATE llm_catalogue_version SET last_synced_at = now() - interval '27 hours'", "last sync", "27 hours"),
+        ("UPDATE llm_models SET is_default = false WHERE is_default", "catalogue", "none is the default"),
+        ("UPDATE llm_models SET is_active = false, is_default = false", "catalogue", "no model is active"),
+        ("INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until) VALUES ('{id}',"
+         " 'api', 't', 'running', 1, now(), now() - interval '2 minutes')", "stuck rows", "1 runs are running"),
+        ("INSERT INTO llm_sync_runs (id, trigger, actor, created_at) VALUES ('{id}', 'api', 't',"
+         " now() - interval '11 minutes')", "stuck rows", "1 runs have waited"),
+        ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
+         " created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
+         " now() - interval '2 minutes')", "stuck rows", "1 chats have waited"),
+        ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
+         " status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(), 'running', 1,"
+         " now() - interval '2 minutes')", "stuck rows", "1 chats are running"),
+    ],
+    ids=["stale", "no default", "no model", "dead run", "waiting run", "waiting chat", "dead chat"],
+)  # fmt: skip
+def test_13_rows_that_should_not_stand_so(
+    healthy: Bench, examined: Examine, change_it: str, named: str, detail: str
+) -> None:
+    change(healthy, change_it.replace("{id}", str(new_id())))
+    findings = examined()
+    assert set(faults(findings)) == {named}
+    assert detail in faults(findings)[named]
+
+
+def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(healthy: Bench, examined: Examine) -> None:
+    change(healthy, "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at, error_code, error_detail)"
+                    f" VALUES ('{new_id()}', 'api', 't', 'failed', now(), 'timeout', 'no answer in 15 s')")  # fmt: skip
+    findings = examined()
+    assert faults(findings) == {}
+    assert "the last run failed (timeout: no answer in 15 s)" in warnings(findings)["last sync"]
+
+
+def test_15_a_server_that_takes_connections_and_is_silent_ends_in_its_time(redis_url: str, examined: Examine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        found = faults(examined(database_url=f"postgresql://a:b@127.0.0.1:{port}/c"))
+    assert "timeout" in found["database"]

@@ -1,0 +1,164 @@
+"""`llm-refresh doctor`: looks at everything that this system stands on, and says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import click
+import jwt
+import sqlalchemy as sa
+
+from shared import figures
+from shared.cache import Cache, CacheUnavailable, connect
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.settings import Settings
+from worker import diagnosis
+from worker.commands.context import GOOD, NOT_GOOD, echo_json, json_option, quiet_logs, settings_or_exit
+from worker.commands.doctor_live import check_gateway
+from worker.diagnosis import Finding, fault, good
+
+DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0
+"""Each group has its own time; all of them run at once, and end within 30 seconds together."""
+MOST_SAID = 400
+_MARKS = {"good": "✓", "warning": "!", "fault": "✗"}
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+@click.command()
+@click.option("--live", is_flag=True, help="Ask the real MatchaAI too: the list, and tiny completions.")
+@json_option
+def doctor(live: bool, as_json: bool) -> None:
+    """Look at settings, database, Redis, workers and rows; exit 1 when something is at fault."""
+    settings = settings_or_exit()
+    quiet_logs(settings, level="error")
+    groups: list[tuple[str, float, Check]] = [
+        ("settings", KEYS_SECONDS, check_settings),
+        ("database", DATABASE_SECONDS, check_database),
+        ("redis", REDIS_SECONDS, check_redis),
+    ]
+    if live:
+        groups.append(("live", LIVE_SECONDS, check_gateway))
+    findings = examine(settings, groups)
+    faults = sum(finding.level == "fault" for finding in findings)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    if as_json:
+        echo_json({"healthy": not faults, "faults": faults, "warnings": warnings,
+                   "findings": [asdict(finding) for finding in findings]})  # fmt: skip
+    else:
+        for finding in findings:
+            click.echo(f"{_MARKS[finding.level]} {finding.name}: {finding.detail}")
+            if finding.advice is not None:
+                click.echo(f"    {finding.advice}")
+        click.echo(f"faults: {faults}, warnings: {warnings}")
+    sys.exit(NOT_GOOD if faults else GOOD)
+
+
+def examine(settings: Settings, groups: list[tuple[str, float, Check]]) -> list[Finding]:
+    """What all groups find, in their order. One that does not end in its time is a fault, and is left behind."""
+    found: dict[str, list[Finding]] = {name: [] for name, _, _ in groups}
+    ended: set[str] = set()
+
+    def look(name: str, check: Check) -> None:
+        for finding in check(settings):
+            found[name].append(finding)
+        ended.add(name)
+
+    threads = [threading.Thread(target=look, args=(name, check), daemon=True) for name, _, check in groups]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    findings: list[Finding] = []
+    for thread, (name, seconds, _) in zip(threads, groups, strict=True):
+        thread.join(max(0.0, began + seconds - time.monotonic()))
+        findings += found[name]
+        if thread.is_alive():
+            findings.append(fault(name, f"no answer within {seconds:g} s", "it takes connections and says nothing"))
+        elif name not in ended:
+            findings.append(fault(name, "the check itself broke off", "what broke it stands above"))
+    return findings
+
+
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """The settings, and the key set where one is used."""
+    yield from diagnosis.of_settings(settings)
+    if settings.jwks_url is not None:
+        try:
+            keys = jwt.PyJWKClient(settings.jwks_url, timeout=5).get_signing_keys()
+        except (jwt.PyJWTError, ValueError) as error:
+            yield fault("keys", f"JWKS_URL brings no keys ({type(error).__name__}): no token can be verified",
+                        "open the address with curl: it must answer with a JSON Web Key Set")  # fmt: skip
+        else:
+            yield good("keys", f"{len(keys)} keys at JWKS_URL")
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """PostgreSQL: reachable, migrated, its roles and policies, its clock, and how the rows stand."""
+    database = Database(settings.database_url.get_secret_value(), application_name="doctor", pool_size=1)
+    try:
+        unreachable = _why_unreachable(database)
+        if unreachable is not None:
+            yield fault("database", f"PostgreSQL cannot be used: {unreachable}", "look at DATABASE_URL and the server")
+            return
+        yield good("database", "PostgreSQL answers")
+        with database.transaction(None, timeout_seconds=5) as connection:
+            before = time.time()
+            theirs = figures.clock(connection).timestamp()
+            yield diagnosis.of_clock("PostgreSQL", theirs - (before + time.time()) / 2)
+            login = figures.login(connection)
+        yield from diagnosis.of_login(login)
+        if "service_role" in login.missing_roles:
+            return  # nothing more can be read
+        revision = _revision(database)
+        yield revision
+        if revision.level != "fault":
+            with database.transaction(timeout_seconds=5) as connection:
+                standing = figures.standing(connection)
+            yield from diagnosis.of_standing(standing)
+    except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+        yield fault("database", str(error), "look at PostgreSQL's log at this moment")
+    finally:
+        database.dispose()
+
+
+def _why_unreachable(database: Database) -> str | None:
+    """What PostgreSQL, or the way to it, says to a connection; None when it takes one. Holds no password."""
+    try:
+        database.engine.connect().close()
+    except sa.exc.DBAPIError as error:
+        lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
+        return " ".join(lines)[:MOST_SAID] or type(error.orig).__name__
+    return None
+
+
+def _revision(database: Database) -> Finding:
+    import migrations.run as migrations  # noqa: PLC0415 - slow to load
+
+    try:
+        with database.transaction(timeout_seconds=5) as connection:
+            current = migrations.current(connection)
+    except DatabaseError:
+        current = None  # there is no table of revisions, or it is not ours to read
+    known = current is not None and migrations.knows(current)
+    return diagnosis.of_revision(current, migrations.head(), known=known)
+
+
+def check_redis(settings: Settings) -> Iterator[Finding]:
+    """Redis: reachable, what it keeps and drops, its clock, and who has said there that it is alive."""
+    cache = Cache(connect(settings.redis_url.get_secret_value()))
+    try:
+        before = time.time()
+        server = cache.server()
+        middle = (before + time.time()) / 2
+        alive = cache.alive()
+    except CacheUnavailable as error:
+        yield fault("redis", str(error), "look at REDIS_URL and the server: chats wait until it is back")
+        return
+    yield good("redis", "answers")
+    yield diagnosis.of_clock("Redis", server.now - middle)
+    yield from diagnosis.of_redis(server)
+    yield from diagnosis.of_workers(alive)

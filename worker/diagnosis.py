@@ -1,0 +1,178 @@
+"""What `llm-refresh doctor` makes of what it sees. Pure: facts in, findings out.
+
+A fault keeps the system from doing its work, or lets somebody past its rules; a warning is worth knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.cache import Server
+from shared.catalogue.listing import STALE_AFTER_HOURS
+from shared.figures import Login, Standing
+from shared.settings import Settings
+
+Level = Literal["good", "warning", "fault"]
+
+SKEW_WARNING_SECONDS: Final = 5.0
+SKEW_FAULT_SECONDS: Final = 60.0
+"""The skew that the schedule allows for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: how it is, and what to do about it."""
+
+    name: str
+    level: Level
+    detail: str
+    advice: str | None = None
+
+
+def good(name: str, detail: str) -> Finding:
+    return Finding(name, "good", detail)
+
+
+def warning(name: str, detail: str, advice: str) -> Finding:
+    return Finding(name, "warning", detail, advice)
+
+
+def fault(name: str, detail: str, advice: str) -> Finding:
+    return Finding(name, "fault", detail, advice)
+
+
+def of_settings(settings: Settings) -> Iterator[Finding]:
+    """Settings that can be read and leave something out."""
+    yield good("settings", f"{settings.llm_refresh_env} mode, every variable can be read")
+    if not settings.upstream_given:
+        told = "MatchaAI is not set up: refreshes read the built-in mapping, chats get"
+        if settings.local:
+            yield good("matchaai", f"{told} the stand-in")
+        else:
+            yield warning("matchaai", f"{told} 503", "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")
+    elif settings.matchaai_mission_id is None:
+        yield fault("matchaai", "MATCHAAI_MISSION_ID is missing: no completion can be asked for", "set it")
+    else:
+        yield good("matchaai", f"set up; --live asks it (model field: {settings.matchaai_model_field})")
+
+
+def of_login(login: Login) -> Iterator[Finding]:
+    """Whether the policies hold for the application's login."""
+    advice = "give DATABASE_URL a login of its own (see docs/operations.md, logins)"
+    if login.is_superuser:
+        yield fault("login", f"{login.name} is a superuser: no policy holds for it", advice)
+    elif login.bypasses_policies:
+        yield fault("login", f"{login.name} has BYPASSRLS: no policy holds for it", advice)
+    elif login.owns:
+        owned = ", ".join(login.owns[:3])
+        yield fault("login", f"{login.name} owns tables ({owned} …): it can switch their policies off", advice)
+    else:
+        yield good("login", f"{login.name} owns nothing, and the policies hold for it")
+    if login.missing_roles:
+        missing = " and ".join(login.missing_roles)
+        yield fault("roles", f"{login.name} may not take {missing}",
+                    "run `llm-refresh migrate` with MIGRATE_DATABASE_URL, or GRANT them")  # fmt: skip
+    if login.open_tables:
+        yield fault("policies", f"row level security is off on {', '.join(login.open_tables)}",
+                    "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY")  # fmt: skip
+
+
+def of_revision(current: str | None, head: str | None, *, known: bool) -> Finding:
+    """Whether the database has this version's schema. `known`: this version has heard of the database's revision."""
+    if current == head:
+        return good("migrations", f"at revision {current}")
+    if current is not None and not known:
+        return warning("migrations", f"the database is at {current}, which is newer than this version ({head})",
+                       "finish the upgrade: old processes go on working meanwhile")  # fmt: skip
+    return fault("migrations", f"the database is at {current or 'nothing'}, this version needs {head}",
+                 "run `llm-refresh migrate`")  # fmt: skip
+
+
+def of_clock(name: str, ahead_seconds: float) -> Finding:
+    """How far another machine's clock is ahead of ours (negative: behind)."""
+    apart = abs(ahead_seconds)
+    told = f"{name}'s clock is {apart:.1f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this machine's"
+    if apart > SKEW_FAULT_SECONDS:
+        return fault("clock", told, "let both machines follow a time server: nights are due by the database's clock")
+    if apart > SKEW_WARNING_SECONDS:
+        return warning("clock", told, "let both machines follow a time server")
+    return good("clock", told)
+
+
+def of_redis(server: Server) -> Iterator[Finding]:
+    """Whether Redis keeps what is queued."""
+    if server.eviction_policy.startswith("allkeys"):
+        yield fault("eviction", f"Redis drops any key when it is full (maxmemory-policy {server.eviction_policy}): "
+                                "queues too", "set maxmemory-policy noeviction")  # fmt: skip
+    elif server.eviction_policy != "noeviction":
+        yield warning("eviction", f"Redis drops keys that expire when it is full ({server.eviction_policy}): signs of "
+                                  "life and results go first", "set maxmemory-policy noeviction")  # fmt: skip
+    else:
+        yield good("eviction", "Redis evicts nothing")
+    if not server.last_write_good:
+        yield fault("persistence", "Redis could not write to its disk last time", "look at its disk and its log")
+    elif not (server.appends or server.saves):
+        yield warning("persistence", "Redis keeps nothing over a restart: what is queued is published again then",
+                      "set appendonly yes")  # fmt: skip
+    else:
+        yield good("persistence", "append-only file" if server.appends else "snapshots")
+
+
+def of_workers(alive: Mapping[str, int]) -> Iterator[Finding]:
+    """Who says that it is alive."""
+    for kind, nothing in (("refresh", "nothing syncs"), ("chat", "nothing is answered")):
+        name = f"{kind} worker"
+        if alive.get(kind):
+            yield good(name, f"{alive[kind]} alive")
+        else:
+            yield fault(name, f"none says that it is alive: {nothing}", f"start the {kind} worker, or look at its log")
+    if alive.get("beat"):
+        yield good("beat", "alive")
+    else:
+        yield warning("beat", "has not been heard: the workers' upkeep starts the nights instead", "start beat")
+
+
+def of_standing(now: Standing) -> Iterator[Finding]:
+    """The catalogue, its last runs, and rows that do not move."""
+    yield from _catalogue(now)
+    yield _last_sync(now)
+    stuck = [
+        (now.runs_without_lease, "runs are running without a worker"),
+        (now.runs_waiting, "runs have waited for more than ten minutes"),
+        (now.chats_without_lease, "chats are running without a worker"),
+        (now.chats_waiting, "chats have waited for more than a minute"),
+    ]
+    for number, what in stuck:
+        if number:
+            yield fault("stuck rows", f"{number} {what}", "start the workers: they take up what lies")
+    if not any(number for number, _ in stuck):
+        yield good("stuck rows", "none")
+    if now.notices_waiting:
+        yield warning("notices", f"{now.notices_waiting} not delivered after ten minutes",
+                      "look at NOTIFY_WEBHOOK_URL and its receiver; llm_notices.last_error has its answer")  # fmt: skip
+
+
+def _catalogue(now: Standing) -> Iterator[Finding]:
+    if not now.active_models:
+        yield fault("catalogue", "no model is active", "run `llm-refresh refresh`")
+    elif not now.has_default:
+        yield fault("catalogue", f"{now.active_models} models are active, none is the default",
+                    "run `llm-refresh set-default KEY`")  # fmt: skip
+    else:
+        yield good("catalogue", f"{now.active_models} active models, one of them the default")
+
+
+def _last_sync(now: Standing) -> Finding:
+    hours = now.age_seconds / 3600
+    last = f"the last run {now.last_run}" + (f" ({now.last_error})" if now.last_error else "")
+    if hours > STALE_AFTER_HOURS:
+        since = f"{hours:.0f} hours without a good sync" + (f"; {last}" if now.last_run else "; nothing ran")
+        return fault("last sync", since, "see docs/runbook.md, catalogue stale")
+    if not now.ever_synced:
+        return warning("last sync", "none has succeeded yet" + (f"; {last}" if now.last_run else ""),
+                       "run `llm-refresh refresh`")  # fmt: skip
+    if now.last_run not in ("succeeded", "partial"):
+        return warning("last sync", f"good {hours:.1f} hours ago; {last}", "see `llm-refresh runs`")
+    return good("last sync", f"{hours:.1f} hours ago")
