@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.cache import Cache, connect
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
+from shared.catalogue.outcomes import USED_DAYS, record_nothing
 from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Refresher, record_nothing
+from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
 from shared.chat.submit import Submitter
+from shared.chat.usage import requests_of
 from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
 from shared.db import Database
@@ -57,6 +61,11 @@ def sources_of(settings: Settings) -> Sources:
     return Sources(load_mapping(), lambda: GatewayClient(base_url=base_url, api_key=key.get_secret_value()))
 
 
+def used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
+    """How often each of these models was asked of late, from the usage table."""
+    return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USED_DAYS).items()}
+
+
 def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Runtime:
     """Put the parts together. Opens no connection yet."""
     database = Database(settings.database_url.get_secret_value(), application_name=process, pool_size=pool_size)
@@ -69,6 +78,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Ru
         policy=policy,
         ids=new_id,
         rules=lambda: knowledge.digest(policy),
+        used=used,
         record=record_nothing if settings.notify_webhook_url is None else Outbox(new_id).record,
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))

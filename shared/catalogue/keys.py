@@ -74,10 +74,11 @@ def default_instead(connection: sa.Connection, of: Resolution) -> Resolution | N
 
 def flag_unknown(connection: sa.Connection, matcha_llm_id: int) -> None:
     """Note that upstream does not know this id, and let the next refresh look at every row again."""
+    # The version's row first, as everyone does who writes models: so nobody waits for one who waits for them.
+    connection.execute(sa.text("UPDATE llm_catalogue_version SET settled_inputs = NULL"))
     connection.execute(
         models.update().where(models.c.matcha_llm_id == matcha_llm_id).values(unknown_upstream_at=sa.func.now())
     )
-    connection.execute(sa.text("UPDATE llm_catalogue_version SET settled_inputs = NULL"))
 
 
 def _why(connection: sa.Connection, key: str) -> tuple[Reason, Mapping[str, Any] | None]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from shared.catalogue import runs, store
+from shared.catalogue.outcomes import USE, Ending, Options, Outcome, Record, Used, nothing_used, record_nothing
 from shared.catalogue.parse import Parsed, Rejected, parse_entries
 from shared.catalogue.plan import COUNTED, Describe, Plan, Policy, as_json, plan_sync
-from shared.catalogue.rows import Change
 from shared.catalogue.runs import Claim, Trigger
 from shared.catalogue.sources import Fetched, Sources
 from shared.clock import Ids
@@ -30,66 +30,6 @@ NIGHTLY_FETCH_SECONDS = 60.0
 CLAIM_PAUSE_SECONDS = 0.2
 CLAIM_PATIENCE_SECONDS = 200.0
 """How long a run waits for the running one: longer than its lease."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a request may ask for. `force`: sha256 (hex) of a held list that shall be applied all the same."""
-
-    source: str | None = None
-    force: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in (("source", self.source), ("force", self.force)) if value is not None}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a refresh ended, or that it has not ended yet (`queued`, `running`). `run_id` is None for a dry run."""
-
-    run_id: uuid.UUID | None
-    status: str
-    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
-    errors: tuple[Mapping[str, Any], ...] = ()
-    held: Mapping[str, Any] | None = None
-    code: str | None = None
-    detail: str | None = None
-    plan: tuple[Mapping[str, Any], ...] | None = None
-
-    def as_result(self) -> dict[str, Any]:
-        """What the task `llm.refresh` returns; of a dry run or a failure, what belongs to it as well."""
-        result: dict[str, Any] = {
-            "run_id": None if self.run_id is None else str(self.run_id),
-            "status": self.status,
-            "counts": dict(self.counts),
-        }
-        if self.plan is not None:
-            result |= {"dry_run": True, "plan": list(self.plan), "errors": list(self.errors), "held": self.held}
-        if self.code is not None:
-            result["error"] = {"code": self.code, "detail": self.detail}
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What the transaction that ends a run knows of it: for those who have to be told, whether they watch or not."""
-
-    run_id: uuid.UUID
-    status: str
-    attempt: int = 1
-    held: Mapping[str, Any] | None = None
-    code: str | None = None
-    detail: str | None = None
-    changes: Sequence[Change] = ()
-    promoted: tuple[str, str] | None = None
-
-
-Record = Callable[[Any, Ending], None]
-"""Takes note of an ending in the transaction (a connection) that makes it true; it writes there, or not at all."""
-
-
-def record_nothing(connection: Any, ending: Ending) -> None:
-    """For those who tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +51,11 @@ class Refresher:
         ids: Ids,
         rules: Callable[[], str],
         record: Record = record_nothing,
+        used: Used = nothing_used,
     ) -> None:
         """`describe` loads what capabilities are known from, once and late; `rules` digests all that a plan depends on
-        beside the list and the table; `record` keeps what has to be told of an ending."""
+        beside the list and the table; `record` keeps what has to be told of an ending; `used`
+        counts the recent requests of models that go."""
         self._database = database
         self._sources = sources
         self._describe = describe
@@ -121,6 +63,7 @@ class Refresher:
         self._ids = ids
         self._rules = rules
         self._record = record
+        self._used = used
 
     def request(
         self,
@@ -214,7 +157,7 @@ class Refresher:
         describe = self._describe()
         with self._database.transaction() as connection:
             rows, retired, now = store.read_rows(connection), store.retired_keys(connection), store.now(connection)
-        plan = plan_sync(rows, parsed, describe, self._policy, now, retired)
+            plan = self._with_use(connection, plan_sync(rows, parsed, describe, self._policy, now, retired))
         held = self._held(plan, fetched, options)
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
@@ -293,6 +236,7 @@ class Refresher:
             self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
             return Outcome(claim.run_id, "held", counts, errors, held)
         started = time.monotonic()
+        plan = self._with_use(connection, plan)
         store.write_rows(connection, plan.written, plan.listed)
         store.touch(connection, plan.touched)
         store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
@@ -302,6 +246,20 @@ class Refresher:
         ending = Ending(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
         self._record(connection, ending)
         return Outcome(claim.run_id, status, plan.counts, errors)
+
+    def _with_use(self, connection: Any, plan: Plan) -> Plan:
+        """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
+        going = {change.model_key for change in plan.changes if change.kind == "deactivated"}
+        if not going:
+            return plan
+        used = self._used(connection, going)
+        told = tuple(
+            replace(change, after={**(change.after or {}), USE: used.get(change.model_key, 0)})
+            if change.kind == "deactivated"
+            else change
+            for change in plan.changes
+        )
+        return replace(plan, changes=told)
 
     def _held(self, plan: Plan, fetched: Fetched, options: Options) -> dict[str, Any] | None:
         guard = plan.guard

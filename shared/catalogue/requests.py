@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from shared.catalogue.refresh import Options, Outcome, Refresher
+from shared.catalogue.outcomes import Options, Outcome
+from shared.catalogue.refresh import Refresher
 from shared.catalogue.runs import Trigger
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from shared.catalogue.refresh import Ending
+from shared.catalogue.outcomes import Ending
 from shared.catalogue.rows import Change
 from shared.catalogue.runs import GOOD
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shared.catalogue.refresh import Ending
+from shared.catalogue.outcomes import Ending
 from shared.catalogue.runs import ENDED
 from shared.chat.usage import requests_of
 from shared.clock import Ids

@@ -11,8 +11,9 @@ from shared.catalogue import seed, store
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
+from shared.catalogue.outcomes import Options, Outcome, Record, record_nothing
 from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Options, Outcome, Record, Refresher, record_nothing
+from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
 from shared.clock import new_id
 from shared.db import Database

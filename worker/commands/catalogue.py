@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from shared.catalogue import runs, seed
 from shared.catalogue.listing import read_models, read_state
+from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
-from shared.catalogue.refresh import Outcome
 from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
 from worker.commands.context import (

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from shared.catalogue import runs, store
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused
-from shared.catalogue.listing import ListingKeeper, listing, read_models, read_state
+from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
+from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
-from shared.catalogue.refresh import Outcome
 from shared.chat import read
 from shared.chat.read import Snapshot
 from shared.clock import new_id
@@ -28,6 +28,7 @@ from worker.web.door import SERVICE, Call, Route, as_json
 from worker.web.problems import Problem, problem_members
 from worker.web.queue import Queue
 
+LISTING_PATH = "/api/llms"
 POLL_SECONDS = 0.15
 REPUBLISH_AFTER_SECONDS = 30.0
 """A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
@@ -59,7 +60,7 @@ class CatalogueRoutes:
             502: bodies.RefreshDone,
         }
         return [
-            Route("GET", "/api/llms", self.list_models, "The active models",
+            Route("GET", LISTING_PATH, self.list_models, "The active models",
                   query=bodies.ListingQuery, returns={200: bodies.ListingBody, 304: None}),
             Route("POST", "/api/llms/refresh", self.refresh, "Refresh the catalogue now, or preview it",
                   roles=SERVICE, body=bodies.RefreshBody, returns=done),
@@ -85,9 +86,7 @@ class CatalogueRoutes:
         response = (
             Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
         )
-        response.headers["ETag"] = current.etag
-        response.headers["Cache-Control"] = "private, no-cache"
-        response.headers["Vary"] = "Authorization"
+        response.headers.update(listing_headers(current))
         return response
 
     def _with_provenance(self, call: Call) -> Response:
@@ -232,6 +231,11 @@ class CatalogueRoutes:
             return None
         with self.parts.database.transaction(call.caller) as connection:
             return read.find(connection, chat_id)
+
+
+def listing_headers(current: Encoded) -> dict[str, str]:
+    """What a listing says of itself, whether it is sent or not."""
+    return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def _chat_task(task_id: str, chat: Snapshot | None) -> Response:

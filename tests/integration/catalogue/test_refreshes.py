@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.catalogue import runs
-from shared.catalogue.refresh import Options
+from shared.catalogue.outcomes import Options
 from shared.catalogue.rows import LEDGERED
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench

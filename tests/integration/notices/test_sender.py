@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.refresh import Ending
+from shared.catalogue.outcomes import Ending
 from shared.clock import new_id, utc_now
 from shared.notices import outbox
 from shared.notices.outbox import Outbox
