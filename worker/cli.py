@@ -2,7 +2,7 @@
 
 import click
 
-from worker.commands import catalogue, local, operators
+from worker.commands import catalogue, chats, doctor, local, operators
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +24,9 @@ for command in (
     operators.set_default,
     catalogue.list_runs,
     operators.list_changes,
+    chats.chat,
+    chats.list_chats,
+    doctor.doctor,
     local.token,
     local.local,
     local.sandbox,
