@@ -111,7 +111,11 @@ def too_wide(page: Page) -> int:
 
 
 def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core finds wrong, one line each: the rule and where."""
+    """What axe-core finds wrong, in light and, of the colours, in dark; one line each: the rule and where."""
     page.evaluate(axe)
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [f"{each['id']}: {node['target']} {node['failureSummary']}" for each in found for node in each["nodes"]]
+    found = []
+    for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for each in page.evaluate("async (options) => (await axe.run(options)).violations", options):
+            found += [f"{scheme}, {each['id']}: {node['target']} {node['failureSummary']}" for node in each["nodes"]]
+    return found

@@ -15,7 +15,6 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from shared.gateway.sandbox import default_models
-from shared.local.ports import free_port
 from tests.support.pages import SECRET, Pages, running_web
 from tests.support.sandbox import RunningSandbox
 from tests.support.up import RunningUp, running_up
@@ -126,8 +125,9 @@ def asks_for_tokens(up: RunningUp, sandbox: RunningSandbox) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def has_no_servers() -> Iterator[str]:
     """The address of a web process whose PostgreSQL and Redis are down."""
-    port = free_port()
+    nobody_listens = 1  # a reserved port: a free one may be taken by somebody else in the meantime
     with running_web(
-        DATABASE_URL=f"postgresql://nobody@127.0.0.1:{port}/nothing", REDIS_URL=f"redis://127.0.0.1:{port}/0"
+        DATABASE_URL=f"postgresql://nobody@127.0.0.1:{nobody_listens}/nothing",
+        REDIS_URL=f"redis://127.0.0.1:{nobody_listens}/0",
     ) as url:
         yield url

@@ -73,7 +73,7 @@ function showPlan(plan) {
   if (held) {
     parts.push(el("p", { class: "note warn" }, force
       ? "The list is not the one that was held any more. Look at what it would change now."
-      : heldWords(held).replace("Held", "This list would be held").replace("Nothing was changed.", "Nothing is changed unless you apply it.")));
+      : heldWords(held).replace("The list was held", "This list would be held").replace(" Nothing was changed.", "")));
     force = held.sha256;
   }
   parts.push(el("p", {}, `${countsOf(syncResults)}. Nothing has been changed yet.`));

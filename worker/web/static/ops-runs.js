@@ -10,11 +10,14 @@ import { brief, cause, duration, exact, plural } from "./words.js";
 const SHAPES = { queued: "…", running: "▸", succeeded: "✓", partial: "!", held: "‖", failed: "✕", abandoned: "∅" };
 const ENDED = new Set(["succeeded", "partial", "held", "failed", "abandoned"]);
 const BAR = 20, HEIGHT = 72, LEAST = 4;
+const ROWS = 10;
+/** How many runs are in the chart. */
 export const SHOWN = 30;
 
 /** @type {Set<string>} */ const opened = new Set();
 /** @type {Map<string, any[]>} the changes of ended runs, which never change */ const changesOf = new Map();
 /** @type {any[]} */ let runs = [];
+let rows = ROWS;
 /** @type {(run: any) => void} */ let applyAnyway = () => {};
 
 /** @param {(run: any) => void} apply called when someone wants a held list applied */
@@ -40,8 +43,9 @@ export function statusLabel(status) {
 
 function draw() {
   show(byId("runs-chart"), runs.length ? chart(runs.slice(0, SHOWN).reverse()) : null);
-  show(byId("runs-rows"), ...runs.flatMap((run) => (opened.has(run.id) ? [row(run), details(run)] : [row(run)])));
+  show(byId("runs-rows"), ...runs.slice(0, rows).flatMap((run) => (opened.has(run.id) ? [row(run), details(run)] : [row(run)])));
   byId("runs-none").hidden = runs.length > 0;
+  byId("runs-more").hidden = runs.length <= rows;
 }
 
 /** @param {any} run milliseconds from start to end, or until now */
@@ -59,6 +63,8 @@ function chart(shown) {
   return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT + 22}`, class: "chart", role: "img",
     "aria-label": `The last ${plural(shown.length, "run")}: ${summary}. The longest took ${duration(longest)}.` },
     svg("line", { x1: 0, x2: width, y1: HEIGHT, y2: HEIGHT, class: "axis" }),
+    svg("line", { x1: 0, x2: width, y1: 4, y2: 4, class: "axis faint" }),
+    svg("text", { x: 0, y: 15, class: "scale" }, duration(longest)),
     ...shown.map((run, index) => bar(run, first + index, longest)));
 }
 
@@ -76,6 +82,7 @@ function bar(run, index, longest) {
 /** @param {string} id */
 export function openRun(id) {
   opened.add(id);
+  if (runs.findIndex((run) => run.id === id) >= rows) rows = SHOWN;
   draw();
   document.querySelector(`[data-key="run-${CSS.escape(id)}"]`)?.scrollIntoView({ block: "center" });
 }
@@ -139,10 +146,10 @@ export function heldNote(run) {
 
 /** @param {{absent: number, active: number, repointed: number}} held */
 export function heldWords({ absent, active, repointed }) {
-  if (active === 0) return "Held: the list is empty. Nothing was changed.";
-  const taken = [absent && `${absent} of ${plural(active, "active model")} would be gone`,
+  if (active === 0) return "The list was held: it is empty. Nothing was changed.";
+  const taken = [absent && `${absent} of ${plural(active, "active model")} ${absent === 1 ? "is" : "are"} missing from it`,
     repointed && `${plural(repointed, "id")} would mean another model`].filter(Boolean);
-  return `Held: ${taken.join(", ") || "the list is empty"}. Nothing was changed.`;
+  return `The list was held: ${taken.join(", ") || "it is empty"}. Nothing was changed.`;
 }
 
 /** @param {any[]} errors */
@@ -173,3 +180,5 @@ export function changeList(changes) {
     el("ul", { class: "changes" }, ...changes.map((change) =>
       el("li", {}, kindLabel(change.kind), " ", el("code", {}, change.model_key), comparison(change)))));
 }
+
+byId("runs-more").addEventListener("click", () => { rows = SHOWN; draw(); });

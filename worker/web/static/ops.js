@@ -31,6 +31,7 @@ new Watch("/api/llms", { every: PACE.listing, note: byId("fresh-note"), take: (t
   listing = JSON.parse(text);
   showFreshness();
   models.now();
+  ledger.now();
 } });
 
 new Watch(readiness, { every: PACE.ready, note: byId("ready-note"), take: (text) => { ready = JSON.parse(text); showFreshness(); } });

@@ -10,7 +10,7 @@ import { cause, duration, fallbackReason, sentence } from "./words.js";
 
 const PLACE = "llm-refresh.chat";
 const POST_TRIES = 5;
-const SHOWN_CHARS = 600; // of the question, above its answer
+const SHOWN_CHARS = 300; // of the question, above its answer
 
 /**
  * A question of this tab. `key` is its Idempotency-Key: sent again after a lost answer or a reload, it is the same chat.
