@@ -127,6 +127,24 @@ def test_a_kept_port_that_someone_took_is_changed_for_another(folder: Path) -> N
                 assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_port_that_someone_took_just_before_the_launch_is_changed_too(folder: Path, start_python: Start) -> None:
+    raced = """
+import socket, sys, time
+from pathlib import Path
+from shared.local.binaries import find_valkey
+from shared.local.valkey import Valkey
+folder = Path(sys.argv[1])
+valkey = Valkey(program=find_valkey(), folder=folder, port=None, log=folder / "log", password="word", durable=False)
+taken = socket.create_server(("127.0.0.1", valkey.port))
+first = valkey.port
+valkey.launch()
+valkey.wait_until_ready(time.sleep)
+print("started", valkey.answers() and valkey.port != first)
+valkey.end_stop(0)
+"""
+    assert wait_until_started(start_python(raced, str(folder)))["started"] == "True"
+
+
 def test_a_second_start_in_the_same_home_says_who_has_it(folder: Path) -> None:
     in_use = pytest.raises(LocalServicesError, match=rf"in use by another process \(pid {os.getpid()}\)")
     with running(folder / "home"), in_use:

@@ -191,13 +191,17 @@ def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, proj
 
 
 def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again(up: Up, project: Path) -> None:
+    def pids(command: str) -> set[int]:
+        return {int(line.split(":")[0]) for line in living(project) if line.endswith(f": {command} ")}
+
     running = up()
     running.says("ready: ")
-    shell = wait_for(lambda: [line for line in living(project) if "sh -c sleep 1001" in line])[0]
-    wait_for(lambda: [line for line in living(project) if line.endswith(": sleep 1001 ")])
-    os.kill(int(shell.split(":")[0]), signal.SIGKILL)
+    child = wait_for(lambda: pids("sleep 1001"))
+    (shell,) = pids("sh -c sleep 1001 & wait")
+    os.kill(shell, signal.SIGKILL)
     running.says("chat was ended by SIGKILL")
-    wait_for(lambda: len([line for line in living(project) if line.endswith(": sleep 1001 ")]) == 1)
+    wait_for(lambda: pids("sleep 1001") - child)
+    assert not pids("sleep 1001") & child
 
 
 def test_a_second_signal_ends_what_does_not_listen_to_the_first(up: Up, project: Path) -> None:
