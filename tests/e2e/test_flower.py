@@ -1,0 +1,68 @@
+"""Flower in front of the real workers: what operators find there."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.living import wait_for
+from tests.support.up import RunningUp, running_up
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[RunningUp]:
+    with running_up() as running:
+        yield running
+
+
+@pytest.fixture
+def flower(up: RunningUp) -> Iterator[httpx.Client]:
+    state = up.state
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{state['FLOWER_PORT']}",
+        auth=(state.get("FLOWER_USER", "operator"), state["FLOWER_PASSWORD"]),
+        trust_env=False,
+    ) as client:
+        yield client
+
+
+def tasks(flower: httpx.Client) -> list[dict]:
+    return list(flower.get("/api/tasks").json().values())
+
+
+def test_a_refresh_is_shown_with_its_result(up: RunningUp, flower: httpx.Client) -> None:
+    run = httpx.post(f"{up.url}/api/llms/refresh", trust_env=False, timeout=30).json()["runId"]
+    shown = wait_for(
+        lambda: [task for task in tasks(flower) if task["name"] == "llm.refresh" and run in (task["result"] or "")]
+    )
+    assert shown[0]["state"] == "SUCCESS"
+    assert "'status': 'succeeded'" in shown[0]["result"]
+
+
+def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(up: RunningUp, flower: httpx.Client) -> None:
+    body = {"question": "zebra-question", "systemPrompt": "zebra-prompt"}
+    chat = httpx.post(
+        f"{up.url}/api/chasen/chat", json=body, headers={"Prefer": "wait=20"}, trust_env=False, timeout=30
+    ).json()
+    assert chat["status"] == "succeeded"
+    shown = wait_for(
+        lambda: [task for task in tasks(flower) if task["state"] == "SUCCESS" and chat["id"] in task["args"]]
+    )
+    assert "zebra" not in str(shown)
+    assert chat["answer"][:20] not in str(shown)
+
+
+@pytest.mark.parametrize("auth", [None, ("operator", "wrong")])
+def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None) -> None:
+    url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}/api/tasks"
+    assert httpx.get(url, auth=auth, trust_env=False).status_code == 401
+
+
+def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: RunningUp) -> None:
+    said = "".join(up.lines)
+    assert "zebra" not in said
+    state = up.state
+    for name in ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL"):
+        password = httpx.URL(state[name]).password
+        assert password
+        assert password not in said

@@ -1,0 +1,138 @@
+"""The `llm-refresh` command as a process, on a database of its own."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import jwt
+import pytest
+
+from tests.support.processes import BIN, local_variables
+from tests.support.sandbox import RunningSandbox
+from tests.support.servers import Database, Servers
+
+FOUND = """Found 5 LLM models in database:
+  ✓ Claude 3.7 Sonnet (ID: 28, Key: claude-3-7-sonnet) [DEFAULT]
+  ✓ Claude 3.5 Sonnet (ID: 25, Key: claude-3-5-sonnet)
+  ✓ Claude Opus 4.1 (ID: 30, Key: claude-3-opus-4-1)
+  ✓ Gemini 2.5 Flash-Lite (ID: 35, Key: gemini-2-5-flash-lite)
+  ✓ GPT-4o (ID: 40, Key: gpt-4o)
+"""
+
+
+class Commands:
+    def __init__(self, variables: dict[str, str], folder: Path) -> None:
+        self.variables = variables
+        self.folder = folder
+
+    def __call__(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+        return subprocess.run(
+            [str(BIN / "llm-refresh"), *words], env={**kept, **self.variables, **more}, cwd=self.folder,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def command(database: Database, redis_url: str, tmp_path: Path) -> Commands:
+    variables = local_variables(database.url, redis_url, MIGRATE_DATABASE_URL=database.owner_url)
+    return Commands(variables, tmp_path)
+
+
+def test_migrate_makes_and_seeds_an_empty_database_and_may_be_run_again(servers: Servers, tmp_path: Path) -> None:
+    with servers.empty_database() as empty:
+        run = Commands(local_variables(empty.url, servers.redis_url(), MIGRATE_DATABASE_URL=empty.owner_url), tmp_path)
+        before = run("verify")
+        assert (before.returncode, "migrate" in before.stderr) == (1, True)
+        assert len(before.stderr.splitlines()) == 1
+        assert run("migrate").returncode == 0
+        assert run("verify").stdout == FOUND
+        again = run("migrate")
+        assert (again.returncode, "nothing to add" in again.stdout) == (0, True)
+
+
+def test_a_day_of_an_operator(command: Commands) -> None:
+    assert command("migrate").returncode == 0
+    assert command("verify").stdout == FOUND
+    done = command("refresh")
+    assert (done.returncode, done.stdout.splitlines()[0].split()[0]) == (0, "succeeded")
+    assert json.loads(command("refresh", "--json").stdout)["counts"]["unchanged"] == 5
+    assert command("set", "gpt-4o", "display_order=0", "supports_audio=true").returncode == 0
+    assert command("set-default", "gpt-4o").returncode == 0
+    assert "✓ GPT-4o (ID: 40, Key: gpt-4o) [DEFAULT]" in command("verify").stdout
+    models = json.loads(command("models", "--json").stdout)
+    assert models[0]["model_key"] == "gpt-4o"
+    assert models[0]["capabilities"]["supports_audio"] is True
+    assert "override" in command("models", "--provenance").stdout
+    changes = command("changes").stdout
+    assert "gpt-4o (ID 40) is the default now" in changes or "gpt-4o (ID 40), operator" in changes
+    runs = json.loads(command("runs", "--json").stdout)
+    assert [run["status"] for run in runs] == ["succeeded", "succeeded"]
+    assert command("set", "gpt-4o", "display_order=null", "supports_audio=null").returncode == 0
+
+
+def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
+    command("migrate")
+    with RunningSandbox(models=[{"id": 28, "name": "Claude 3.7 Sonnet"}]) as gateway:
+        upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
+        held = command("refresh", **upstream)
+        assert (held.returncode, "--force" in held.stdout) == (1, True)
+        sha256 = held.stdout.split("--force")[1].split()[0]
+        assert command("refresh", "--dry-run", **upstream).returncode == 0
+        gateway.behave(llms={"status": 401})
+        failed = command("refresh", **upstream)
+        assert (failed.returncode, "unauthorised" in failed.stdout) == (1, True)
+        assert gateway.api_key not in failed.stdout + failed.stderr
+        gateway.behave()
+        assert command("refresh", "--force", sha256, **upstream).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("refresh", "--force", "abc"),
+        ("refresh", "--source", "elsewhere"),
+        ("set", "gpt-4o", "display_order"),
+        ("set", "gpt-4o", "display_order=many"),
+        ("set", "gpt-4o", "colour=true"),
+        ("runs", "--limit", "0"),
+        ("nonsense",),
+        ("token",),
+    ],
+)
+def test_wrong_use_is_exit_2(command: Commands, words: tuple[str, ...]) -> None:
+    done = command(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_one_line_and_exit_2(command: Commands) -> None:
+    done = command("verify", PORT="many")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "PORT" in done.stderr
+
+
+def test_a_database_that_is_away_is_one_line_and_exit_1(command: Commands) -> None:
+    done = command("verify", DATABASE_URL="postgresql://app:pw@127.0.0.1:1/d")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "pw" not in done.stderr.replace("cannot", "")
+
+
+def test_an_edit_of_nothing_is_told(command: Commands) -> None:
+    command("migrate")
+    done = command("set", "nobody", "display_order=1")
+    assert (done.returncode, "nobody" in done.stderr) == (1, True)
+
+
+def test_a_token_is_signed_for_its_role(command: Commands) -> None:
+    secret = "a-secret-for-this-test-of-more-than-32-bytes"
+    done = command("token", "--role", "authenticated", "--sub", "anna", JWT_SECRET=secret, JWT_AUDIENCE="us")
+    claims = jwt.decode(done.stdout.strip(), secret, algorithms=["HS256"], audience="us")
+    assert (claims["sub"], claims["role"]) == ("anna", "authenticated")
+
+
+def test_local_env_says_when_nothing_runs(command: Commands, tmp_path: Path) -> None:
+    done = command("local", "env", LLM_REFRESH_HOME=str(tmp_path / "none"))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
