@@ -27,35 +27,47 @@ _EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 
 
-def create_app(settings: Settings, routes: Sequence[Route]) -> Flask:
-    """The Flask application with these routes."""
+def create_app(settings: Settings, routes: Sequence[Route], authenticator: Authenticator | None = None) -> Flask:
+    """The Flask application with these routes. An `authenticator` that others use as well remembers tokens for all."""
     app = Flask("worker.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    add_routes(app, routes, Authenticator(settings))
-    _check_requests(app, only_loopback=settings.auth_off)
+    add_routes(app, routes, authenticator or Authenticator(settings))
+    _check_requests(app, settings)
     _allow_origins(app, frozenset(settings.cors_origins))
     _tell_problems(app)
     return app
 
 
-def _check_requests(app: Flask, *, only_loopback: bool) -> None:
+def request_id(given: str) -> str:
+    """The id of a request: the one that its caller gave, where it can stand in a header and a log; else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else str(new_id())
+
+
+def on_every_answer(settings: Settings) -> list[tuple[str, str]]:
+    """Headers that no answer goes without."""
+    vary = [("Vary", "Origin")] if settings.cors_origins else []
+    return [("X-Content-Type-Options", "nosniff"), *vary]
+
+
+def _check_requests(app: Flask, settings: Settings) -> None:
+    standing = on_every_answer(settings)
+
     @app.before_request
     def begin() -> None:
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _REQUEST_ID.fullmatch(given) else str(new_id())
+        g.request_id = request_id(request.headers.get("X-Request-ID", ""))
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
-        if only_loopback and _host_name(request.headers.get("Host", "")) not in LOOPBACK_NAMES:
+        if settings.auth_off and _host_name(request.headers.get("Host", "")) not in LOOPBACK_NAMES:
             # A web page elsewhere must not reach a server without auth by a name that it points at 127.0.0.1.
             raise Problem(400, "host_not_allowed", "in local mode this server answers to localhost and 127.0.0.1 only")
 
     @app.after_request
     def stamp(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.get("request_id") or str(new_id())
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.extend(standing)
         return response
 
 
@@ -83,7 +95,6 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
 
     @app.after_request
     def allow(response: Response) -> Response:
-        response.headers.add("Vary", "Origin")
         origin = request.headers.get("Origin")
         if origin in origins:
             response.headers["Access-Control-Allow-Origin"] = origin or ""

@@ -43,9 +43,8 @@ class Authenticator:
         """The caller of a request by its `Authorization` header. Raises Problem 401."""
         if self._off:
             return LOCAL
-        scheme, _, token = (authorization or "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
+        token = _bearer(authorization)
+        if token is None:
             raise _unauthenticated("send a token: Authorization: Bearer <JWT>")
         known = self._remembered.get(token)
         if known is not None and self._now() < known.expires:
@@ -56,6 +55,14 @@ class Authenticator:
         while len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return verified.caller
+
+    def remembers(self, authorization: str | None) -> bool:
+        """Whether this header's token was verified before and still holds: `caller` would let it in at once.
+
+        Never while auth is off: a caller is then known by other checks than a token.
+        """
+        known = None if self._off else self._remembered.get(_bearer(authorization) or "")
+        return known is not None and self._now() < known.expires
 
     def _verify(self, token: str) -> _Verified:
         try:
@@ -83,6 +90,11 @@ class Authenticator:
         if self._secret is None:
             raise jwt.InvalidAlgorithmError("HS256 is not in use here")
         return jwt.decode(token, self._secret, algorithms=["HS256"], audience=self._audience, options=options)
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _unauthenticated(detail: str) -> Problem:

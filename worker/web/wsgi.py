@@ -13,7 +13,7 @@ from shared.logs import configure
 from shared.settings import Settings, SettingsError, read_settings, secrets_of
 from worker.celery_app import make_celery
 from worker.runtime import build_runtime
-from worker.web.app import create_app
+from worker.web.app import create_app, on_every_answer
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
@@ -23,6 +23,7 @@ from worker.web.metrics import MULTIPROCESS_FOLDER, MetricsRoutes, RequestTimes
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
+from worker.web.shortcut import ListingShortcut
 from worker.web.state import StateRoutes
 
 LISTING_POLL_SECONDS = 0.5
@@ -32,13 +33,14 @@ POOL_SIZE = 10
 def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, and start following the catalogue's version."""
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE)
+    authenticator = Authenticator(settings)
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.cache)
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
     readers = Readers(parts.database, parts.cache)
     routes += ChatRoutes(parts, queue, readers).routes()
     times = RequestTimes(metrics_folder)
-    routes += MetricsRoutes(parts, Authenticator(settings), times).routes()
+    routes += MetricsRoutes(parts, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
     described = document(routes)
 
@@ -49,8 +51,11 @@ def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     readers.start()
     keeper.poll()
     threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
-    app = create_app(settings, routes)
+    app = create_app(settings, routes, authenticator)
     times.watch(app)
+    standing = on_every_answer(settings)
+    shortcut = ListingShortcut(app.wsgi_app, lambda: keeper.current, authenticator, standing, times.observe)
+    app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
 
 
