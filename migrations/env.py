@@ -11,6 +11,8 @@ from shared.settings import read_settings
 
 # Two that start at once wait for each other here; the lock ends with its transaction (no session feature).
 LOCK = sa.text("SELECT pg_advisory_xact_lock(7293450128890)")
+# Who waits for a lock on a table holds up everyone behind it: better to fail, and to be run again at a quieter time.
+TIMEOUTS = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15min'"
 
 
 def _address() -> str:
@@ -25,6 +27,7 @@ def run() -> None:
     if context.is_offline_mode():
         context.configure(url="postgresql+psycopg://", target_metadata=metadata, literal_binds=True)
         with context.begin_transaction():
+            context.execute(TIMEOUTS)
             context.run_migrations()
         return
     engine = sa.create_engine(_address(), poolclass=sa.NullPool, hide_parameters=True,
@@ -33,6 +36,7 @@ def run() -> None:
         context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
         with context.begin_transaction():
             connection.execute(LOCK)
+            connection.exec_driver_sql(TIMEOUTS)
             context.run_migrations()
     engine.dispose()
 

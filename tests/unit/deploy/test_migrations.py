@@ -1,0 +1,45 @@
+"""The SQL of the migrations: safe on tables that are in use."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.tools import ROOT, run_tool, tool
+
+CONFIG = ROOT / "migrations" / "squawk.toml"
+
+
+def sql() -> str:
+    alembic = Path(sys.executable).parent / "alembic"
+    return run_tool(alembic, "-c", ROOT / "migrations" / "alembic.ini", "upgrade", "head", "--sql")
+
+
+def test_squawk_finds_nothing_in_them(tmp_path: Path) -> None:
+    squawk = tool("squawk")
+    file = tmp_path / "migrations.sql"
+    file.write_text("\n".join(line for line in sql().splitlines() if not line.startswith("INFO")))
+    run_tool(squawk, "--config", CONFIG, file)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX chats_by_model ON llm_chats (model_key);",
+        "ALTER TABLE llm_chats ADD COLUMN a text NOT NULL;",
+        "ALTER TABLE llm_chats DROP COLUMN answer;",
+        "ALTER TABLE llm_chats RENAME COLUMN answer TO reply;",
+        "ALTER TABLE llm_chats ADD CONSTRAINT c CHECK (attempt > 0);",
+    ],
+)
+def test_squawk_would_find_what_breaks_running_processes(statement: str, tmp_path: Path) -> None:
+    squawk = tool("squawk")
+    file = tmp_path / "bad.sql"
+    quick = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15min';"
+    file.write_text(f"BEGIN;\n{quick}\n{statement}\nCOMMIT;\n")
+    with pytest.raises(pytest.fail.Exception):
+        run_tool(squawk, "--config", CONFIG, file)
+
+
+def test_no_migration_waits_long_for_a_lock() -> None:
+    assert "SET LOCAL lock_timeout = '10s'" in sql()
