@@ -1,11 +1,44 @@
-"""The `llm-refresh` command."""
+"""The `llm-refresh` command. A command's module is loaded when it is called: most need the half second, some do not."""
+
+from importlib import import_module
 
 import click
 
-from worker.commands import catalogue, chats, doctor, local, operators
+COMMANDS = {
+    "up": "local:up",
+    "migrate": "catalogue:migrate",
+    "verify": "catalogue:verify",
+    "refresh": "catalogue:refresh",
+    "models": "catalogue:models",
+    "set": "operators:set_model",
+    "set-default": "operators:set_default",
+    "runs": "catalogue:list_runs",
+    "changes": "operators:list_changes",
+    "chat": "chats:chat",
+    "chats": "chats:list_chats",
+    "doctor": "doctor:doctor",
+    "token": "local:token",
+    "local": "local:local",
+    "sandbox": "local:sandbox",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands above, in that order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(import_module(f"worker.commands.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llm-refresh")
 def main() -> None:
     """Keeps a list of a gateway's LLMs true, and runs their completions off the request path.
@@ -13,25 +46,6 @@ def main() -> None:
     Exit codes: 0 good, 1 not good, 2 wrong use or settings.
     """
 
-
-for command in (
-    local.up,
-    catalogue.migrate,
-    catalogue.verify,
-    catalogue.refresh,
-    catalogue.models,
-    operators.set_model,
-    operators.set_default,
-    catalogue.list_runs,
-    operators.list_changes,
-    chats.chat,
-    chats.list_chats,
-    doctor.doctor,
-    local.token,
-    local.local,
-    local.sandbox,
-):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()

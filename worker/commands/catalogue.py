@@ -15,19 +15,8 @@ from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
-from worker.commands.context import (
-    GOOD,
-    NOT_GOOD,
-    console,
-    echo_json,
-    fail,
-    json_option,
-    quiet_logs,
-    runtime,
-    settings_or_exit,
-    short,
-    table,
-)
+from worker.commands.context import console, echo_json, json_option, quiet_logs, runtime, short, table
+from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
 from worker.runtime import Runtime
 
 

@@ -22,7 +22,8 @@ from shared.db import Caller
 from worker.celery_app import make_celery
 from worker.chat_duties import publish
 from worker.chat_gateway import missing_set_up
-from worker.commands.context import GOOD, NOT_GOOD, console, echo_json, fail, json_option, runtime, short, table
+from worker.commands.context import console, echo_json, json_option, runtime, short, table
+from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.runtime import Runtime
 
 POLL_SECONDS = 0.2

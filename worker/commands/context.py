@@ -1,14 +1,12 @@
-"""What every command shares: settings from the environment, the runtime when it is needed, and how to print."""
+"""What commands share that work with the catalogue or chats: the runtime, and how to print."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,21 +15,11 @@ from rich.table import Table
 
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.logs import configure
-from shared.settings import Settings, SettingsError, read_settings, secrets_of
+from shared.settings import Settings, secrets_of
+from worker.commands.entry import fail, settings_or_exit
 from worker.runtime import Runtime, build_runtime
 
-GOOD, NOT_GOOD, WRONG_USE = 0, 1, 2
-
 json_option = click.option("--json", "as_json", is_flag=True, help="For a machine to read.")
-
-
-def settings_or_exit() -> Settings:
-    """The settings; exits with 2 and one line that names the wrong one."""
-    try:
-        return read_settings(os.environ, Path(".env"))
-    except SettingsError as error:
-        click.echo(f"llm-refresh: {error}", err=True)
-        sys.exit(WRONG_USE)
 
 
 def quiet_logs(settings: Settings, *, level: str = "warning") -> None:
@@ -59,12 +47,6 @@ def runtime() -> Iterator[Runtime]:
         fail(f"{error}; is the database migrated? run `llm-refresh migrate`")
     finally:
         parts.close()
-
-
-def fail(why: str) -> None:
-    """Say why in one line, and exit with 1."""
-    click.echo(f"llm-refresh: {why}", err=True)
-    sys.exit(NOT_GOOD)
 
 
 def console() -> Console:

@@ -17,8 +17,9 @@ from shared.cache import Cache, CacheUnavailable, connect
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
 from worker import diagnosis
-from worker.commands.context import GOOD, NOT_GOOD, echo_json, json_option, quiet_logs, settings_or_exit
+from worker.commands.context import echo_json, json_option, quiet_logs
 from worker.commands.doctor_live import check_gateway
+from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
 from worker.diagnosis import Finding, fault, good
 
 DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0

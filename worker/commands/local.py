@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import jwt
 
-from worker.commands.context import NOT_GOOD, WRONG_USE, settings_or_exit
+from worker.commands.entry import NOT_GOOD, WRONG_USE, settings_or_exit
 
 
 @click.command()

@@ -16,7 +16,8 @@ from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused, ModelEdit
 from shared.catalogue.report import sentence
 from shared.db import Caller
-from worker.commands.context import echo_json, fail, json_option, runtime, short
+from worker.commands.context import echo_json, json_option, runtime, short
+from worker.commands.entry import fail
 
 
 @click.command(name="set")

@@ -1,0 +1,28 @@
+"""What every command begins and ends with: settings from the environment, and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from shared.settings import Settings, SettingsError, read_settings
+
+GOOD, NOT_GOOD, WRONG_USE = 0, 1, 2
+
+
+def settings_or_exit() -> Settings:
+    """The settings; exits with 2 and one line that names the wrong one."""
+    try:
+        return read_settings(os.environ, Path(".env"))
+    except SettingsError as error:
+        click.echo(f"llm-refresh: {error}", err=True)
+        sys.exit(WRONG_USE)
+
+
+def fail(why: str) -> None:
+    """Say why in one line, and exit with 1."""
+    click.echo(f"llm-refresh: {why}", err=True)
+    sys.exit(NOT_GOOD)
