@@ -94,6 +94,8 @@ class ChatProcess:
 
     def close(self) -> None:
         """Give back what is left, write what has been ordered, close the connections to the gateway."""
+        if self._stopped.is_set():
+            return
         self._loop.call_soon_threadsafe(self._drain)
         self._loop.call_soon_threadsafe(self._give_back)
         give_up = time.monotonic() + CLOSE_SECONDS

@@ -1,0 +1,196 @@
+"""Chats on the real PostgreSQL and Valkey, with the stand-in as their gateway: the routes, and who answers."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import psycopg
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from shared.chat.questions import Question
+from shared.chat.submit import Asked
+from shared.db import Caller, Database
+from shared.settings import Settings, read_settings
+from tests.support.living import wait_for
+from tests.support.refreshing import Bench, bench
+from tests.support.sandbox import RunningSandbox
+from tests.support.servers import Servers
+from worker.chat_gateway import make_chat_gateway
+from worker.chat_process import ChatProcess
+from worker.runtime import Runtime, build_runtime
+from worker.web.app import create_app
+from worker.web.chats import ChatRoutes
+from worker.web.events import Readers
+
+SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
+ANN, BEN = Caller("authenticated", "ann"), Caller("authenticated", "ben")
+SERVICE = Caller("service_role", "service")
+
+
+@dataclass
+class Unsent:
+    """In place of the sender of messages: remembers what it was to send."""
+
+    chat_ids: list[uuid.UUID] = field(default_factory=list)
+
+    def chat(self, chat_id: uuid.UUID, *, request_id: str | None) -> None:
+        self.chat_ids.append(chat_id)
+
+
+@dataclass
+class Chats:
+    """What a test of chats works with."""
+
+    settings: Settings
+    parts: Runtime
+    gateway: RunningSandbox
+    at: Bench
+    sent: Unsent
+    client: FlaskClient
+    readers: Readers
+    ending: ExitStack
+
+    def with_settings(self, **changed: Any) -> Runtime:
+        """The parts with other settings, on the same servers."""
+        return self.ending.enter_context(_runtime(self.settings.model_copy(update=changed)))
+
+    def routes(self, parts: Runtime) -> FlaskClient:
+        """A client of the routes with these parts."""
+        return _client(parts, self.sent)[0]
+
+    def process(self, **changed: Any) -> ChatProcess:
+        """A running chat process, ended with the test."""
+        parts = self.with_settings(**changed)
+        process = ChatProcess(parts.settings, parts.database, parts.wakeups, lambda: make_chat_gateway(parts.settings))
+        process.start()
+        self.ending.callback(process.close)
+        return process
+
+    def call(self, method: str, path: str, caller: Caller = ANN, **more: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {token(caller)}", **more.pop("headers", {})}
+        return self.client.open(path, method=method, headers=headers, **more)
+
+    def ask(self, question: str = "Which?", *, caller: Caller = ANN, headers: Any = None, **body: Any) -> TestResponse:
+        return self.call("POST", "/api/chasen/chat", caller, json={"question": question, **body}, headers=headers or {})
+
+    def accepted(self, question: str = "Which?", **more: Any) -> uuid.UUID:
+        """The id of a chat that was just accepted."""
+        response = self.ask(question, **more)
+        assert response.status_code == 202, response.text
+        return uuid.UUID(response.json["id"])
+
+    def answered(self, question: str = "Which?", **more: Any) -> dict[str, Any]:
+        """A chat, asked and carried out by a process of its own."""
+        settings = more.pop("settings", {})
+        chat_id = self.accepted(question, **more)
+        self.process(**settings).carry_out(chat_id)
+        return self.row(chat_id)
+
+    def row(self, chat_id: uuid.UUID) -> dict[str, Any]:
+        return dict(self.at.run("SELECT * FROM llm_chats WHERE id = :id", id=chat_id)[0])
+
+    def shown(self, chat_id: uuid.UUID, caller: Caller = SERVICE) -> dict[str, Any]:
+        response = self.call("GET", f"/api/chats/{chat_id}", caller)
+        assert response.status_code == 200, response.text
+        return dict(response.json)
+
+    def stored(self) -> int:
+        return int(self.at.run("SELECT count(*) AS number FROM llm_chats")[0]["number"])
+
+    def submit(self, question: str = "Which?", *, parts: Runtime | None = None, **more: Any) -> uuid.UUID:
+        """The id of a chat accepted beside the routes."""
+        asked = Asked(Question(question=question, **more), ANN, None, None)
+        return (parts or self.parts).submitter.submit(asked).snapshot.chat_id
+
+
+def token(caller: Caller, **claims: Any) -> str:
+    return jwt.encode({"sub": caller.subject, "role": caller.role, "exp": time.time() + 600, **claims}, SECRET)
+
+
+def _runtime(settings: Settings) -> Any:
+    class Closing:
+        def __enter__(self) -> Runtime:
+            self.parts = build_runtime(settings, "test", pool_size=8)
+            return self.parts
+
+        def __exit__(self, *_: object) -> None:
+            self.parts.close()
+
+    return Closing()
+
+
+def _client(parts: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
+    readers = Readers(parts.database, parts.cache)
+    app = create_app(parts.settings, ChatRoutes(parts, sent, readers).routes())
+    return app.test_client(), readers
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database for the tests of one module, emptied before each: a new one would take most of a test's time."""
+
+    at: Bench
+    url: str
+    superuser_url: str
+
+    def empty(self) -> None:
+        with psycopg.connect(self.superuser_url, autocommit=True) as connection:
+            connection.execute("SET session_replication_role = replica")  # the ledger is append-only for all others
+            connection.execute("TRUNCATE llm_chats, llm_usage_stats, llm_models, llm_model_changes RESTART IDENTITY")
+
+
+@pytest.fixture(scope="module")
+def place(servers: Servers) -> Iterator[Place]:
+    with servers.database() as database, bench(database.url, None) as at:
+        yield Place(at, database.url, database.superuser_url)
+
+
+@pytest.fixture
+def chats(servers: Servers, place: Place, gateway: RunningSandbox) -> Iterator[Chats]:
+    gateway.behave()
+    gateway.wait_for_calls(lambda calls: calls["open"] == 0)
+    gateway.forget_calls()
+    place.empty()
+    place.at.seed()
+    with ExitStack() as ending:
+        settings = read_settings(
+            {
+                "LLM_REFRESH_ENV": "production",
+                "DATABASE_URL": place.url,
+                "REDIS_URL": servers.redis_url(),
+                "JWT_SECRET": SECRET,
+                "MATCHAAI_BASE_URL": gateway.url,
+                "MATCHAAI_API_KEY": gateway.api_key,
+                "MATCHAAI_MISSION_ID": "7",
+                "CHAT_RETRY_BASE_SECONDS": "0.05",
+            }
+        )
+        parts = ending.enter_context(_runtime(settings))
+        sent = Unsent()
+        client, readers = _client(parts, sent)
+        yield Chats(settings, parts, gateway, place.at, sent, client, readers, ending)
+
+
+def as_caller(database: Database, caller: Caller, sql: str, **values: Any) -> Any:
+    """One statement as this caller."""
+    with database.transaction(caller) as connection:
+        result = connection.execute(sa.text(sql), values)
+        return result.mappings().all() if result.returns_rows else result.rowcount
+
+
+__all__ = ["ANN", "BEN", "SERVICE", "Chats", "as_caller", "token", "wait_for"]
