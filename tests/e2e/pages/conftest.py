@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import httpx
@@ -24,7 +24,6 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-AXE = "axe-core@4.10.3"
 
 
 def cannot(why: str) -> NoReturn:
@@ -45,19 +44,29 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, from the npm registry."""
+def npm_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+    """Reads a file of a package of the npm registry: `npm_file("axe-core@4.10.3", "axe.min.js")`."""
     npm = shutil.which("npm")
     if npm is None:
-        cannot("there is no npm here to fetch axe-core with")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "pack", AXE, "--silent", "--pack-destination", str(folder)]
-    if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, timeout=90, check=False).returncode != 0:
-        cannot(f"npm cannot fetch {AXE}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-        source = archive.extractfile("package/axe.min.js")
-        assert source is not None
-        return source.read().decode()
+        cannot("there is no npm here")
+
+    def read(package: str, path: str) -> str:
+        folder = tmp_path_factory.mktemp("npm")
+        command = [npm, "pack", package, "--silent", "--pack-destination", str(folder)]
+        if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, timeout=90, check=False).returncode != 0:
+            cannot(f"npm cannot fetch {package}")
+        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+            found = archive.extractfile(f"package/{path}")
+            assert found is not None
+            return found.read().decode()
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def axe(npm_file: Callable[[str, str], str]) -> str:
+    """The source of axe-core."""
+    return npm_file("axe-core@4.10.3", "axe.min.js")
 
 
 @pytest.fixture(scope="session")

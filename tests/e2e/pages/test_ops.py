@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.gateway.sandbox import default_models
 from tests.support.living import wait_for
@@ -196,6 +197,29 @@ def test_an_edit_shows_in_the_ledger_and_in_the_models_by_itself(pages: Pages, a
         expect(models).to_contain_text("vision no (below: yes, upstream) from override")
     finally:
         assert api.patch("/api/llms/gpt-4o-mini", json={"capabilities": {"supports_vision": None}}).is_success
+
+
+def test_the_end_of_a_long_ledger_is_found_without_reading_all_of_it(pages: Pages) -> None:
+    ids = [*range(1, 60_000, 7), 90_001, 90_002]
+    asked: list[int] = []
+
+    def ledger(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        since, limit = int(query["since"][0]), int(query["limit"][0])
+        page = [each for each in ids if each > since][:limit]
+        asked.append(len(page))
+        change = {"run_id": None, "kind": "default", "before": None, "after": None, "actor": "x"}
+        at = "2026-01-01T00:00:00+00:00"
+        changes = [{**change, "id": each, "model_key": f"model-{each}", "at": at} for each in page]
+        route.fulfill(json={"changes": changes, "next": page[-1] if page else since})
+
+    page = pages.open(None)
+    page.route("**/api/llms/changes?*", ledger)
+    page.goto("/ops")
+    rows = section(page, "Ledger").locator("tbody tr")
+    expect(rows.first).to_contain_text("model-90002")
+    expect(rows.nth(2)).to_contain_text(f"model-{ids[-3]}")
+    assert sum(asked) < 2000  # of 8,574
 
 
 @pytest.fixture

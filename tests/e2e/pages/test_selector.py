@@ -1,6 +1,6 @@
 """`<llm-model-select>` in a real browser, on our page and in pages of others."""
 
-import json
+from collections.abc import Callable
 
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
@@ -171,11 +171,75 @@ def test_sends_a_token_that_it_is_given(pages: Pages, asks_for_tokens: str) -> N
     expect(select(page).locator("option")).to_have_count(27)
 
 
-def test_the_snippet_of_the_specification_works_unchanged(pages: Pages) -> None:
-    found = pages.open().evaluate("""async () => {
-      const response = await fetch('/api/llms');
-      const data = await response.json();
-      return { options: data.models.map((model) => [model.model_key, model.model_name]), chosen: data.defaultModel };
-    }""")
-    assert found["chosen"] == "claude-3-7-sonnet"
-    assert ["gpt-5-mini", "GPT-5 Mini"] in json.loads(json.dumps(found["options"]))
+# The specification's own component, without a compiler for its markup.
+SPECIFIED = """
+  const { createElement, useEffect, useState } = React;
+  function ModelSelector() {
+    const [models, setModels] = useState([]);
+    const [selected, setSelected] = useState('');
+    useEffect(() => {
+      fetch('/api/llms').then((response) => response.json()).then((data) => {
+        setModels(data.models);
+        setSelected(data.defaultModel);
+      });
+    }, []);
+    return createElement('select', { value: selected, onChange: (event) => setSelected(event.target.value) },
+      models.map((model) =>
+        createElement('option', { key: model.model_key, value: model.model_key }, model.model_name)));
+  }
+"""
+# docs/frontend.md
+WRAPPED = """
+  const { createElement, useLayoutEffect, useRef } = React;
+  function ModelSelect({ token, onModel }) {
+    const ref = useRef(null);
+    useLayoutEffect(() => {
+      const element = ref.current;
+      element.token = token;
+      const changed = (event) => onModel(event.detail.key);
+      element.addEventListener('change', changed);
+      return () => element.removeEventListener('change', changed);
+    }, [token, onModel]);
+    return createElement('llm-model-select', { ref, label: 'Model' });
+  }
+"""
+
+
+def react_page(pages: Pages, npm_file: Callable[[str, str], str], at: str | None = None) -> Page:
+    """An empty page with React in it."""
+    page = pages.open(None, at=at)
+    body = "<!doctype html><html lang=en><title>React</title><div id=root></div>"
+    page.route("**/react", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto("/react")
+    for package in ("react", "react-dom"):
+        page.evaluate(npm_file(f"{package}@18.3.1", f"umd/{package}.production.min.js"))
+    return page
+
+
+def test_the_component_of_the_specification_works_unchanged(pages: Pages, npm_file: Callable[[str, str], str]) -> None:
+    page = react_page(pages, npm_file)
+    page.evaluate(f"() => {{ {SPECIFIED} ReactDOM.createRoot(root).render(createElement(ModelSelector)); }}")
+    expect(page.locator("select")).to_have_value("claude-3-7-sonnet")
+    expect(page.locator("option")).to_have_count(27)
+    assert "Claude 3.5 Sonnet" in page.locator("option").all_text_contents()
+
+
+def test_in_react_it_sends_the_token_with_its_first_request(
+    pages: Pages, npm_file: Callable[[str, str], str], asks_for_tokens: str
+) -> None:
+    page = react_page(pages, npm_file, at=asks_for_tokens)
+    refused: list[int] = []
+    page.on("response", lambda response: refused.append(response.status) if response.status == 401 else None)
+    page.evaluate(
+        f"""async (token) => {{
+          await import('/assets/llm-model-select.js');
+          {WRAPPED}
+          const onModel = (key) => {{ window.chosen = key; }};
+          ReactDOM.createRoot(root).render(createElement(ModelSelect, {{ token, onModel }}));
+        }}""",
+        token("authenticated"),
+    )
+    expect(page.locator("option")).to_have_count(27)
+    page.locator("select").select_option("gpt-5-mini")
+    assert page.evaluate("chosen") == "gpt-5-mini"
+    assert refused == []

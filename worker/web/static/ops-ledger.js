@@ -26,7 +26,9 @@ async function begin() {
     if (next) low = next.id;
     else high = middle;
   }
-  return Math.max(0, low - KEPT);
+  let back = KEPT;
+  while (low > back && (await page(low - back, KEPT)).changes.length < KEPT) back *= 4; // ids have gaps
+  return Math.max(0, low - back);
 }
 
 /** Bring what is new, for a Watch: its text is another when something is. @returns {Promise<string>} */

@@ -8,7 +8,7 @@ import { askAll } from "./poll.js";
 import { cause, plural, sentence } from "./words.js";
 
 const dialog = byId("refresh-dialog"), title = byId("refresh-title"), body = byId("refresh-body");
-const apply = byId("refresh-apply"), close = byId("refresh-close");
+const state = byId("refresh-state"), apply = byId("refresh-apply"), close = byId("refresh-close");
 
 /** @type {string | null} the held list's sha256 that is to be applied */ let force = null;
 let round = 0;
@@ -76,7 +76,7 @@ function showPlan(plan) {
       : heldWords(held).replace("The list was held", "This list would be held").replace(" Nothing was changed.", "")));
     force = held.sha256;
   }
-  parts.push(el("p", {}, `${countsOf(syncResults)}. Nothing has been changed yet.`));
+  say(`${countsOf(syncResults)}. Nothing has been changed yet.`);
   if (syncResults?.errors?.length) parts.push(rejected(syncResults.errors));
   if (changes.length) parts.push(changeList(changes));
   show(body, ...parts);
@@ -107,8 +107,9 @@ function showOutcome(done) {
   const words = good ? `Refreshed: ${countsOf(done.syncResults)}.`
     : done.status === "held" ? heldWords(done.held)
       : `Failed: ${cause(done)} Nothing was changed.`;
+  say("");
   show(body,
-    el("p", { class: `note ${good ? "good" : done.status === "held" ? "warn" : "bad"}` }, words,
+    el("p", { role: "status", class: `note ${good ? "good" : done.status === "held" ? "warn" : "bad"}` }, words,
       !good && done.detail && sentence(done.detail) !== cause(done) ? el("small", {}, el("br"), done.detail) : null),
     done.syncResults?.errors?.length ? rejected(done.syncResults.errors) : null);
 }
@@ -123,13 +124,16 @@ function countsOf(counts = {}) {
 /** @param {unknown} error */
 function fail(error) {
   const told = error instanceof ApiError ? cause(error) : String(error);
-  show(body, el("p", { class: "note bad" }, told,
+  say("");
+  show(body, el("p", { role: "alert", class: "note bad" }, told,
     error instanceof ApiError && sentence(error.detail) !== told ? el("small", {}, el("br"), error.detail) : null));
 }
 
-/** @param {string} text */
+/** What happens, which is read out; the long list of changes is not. @param {string} text */
 function say(text) {
-  show(body, el("p", {}, text));
+  state.textContent = text;
+  state.hidden = !text;
+  show(body);
 }
 
 close.addEventListener("click", () => dialog.close());

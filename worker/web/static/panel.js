@@ -24,6 +24,7 @@ const trouble = byId("trouble"), asked = byId("asked"), model = byId("model"), f
 /** @type {Asked | null} */ let current = null;
 /** @type {any} */ let latest = null;
 /** @type {AbortController | null} */ let watching = null;
+/** @type {AbortController | null} for a token */ let waiting = null;
 let cancelling = false, ticking = 0;
 
 function say(/** @type {string} */ text) {
@@ -50,7 +51,7 @@ function begin(/** @type {Asked} */ chat) {
 async function run(/** @type {Asked} */ chat) {
   watching?.abort();
   const signal = (watching = new AbortController()).signal;
-  latest = null;
+  latest = waiting = null;
   cancelling = false;
   showBegun(chat);
   try {
@@ -69,6 +70,7 @@ async function run(/** @type {Asked} */ chat) {
   } catch (error) {
     if (signal.aborted) return;
     if (error instanceof ApiError && error.status === 401) return waitForToken();
+    if (error instanceof ApiError && error.status === 404) keep(null); // nothing to come back to
     showTrouble(error instanceof ApiError ? error : { code: "", detail: String(error) });
   }
   ended();
@@ -101,7 +103,8 @@ async function askToCancel(/** @type {string} */ id) {
 function waitForToken() {
   stopClock();
   say("A token is needed.");
-  access.addEventListener("token", () => current && currentToken() && run(current), { once: true });
+  waiting = new AbortController();
+  access.addEventListener("token", () => current && currentToken() && run(current), { once: true, signal: waiting.signal });
 }
 
 function showBegun(/** @type {Asked} */ chat) {
@@ -207,6 +210,12 @@ question.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
 cancel.addEventListener("click", () => {
+  if (waiting) {
+    waiting.abort(); // what has been sent ends by itself
+    waiting = null;
+    say("Cancelled.");
+    return ended();
+  }
   if (cancelling) return; // not disabled meanwhile: the focus would be lost with it
   cancelling = true;
   say("Cancelling…");

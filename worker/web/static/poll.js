@@ -34,7 +34,7 @@ export class Watch {
   /** @type {(text: string) => void} */ #take;
   /** @type {() => Promise<string>} */ #bring;
 
-  /** Ask now, and then again at the usual pace. */
+  /** Ask now, and then again at the usual pace. @returns {Promise<void>} */
   async now() {
     if (this.#asking) {
       this.#again = true; // what is being asked may be older than what the caller wants to see
@@ -64,6 +64,7 @@ export class Watch {
   /** What is wrong is said in the section; returns when to ask again. @param {unknown} error */
   #refused(error) {
     if (!(error instanceof ApiError)) {
+      console.error(error);
       this.#told("This could not be read.");
       return TROUBLE_MS;
     }
