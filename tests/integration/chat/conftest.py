@@ -57,6 +57,7 @@ class Chats:
     sent: Unsent
     client: FlaskClient
     readers: Readers
+    superuser_url: str
     ending: ExitStack
 
     def with_settings(self, **changed: Any) -> Runtime:
@@ -183,7 +184,7 @@ def chats(servers: Servers, place: Place, gateway: RunningSandbox) -> Iterator[C
         parts = ending.enter_context(_runtime(settings))
         sent = Unsent()
         client, readers = _client(parts, sent)
-        yield Chats(settings, parts, gateway, place.at, sent, client, readers, ending)
+        yield Chats(settings, parts, gateway, place.at, sent, client, readers, place.superuser_url, ending)
 
 
 def as_caller(database: Database, caller: Caller, sql: str, **values: Any) -> Any:

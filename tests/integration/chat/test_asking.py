@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import Caller
+from shared.db import Caller, DatabaseError
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, as_caller, token
 
 PATH = "/api/chasen/chat"
@@ -171,8 +171,6 @@ def test_what_is_not_set_up_is_said_before_anything_is_accepted(
 
 
 def test_postgresql_lets_a_caller_ask_and_cancel_and_write_nothing_else(chats: Chats) -> None:
-    from shared.db import DatabaseError
-
     mine, theirs = chats.accepted(caller=ANN), chats.accepted(caller=BEN)
     refused = [
         "UPDATE llm_chats SET answer = 'mine', status = 'succeeded'",

@@ -1,0 +1,165 @@
+"""Following a chat: whole events, from the first second to the last."""
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.cache import Cache, connect
+from shared.chat import read
+from tests.integration.chat.conftest import ANN, Chats, wait_for
+from worker.web import events
+from worker.web.events import Readers
+
+
+class Stream:
+    """The events of one chat, read as they come."""
+
+    def __init__(self, chats: Chats, chat_id: uuid.UUID, last: str | None = None) -> None:
+        headers = {} if last is None else {"Last-Event-ID": last}
+        self.response = chats.call("GET", f"/api/chats/{chat_id}/events", ANN, headers=headers, buffered=False)
+        self._chunks: Iterator[bytes] = iter(self.response.response)
+
+    def next(self) -> str:
+        """The next comment or event, whole."""
+        chunk = next(self._chunks).decode()
+        assert chunk.endswith("\n\n")
+        return chunk
+
+    def event(self) -> tuple[str, str, dict[str, Any]]:
+        """(id, kind, data) of the next event, comments left out."""
+        while (chunk := self.next()).startswith(":"):
+            pass
+        lines = dict(line.split(": ", 1) for line in chunk.strip().splitlines())
+        return lines["id"], lines["event"], json.loads(lines["data"])
+
+    def over(self) -> bool:
+        return next(self._chunks, None) is None
+
+
+@pytest.fixture
+def following(chats: Chats) -> Chats:
+    chats.readers.start()
+    return chats
+
+
+def in_background(chats: Chats, chat_id: uuid.UUID) -> threading.Thread:
+    thread = threading.Thread(target=chats.process().carry_out, args=(chat_id,))
+    thread.start()
+    return thread
+
+
+def test_a_reader_gets_a_comment_at_once_then_each_state_and_the_answer(following: Chats) -> None:
+    following.gateway.behave(completions={"delay": 0.5})
+    chat_id = following.accepted()
+    stream = Stream(following, chat_id)
+    assert stream.response.content_type.startswith("text/event-stream")
+    assert stream.next().startswith(":")
+    number, kind, data = stream.event()
+    assert (number, kind, data["status"]) == ("1", "status", "queued")
+    thread = in_background(following, chat_id)
+    number, kind, data = stream.event()
+    assert (number, kind, data["status"]) == ("2", "status", "running")
+    number, kind, data = stream.event()
+    assert (number, kind, data) == ("3", "answer", following.shown(chat_id))
+    assert stream.over()
+    thread.join()
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled"])
+def test_what_ends_without_an_answer_ends_in_an_error_event(following: Chats, how: str) -> None:
+    following.gateway.behave(completions={"status": 401})
+    chat_id = following.accepted()
+    stream = Stream(following, chat_id)
+    stream.event()
+    if how == "failed":
+        following.process().carry_out(chat_id)
+    else:
+        following.call("DELETE", f"/api/chats/{chat_id}")
+    while (event := stream.event())[1] == "status":
+        pass
+    assert (event[1], event[2]["status"]) == ("error", how)
+    assert stream.over()
+
+
+def test_a_reader_that_comes_back_gets_what_it_has_not_seen_and_after_the_last_event_nothing(
+    following: Chats,
+) -> None:
+    chat_id = following.accepted()
+    following.process().carry_out(chat_id)
+    late = Stream(following, chat_id)
+    number, kind, _ = late.event()
+    assert (number, kind, late.over()) == ("3", "answer", True)
+    assert Stream(following, chat_id, last="1").event()[0] == "3"
+    assert Stream(following, chat_id, last="no number").event()[0] == "3"
+    response = following.call("GET", f"/api/chats/{chat_id}/events", headers={"Last-Event-ID": "3"})
+    assert (response.status_code, response.data) == (204, b"")
+
+
+def test_a_waiting_reader_hears_something_every_few_seconds(following: Chats) -> None:
+    stream = Stream(following, following.accepted())
+    stream.event()
+    assert stream.next().startswith(":")
+
+
+def test_a_post_that_waits_gets_the_answer(following: Chats) -> None:
+    responses: list[Any] = []
+    ask = threading.Thread(target=lambda: responses.append(following.ask(headers={"Prefer": "wait=20"})))
+    ask.start()
+    wait_for(lambda: following.sent.chat_ids)
+    following.process().carry_out(following.sent.chat_ids[0])
+    ask.join()
+    (response,) = responses
+    assert (response.status_code, response.json["status"]) == (200, "succeeded")
+
+
+def test_a_post_that_waits_no_longer_than_it_was_to_gets_the_open_chat(following: Chats) -> None:
+    response = following.ask(headers={"Prefer": "wait=1"})
+    assert (response.status_code, response.json["status"]) == (202, "queued")
+
+
+def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) -> None:
+    deaf = Readers(chats.parts.database, Cache(connect("redis://127.0.0.1:1/0")))
+    deaf.start()
+    chat_ids = [chats.submit() for _ in range(20)]
+    looked: list[str] = []
+
+    def count(*said: Any) -> None:
+        if "unnest" in said[2] and "JOIN llm_chats" in said[2]:
+            looked.append(said[2])
+
+    process = chats.process()
+    for chat_id in chat_ids:
+        process.carry_out(chat_id)
+    sa.event.listen(chats.parts.database.engine, "before_cursor_execute", count)
+    try:
+        watches = []
+        for chat_id in chat_ids:
+            watching = deaf.watching(chat_id)
+            watches.append(watching.__enter__())
+            chats.ending.push(watching.__exit__)
+        found = [watch.wait(10) for watch in watches]
+    finally:
+        sa.event.remove(chats.parts.database.engine, "before_cursor_execute", count)
+    assert [snapshot.status for snapshot in found if snapshot is not None] == ["succeeded"] * 20
+    assert len(looked) == 1
+
+
+def test_a_watch_offers_the_newest_state_alone_and_none_twice(chats: Chats) -> None:
+    chat_id = chats.submit()
+    watch = events.Watch(chat_id)
+    with chats.parts.database.transaction() as connection:
+        first = read.find(connection, chat_id)
+        chats.at.run("UPDATE llm_chats SET version = 5 WHERE id = :id", id=chat_id)
+        later = read.find(connection, chat_id)
+    assert first is not None
+    assert later is not None
+    for snapshot in (later, first, later):
+        watch.offer(snapshot)
+    assert watch.wait(0) == later
+    watch.offer(later)
+    assert watch.wait(0) is None

@@ -1,0 +1,225 @@
+"""Claims, leases, fences, sweeps and retention, statement by statement."""
+
+import threading
+import uuid
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from shared.chat import lifecycle, read, usage
+from shared.chat.lifecycle import Claim, Finish, Release, Swept
+from shared.db import DatabaseError
+from tests.integration.chat.conftest import ANN, Chats
+
+
+def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_attempts: int = 3) -> list[Claim]:
+    with chats.parts.database.transaction() as connection:
+        claims = lifecycle.claim(connection, chat_ids, lease_seconds=lease_seconds, max_attempts=max_attempts)
+    return list(claims.values())
+
+
+def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
+    with chats.parts.database.transaction() as connection:
+        return lifecycle.finish(connection, finishes)
+
+
+def sweep(chats: Chats, *, max_attempts: int = 3) -> Swept:
+    with chats.parts.database.transaction() as connection:
+        return lifecycle.sweep(connection, max_attempts=max_attempts)
+
+
+def success(held: Claim, answer: str = "An answer.") -> Finish:
+    return Finish(held.chat_id, held.attempt, "succeeded", held.model, answer=answer, tries=1, upstream_ms=1200)
+
+
+def lose_lease(chats: Chats, chat_id: uuid.UUID) -> None:
+    chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second' WHERE id = :id", id=chat_id)
+
+
+def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
+    chat_id = chats.submit()
+    claims: list[Claim] = []
+    threads = [threading.Thread(target=lambda: claims.extend(claim(chats, chat_id))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [held.attempt for held in claims] == [1]
+
+
+def test_a_chat_whose_lease_ran_out_is_claimed_by_the_next_and_the_first_writes_nothing(chats: Chats) -> None:
+    chat_id = chats.submit()
+    (first,) = claim(chats, chat_id)
+    assert claim(chats, chat_id) == []
+    lose_lease(chats, chat_id)
+    (second,) = claim(chats, chat_id)
+
+    assert finish(chats, success(first, "of the first")) == set()
+    with chats.parts.database.transaction() as connection:
+        assert lifecycle.release(connection, [Release(chat_id, first.attempt)]) == set()
+        assert lifecycle.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == set()
+        assert lifecycle.still_ours(connection, {chat_id: first.attempt}) == set()
+        assert lifecycle.still_ours(connection, {chat_id: second.attempt}) == {chat_id}
+    assert finish(chats, success(second, "of the second")) == {chat_id}
+    assert finish(chats, success(second, "once more")) == set()
+    assert chats.row(chat_id)["answer"] == "of the second"
+    with chats.parts.database.transaction() as connection:
+        assert usage.requests_of(connection, ["claude-3-7-sonnet"], days=1)["claude-3-7-sonnet"]["request_count"] == 1
+
+
+def test_a_returned_attempt_is_not_counted_and_its_number_does_not_come_back(chats: Chats) -> None:
+    chat_id = chats.submit()
+    for attempt in range(1, 8):  # more often than there are attempts
+        (held,) = claim(chats, chat_id, max_attempts=3)
+        assert held.attempt == attempt
+        with chats.parts.database.transaction() as connection:
+            assert lifecycle.release(connection, [Release(chat_id, held.attempt, 1, "It is down.")]) == {chat_id}
+    row = chats.row(chat_id)
+    assert (row["attempt"] - row["attempts_returned"], row["tries"], row["last_failure"]) == (0, 7, "It is down.")
+
+
+def test_lost_leases_are_queued_again_until_the_attempts_are_used_up(chats: Chats) -> None:
+    chat_id = chats.submit()
+    for attempt in (1, 2):
+        (held,) = claim(chats, chat_id, max_attempts=2)
+        lose_lease(chats, chat_id)
+        swept = sweep(chats, max_attempts=2)
+        assert (held.attempt, swept.lost_leases, swept.changed) == (attempt, (chat_id,), (chat_id,))
+    row = chats.row(chat_id)
+    assert (row["status"], row["error_code"]) == ("failed", "attempts_exhausted")
+    assert claim(chats, chat_id) == []
+    assert swept.ended == {chat_id: "failed"}
+    assert swept.publish == ()
+
+
+def test_a_lost_message_is_sent_again_with_growing_pauses(chats: Chats) -> None:
+    chat_id = chats.submit()
+    assert sweep(chats).publish == (), "its first message may still be on its way"
+    pauses = []
+    for _ in range(6):
+        chats.at.run("UPDATE llm_chats SET publish_at = now()")
+        assert [each[0] for each in sweep(chats).publish] == [chat_id]
+        assert sweep(chats).publish == ()
+        (row,) = chats.at.run("SELECT round(extract(epoch FROM publish_at - now())) AS pause FROM llm_chats")
+        pauses.append(int(row["pause"]))
+    assert pauses == [5, 10, 20, 40, 60, 60]
+
+
+def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
+    chat_ids = {chats.submit() for _ in range(40)}
+    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    taken: list[uuid.UUID] = []
+    threads = [threading.Thread(target=lambda: taken.extend(i for i, _ in sweep(chats).publish)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(chat_ids)
+
+
+def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
+    chat_id = chats.submit()
+    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    with chats.parts.database.transaction() as connection:
+        lifecycle.postpone(connection, [chat_id], seconds=30)
+    assert sweep(chats).publish == ()
+
+
+def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(chats: Chats) -> None:
+    waiting, dead, alive = (chats.submit() for _ in range(3))
+    for chat_id in (dead, alive):
+        claim(chats, chat_id)
+    lose_lease(chats, dead)
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.'")
+    swept = sweep(chats)
+    assert swept.ended == {waiting: "expired", dead: "expired"}
+    assert chats.row(alive)["status"] == "running", "whoever holds it ends it at the deadline"
+    row = chats.row(waiting)
+    assert row["error_code"] == "expired"
+    assert row["error_detail"].endswith("The last failure: It is down.")
+    assert claim(chats, waiting, dead) == []
+
+
+def test_one_that_cannot_be_written_takes_no_other_along(chats: Chats) -> None:
+    """A group falls back to one by one; see GroupCommits."""
+    good, bad = chats.submit(), chats.submit()
+    held = {each.chat_id: each for each in claim(chats, good, bad)}
+    impossible = replace(success(held[bad]), answer=None)  # a success without an answer
+    with pytest.raises(DatabaseError):
+        finish(chats, success(held[good]), impossible)
+    assert finish(chats, success(held[good])) == {good}
+
+
+def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> None:
+    old, fresh, open_still = (chats.submit() for _ in range(3))
+    for chat_id in (old, fresh):
+        finish(chats, *[success(held) for held in claim(chats, chat_id)])
+    chats.at.run("UPDATE llm_chats SET finished_at = now() - interval '31 days' WHERE id = :id", id=old)
+    chats.at.run("UPDATE llm_chats SET created_at = now() - interval '99 days'")
+
+    def retire(limit: int) -> int:
+        with chats.parts.database.transaction() as connection:
+            return lifecycle.retire(connection, older_than_days=30, limit=limit)
+
+    assert (retire(0), retire(10), retire(10)) == (0, 1, 0)
+    left = {row["id"] for row in chats.at.run("SELECT id FROM llm_chats")}
+    assert left == {fresh, open_still}
+    with chats.parts.database.transaction() as connection:
+        assert usage.figures(connection).outcomes["claude-3-7-sonnet", "succeeded"] == 2
+
+
+def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
+    ended = [
+        usage.Ended("a", "succeeded", None, 240),
+        usage.Ended("a", "succeeded", "unknown_key", 700_000),
+        usage.Ended("a", "failed", "unknown_key"),
+        usage.Ended("b", "expired", "retired_key"),
+    ]
+    for _ in range(2):
+        with chats.parts.database.transaction() as connection:
+            usage.count(connection, ended)
+    chats.at.run("UPDATE llm_usage_stats SET day = day - 1 WHERE model_key = 'b'")
+    with chats.parts.database.transaction() as connection:
+        today, both = usage.by_model(connection, days=1), usage.by_model(connection, days=2)
+        figures = usage.figures(connection)
+    assert [each["model_key"] for each in today] == ["a"]
+    a, b = both
+    assert (a["request_count"], a["successes"], a["failures"], a["fallbacks"]) == (6, 4, 2, {"unknown_key": 4})
+    assert (b["request_count"], b["expired"], b["fallbacks"]) == (2, 2, {"retired_key": 2})
+    buckets = {bucket["up_to_ms"]: bucket["count"] for bucket in a["latency"]["buckets"]}
+    assert (buckets[250], buckets[None], sum(buckets.values())) == (2, 2, 4)
+    assert a["latency"]["mean_ms"] == round((240 + 700_000) / 2)
+    assert figures.fallbacks == {"unknown_key": 4, "retired_key": 2}
+    assert figures.outcomes["b", "expired"] == 2
+
+
+def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
+    open_ids = [chats.submit() for _ in range(4)]
+    chats.at.run("""
+        INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,
+                               status, answer, finished_at)
+        SELECT gen_random_uuid(), 'sub' || n % 50, '', 'q', 'k', 'n', 1, now(), 'succeeded', 'a', now()
+        FROM generate_series(1, 20000) AS n
+    """)
+    chats.at.run("UPDATE llm_chats SET publish_at = now() WHERE id = :id", id=open_ids[3])
+    with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
+        owner.execute("ANALYZE llm_chats")
+    with chats.parts.database.transaction() as connection:
+        held = lifecycle.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
+        lifecycle.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
+        lifecycle.still_ours(connection, {each.chat_id: each.attempt for each in held.values()})
+        lifecycle.finish(connection, [success(held[open_ids[0]])])
+        lifecycle.release(connection, [Release(open_ids[1], 1)])
+        lifecycle.postpone(connection, [open_ids[1]], seconds=9)
+        swept = lifecycle.sweep(connection, max_attempts=3)
+        lifecycle.retire(connection, older_than_days=30, limit=1000)
+        read.those(connection, dict.fromkeys(open_ids, 0))
+        usage.figures(connection)
+        lifecycle.cancel(connection, open_ids[2])
+        read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"
+        assert connection.exec_driver_sql(read_whole).one() == (0, 0)
+    assert [chat_id for chat_id, _ in swept.publish] == [open_ids[3]]
+    with chats.parts.database.transaction(ANN) as connection:
+        assert len(read.newest(connection, ANN, limit=50, before=None)) == 4
+        assert connection.exec_driver_sql(read_whole).one() == (0, 0)
