@@ -27,7 +27,7 @@ async function begin() {
     else high = middle;
   }
   let back = KEPT;
-  while (low > back && (await page(low - back, KEPT)).changes.length < KEPT) back *= 4; // ids have gaps
+  while (low > back && (await page(low - back, KEPT)).changes.length < KEPT) back *= 2; // ids have gaps
   return Math.max(0, low - back);
 }
 
