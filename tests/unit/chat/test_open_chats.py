@@ -1,0 +1,36 @@
+"""How many chats may be open, without counting them for each."""
+
+import pytest
+
+from shared.chat.submit import OpenChats, TooManyOpen
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_with_room_to_spare_the_figure_is_looked_up_every_half_second() -> None:
+    clock = Clock()
+    chats = OpenChats(1000, clock=clock)
+    assert chats.must_count()
+    chats.counted(10)
+    assert not any(chats.must_count() for _ in range(100))
+    clock.now = 0.5
+    assert chats.must_count()
+
+
+def test_the_fuller_it_is_the_more_exactly_it_is_counted() -> None:
+    chats = OpenChats(10, clock=Clock())
+    chats.counted(3)
+    assert [chats.must_count() for _ in range(3)] == [False, True, True]
+
+
+def test_at_the_limit_the_next_is_refused() -> None:
+    chats = OpenChats(3, clock=Clock())
+    chats.counted(2)
+    with pytest.raises(TooManyOpen):
+        chats.counted(3)
