@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from shared.local.binaries import find_postgres, find_valkey
 from shared.local.ports import free_port
 from tests.support.living import wait_for
+from tests.support.receiver import Receiver, receiver
 from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
 from tests.support.tools import ROOT, run_tool, tool
@@ -67,6 +69,13 @@ class Stack:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
+    def says_it_is_ready(self) -> bool:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.given['PORT']}/readyz", trust_env=False)
+        except httpx.TransportError:
+            return False
+        return set(answer.json()["parts"]["workers"]) == {"refresh", "chat", "beat"}
+
     def is_healthy(self, name: str) -> bool:
         assert self.started[name].poll() is None, self.log(name).read_text(errors="replace")[-2000:]
         check = [word.replace("/etc/llm-refresh/", f"{ROOT}/deploy/valkey/")
@@ -91,7 +100,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def prepared(folder: Path, servers: Servers, gateway: RunningSandbox) -> Iterator[Stack]:
+def prepared(folder: Path, servers: Servers, gateway: RunningSandbox, hook: Receiver) -> Iterator[Stack]:
     """Secrets as the script makes them, moved to this machine's ports; the database as roles.sh makes it."""
     for name in ("root", "tmp", "bin"):
         (folder / name).mkdir()
@@ -109,8 +118,8 @@ def prepared(folder: Path, servers: Servers, gateway: RunningSandbox) -> Iterato
     (folder / "bin" / "valkey-server").symlink_to(find_valkey())
     (folder / "bin" / "valkey-cli").symlink_to(tool("valkey-cli", "redis-cli"))
     postgres = find_postgres().folder
-    given = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_MISSION_ID": "7", "CHAT_CONCURRENCY": "20",
-             "PORT": str(free_port()), "FLOWER_PORT": str(free_port()), "VALKEY_PORT": valkey_port}  # fmt: skip
+    given = {"NOTIFY_WEBHOOK_URL": hook.url, "MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_MISSION_ID": "7",
+             "CHAT_CONCURRENCY": "20", "PORT": str(free_port()), "FLOWER_PORT": str(free_port()), "VALKEY_PORT": valkey_port}  # fmt: skip
     programs = os.pathsep.join(map(str, (folder / "bin", BIN, postgres, "/usr/local/bin", "/usr/bin", "/bin")))
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     stack = Stack(folder, services, given, programs)
@@ -137,9 +146,18 @@ def gateway() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="module")
-def stack(servers: Servers, gateway: RunningSandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def hook() -> Iterator[Receiver]:
+    """What NOTIFY_WEBHOOK_URL leads to."""
+    with receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(
+    servers: Servers, gateway: RunningSandbox, hook: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """All services of Compose but PostgreSQL, started in its order: Valkey, migrate, the rest."""
-    with prepared(tmp_path_factory.mktemp("compose"), servers, gateway) as made:
+    with prepared(tmp_path_factory.mktemp("compose"), servers, gateway, hook) as made:
         (made.folder / "valkey").mkdir()
         made.services["valkey"]["environment"]["VALKEY_DATA"] = str(made.folder / "valkey")
         made.start("valkey")
@@ -147,6 +165,8 @@ def stack(servers: Servers, gateway: RunningSandbox, tmp_path_factory: pytest.Te
         assert migrated.returncode == 0, migrated.stderr
         for name in ("web", "worker", "chat", "beat", "flower"):
             made.start(name)
+        # Asked by health checks alone, the processes would have to share the processor with those from the beginning.
+        wait_for(lambda: made.says_it_is_ready(), seconds=60)
         for name in made.started:
             wait_for(lambda name=name: made.is_healthy(name), seconds=60)  # type: ignore[misc]
         yield made

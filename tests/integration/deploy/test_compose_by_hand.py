@@ -15,7 +15,10 @@ import pytest
 import redis
 
 from shared.local.roles import APP, OWNER
+from shared.notices.signing import verify
 from tests.integration.deploy.conftest import Stack
+from tests.support.living import wait_for
+from tests.support.receiver import Receiver
 from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
 
@@ -38,6 +41,23 @@ def test_a_refresh_and_a_chat_come_through(stack: Stack, api: httpx.Client, gate
     assert chat.status_code == 200, chat.text
     assert chat.json()["status"] == "succeeded"
     assert gateway.calls()["completions"] == 1
+
+
+def test_a_receiver_that_never_answers_holds_nothing_up(
+    stack: Stack, api: httpx.Client, gateway: RunningSandbox, hook: Receiver
+) -> None:
+    hook.answers = [None]
+    gateway.behave(llms={"status": 401})
+    assert api.post("/api/llms/refresh").status_code == 502
+    wait_for(lambda: hook.posts)
+    gateway.behave()
+    assert api.post("/api/llms/refresh").status_code == 200
+    assert stack.is_healthy("worker")
+    assert stack.is_healthy("chat")
+    hook.released.set()
+    wait_for(lambda: "recovered" in hook.kinds(), seconds=30)
+    failed = next(post for post in hook.posts if post.notice["kind"] == "failed")
+    assert verify(stack.secret("notify_webhook_secret"), failed.body, failed.signature, now=time.time())
 
 
 def test_the_doctor_finds_nothing_wrong(stack: Stack, api: httpx.Client) -> None:
