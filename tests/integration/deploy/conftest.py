@@ -118,8 +118,15 @@ def prepared(folder: Path, servers: Servers, gateway: RunningSandbox, hook: Rece
     (folder / "bin" / "valkey-server").symlink_to(find_valkey())
     (folder / "bin" / "valkey-cli").symlink_to(tool("valkey-cli", "redis-cli"))
     postgres = find_postgres().folder
-    given = {"NOTIFY_WEBHOOK_URL": hook.url, "MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_MISSION_ID": "7",
-             "CHAT_CONCURRENCY": "20", "PORT": str(free_port()), "FLOWER_PORT": str(free_port()), "VALKEY_PORT": valkey_port}  # fmt: skip
+    given = {
+        "NOTIFY_WEBHOOK_URL": hook.url,
+        "MATCHAAI_BASE_URL": gateway.url,
+        "MATCHAAI_MISSION_ID": "7",
+        "CHAT_CONCURRENCY": "20",
+        "PORT": str(free_port()),
+        "FLOWER_PORT": str(free_port()),
+        "VALKEY_PORT": valkey_port,
+    }
     programs = os.pathsep.join(map(str, (folder / "bin", BIN, postgres, "/usr/local/bin", "/usr/bin", "/bin")))
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     stack = Stack(folder, services, given, programs)
@@ -166,7 +173,7 @@ def stack(
         for name in ("web", "worker", "chat", "beat", "flower"):
             made.start(name)
         # Asked by health checks alone, the processes would have to share the processor with those from the beginning.
-        wait_for(lambda: made.says_it_is_ready(), seconds=60)
+        wait_for(made.says_it_is_ready, seconds=60)
         for name in made.started:
             wait_for(lambda name=name: made.is_healthy(name), seconds=60)  # type: ignore[misc]
         yield made
