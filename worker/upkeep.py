@@ -69,6 +69,11 @@ class Upkeep:
             log.exception("llm_upkeep.failed", duty=duty.name)
 
 
+def grouped(duties: Sequence[Duty]) -> list[list[Duty]]:
+    """The duties of each thread: most of them take turns in one."""
+    return [[duty for duty in duties if not duty.apart], *([duty] for duty in duties if duty.apart)]
+
+
 def alive_duty(cache: Callable[[], Cache], ready: threading.Event, kinds: Sequence[str], node: str) -> Duty:
     """Say every few seconds that this worker consumes; not before it does."""
 
@@ -98,8 +103,7 @@ def install(app: Celery, make_duties: Callable[[Sequence[str], str, threading.Ev
         def start(self, worker: Any) -> None:
             queues = tuple(worker.app.amqp.queues.consume_from)
             duties = make_duties(queues, worker.hostname, ready)
-            together = [duty for duty in duties if not duty.apart]
-            self._upkeeps = [Upkeep(group) for group in (together, *([duty] for duty in duties if duty.apart))]
+            self._upkeeps = [Upkeep(group) for group in grouped(duties)]
             for upkeep in self._upkeeps:
                 upkeep.start()
 

@@ -25,7 +25,16 @@ DEADLINE_SECONDS = 8.0
 class Sender:
     """Sends what waits in the outbox. Several may: a notice is taken by one at a time, and may arrive twice."""
 
-    def __init__(self, database: Database, *, url: str, secret: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        url: str,
+        secret: str,
+        now: Callable[[], datetime],
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._deadline_seconds = deadline_seconds
         self._database = database
         self._url = url
         self._secret = secret
@@ -55,7 +64,7 @@ class Sender:
     async def _posted(self, waiting: Sequence[Waiting]) -> list[str | None]:
         verify = httpx.create_ssl_context(trust_env=False)
         async with httpx.AsyncClient(
-            verify=verify, trust_env=False, follow_redirects=False, timeout=DEADLINE_SECONDS
+            verify=verify, trust_env=False, follow_redirects=False, timeout=self._deadline_seconds
         ) as client:
             return await asyncio.gather(*(self._post(client, notice) for notice in waiting))
 
@@ -70,12 +79,12 @@ class Sender:
         try:
             # httpx's own time-outs are for each read: a receiver that drips would never meet them.
             async with (
-                asyncio.timeout(DEADLINE_SECONDS),
+                asyncio.timeout(self._deadline_seconds),
                 client.stream("POST", self._url, content=body, headers=headers) as response,
             ):
                 return None if response.is_success else f"the receiver answered HTTP {response.status_code}"
         except (TimeoutError, httpx.TimeoutException):
-            return f"the receiver did not answer within {DEADLINE_SECONDS:g} s"
+            return f"the receiver did not answer within {self._deadline_seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             # By its type: texts of errors can quote the address, and that may hold a token of the receiver's.
             return f"the receiver could not be reached ({type(error).__name__})"

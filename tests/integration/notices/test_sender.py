@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+import itertools
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -107,6 +109,32 @@ def test_a_receiver_that_is_not_there_is_named_without_its_address(written: Benc
     gone = Receiver("http://127.0.0.1:9/hook/token-of-the-receiver")
     assert sender(written, gone).send_waiting() == 0
     assert state(written)["last_error"] == "the receiver could not be reached (ConnectError)"
+
+
+def test_a_receiver_that_drips_is_left_at_the_deadline(written: Bench) -> None:
+    """A byte now and then meets every time-out between two bytes, and never the one for all of them."""
+    stopped = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 500):
+                if stopped.wait(0.05):
+                    return
+                try:
+                    connection.send(bytes([byte]))
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=drip, args=(server,))
+        dripping.start()
+        slow = Receiver(f"http://127.0.0.1:{server.getsockname()[1]}/hook")
+        sent = Sender(written.database, url=slow.url, secret=SECRET, now=utc_now, deadline_seconds=0.4).send_waiting()
+        stopped.set()
+        dripping.join()
+    assert sent == 0
+    assert state(written)["last_error"] == "the receiver did not answer within 0.4 s"
 
 
 def test_after_three_days_it_is_given_up(written: Bench, hook: Receiver) -> None:

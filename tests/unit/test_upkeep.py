@@ -1,0 +1,46 @@
+"""Duties take turns in one thread; those that wait for others than our own servers hold up nobody."""
+
+import threading
+
+from worker.upkeep import Duty, Upkeep, grouped
+
+
+def test_a_duty_apart_holds_up_no_other() -> None:
+    released, again = threading.Event(), threading.Event()
+    rounds: list[int] = []
+
+    def often() -> None:
+        rounds.append(1)
+        if len(rounds) == 3:
+            again.set()
+
+    duties = [Duty("slow", 0.01, lambda: released.wait(20), apart=True), Duty("often", 0.01, often)]
+    upkeeps = [Upkeep(group) for group in grouped(duties)]
+    for upkeep in upkeeps:
+        upkeep.start()
+    try:
+        assert again.wait(10)
+    finally:
+        released.set()
+        for upkeep in upkeeps:
+            upkeep.stop()
+
+
+def test_a_duty_that_fails_is_done_again_and_so_are_the_others() -> None:
+    again = threading.Event()
+    failures: list[int] = []
+
+    def fail() -> None:
+        failures.append(1)
+        raise OSError("not now")
+
+    def watch() -> None:
+        if len(failures) >= 3:
+            again.set()
+
+    upkeep = Upkeep([Duty("fails", 0.01, fail), Duty("watches", 0.01, watch)])
+    upkeep.start()
+    try:
+        assert again.wait(10)
+    finally:
+        upkeep.stop()
