@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,9 @@ import sqlalchemy as sa
 
 BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency histogram; one more bucket holds what took longer."""
+
+REPORTED_DAYS = 30
+"""How far back a refresh's report tells the use of what it removes."""
 
 OUTCOMES = {"succeeded": "successes", "failed": "failures", "cancelled": "cancelled", "expired": "expired"}
 
@@ -112,6 +115,25 @@ def requests_of(connection: sa.Connection, keys: Collection[str], *, days: int) 
         {"keys": list(keys), "days": days},
     )
     return {row.model_key: {"request_count": row.request_count, "last_used": row.last_used} for row in rows}
+
+
+def of_removed(connection: sa.Connection, changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For the report of a refresh: the keys that these changes (of the ledger or a plan) take away, and their use.
+
+    `{model_key, kind, days, request_count, last_used}` each, the most used first.
+    """
+    gone: dict[str, str] = {}
+    for change in changes:
+        before, after = change["before"] or {}, change["after"] or {}
+        if change["kind"] == "deactivated":
+            gone[change["model_key"]] = change["kind"]
+        elif change["kind"] == "repointed" and before.get("model_key", "") != after.get("model_key", ""):
+            gone[before["model_key"]] = change["kind"]
+    used = requests_of(connection, gone, days=REPORTED_DAYS) if gone else {}
+    nothing = {"request_count": 0, "last_used": None}
+    removed = [{"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing)
+               for key, kind in gone.items()]  # fmt: skip
+    return sorted(removed, key=lambda each: (-each["request_count"], each["model_key"]))
 
 
 @dataclass(frozen=True, slots=True)

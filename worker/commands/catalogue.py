@@ -9,12 +9,13 @@ import click
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from shared.catalogue import runs, seed
+from shared.catalogue import runs, seed, store
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
+from shared.chat import usage
 from worker.commands.context import console, echo_json, json_option, quiet_logs, runtime, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
 from worker.runtime import Runtime
@@ -81,10 +82,15 @@ def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, a
             return
         with console().status("Refreshing the catalogue …"):
             outcome = _run(parts, arguments, first=first)
+        removed = _removed(parts, outcome)
     if as_json:
-        echo_json(_described(outcome))
+        echo_json(_described(outcome) | {"removed": removed})
     else:
         _print(outcome)
+        for gone in removed:
+            last = f", last {short(gone['last_used'])}" if gone["last_used"] else ""
+            click.echo(f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
+                       f" in {gone['days']} days{last}")  # fmt: skip
     sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
 
 
@@ -94,6 +100,15 @@ def _run(parts: Runtime, arguments: Arguments, *, first: bool) -> Outcome:
     trigger: runs.Trigger = "startup" if first else "cli"
     run_id, _, _ = parts.refresher.request(arguments.options, trigger=trigger, actor=trigger)
     return parts.refresher.perform(run_id)
+
+
+def _removed(parts: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
+    """The keys that this refresh takes away, and how much they were used."""
+    with parts.database.transaction() as connection:
+        changes = outcome.plan
+        if changes is None and outcome.run_id is not None:
+            changes = tuple(store.read_changes(connection, since=0, limit=1000, run_id=outcome.run_id))
+        return usage.of_removed(connection, changes or ())
 
 
 def _ever_good(parts: Runtime) -> bool:

@@ -99,6 +99,14 @@ class ChangePreview(BaseModel):
     after: dict[str, Any] | None
 
 
+class Removed(BaseModel):
+    model_key: str
+    kind: Literal["deactivated", "repointed"]
+    days: int
+    request_count: Annotated[int, Field(description="Chats by this model over these days")]
+    last_used: datetime | None
+
+
 class RefreshDone(BaseModel):
     success: bool
     status: Literal["succeeded", "partial", "held", "failed"]
@@ -107,6 +115,7 @@ class RefreshDone(BaseModel):
     syncResults: SyncResults
     held: Held | None = None
     plan: list[ChangePreview] | None = None
+    removed: list[Removed]
     models: list[Model]
     timestamp: datetime
 

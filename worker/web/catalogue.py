@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -18,7 +19,7 @@ from shared.catalogue.edits import EditRefused
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
 from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
-from shared.chat import read
+from shared.chat import read, usage
 from shared.chat.read import Snapshot
 from shared.clock import new_id
 from shared.task_names import CHAT_TASK, REFRESH_TASK
@@ -30,6 +31,7 @@ from worker.web.queue import Queue
 
 LISTING_PATH = "/api/llms"
 POLL_SECONDS = 0.15
+MAX_CHANGES_REPORTED = 1000
 REPUBLISH_AFTER_SECONDS = 30.0
 """A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
 _TASK_STATUS = {"queued": "PENDING", "running": "STARTED", "failed": "FAILURE", "abandoned": "FAILURE"}
@@ -147,13 +149,15 @@ class CatalogueRoutes:
 
     def _done(self, outcome: Outcome) -> Response:
         with self.parts.database.transaction() as connection:
-            models, now = read_models(connection), self.parts.refresher.now()
+            models, now = read_models(connection), store.now(connection)
+            removed = usage.of_removed(connection, _changes_of(connection, outcome))
         dry_run = outcome.plan is not None
         body: dict[str, Any] = {
             "success": outcome.status in runs.GOOD or (dry_run and outcome.status == "held"),
             "status": "failed" if outcome.status == "abandoned" else outcome.status,
             "runId": outcome.run_id,
             "syncResults": {name: outcome.counts.get(name, 0) for name in COUNTED} | {"errors": list(outcome.errors)},
+            "removed": removed,
             "models": models,
             "timestamp": now.astimezone(UTC).isoformat(),
         }
@@ -236,6 +240,12 @@ class CatalogueRoutes:
 def listing_headers(current: Encoded) -> dict[str, str]:
     """What a listing says of itself, whether it is sent or not."""
     return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+
+
+def _changes_of(connection: Any, outcome: Outcome) -> Sequence[Mapping[str, Any]]:
+    if outcome.plan is not None or outcome.run_id is None:
+        return outcome.plan or ()
+    return store.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)
 
 
 def _chat_task(task_id: str, chat: Snapshot | None) -> Response:

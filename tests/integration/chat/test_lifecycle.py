@@ -223,3 +223,26 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
     with chats.parts.database.transaction(ANN) as connection:
         assert len(read.newest(connection, ANN, limit=50, before=None)) == 4
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
+
+
+def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
+    with chats.parts.database.transaction() as connection:
+        usage.count(connection, [usage.Ended("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
+        usage.count(connection, [usage.Ended("old", "succeeded", None, 10)])
+    chats.at.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
+    renamed = {"model_key": "gpt-4o"}
+    changes = [
+        {"kind": "repointed", "model_key": "gpt-5", "before": renamed, "after": {"model_key": "gpt-5"}},
+        {"kind": "deactivated", "model_key": "old", "before": {"is_active": True}, "after": {"is_active": False}},
+        {"kind": "deactivated", "model_key": "claude-3-5-sonnet", "before": {}, "after": {}},
+        {"kind": "renamed", "model_key": "x", "before": {"model_name": "X"}, "after": {"model_name": "Y"}},
+        {"kind": "added", "model_key": "gpt-5", "before": None, "after": {"model_key": "gpt-5"}},
+    ]
+    with chats.parts.database.transaction() as connection:
+        removed = usage.of_removed(connection, changes)
+    assert [(each["model_key"], each["kind"], each["request_count"]) for each in removed] == [
+        ("claude-3-5-sonnet", "deactivated", 41),
+        ("gpt-4o", "repointed", 0),
+        ("old", "deactivated", 0),
+    ]
+    assert removed[0]["last_used"] is not None
