@@ -138,7 +138,7 @@ def plan_sync(
     more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
     draft.changes.extend(more)
 
-    written = {id_: row for id_, row in draft.after.items() if before.get(id_) != row}
+    written = {id_: row for id_, row in draft.after.items() if (old := before.get(id_)) is not row and old != row}
     listed = {entry.matcha_llm_id for entry in parsed.entries}
     guard = Guard(
         absent=sum(row.is_active for row in absent),
@@ -257,6 +257,8 @@ def _with_key_note(row: ModelRow, from_row: ModelRow | None) -> ModelRow:
 def _refresh(draft: _Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
     """Take over what upstream owns, of an entry that is still the same model."""
     known = describe(entry, row.overrides.get("capabilities", {}))
+    if _is_as_listed(row, entry, known):
+        return  # as nearly all are on nearly all nights
     named = _named(replace(row, missed_syncs=0, last_missed_at=None), entry)
     if row.upstream_name != entry.name:
         draft.put("renamed", named)
@@ -267,6 +269,20 @@ def _refresh(draft: _Draft, row: ModelRow, entry: Entry, describe: Describe) -> 
     draft.put("capability", described)
     if not row.is_active and row.overrides.get("is_active", True):
         draft.put("reactivated", replace(described, is_active=True))
+
+
+def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
+    """Whether a row without overrides says already what would be taken over."""
+    return (
+        not row.overrides
+        and row.is_active
+        and row.last_missed_at is None
+        and row.missed_syncs == 0
+        and row.model_name == entry.name
+        and row.provider == known.provider
+        and row.capabilities == known.capabilities
+        and row.provenance == known.provenance
+    )
 
 
 def _miss(draft: _Draft, row: ModelRow, policy: Policy, now: datetime) -> None:

@@ -123,7 +123,7 @@ def write_rows(connection: sa.Connection, rows: Mapping[int, ModelRow], listed: 
     connection.exec_driver_sql(_WRITE, tuple(columns))
 
 
-def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[list[Any]]:
+def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[str]:
     dumps = _dumps()
     lines = [
         (
@@ -143,7 +143,16 @@ def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[list
         )
         for row in rows
     ]
-    return (list(column) for column in zip(*lines, strict=True))
+    return (_array(column) for column in zip(*lines, strict=True))
+
+
+def _array(values: Iterable[object]) -> str:
+    """A PostgreSQL array as text (manual, 8.15.6). psycopg makes one value by value, which takes five times as long."""
+    return "{" + ",".join(["NULL" if value is None else _quoted(str(value)) for value in values]) + "}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _dumps() -> Any:
@@ -177,11 +186,11 @@ def append_changes(connection: sa.Connection, lines: Sequence[Change], *, run_id
         (
             run_id,
             actor,
-            [change.kind for change in lines],
-            [change.matcha_llm_id for change in lines],
-            [change.model_key for change in lines],
-            [None if change.before is None else dumps(change.before) for change in lines],
-            [None if change.after is None else dumps(change.after) for change in lines],
+            _array(change.kind for change in lines),
+            _array(change.matcha_llm_id for change in lines),
+            _array(change.model_key for change in lines),
+            _array(None if change.before is None else dumps(change.before) for change in lines),
+            _array(None if change.after is None else dumps(change.after) for change in lines),
         ),
     )
 

@@ -1,0 +1,34 @@
+"""Texts reach the table and the ledger as they are, whatever PostgreSQL's array syntax would make of them."""
+
+import pytest
+
+from shared.catalogue import store
+from shared.catalogue.rows import Change, ModelRow
+from tests.support.refreshing import bench
+from tests.support.servers import Database
+
+TEXTS = [
+    "back\\slash",
+    "\\",
+    'double " quote',
+    "NULL",
+    "",
+    "{braces}, and a comma",
+    "  spaces  ",
+    "über ☃ 模型",
+    "'s; --",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_stored_as_it_is(database: Database, text: str) -> None:
+    row = ModelRow(7, text, f"key {text}", text, {"note": text, text: True}, provenance={"note": {"source": text}})
+    change = Change("added", 7, text, None, {"model_name": text})
+    with bench(database.url, None) as at:
+        with at.database.transaction() as connection:
+            store.write_rows(connection, {7: row}, {7})
+            store.append_changes(connection, [change], run_id=None, actor=text)
+        with at.database.transaction() as connection:
+            assert store.read_rows(connection) == [row]
+        (line,) = at.ledger()
+    assert (line["model_key"], line["before"], line["after"], line["actor"]) == (text, None, {"model_name": text}, text)
