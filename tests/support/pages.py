@@ -19,7 +19,7 @@ from tests.support.living import wait_for
 from tests.support.up import ROOT, own_environment, process
 
 SECRET = "a secret of the tests, of 32 bytes or more"
-PATIENCE_MS = 15_000
+PATIENCE_MS = 20_000
 # `UPDATE_IMAGES=1` renews the pictures of the documentation; other runs leave theirs where git does not look.
 IMAGES = ROOT / ("docs/images" if os.environ.get("UPDATE_IMAGES") else "test-results/images")
 

@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.gateway.sandbox import default_models
-from tests.support.pages import SECRET, Pages, running_web
+from tests.support.pages import PATIENCE_MS, SECRET, Pages, running_web
 from tests.support.sandbox import RunningSandbox
 from tests.support.up import RunningUp, running_up
 
@@ -37,6 +37,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         cannot(f"there is no browser here (looked for {', '.join(BROWSERS)})")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield running

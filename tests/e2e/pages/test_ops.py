@@ -43,7 +43,7 @@ def test_shows_state_runs_ledger_and_models_without_a_click(pages: Pages) -> Non
     catalogue = section(page, "Catalogue")
     expect(catalogue).to_contain_text("Fresh")
     expect(catalogue).to_contain_text(re.compile(r"Last sync\s*(just now|\d+ (seconds?|minutes?) ago)"))
-    expect(catalogue).to_contain_text(re.compile(r"Next sync\s*in \d+ (hours|minutes)\s*0 0 \* \* \* \(UTC\)"))
+    expect(catalogue).to_contain_text(re.compile(r"Next sync\s*in \d+ \w+\s*0 0 \* \* \* \(UTC\)"))
     expect(catalogue).to_contain_text("claude-3-7-sonnet")
     expect(catalogue).to_contain_text("PostgreSQL: good")
     expect(catalogue).to_contain_text("chat workers: 1")
@@ -193,7 +193,7 @@ def test_an_edit_shows_in_the_ledger_and_in_the_models_by_itself(pages: Pages, a
     assert api.patch("/api/llms/gpt-4o-mini", json={"capabilities": {"supports_vision": False}}).is_success
     try:
         first = section(page, "Ledger").locator("tbody tr").first
-        expect(first).to_contain_text(re.compile("local.*operator.*gpt-4o-mini.*vision: yes → no"), timeout=10_000)
+        expect(first).to_contain_text(re.compile("local.*operator.*gpt-4o-mini.*vision: yes → no"))
         expect(models).to_contain_text("vision no (below: yes, upstream) from override")
     finally:
         assert api.patch("/api/llms/gpt-4o-mini", json={"capabilities": {"supports_vision": None}}).is_success
@@ -239,7 +239,7 @@ def chats(gateway: RunningSandbox, api: httpx.Client) -> Iterator[str]:
 def test_chats_by_state_and_usage_by_model(pages: Pages, chats: str, api: httpx.Client) -> None:
     page = pages.open("/ops", width=1600)
     states = section(page, "Chats").get_by_role("list")
-    expect(states).to_contain_text("1 running", timeout=15_000)
+    expect(states).to_contain_text("1 running")
     expect(states).to_contain_text(re.compile(r"[1-9]\d* succeeded.*[1-9]\d* failed"))
     expect(section(page, "Chats").locator("tbody")).to_contain_text("upstream_rejected")
     usage = section(page, "Usage, last 30 days")
@@ -292,7 +292,7 @@ def test_says_when_it_is_no_longer_up_to_date(pages: Pages) -> None:
     page = pages.open("/ops")
     expect(section(page, "Models").locator("tbody tr")).to_have_count(27)
     page.context.set_offline(True)
-    expect(section(page, "Catalogue")).to_contain_text("Not up to date: the server cannot be reached.", timeout=10_000)
+    expect(section(page, "Catalogue")).to_contain_text("Not up to date: the server cannot be reached.")
     expect(section(page, "Models").locator("tbody tr")).to_have_count(27)
     page.context.set_offline(False)
     expect(page.locator("#fresh-note")).to_be_hidden()

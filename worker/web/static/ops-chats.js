@@ -2,7 +2,7 @@
 /** Chats by state, and how much each model is used. */
 
 import { byId, el, show, svg } from "./dom.js";
-import { ago, duration, exact, plural } from "./words.js";
+import { brief, duration, exact, plural } from "./words.js";
 
 export const DAYS = 30;
 /** @type {[string, string][]} a column of the usage and its word */
@@ -53,7 +53,7 @@ function usageRow(row, most) {
 /** @param {any[]} chats newest first */
 export function showChats(chats) {
   show(byId("chats-rows"), ...chats.map((chat) => el("tr", {},
-    el("td", {}, el("time", { datetime: chat.created_at, title: exact(chat.created_at) }, ago(chat.created_at))),
+    el("td", {}, el("time", { datetime: chat.created_at, title: exact(chat.created_at) }, brief(chat.created_at))),
     el("td", {}, el("span", { class: `chip chat-${chat.status}` }, chat.status)),
     el("td", {}, el("code", {}, chat.model?.key), chat.model?.fallback ? el("small", {}, ` for ${chat.model.requested}`) : null),
     el("td", {}, chat.error?.code ?? ""),
