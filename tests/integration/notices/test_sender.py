@@ -148,14 +148,20 @@ def test_after_three_days_it_is_given_up(written: Bench, hook: Receiver) -> None
     assert len(hook.posts) == 1
 
 
-def test_two_senders_at_once_send_each_notice_once(written: Bench, hook: Receiver) -> None:
+def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_other(written: Bench) -> None:
+    for _ in range(5):
+        write(written)
+    with written.database.transaction() as one, written.database.transaction(timeout_seconds=2) as other:
+        first, second = outbox.take(one, limit=4), outbox.take(other, limit=4)
+    assert (len(first), len(second)) == (4, 2)
+    assert len({notice.id for notice in (*first, *second)}) == 6
+
+
+def test_a_burst_is_sent_whole(written: Bench, hook: Receiver) -> None:
     for _ in range(19):
         write(written)
-    senders = [threading.Thread(target=sender(written, hook).send_waiting) for _ in range(2)]
-    for thread in senders:
-        thread.start()
-    for thread in senders:
-        thread.join()
+    sent = [sender(written, hook).send_waiting() for _ in range(3)]
+    assert sent == [10, 10, 0]
     assert len({post.notice["id"] for post in hook.posts}) == len(hook.posts) == 20
 
 
