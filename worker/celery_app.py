@@ -31,7 +31,8 @@ def make_celery(settings: Settings, *, socket_timeout_seconds: float = 10) -> Ce
         task_track_started=True,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
-        task_send_sent_event=True,
+        # Flower knows a task from when a worker has it; an event for each sending would double what sending costs.
+        task_send_sent_event=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -35,9 +37,12 @@ def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
         for chat_id, status in swept.ended.items():
             log.error("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
                       chat_id=str(chat_id), status=status)  # fmt: skip
+        if not swept.publish:
+            return
         try:
-            for chat_id, request_id in swept.publish:
-                publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id)
+            with app.producer_or_acquire() as producer:
+                for chat_id, request_id in swept.publish:
+                    publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id, producer=producer)
         except (OperationalError, OSError) as error:  # a later round finds them again
             log.warning("llm_chat.not_published", message="[ChaSen Chat] Redis took no message",
                         chats=len(swept.publish), error=type(error).__name__)  # fmt: skip
@@ -52,8 +57,8 @@ def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
     return [Duty("open chats", SWEEP_SECONDS, sweep), Duty("old chats", RETIRE_SECONDS, retire)]
 
 
-def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None) -> None:
-    """Send the message for a chat. Raises kombu's OperationalError when Redis cannot be reached."""
+def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None, producer: Any = None) -> None:
+    """Send the message for a chat, by this producer or one of the app's. Raises kombu's OperationalError, OSError."""
     app.send_task(
         CHAT_TASK,
         args=(chat_id,),
@@ -62,4 +67,5 @@ def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None) 
         headers={REQUEST_ID_HEADER: request_id},
         retry=False,
         ignore_result=True,
+        producer=producer,
     )

@@ -22,15 +22,19 @@ from shared.db import Caller, Database
 PUBLISH_PAUSE_SECONDS = 5.0
 """After this a queued chat that nobody claimed counts as one whose message was lost."""
 
+# The model is looked up in the same statement: one exchange with PostgreSQL less for each question.
 _INSERT = f"""
     INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
       requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, deadline_at, publish_at)
-    VALUES (:id, :subject, :idempotency_key, :body_sha256, :request_id, :question, :system_prompt,
-      CAST(:history AS jsonb), :requested, :key, :name, :matcha_llm_id, :reason, CAST(:story AS jsonb),
-      now() + make_interval(secs => :deadline), now() + make_interval(secs => :pause))
+    SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
+      %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
+      now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
+    FROM llm_models WHERE is_active AND {{wanted}}
     ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
 """
+_INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
+_INSERT_DEFAULT = _INSERT.format(wanted="is_default")
 _EARLIER = sa.text(
     "SELECT id, body_sha256 FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
 )
@@ -113,17 +117,17 @@ class Submitter:
             return earlier
         if self._open.must_count():
             self._open.counted(self._count_open())
-        with self._database.transaction(asked.caller) as connection:
-            model = keys.live(connection, asked.question.model)
-            if model is not None:
-                return self._insert(connection, asked, model)
-        with self._database.transaction() as connection:  # the caller sees neither inactive models nor the ledger
-            model = keys.resolve(connection, asked.question.model)
-        with self._database.transaction(asked.caller) as connection:
-            return self._insert(connection, asked, model)
+        accepted = self._insert(asked, asked.question.model)
+        while accepted is None:
+            with self._database.transaction() as connection:  # the caller sees no inactive models, and no ledger
+                model = keys.resolve(connection, asked.question.model)
+            accepted = self._insert(asked, model.key, model)
+        return accepted
 
-    def _insert(self, connection: sa.Connection, asked: Asked, model: Resolution) -> Accepted:
+    def _insert(self, asked: Asked, key: str | None, fallback: Resolution | None = None) -> Accepted | None:
+        """Insert the question for the active model of this key, or the default; None where that is not active."""
         question = asked.question
+        story = fallback.story if fallback is not None else None
         values = {
             "id": self._ids(),
             "subject": asked.caller.subject,
@@ -134,18 +138,21 @@ class Submitter:
             "system_prompt": question.system_prompt,
             "history": question.history_json,
             "requested": question.model,
-            "key": model.key,
-            "name": model.name,
-            "matcha_llm_id": model.matcha_llm_id,
-            "reason": model.reason,
-            "story": None if model.story is None else json.dumps(model.story),
+            "key": key,
+            "reason": fallback.reason if fallback is not None else None,
+            "story": None if story is None else json.dumps(story),
             "deadline": self._deadline_seconds,
             "pause": PUBLISH_PAUSE_SECONDS,
         }
-        row = connection.execute(sa.text(_INSERT), values).mappings().first()
-        if row is not None:
-            return Accepted(read.snapshot_of(row), new=True)
-        return _same(connection, connection.execute(_EARLIER, values).one(), asked)
+        with self._database.transaction(asked.caller) as connection:
+            statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
+            row = connection.exec_driver_sql(statement, values).mappings().first()
+            if row is not None:
+                return Accepted(read.snapshot_of(row), new=True)
+            if asked.idempotency_key is None:
+                return None
+            earlier = connection.execute(_EARLIER, values).first()
+            return None if earlier is None else _same(connection, earlier, asked)
 
     def _earlier(self, asked: Asked) -> Accepted | None:
         with self._database.transaction(asked.caller) as connection:

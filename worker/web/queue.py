@@ -49,8 +49,14 @@ class Queue:
             if time.monotonic() < resting_until:
                 continue
             try:
-                # The first message has the chat's own id: what /api/tasks is asked for. Every later one has a new one.
-                publish(self._app, str(chat_id), task_id=str(chat_id), request_id=request_id)
+                with self._app.producer_or_acquire() as producer:
+                    while True:
+                        # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
+                        sent = str(chat_id)
+                        publish(self._app, sent, task_id=sent, request_id=request_id, producer=producer)
+                        if self._unsent.empty():
+                            break
+                        chat_id, request_id = self._unsent.get()
             except (OperationalError, OSError) as error:
                 resting_until = time.monotonic() + REST_SECONDS
                 log.warning("llm_queue.not_published", message="[ChaSen Chat] Redis takes no message, upkeep sends it",
