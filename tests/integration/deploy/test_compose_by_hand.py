@@ -21,6 +21,7 @@ from tests.support.living import wait_for
 from tests.support.receiver import Receiver
 from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
+from tests.support.tools import tool
 
 
 @pytest.fixture
@@ -91,6 +92,11 @@ def test_no_secret_stands_in_a_command_line_or_a_log(stack: Stack) -> None:
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
         said = stack.log(name).read_text(errors="replace")
         assert not [secret for secret in secrets if secret in command or secret in said], name
+
+
+def test_valkey_s_health_check_knows_the_password(stack: Stack) -> None:
+    tool("valkey-cli", "redis-cli")
+    assert stack.is_healthy("valkey")
 
 
 def test_valkey_keeps_what_it_takes_and_wants_its_password(stack: Stack) -> None:
