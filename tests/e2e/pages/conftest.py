@@ -33,13 +33,20 @@ def cannot(why: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
+    """Where the browser is."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         cannot(f"there is no browser here (looked for {', '.join(BROWSERS)})")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """For one module: while Playwright runs, no other test of this process can run an event loop of its own."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield running
         running.close()
 
@@ -77,7 +84,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(scope="session")
-def up(browser: Browser, sandbox: RunningSandbox) -> Iterator[RunningUp]:
+def up(chromium: str, sandbox: RunningSandbox) -> Iterator[RunningUp]:
     """All processes, with the stand-in as their MatchaAI. A model that upstream drops is gone at once."""
     with running_up(**upstream(sandbox), REFRESH_GRACE_SYNCS="1", REFRESH_GRACE_MIN_HOURS="0") as running:
         yield running
