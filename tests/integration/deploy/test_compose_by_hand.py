@@ -24,7 +24,7 @@ from tests.support.servers import Servers
 from tests.support.tools import tool
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[httpx.Client]:
     token = stack.run("web", "llm-refresh", "token", "--sub", "t").stdout.strip()
     with httpx.Client(
