@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from worker.chat_gateway import missing_set_up
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
 from worker.web.door import Call, Route, as_json, json_value
-from worker.web.events import Readers
+from worker.web.events import Readers, Watch
 from worker.web.problems import Problem
 from worker.web.queue import Queue
 
@@ -111,30 +112,17 @@ class ChatRoutes:
         return as_json(_shown(self._find(chat_id, call.caller)))
 
     def follow(self, call: Call) -> Response:
-        chat_id = _uuid(call.path["chat_id"])
-        seen = _last_event_id()
-        snapshot = self._find(chat_id, call.caller)
-        if snapshot.ended and seen >= snapshot.version:
-            return Response(status=204)
-        response = Response(self._events(chat_id, call.caller, seen), content_type="text/event-stream")
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
-        return response
-
-    def _events(self, chat_id: uuid.UUID, caller: Caller, seen: int) -> Iterator[bytes]:
-        yield b": here\n\n"
-        with self.readers.watching(chat_id) as watch:
-            watch.known = seen
-            snapshot: Snapshot | None = self._find(chat_id, caller)
-            while True:
-                if snapshot is not None and snapshot.version > seen:
-                    seen = watch.known = snapshot.version
-                    yield _event(snapshot)
-                if snapshot is not None and snapshot.ended:
-                    return
-                snapshot = watch.wait(COMMENT_SECONDS)
-                if snapshot is None:
-                    yield b": still here\n\n"
+        chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
+        with ExitStack() as ending:
+            watch = ending.enter_context(self.readers.watching(chat_id))
+            snapshot = self._find(chat_id, call.caller)
+            if snapshot.ended and seen >= snapshot.version:
+                return Response(status=204)
+            response = Response(_events(snapshot, watch, seen), content_type="text/event-stream")
+            response.headers["Cache-Control"] = "no-store"
+            response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
+            response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
+            return response
 
     def usage(self, call: Call) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
@@ -155,6 +143,21 @@ def _shown(snapshot: Snapshot) -> dict[str, Any]:
 def _links(snapshot: Snapshot) -> dict[str, str]:
     address = f"/api/chats/{snapshot.chat_id}"
     return {"self": address, "events": f"{address}/events", "task": f"/api/tasks/{snapshot.chat_id}"}
+
+
+def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
+    """Comments and events of one reader, who has the version `seen`; ends after the chat's last event."""
+    yield b": here\n\n"
+    snapshot: Snapshot | None = current
+    watch.known, seen = current.version, min(seen, current.version)
+    while True:
+        if snapshot is None:
+            yield b": still here\n\n"
+        elif snapshot.version > seen:
+            yield _event(snapshot)
+        if snapshot is not None and snapshot.ended:
+            return
+        snapshot = watch.wait(COMMENT_SECONDS)
 
 
 def _event(snapshot: Snapshot) -> bytes:

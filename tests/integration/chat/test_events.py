@@ -100,6 +100,15 @@ def test_a_reader_that_comes_back_gets_what_it_has_not_seen_and_after_the_last_e
     assert (response.status_code, response.data) == (204, b"")
 
 
+def test_a_reader_that_says_it_has_seen_the_future_gets_the_end_all_the_same(following: Chats) -> None:
+    chat_id = following.accepted()
+    stream = Stream(following, chat_id, last="999")
+    stream.next()
+    following.call("DELETE", f"/api/chats/{chat_id}")
+    assert stream.event()[1] == "error"
+    assert stream.over()
+
+
 def test_a_waiting_reader_hears_something_every_few_seconds(following: Chats) -> None:
     stream = Stream(following, following.accepted())
     stream.event()
