@@ -14,10 +14,10 @@ up: set-up-local ## start everything on this machine: servers, migrations, first
 	@exec $(VENV)/bin/llm-refresh up
 
 test: set-up-dev ## run the unit, integration and end-to-end tests
-	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@exec $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m "not fault"
 
 test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes
-	@exec $(VENV)/bin/python -m pytest tests/fault
+	@exec $(VENV)/bin/python -m pytest -m fault tests/fault tests/integration
 
 bench: set-up-dev ## measure against the fastest known forms, as ratios
 	@exec $(VENV)/bin/python -m bench

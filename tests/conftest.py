@@ -25,3 +25,10 @@ def database(servers: Servers) -> Iterator[Database]:
 def redis_url(servers: Servers) -> str:
     """The address of an empty Redis database."""
     return servers.redis_url()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in tests/fault is a fault test, also where nobody says so."""
+    for item in items:
+        if "fault" in item.path.parent.parts:
+            item.add_marker(pytest.mark.fault)

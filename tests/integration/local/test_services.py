@@ -174,6 +174,7 @@ def test_programs_that_cannot_be_run_are_named(folder: Path) -> None:
         )
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("server", ["postgres", "valkey"])
 def test_a_server_that_dies_is_started_again_on_the_same_port(folder: Path, server: str) -> None:
     with running(folder / "home") as services:
@@ -197,6 +198,7 @@ def test_a_server_that_dies_is_started_again_on_the_same_port(folder: Path, serv
         assert port in services.database_url + services.redis_url
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("killed", ["starter", "its process group", "supervisor", "starter and supervisor"])
 def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: str) -> None:
     starter = start_python(STARTER, str(folder / "home"))
@@ -216,6 +218,7 @@ def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: 
     wait_for(lambda: [process.split(":")[0] for process in living(folder)] == left, seconds=5)
 
 
+@pytest.mark.fault
 def test_after_a_kill_9_the_next_start_is_immediate_and_the_state_file_is_gone(
     folder: Path, start_python: Start
 ) -> None:
@@ -239,6 +242,7 @@ def test_the_addresses_of_servers_that_do_not_run_are_not_told(folder: Path) -> 
         local_env_lines(home)
 
 
+@pytest.mark.fault
 def test_a_guarded_process_group_dies_with_the_starter(folder: Path, start_python: Start) -> None:
     guarding = """
 import subprocess, sys

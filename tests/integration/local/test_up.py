@@ -177,6 +177,7 @@ def test_a_kill_9_leaves_no_process_behind_within_five_seconds(up: Up, project: 
     wait_for(lambda: living(project) == [], seconds=5)
 
 
+@pytest.mark.fault
 def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
         procfile.write("brief: false\n")
@@ -190,6 +191,7 @@ def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, proj
     wait_for(lambda: any(process.endswith("sleep 1000 ") for process in living(project)))
 
 
+@pytest.mark.fault
 def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again(up: Up, project: Path) -> None:
     def pids(command: str) -> set[int]:
         return {int(line.split(":")[0]) for line in living(project) if line.endswith(f": {command} ")}
@@ -204,6 +206,7 @@ def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again
     assert not pids("sleep 1001") & child
 
 
+@pytest.mark.fault
 def test_a_second_signal_ends_what_does_not_listen_to_the_first(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
         procfile.write("""deaf: sh -c 'trap "" TERM; echo deaf; while :; do sleep 1; done'\n""")
@@ -301,6 +304,7 @@ def test_a_failed_first_refresh_only_warns(up: Up, project: Path) -> None:
     running.says("ready: ")
 
 
+@pytest.mark.fault
 def test_ctrl_c_in_the_middle_of_a_step_stops_everything(up: Up, project: Path) -> None:
     running = up(HANG="--first")
     running.says(r"refresh +\| refresh --first")
@@ -309,6 +313,7 @@ def test_ctrl_c_in_the_middle_of_a_step_stops_everything(up: Up, project: Path) 
     assert living(project) == []
 
 
+@pytest.mark.fault
 def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
         procfile.write("chatty: sh -c 'while :; do echo hello; sleep 0.1; done'\n")
@@ -329,6 +334,7 @@ def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -
     assert living(project) == []
 
 
+@pytest.mark.fault
 def test_the_end_of_the_supervisor_is_told_and_stops_the_rest(up: Up, project: Path) -> None:
     running = up()
     running.says("ready: ")
