@@ -59,7 +59,7 @@ class ChatProcess:
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._database = database
-        self._make_gateway = make_gateway
+        self._gateway = make_gateway()
         self._settings = settings
         self._lease_seconds = settings.chat_lease_seconds
         self._drain_seconds = drain_seconds
@@ -108,16 +108,15 @@ class ChatProcess:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        gateway = self._make_gateway()
         self._circuit = Circuit()
         self._completer = Completer(
-            gateway,
+            self._gateway,
             self._circuit,
             Patience(self._settings.matchaai_timeout_seconds, self._settings.chat_retry_base_seconds),
             default_instead=self._default_instead,
         )
         self._loop.run_forever()
-        self._loop.run_until_complete(gateway.aclose())
+        self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()
 
     async def _take(self, chat_id: uuid.UUID) -> None:
@@ -143,6 +142,7 @@ class ChatProcess:
         """Make one attempt; False when the chat is queued again, unspent, and still in hand."""
         claim = await self._commits.claim(chat_id)
         if claim is None:
+            self._circuit.not_called()
             return True
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
@@ -221,6 +221,9 @@ class ChatProcess:
                 ours = self._ours(held, waiting, renew=renew)
             except _NO_DATABASE as error:
                 log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
+                continue
+            except Exception:  # told, and survived: without a heartbeat every call would be made twice
+                log.exception("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed")
                 continue
             lost = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in ours}
             if lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -28,44 +29,55 @@ class Circuit:
         self._probe_seconds = probe_seconds
         self._clock = clock
         self._failures = 0
+        self._open = False
+        self._dismissed = False
         self._probe_at = 0.0
-        self._closed = asyncio.Event()
-        self._closed.set()
+        self._changed = asyncio.Event()
 
     @property
     def open(self) -> bool:
         """Whether upstream counts as down."""
-        return not self._closed.is_set()
+        return self._open
 
     def answered(self) -> bool:
         """Note a sign of life; returns whether this closed the circuit."""
         self._failures = 0
-        was_open = self.open
-        self._closed.set()
+        was_open, self._open = self._open, False
+        if was_open:
+            self._wake()
         return was_open
 
     def failed(self) -> bool:
         """Note a failure; returns whether this opened the circuit."""
         self._failures += 1
-        if self._failures < self._limit or self.open:
+        if self._failures < self._limit or self._open:
             return False
-        self._closed.clear()
+        self._open = True
         self._probe_at = self._clock() + self._probe_seconds
         return True
 
+    def not_called(self) -> None:
+        """Who was admitted had nothing to call for (its chat has ended): the next one may."""
+        if self._open:
+            self._probe_at = self._clock()
+            self._wake()
+
     def dismiss(self) -> None:
         """Let all who wait go, whatever upstream does: the process is going."""
-        self._closed.set()
+        self._dismissed = True
+        self._wake()
 
     async def admitted(self) -> None:
         """Return when a call may be made: at once, when the circuit closes, or as the next probe."""
-        while self.open:
+        while self._open and not self._dismissed:
             left = self._probe_at - self._clock()
             if left <= 0:
                 self._probe_at = self._clock() + self._probe_seconds
                 return
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._closed.wait()
-            except TimeoutError:
-                continue
+                    await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

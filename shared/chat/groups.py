@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -29,6 +29,7 @@ RETRY_SECONDS = 0.5
 
 Wanted = uuid.UUID | Finish | Release
 Done = Claim | bool | None
+Told = Done | Exception
 
 
 @dataclass(slots=True)
@@ -126,6 +127,10 @@ class GroupCommits:
                 return [again for order in orders for again in self._write([order])]
             log.error("llm_chat.not_written", message="[ChaSen Chat] A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
             self._deliver([(orders[0], None)])
+        except Exception as error:  # noqa: BLE001 - whose order it was gets it; the thread must outlive it
+            if len(orders) > 1:
+                return [again for order in orders for again in self._write([order])]
+            self._deliver([(orders[0], error)])
         return []
 
     def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
@@ -153,12 +158,16 @@ class GroupCommits:
     def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes) if finishes else set()
 
-    def _deliver(self, done: list[tuple[_Order, Done]]) -> None:
+    def _deliver(self, done: Sequence[tuple[_Order, Told]]) -> None:
         if done and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_over, done)
 
 
-def _hand_over(done: list[tuple[_Order, Done]]) -> None:
+def _hand_over(done: Sequence[tuple[_Order, Told]]) -> None:
     for order, result in done:
-        if not order.future.done():
+        if order.future.done():
+            continue
+        if isinstance(result, Exception):
+            order.future.set_exception(result)
+        else:
             order.future.set_result(result)

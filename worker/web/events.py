@@ -115,6 +115,9 @@ class Readers:
             log.warning("llm_web.readers_wait", message="[ChaSen Chat] PostgreSQL is away, readers wait",
                         error=str(error))  # fmt: skip
             return
+        except Exception:  # told, and survived: all readers of this process depend on this thread
+            log.exception("llm_web.readers_wait", message="[ChaSen Chat] Readers wait")
+            return
         for snapshot in snapshots:
             for watch in list(self._watches.get(snapshot.chat_id, ())):
                 watch.offer(snapshot)

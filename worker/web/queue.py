@@ -61,6 +61,9 @@ class Queue:
                 resting_until = time.monotonic() + REST_SECONDS
                 log.warning("llm_queue.not_published", message="[ChaSen Chat] Redis takes no message, upkeep sends it",
                             task=CHAT_TASK, error=type(error).__name__)  # fmt: skip
+            except Exception:  # told, and survived: every later message would be upkeep's
+                resting_until = time.monotonic() + REST_SECONDS
+                log.exception("llm_queue.not_published", message="[ChaSen Chat] A message could not be sent")
 
     def refresh(self, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str) -> bool:
         """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run."""

@@ -202,6 +202,24 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
     assert due == 2
 
 
+def test_chats_that_ended_while_upstream_was_down_do_not_keep_those_that_wait(chats: Chats) -> None:
+    chats.gateway.behave(completions={"status": 503})
+    process = chats.process()
+    chat_ids = [chats.accepted() for _ in range(40)]
+    threads = [threading.Thread(target=process.carry_out, args=(chat_id,)) for chat_id in chat_ids]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: all(chats.row(chat_id)["status"] == "queued" for chat_id in chat_ids))
+    for chat_id in chat_ids[:-1]:
+        chats.call("DELETE", f"/api/chats/{chat_id}")
+    chats.gateway.behave()
+    for thread in threads:
+        thread.join(timeout=15)
+    assert not any(thread.is_alive() for thread in threads)
+    last = chats.row(chat_ids[-1])
+    assert (last["status"], last["attempt"] - last["attempts_returned"]) == ("succeeded", 1)
+
+
 def test_leases_are_renewed_while_a_call_lasts(chats: Chats) -> None:
     chats.gateway.behave(completions={"delay": 2})
     chat_id = chats.accepted()

@@ -54,6 +54,27 @@ def test_while_it_is_open_one_is_let_through_every_five_seconds() -> None:
     assert asyncio.run(scenario()) == [False, True, False, True, False]
 
 
+def test_a_probe_that_had_nothing_to_call_for_passes_its_turn_on_at_once() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        circuit = opened(clock)
+        waiting = [asyncio.create_task(circuit.admitted()) for _ in range(3)]
+        await asyncio.sleep(0)
+        clock.now += 5
+        circuit.not_called()  # wakes them, as time does
+        async with asyncio.timeout(5):
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert sum(task.done() for task in waiting) == 1
+            circuit.not_called()
+            left = [task for task in waiting if not task.done()]
+            await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        assert sum(task.done() for task in waiting) == 2
+        for task in waiting:
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_all_who_wait_go_when_a_probe_is_answered_or_the_process_ends() -> None:
     async def scenario(how: str) -> None:
         circuit = opened(Clock())
