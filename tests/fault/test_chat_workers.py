@@ -3,6 +3,8 @@
 import signal
 import time
 
+from celery import Celery
+
 from tests.fault.conftest import StartSystem, Tell
 from tests.support.living import wait_for
 
@@ -112,4 +114,26 @@ def test_a_chat_that_kills_each_worker_is_given_up_and_takes_no_other_along(
     system.wait_until_ended(seconds=20)
 
     assert system.chat(poison)["error"]["code"] == "attempts_exhausted"
+    tell(**system.check(succeeded=1))
+
+
+def test_a_foreign_message_without_a_queue_wakes_a_chat_and_a_wrong_one_harms_nobody(
+    start_system: StartSystem, tell: Tell
+) -> None:
+    system = start_system()
+    refresh = system.start_refresh_worker()
+    chat_id = system.ask()["id"]
+    system.query("UPDATE llm_chats SET publish_at = now() + interval '1 hour'")  # upkeep shall not be the one
+    with system.redis() as client:
+        wait_for(lambda: client.llen("chat") == 1)
+        client.flushdb()
+    system.start_chat_worker()
+    foreign = Celery(broker=system.variables["REDIS_URL"])
+    foreign.conf.task_ignore_result = True
+    foreign.send_task("llm.chat", args=["no id at all"])
+    foreign.send_task("llm.chat", args=[chat_id])
+    foreign.close()
+    system.wait_until_ended(seconds=30)
+
+    assert refresh.exit_code is None
     tell(**system.check(succeeded=1))
