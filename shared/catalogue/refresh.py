@@ -108,7 +108,7 @@ class Refresher:
             return store.now(connection)
 
     def perform(self, run_id: uuid.UUID, *, task_id: str | None = None) -> Outcome:
-        """Carry out a queued run; one that was carried out already only tells how it ended.
+        """Carry out a queued run; one that another carries out, or has carried out, only tells how it ended.
 
         Upstream's failures are recorded and told in the outcome. Raises DatabaseUnavailable, and whatever else is no
         failure of upstream, after recording it where that is possible.
@@ -175,11 +175,11 @@ class Refresher:
                     raise
                 status = "queued"
             else:
-                if claim is not None or status != "queued":
+                if claim is not None or status not in ("queued", "running"):
                     return claim
             if time.monotonic() > give_up:
                 return None
-            time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running: this one follows it
+            time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running and this one follows it, or another carries it out
 
     def abandon_expired(self, connection: Any) -> Sequence[uuid.UUID]:
         """End the runs whose worker died; returns their ids."""

@@ -227,6 +227,17 @@ def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: 
     assert ended[0]["finished_at"] <= ended[1]["started_at"]
 
 
+def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench, gateway: RunningSandbox) -> None:
+    gateway.behave(llms={"delay": 0.7})
+    run_id, _, _ = at.refresher.request(Options(), trigger="task", actor="a")
+    working = threading.Thread(target=at.refresher.perform, args=(run_id,))
+    working.start()
+    wait_for(lambda: at.refresher.outcome(run_id).status == "running")
+    assert at.refresher.perform(run_id).status == "succeeded"
+    working.join()
+    assert at.run("SELECT attempt FROM llm_sync_runs")[0]["attempt"] == 1
+
+
 def test_a_zombie_applies_nothing(at: Bench, gateway: RunningSandbox) -> None:
     gateway.behave(llms={"delay": 1.0})
     gateway.set_models(entries(*FIVE, (99, "Kimi K2")))
