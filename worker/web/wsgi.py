@@ -27,7 +27,7 @@ from worker.web.shortcut import ListingShortcut
 from worker.web.state import StateRoutes
 
 LISTING_POLL_SECONDS = 0.5
-POOL_SIZE = 10
+POOL_SIZE = 20
 
 
 def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
