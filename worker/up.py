@@ -30,6 +30,9 @@ _GRACE_SECONDS = {"chat": 35.0, "worker": 35.0, "web": 35.0}
 _STATE = (
     *("LLM_REFRESH_ENV", "DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL", "STAND_IN_URL", "STAND_IN_API_KEY"),
     *("PORT", "FLOWER_PORT", "FLOWER_USER", "FLOWER_PASSWORD"),
+    # What a command in another terminal must know to mean the same system.
+    *("MATCHAAI_BASE_URL", "MATCHAAI_API_KEY", "MATCHAAI_MISSION_ID", "MATCHAAI_MODEL_FIELD", "MATCHAAI_DEFAULT_MODEL"),
+    *("JWT_SECRET", "JWKS_URL", "JWT_AUDIENCE"),
 )
 # Celery's command line reads these, and each would take its place before what the application says.
 _CELERYS_OWN = ("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")

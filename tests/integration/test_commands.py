@@ -93,6 +93,7 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
     [
         ("refresh", "--force", "abc"),
         ("refresh", "--source", "elsewhere"),
+        ("refresh", "--source", "matchaai"),
         ("set", "gpt-4o", "display_order"),
         ("set", "gpt-4o", "display_order=many"),
         ("set", "gpt-4o", "colour=true"),

@@ -15,6 +15,7 @@ from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
+from shared.catalogue.sources import MATCHAAI
 from shared.chat import usage
 from worker.commands.context import console, echo_json, json_option, quiet_logs, runtime, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
@@ -77,6 +78,8 @@ def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, a
         wrong = error.errors()[0]
         raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
     with runtime() as parts:
+        if source == MATCHAAI and not parts.settings.upstream_given:
+            raise click.UsageError("--source matchaai: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY first")
         if first and _ever_good(parts):
             click.echo("refresh: a run has succeeded before, nothing to do")
             return

@@ -23,6 +23,10 @@ def check_gateway(settings: Settings) -> Iterator[Finding]:
         yield fault("live", missing.detail, "then run this again")
         return
 
+    if not settings.upstream_given:
+        yield warning("live", "this is the stand-in, not MatchaAI: it says nothing about the real one",
+                      "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")  # fmt: skip
+
     def make_client(field: wire.ModelField) -> GatewayClient:
         return chat_client(settings, field)
 

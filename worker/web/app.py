@@ -21,6 +21,7 @@ from worker.web.problems import Problem, as_response
 
 log = structlog.get_logger(__name__)
 
+_SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _REQUEST_ID = re.compile(r"[\w\-.:/+=@]{1,128}", re.ASCII)
 _EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
@@ -63,12 +64,20 @@ def _check_requests(app: Flask, settings: Settings) -> None:
         if settings.auth_off and _host_name(request.headers.get("Host", "")) not in LOOPBACK_NAMES:
             # A web page elsewhere must not reach a server without auth by a name that it points at 127.0.0.1.
             raise Problem(400, "host_not_allowed", "in local mode this server answers to localhost and 127.0.0.1 only")
+        origin = request.headers.get("Origin")
+        if settings.auth_off and request.method not in _SAFE and not _may_write(origin, settings.cors_origins):
+            # A page elsewhere may send a plain POST without asking first; without a token only its origin tells it.
+            raise Problem(403, "origin_not_allowed", "in local mode pages of other origins may not change anything")
 
     @app.after_request
     def stamp(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.get("request_id") or str(new_id())
         response.headers.extend(standing)
         return response
+
+
+def _may_write(origin: str | None, origins: Sequence[str]) -> bool:
+    return origin is None or origin in origins or _host_name(origin.partition("://")[2]) in LOOPBACK_NAMES
 
 
 def _host_name(host: str) -> str | None:

@@ -107,6 +107,8 @@ def _body(model: type[BaseModel]) -> BaseModel:
         data = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
+    if request.content_length is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
+        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
     if not data.strip():
         data = b"{}"
     elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):

@@ -231,6 +231,21 @@ def test_another_host_name_does_not_reach_a_server_without_auth(stack: Stack, ho
     problem(response, 400, "host_not_allowed")
 
 
+def test_a_page_elsewhere_cannot_start_anything_without_auth(stack: Stack) -> None:
+    runs = len(stack.web.get("/api/llms/runs").json()["runs"])
+    for origin in ("http://evil.example", "null", "http://127.0.0.1.evil.example"):
+        problem(stack.web.post("/api/llms/refresh", headers={"Origin": origin}), 403, "origin_not_allowed")
+    assert len(stack.web.get("/api/llms/runs").json()["runs"]) == runs
+    for origin in ("http://localhost:5173", "https://app.example", stack.web.url):
+        assert stack.web.post("/api/llms/refresh", headers={"Origin": origin}).status_code == 200
+
+
+def test_a_body_in_chunks_has_the_same_limit(stack: Stack) -> None:
+    chunks = (b"x" * 65_536 for _ in range(40))
+    response = stack.web.post("/api/llms/refresh", content=chunks, headers={"Content-Type": "application/json"})
+    problem(response, 413, "body_too_large")
+
+
 def test_a_request_id_is_taken_or_made(stack: Stack) -> None:
     assert stack.web.get("/healthz", headers={"X-Request-ID": "my-own.id:1"}).headers["x-request-id"] == "my-own.id:1"
     for bad in ("a b", "x" * 200, "<script>"):
