@@ -133,9 +133,9 @@ def pages(browser: Browser, up: RunningUp) -> Iterator[Pages]:
 
 
 @pytest.fixture(scope="session")
-def asks_for_tokens(up: RunningUp, sandbox: RunningSandbox) -> Iterator[str]:
+def asks_for_tokens(up: RunningUp) -> Iterator[str]:
     """The address of a second web process over the same servers."""
-    with running_web(**up.state, **upstream(sandbox), JWT_SECRET=SECRET) as url:
+    with running_web(**(up.state | {"JWT_SECRET": SECRET})) as url:
         yield url
 
 
