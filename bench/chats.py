@@ -1,4 +1,4 @@
-"""500 chats of one second in flight in one chat process: memory, and CPU a chat against bare threads."""
+"""One chat process with 500 places: CPU a chat of one second against bare threads, and memory with 500 in flight."""
 
 from __future__ import annotations
 
@@ -81,10 +81,14 @@ def run(place: Place) -> Iterator[Figure]:
                 "bench.bare:ask", url=system.gateway.url, key=system.gateway.api_key, chats=chats, in_flight=in_flight
             )
             bare.append(said["cpu_seconds"] / chats * 1000)
+        # Calls so long that all have begun before the first ends: of one second each, one core cannot begin so many.
+        system.gateway.behave(completions={"delay": place.choose(15, 5)})
+        send(system, accept(system, in_flight))
+        most = wait_until_ended(system, seconds=100)
         assert set(system.statuses()) == {"succeeded"}, system.statuses()
         peak = peak_megabytes(worker.pid)
     # The first round holds what a process does once: its threads, connections and caches.
-    yield Figure("chats", f"CPU a chat, {in_flight} in flight / bare httpx threads", "ms", tuple(ours[1:]),
+    yield Figure("chats", f"CPU a chat, {in_flight} places / bare httpx threads", "ms", tuple(ours[1:]),
                  tuple(bare[1:]), CPU)  # fmt: skip
     yield Figure("chats", "CPU a chat, first round of a new process", "ms", tuple(ours[:1]), tuple(bare[:1]))
-    yield Figure("chats", f"peak memory of the process, {in_flight} in flight", "MB", (peak,), aim=MEGABYTES)
+    yield Figure("chats", f"peak memory of the process, {most} seen in flight", "MB", (peak,), aim=MEGABYTES)
