@@ -9,7 +9,10 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_QUIET = ("httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime")
+_QUIET = (
+    "httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime",
+    "celery.worker.strategy", "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
+)  # fmt: skip
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
 _ADDRESS_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 

@@ -1,6 +1,8 @@
 """Celery's options, queues and routes. No tasks."""
 
+import ssl
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 
@@ -14,10 +16,18 @@ RESULT_SECONDS = 86_400
 def make_celery(settings: Settings, *, socket_timeout_seconds: float = 10) -> Celery:
     """The Celery application. `socket_timeout_seconds` bounds each exchange with Redis."""
     redis_url = settings.redis_url.get_secret_value()
+    # Celery takes no certificate without being told, or any; what the address itself says comes before this.
+    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(redis_url).scheme == "rediss" else None
     app = Celery("llm-refresh", set_as_current=False)
     app.conf.update(
         broker_url=redis_url,
+        broker_transport="worker.broker:Transport",
+        broker_use_ssl=tls,
+        worker_consumer="worker.broker:Consumer",
         result_backend=redis_url,
+        redis_backend_use_ssl=tls,
+        # Else each thread, and each greenlet of a web process, builds a backend of its own.
+        result_backend_thread_safe=True,
         timezone="UTC",
         task_default_queue=DEFAULT_QUEUE,
         task_routes={REFRESH_TASK: {"queue": REFRESH_QUEUE}, CHAT_TASK: {"queue": CHAT_QUEUE}},
