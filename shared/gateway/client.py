@@ -67,7 +67,7 @@ class GatewayClient:
         model_field: wire.ModelField = "llm_id",
         max_list_bytes: int = 8 * MIB,
         max_answer_bytes: int = 4 * MIB,
-        clients: int = 256,
+        clients: int = 1024,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         parts = urlsplit(base_url)
