@@ -1,6 +1,7 @@
 """The one client of MatchaAI: lists models and completes prompts within a total deadline and a body limit."""
 
 import asyncio
+import errno
 import hashlib
 import random
 import socket
@@ -10,11 +11,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
+from yarl import URL
 
+from shared.certificates import trusted
 from shared.gateway import wire
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import retrying
@@ -49,10 +51,8 @@ class GatewayClient:
     """Calls MatchaAI with one key. Belongs to the event loop of its first call; end it with `aclose`.
 
     The key goes into the header MATCHA-API-KEY and nowhere else: no redirect is followed, no proxy of the environment
-    used, no cookie kept, and no error holds it. Each call borrows one small httpx client for itself, because one pool
-    with N connections looks at all N for each request; up to `clients` of them are kept, each with its live
-    connection, and further calls at the same time make their own. A call that does not end well closes its client,
-    so its socket is closed when its deadline ends or its task is cancelled.
+    used, no cookie kept, and no error holds it. As many connections are opened as there are calls at once, and kept
+    for the next. A call that does not end well closes its own: when its deadline ends, or its task is cancelled.
 
     `base_url` is like `https://host/rest/api/v1`. Raises ValueError for a `base_url` that is no http(s) address or a
     key that cannot stand in a header.
@@ -67,15 +67,14 @@ class GatewayClient:
         model_field: wire.ModelField = "llm_id",
         max_list_bytes: int = 8 * MIB,
         max_answer_bytes: int = 4 * MIB,
-        clients: int = 1024,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("The gateway's base URL must be like https://host/rest/api/v1.")
         try:
-            httpx.URL(base_url)
-        except httpx.InvalidURL as error:
+            URL(base_url)
+        except ValueError as error:
             raise ValueError(f"The gateway's base URL is not valid: {error}") from None
         if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""):
             raise ValueError("The gateway's key must be printable ASCII without spaces around it.")
@@ -88,11 +87,8 @@ class GatewayClient:
         self._model_field = model_field
         self._max_list_bytes = max_list_bytes
         self._max_answer_bytes = max_answer_bytes
-        self._kept = clients
         self._jitter = jitter
-        self._idle: list[httpx.AsyncClient] = []  # the last returned is borrowed first: its connection is the warmest
-        self._tls: ssl.SSLContext | None = None
-        self._no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"<GatewayClient of {self._place}>"
@@ -165,10 +161,10 @@ class GatewayClient:
         return f"POST {self._place}{wire.COMPLETIONS_PATH}"
 
     async def aclose(self) -> None:
-        """Close the connections that are kept. Calls still under way close theirs when they end."""
-        self._kept = 0
-        while self._idle:
-            await self._idle.pop().aclose()
+        """Close all connections, those of calls under way as well."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def _exchange(
         self,
@@ -180,61 +176,49 @@ class GatewayClient:
         max_bytes: int,
         content: bytes | None = None,
     ) -> Reply:
-        headers = dict(self._headers)
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+        headers = {} if content is None else {"Content-Type": "application/json"}
         if request_id and request_id.isascii() and request_id.isprintable():
             headers["X-Request-ID"] = request_id
-        client = self._borrow()
+        url = URL(self._base_url + path, encoded=True)
         reply: Reply | None = None
         try:
-            # httpx's own time-outs are for each read: a byte a second would never meet them. This one is for all of it.
+            # aiohttp's own time-outs are for each step: a byte a second would never meet them. This one is for all.
             async with (
                 asyncio.timeout(deadline_seconds),
-                client.stream(method, self._base_url + path, headers=headers, content=content) as response,
+                self._opened().request(method, url, data=content, headers=headers, allow_redirects=False) as response,
             ):
                 body = await _read(response, max_bytes, where)
                 reply = Reply(
-                    response.status_code,
+                    response.status,
                     response.headers.get("content-type", ""),
                     body,
                     wire.parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC)),
                 )
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:  # aiohttp's own are among them
             failure = GatewayError(
                 "timeout", f"{where} did not answer in {deadline_seconds:g} s. Try again later.", trips_circuit=True
             )
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             failure = GatewayError("upstream_unavailable", f"{where} failed: {_why(error)}", trips_circuit=True)
-        finally:
-            await self._give_back(client, reusable=reply is not None)
         if reply is None:
-            # Not raised above: httpx's errors hold the request with the key, and would come along as its context.
+            # Not raised above: aiohttp's errors hold the request with the key, and would come along as its context.
             raise failure
         return reply
 
-    def _borrow(self) -> httpx.AsyncClient:
-        if self._idle:
-            return self._idle.pop()
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context(trust_env=False)  # shared: making one takes 20 ms
-        return httpx.AsyncClient(
-            verify=self._tls,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=self._no_cookies,
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE_SECONDS),
-        )
-
-    async def _give_back(self, client: httpx.AsyncClient, *, reusable: bool) -> None:
-        if reusable and len(self._idle) < self._kept:
-            self._idle.append(client)
-        else:
-            await client.aclose()
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=trusted())
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
+            )
+        return self._session
 
 
-async def _read(response: httpx.Response, max_bytes: int, where: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str) -> bytes:
     """The body, unpacked, at most `max_bytes` of it: the limit is checked while it comes in and while it unfolds.
 
     What is wrong with the body of a refusal does not matter: its status says enough.
@@ -245,32 +229,33 @@ async def _read(response: httpx.Response, max_bytes: int, where: str) -> bytes:
     readable = True
     body = bytearray()
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in response.content.iter_any():
             body += unpack.decompress(chunk, max_bytes + 1 - len(body)) if unpack else chunk
             if len(body) > max_bytes:
                 break
     except zlib.error:
         readable = False
-    if response.is_success and not readable:
+    succeeded = 200 <= response.status < 300
+    if succeeded and not readable:
         detail = f"{where} answered in an encoding that was not asked for. Let the proxy in front send it plain."
-        raise GatewayError("upstream_not_json", detail, permanent=True, http_status=response.status_code)
-    if response.is_success and len(body) > max_bytes:
+        raise GatewayError("upstream_not_json", detail, permanent=True, http_status=response.status)
+    if succeeded and len(body) > max_bytes:
         detail = f"{where} answered more than {max_bytes} bytes; the rest was not read. The gateway may have changed."
-        raise GatewayError("upstream_shape", detail, permanent=True, http_status=response.status_code)
+        raise GatewayError("upstream_shape", detail, permanent=True, http_status=response.status)
     return bytes(body[:max_bytes])
 
 
-def _why(error: httpx.HTTPError) -> str:
-    """The cause of a transport failure, told by its type: httpx's own texts can quote a header, so the key."""
+def _why(error: aiohttp.ClientError) -> str:
+    """The cause of a transport failure, told by its type: the texts of errors can quote a header, so the key."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return "its certificate was not accepted. Check MATCHAAI_BASE_URL and the certificates of this machine."
         if isinstance(cause, socket.gaierror):
             return "its name could not be resolved. Check MATCHAAI_BASE_URL and the network."
-        if isinstance(cause, ConnectionRefusedError):
+        if isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED:
             return "the connection was refused. Check MATCHAAI_BASE_URL, or wait until it is back."
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, aiohttp.ClientConnectorError):
         return "no connection came about. Check MATCHAAI_BASE_URL and the network."
     return f"the connection broke off ({type(error).__name__}). Try again later."

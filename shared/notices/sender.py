@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import httpx
 import structlog
 
+from shared.certificates import trusted
 from shared.db import Database
 from shared.notices import outbox
 from shared.notices.outbox import Waiting
@@ -62,9 +63,8 @@ class Sender:
         return answers.count(None)
 
     async def _posted(self, waiting: Sequence[Waiting]) -> list[str | None]:
-        verify = httpx.create_ssl_context(trust_env=False)
         async with httpx.AsyncClient(
-            verify=verify, trust_env=False, follow_redirects=False, timeout=self._deadline_seconds
+            verify=trusted(), trust_env=False, follow_redirects=False, timeout=self._deadline_seconds
         ) as client:
             return await asyncio.gather(*(self._post(client, notice) for notice in waiting))
 
