@@ -15,8 +15,9 @@ _ENTER = sa.text(
     "SELECT set_config('role', :role, true), set_config('request.jwt.claims', :claims, true),"
     " set_config('statement_timeout', :timeout, true), set_config('lock_timeout', :timeout, true)"
 )
-# Classes of SQLSTATE (PostgreSQL manual, appendix A) that say "not now" rather than "not like this".
-_UNAVAILABLE = ("08", "53", "57P", "58")
+# SQLSTATEs and their classes (PostgreSQL manual, appendix A) that say "not now" rather than "not like this": the last
+# are a server that only reads (a failover), deadlocks, and waits that took too long.
+_UNAVAILABLE = ("08", "53", "57P", "58", "25006", "40001", "40P01", "55P03", "57014")
 
 
 class DatabaseError(Exception):
@@ -29,10 +30,10 @@ class DatabaseError(Exception):
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached or went away; the transaction may or may not have been committed."""
+    """PostgreSQL cannot be reached, went away or cannot do it now; the transaction may have been committed or not."""
 
     def __init__(self, sqlstate: str | None = None) -> None:
-        super().__init__(f"PostgreSQL cannot be reached (SQLSTATE {sqlstate})")
+        super().__init__(f"PostgreSQL cannot be reached, or not do this now (SQLSTATE {sqlstate})")
         self.sqlstate = sqlstate
 
 

@@ -35,7 +35,13 @@ def configure(
     render: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            pad_event_to=0,
+            sort_keys=False,
+            # The default one, where rich is installed, shows the local variables of each frame: questions, answers.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

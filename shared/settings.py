@@ -38,9 +38,15 @@ def _zone(value: object) -> object:
 
 def _web_address(value: object) -> object:
     text = str(value).rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        readable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        readable = False
+    if not readable or any(character.isspace() for character in text):
         raise ValueError("must be an address such as https://host/path")
+    if "?" in text or "#" in text:
+        raise ValueError("must hold no ? and no #")
     if parts.username or parts.password:
         raise ValueError("must hold no user or password")
     return text

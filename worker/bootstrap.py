@@ -62,7 +62,8 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     """The Celery application of workers, beat and Flower, with its tasks and its upkeep."""
     app = make_celery(settings)
     runtime = Lazily(lambda: build_runtime(settings, process))
-    chats = Lazily(lambda: _chat_process(runtime()))
+    going = threading.Event()
+    chats = Lazily(lambda: _chat_process(runtime(), going))
     refresh.register(app, runtime)
     chat.register(app, chats)
 
@@ -74,20 +75,23 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
 
     upkeep.install(app, duties)
     _bind_logs()
-    _bind_shutdown(runtime, chats)
+    _bind_shutdown(runtime, chats, going)
     return app
 
 
-def _chat_process(parts: Runtime) -> ChatProcess:
+def _chat_process(parts: Runtime, going: threading.Event) -> ChatProcess:
     settings = parts.settings
     process = ChatProcess(settings, parts.database, parts.wakeups, lambda: make_chat_gateway(settings))
     process.start()
+    if going.is_set():  # its first chat came after the signal
+        process.drain()
     return process
 
 
-def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess]) -> None:
+def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: threading.Event) -> None:
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
+        going.set()
         if chats.built is not None:
             chats.built.drain()
 

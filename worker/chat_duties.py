@@ -39,13 +39,17 @@ def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
                       chat_id=str(chat_id), status=status)  # fmt: skip
         if not swept.publish:
             return
+        unsent = dict(swept.publish)
         try:
             with app.producer_or_acquire() as producer:
                 for chat_id, request_id in swept.publish:
                     publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id, producer=producer)
+                    del unsent[chat_id]
         except (OperationalError, OSError) as error:  # a later round finds them again
             log.warning("llm_chat.not_published", message="[ChaSen Chat] Redis took no message",
-                        chats=len(swept.publish), error=type(error).__name__)  # fmt: skip
+                        chats=len(unsent), error=type(error).__name__)  # fmt: skip
+            with parts.database.transaction() as connection:
+                lifecycle.unsent(connection, list(unsent))
 
     def retire() -> None:
         for _ in range(RETIRE_BATCHES):

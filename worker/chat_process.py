@@ -16,7 +16,7 @@ from shared.catalogue import keys
 from shared.catalogue.keys import Resolution
 from shared.chat import lifecycle
 from shared.chat.circuit import Circuit
-from shared.chat.complete import Completer, Gateway, Patience
+from shared.chat.complete import Completer, DefaultUnknown, Gateway, Patience
 from shared.chat.groups import GroupCommits
 from shared.chat.lifecycle import Claim, Finish, Release
 from shared.chat.wakeups import Wakeups
@@ -179,11 +179,14 @@ class ChatProcess:
     def _flag_and_replace(self, of: Resolution) -> Resolution | None:
         try:
             with self._database.transaction() as connection:
+                instead = keys.default_instead(connection, of)
+            with self._database.transaction() as connection:
                 keys.flag_unknown(connection, of.matcha_llm_id)
-                return keys.default_instead(connection, of)
         except _NO_DATABASE as error:
-            log.warning("llm_chat.no_default", message="[ChaSen Chat] No default to fall back to", error=str(error))
-            return None
+            log.warning("llm_chat.no_default", message="[ChaSen Chat] Nobody can say which default answers instead",
+                        error=str(error))  # fmt: skip
+            raise DefaultUnknown(str(error)) from None
+        return instead
 
     def _leave_to_others(self, chat_id: uuid.UUID) -> None:
         try:

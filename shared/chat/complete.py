@@ -36,6 +36,10 @@ class Patience:
     retry_base_seconds: float
 
 
+class DefaultUnknown(Exception):
+    """It cannot be said at the moment which model is the default."""
+
+
 class _UpstreamDown(Exception):
     """The circuit is open: this attempt is not the chat's to spend."""
 
@@ -57,7 +61,10 @@ class Completer:
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`default_instead` gives the default in place of a model that upstream does not know, and flags that model."""
+        """`default_instead` gives the default in place of a model that upstream does not know, and flags that model.
+
+        It raises DefaultUnknown where it cannot: the attempt is then not the chat's to spend.
+        """
         self._gateway = gateway
         self._circuit = circuit
         self._patience = patience
@@ -78,7 +85,10 @@ class Completer:
         except GatewayError as error:
             failure = error
         if failure.code == "unknown_model":
-            instead = await self._default_instead(claim.model)
+            try:
+                instead = await self._default_instead(claim.model)
+            except DefaultUnknown:
+                return Release(claim.chat_id, claim.attempt, tries.made, failure.detail)
             if instead is not None:
                 begun = replace(begun, model=instead)
                 _tell(instead, lost=claim.model)
@@ -96,6 +106,7 @@ class Completer:
         async def once(seconds: float) -> str:
             tries.made += 1
             tries.began = self._clock()
+            cut_short = seconds < self._patience.call_seconds
             try:
                 answer = await self._gateway.complete(
                     llm_id=model.matcha_llm_id,
@@ -104,6 +115,8 @@ class Completer:
                     request_id=claim.request_id,
                 )
             except GatewayError as error:
+                if cut_short and error.code == "timeout" and error.http_status is None:
+                    raise  # the chat's deadline came sooner than upstream's time was up: that says nothing of upstream
                 self._note(error)
                 if error.trips_circuit and self._circuit.open:
                     raise _UpstreamDown(error) from None

@@ -1,7 +1,8 @@
 """The statements over `llm_chats` from a claim to an end. Leases and deadlines go by the database's clock alone.
 
 Whoever writes for a chat says its attempt: once that is no longer the row's, or the row is not running, nothing is
-written. Locks are taken in one order everywhere, chats before usage, so that groups of them do not deadlock.
+written. Locks are taken in one order everywhere, chats before usage, and chats by id or without waiting, so that groups
+of them do not deadlock.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from shared.catalogue import keys
 from shared.catalogue.keys import Resolution
 from shared.chat import usage
-from shared.db import SYSTEM
+from shared.db import Caller
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -80,8 +81,11 @@ class Swept:
 _CLAIM = """
 UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1,
   started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %s)
-WHERE id = ANY(%s::uuid[]) AND (status = 'queued' OR (status = 'running' AND lease_until < now()))
-  AND deadline_at > now() AND attempt - attempts_returned < %s
+WHERE id = ANY(ARRAY(
+  SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[])
+    AND (status = 'queued' OR (status = 'running' AND lease_until < now()))
+    AND deadline_at > now() AND attempt - attempts_returned < %s
+  ORDER BY id FOR UPDATE))
 RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active) AS means
@@ -108,10 +112,13 @@ WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
 RETURNING c.id
 """
 
+# Rows that are being written at this moment are left alone: whoever waits for nobody deadlocks with nobody.
 _RENEW = """
-UPDATE llm_chats c SET lease_until = now() + make_interval(secs => %s)
-FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
-WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running' RETURNING c.id
+UPDATE llm_chats SET lease_until = now() + make_interval(secs => %s)
+WHERE id = ANY(ARRAY(
+  SELECT c.id FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
+  JOIN llm_chats c ON c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+  FOR UPDATE OF c SKIP LOCKED))
 """
 
 _OURS = """
@@ -153,13 +160,19 @@ RETURNING id, request_id
 """
 
 _POSTPONE = """
-UPDATE llm_chats SET publish_at = now() + make_interval(secs => %s) WHERE id = ANY(%s::uuid[]) AND status = 'queued'
+UPDATE llm_chats SET publish_at = now() + make_interval(secs => %s)
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[]) AND status = 'queued' FOR UPDATE SKIP LOCKED))
+"""
+
+_UNSENT = """
+UPDATE llm_chats SET publishes = greatest(publishes - 1, 0), publish_at = now() + make_interval(secs => %s)
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[]) AND status = 'queued' FOR UPDATE SKIP LOCKED))
 """
 
 _CANCEL = """
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled', error_detail = 'Cancelled by its caller.',
   version = version + 1, finished_at = now(), lease_until = NULL
-WHERE id = %s AND status IN ('queued', 'running')
+WHERE id = %s AND status IN ('queued', 'running') AND (%s::text IS NULL OR subject = %s)
 RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
 """
 
@@ -168,8 +181,6 @@ DELETE FROM llm_chats WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE finished_at < now() - make_interval(secs => %s)
   ORDER BY finished_at LIMIT %s FOR UPDATE SKIP LOCKED))
 """
-
-_BECOME = "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true)"
 
 
 def claim(
@@ -258,8 +269,8 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
 
 def renew(connection: sa.Connection, held: Mapping[uuid.UUID, int], *, lease_seconds: float) -> set[uuid.UUID]:
     """Renew the leases of these attempts; returns those that are still ours."""
-    rows = connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))
-    return set(rows.scalars())
+    connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))
+    return still_ours(connection, held)
 
 
 def still_ours(connection: sa.Connection, held: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
@@ -270,6 +281,11 @@ def still_ours(connection: sa.Connection, held: Mapping[uuid.UUID, int]) -> set[
 def postpone(connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seconds: float) -> None:
     """Publish these queued chats again only after so many seconds: a process has them in hand. 0: at once."""
     connection.exec_driver_sql(_POSTPONE, (seconds, list(chat_ids)))
+
+
+def unsent(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
+    """Take back that these queued chats were published: Redis took no message. They are due again soon."""
+    connection.exec_driver_sql(_UNSENT, (FIRST_PAUSE_SECONDS, list(chat_ids)))
 
 
 def sweep(connection: sa.Connection, *, max_attempts: int) -> Swept:
@@ -290,15 +306,11 @@ def sweep(connection: sa.Connection, *, max_attempts: int) -> Swept:
     )
 
 
-def cancel(connection: sa.Connection, chat_id: uuid.UUID) -> bool:
-    """End an open chat of the transaction's caller; False where it had ended before, or is none of theirs.
-
-    The transaction acts for the system afterwards: usage is not the caller's to write.
-    """
-    rows = connection.exec_driver_sql(_CANCEL, (chat_id,)).all()
-    if rows:
-        connection.exec_driver_sql(_BECOME, (SYSTEM.role, SYSTEM.claims))
-        usage.count(connection, _ended(rows))
+def cancel(connection: sa.Connection, chat_id: uuid.UUID, caller: Caller) -> bool:
+    """End an open chat that is the caller's to end; False where it had ended before, or is none of theirs."""
+    subject = caller.subject if caller.role == "authenticated" else None
+    rows = connection.exec_driver_sql(_CANCEL, (chat_id, subject, subject)).all()
+    usage.count(connection, _ended(rows))
     return bool(rows)
 
 

@@ -51,13 +51,13 @@ class Turn(BaseModel):
 class Question(BaseModel):
     """The body of `POST /api/chasen/chat`."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     question: Annotated[Text, AfterValidator(_said)]
     model: Annotated[Line | None, Field(max_length=MAX_KEY_CHARS, description="A model_key; the default without")] = (
         None
     )
-    system_prompt: Annotated[Text | None, Field(alias="systemPrompt")] = None
+    system_prompt: Text | None = Field(default=None, alias="systemPrompt")
     history: Annotated[tuple[Turn, ...], Field(strict=False, max_length=MAX_TURNS, description="Oldest first")] = ()
 
     @property

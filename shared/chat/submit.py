@@ -66,11 +66,17 @@ class Accepted:
     new: bool
 
 
+_COUNT_OPEN = sa.text("""
+    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
+         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
+""")
+_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
+
+
 class OpenChats:
     """Says whether one more chat may be opened, without counting for each while there is plenty of room.
 
-    The figure is looked up at most every half second while less than half of the room is taken, and each time above:
-    then the limit is met within what processes accept in the same moment.
+    The figure is looked up at most every half second while less than half of the room is taken, and each time above.
     """
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -115,17 +121,21 @@ class Submitter:
         earlier = self._earlier(asked) if asked.idempotency_key is not None else None
         if earlier is not None:
             return earlier
-        if self._open.must_count():
-            self._open.counted(self._count_open())
-        accepted = self._insert(asked, asked.question.model)
+        counting = self._open.must_count()
+        accepted = self._insert(asked, asked.question.model, counting=counting)
         while accepted is None:
-            with self._database.transaction() as connection:  # the caller sees no inactive models, and no ledger
+            with self._database.transaction() as connection:
                 model = keys.resolve(connection, asked.question.model)
-            accepted = self._insert(asked, model.key, model)
+            accepted = self._insert(asked, model.key, model, counting=counting)
         return accepted
 
-    def _insert(self, asked: Asked, key: str | None, fallback: Resolution | None = None) -> Accepted | None:
-        """Insert the question for the active model of this key, or the default; None where that is not active."""
+    def _insert(
+        self, asked: Asked, key: str | None, fallback: Resolution | None = None, *, counting: bool
+    ) -> Accepted | None:
+        """Insert the question for the active model of this key, or the default; None where that is not active.
+
+        Counting, all processes take turns until their commit, so that the last place is given away once.
+        """
         question = asked.question
         story = fallback.story if fallback is not None else None
         values = {
@@ -144,7 +154,10 @@ class Submitter:
             "deadline": self._deadline_seconds,
             "pause": PUBLISH_PAUSE_SECONDS,
         }
-        with self._database.transaction(asked.caller) as connection:
+        with self._database.transaction() as connection:
+            if counting:
+                connection.execute(_ONE_AT_A_TIME)
+                self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
@@ -155,19 +168,11 @@ class Submitter:
             return None if earlier is None else _same(connection, earlier, asked)
 
     def _earlier(self, asked: Asked) -> Accepted | None:
-        with self._database.transaction(asked.caller) as connection:
+        with self._database.transaction() as connection:
             found = connection.execute(
                 _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}
             ).first()
             return None if found is None else _same(connection, found, asked)
-
-    def _count_open(self) -> int:
-        with self._database.transaction() as connection:
-            found: int = connection.execute(
-                sa.text("SELECT count(*) FROM llm_chats WHERE status = 'queued'")
-            ).scalar_one()
-            found += connection.execute(sa.text("SELECT count(*) FROM llm_chats WHERE status = 'running'")).scalar_one()
-        return found
 
 
 def _same(connection: sa.Connection, row: sa.Row[Any], asked: Asked) -> Accepted:

@@ -51,3 +51,5 @@ class Wakeups:
                     log.warning("llm_chat.readers_not_woken", message="[ChaSen Chat] Readers find out by themselves",
                                 error=str(error))  # fmt: skip
                 well = False
+            except Exception:  # told, and survived: all readers are woken by this thread
+                log.exception("llm_chat.readers_not_woken", message="[ChaSen Chat] Readers find out by themselves")

@@ -194,7 +194,10 @@ class GatewayClient:
                     body,
                     wire.parse_retry_after(response.headers.get("retry-after"), datetime.now(UTC)),
                 )
-        except TimeoutError:  # aiohttp's own are among them
+        except aiohttp.ConnectionTimeoutError:
+            detail = f"{where} failed: no connection came about in {CONNECT_SECONDS:g} s. Check the network."
+            failure = GatewayError("upstream_unavailable", detail, trips_circuit=True)
+        except TimeoutError:
             failure = GatewayError(
                 "timeout", f"{where} did not answer in {deadline_seconds:g} s. Try again later.", trips_circuit=True
             )
@@ -212,7 +215,7 @@ class GatewayClient:
                 connector=connector,
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
                 auto_decompress=False,
             )
         return self._session

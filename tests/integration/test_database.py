@@ -140,6 +140,16 @@ def test_updated_at_ignores_the_stamp_of_a_sync(pool: Pool) -> None:
     assert updated_at() != before
 
 
+def test_a_wait_that_took_too_long_is_not_now_rather_than_not_like_this(pool: Pool) -> None:
+    with pytest.raises(DatabaseUnavailable) as late, pool.transaction(timeout_seconds=0.05) as connection:
+        connection.execute(sa.text("SELECT pg_sleep(5)"))
+    assert late.value.sqlstate == "57014"
+    with pytest.raises(DatabaseUnavailable) as reading, pool.transaction() as connection:
+        connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+        connection.execute(sa.text("DELETE FROM llm_chats"))
+    assert reading.value.sqlstate == "25006"
+
+
 def test_authenticated_reads_active_models_and_nothing_else(pool: Pool) -> None:
     with pool.transaction() as connection:
         insert(connection, 1, "shown")

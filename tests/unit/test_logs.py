@@ -13,10 +13,12 @@ configure(as_json={as_json}, level="info", process="test", secrets=["hunter2-sec
 log = structlog.get_logger("ours")
 log.info("llm_refresh.synced", message="[LLM Refresh] Synced 5 models", added=0)
 logging.getLogger("theirs").warning("key hunter2-secret and Authorization: Bearer abc.def-ghi and redis://:pw123@host")
-try:
-    raise ValueError("the key is hunter2-secret")
-except ValueError:
-    log.exception("llm.failed")
+question = "What is the owner's " + "secret?"
+for tell in (log.exception, logging.getLogger("theirs").exception):
+    try:
+        raise ValueError("the key is hunter2-secret")
+    except ValueError:
+        tell("llm.failed")
 logging.getLogger("httpx").info("HTTP Request: GET https://host/?q=1")
 """
 
@@ -33,6 +35,11 @@ def test_no_secret_token_or_password_of_an_address_stands_in_any_line(lines: str
         assert secret not in lines
     assert "[secret]" in lines
     assert "HTTP Request" not in lines
+
+
+def test_a_traceback_shows_no_local_variable(lines: str) -> None:
+    assert "ValueError" in lines
+    assert "the owner's secret?" not in lines
 
 
 def test_events_are_constant_and_the_sentence_is_their_message(lines: str) -> None:

@@ -38,13 +38,14 @@ OPERATOR = Caller("service_role", "cli")
 def chat(question: str, model: str | None, system_prompt: str | None, as_json: bool) -> None:
     """Ask a model and wait for its answer; Ctrl-C cancels. Exit 1 when there is none."""
     try:
-        asked = Question(question=question, model=model, system_prompt=system_prompt)
+        asked = Question(question=question, model=model, systemPrompt=system_prompt)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
     with runtime() as parts:
         accepted = _accepted(parts, asked)
         try:
+            _send(parts, accepted)
             ended = _awaited(parts, accepted)
         except KeyboardInterrupt:
             ended = _cancelled(parts, accepted)
@@ -61,17 +62,18 @@ def _accepted(parts: Runtime, question: Question) -> Snapshot:
         fail(missing.detail)
     if question.characters > parts.settings.chat_max_chars:
         raise click.UsageError(f"question and system prompt may hold {parts.settings.chat_max_chars} characters")
-    request_id = str(new_id())
     try:
-        snapshot = parts.submitter.submit(Asked(question, OPERATOR, request_id, None)).snapshot
+        return parts.submitter.submit(Asked(question, OPERATOR, str(new_id()), None)).snapshot
     except (NoModel, TooManyOpen) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _send(parts: Runtime, snapshot: Snapshot) -> None:
     try:
         app = make_celery(parts.settings, socket_timeout_seconds=2)
-        publish(app, str(snapshot.chat_id), task_id=str(snapshot.chat_id), request_id=request_id)
+        publish(app, str(snapshot.chat_id), task_id=str(snapshot.chat_id), request_id=None)
     except (OperationalError, OSError):
         click.echo("llm-refresh: Redis takes no message; a worker finds the question by itself", err=True)
-    return snapshot
 
 
 def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
@@ -88,8 +90,8 @@ def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
 
 
 def _cancelled(parts: Runtime, snapshot: Snapshot) -> Snapshot:
-    with parts.database.transaction(OPERATOR) as connection:
-        lifecycle.cancel(connection, snapshot.chat_id)
+    with parts.database.transaction() as connection:
+        lifecycle.cancel(connection, snapshot.chat_id, OPERATOR)
     return _find(parts, snapshot.chat_id)
 
 

@@ -90,10 +90,11 @@ class ChatRoutes:
         with self.readers.watching(chat_id) as watch:
             self._sent(accepted, call)
             snapshot = accepted.snapshot if accepted.new else self._find(chat_id, call.caller)
-            watch.known = snapshot.version
+            watch.have(snapshot)
             while not snapshot.ended and time.monotonic() < give_up:
                 snapshot = watch.wait(give_up - time.monotonic()) or snapshot
-        return snapshot
+        # It may have ended while no wake-up came through.
+        return snapshot if snapshot.ended else self._find(chat_id, call.caller)
 
     def list_chats(self, call: Call) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
@@ -105,8 +106,8 @@ class ChatRoutes:
 
     def cancel(self, call: Call) -> Response:
         chat_id = _uuid(call.path["chat_id"])
-        with self.parts.database.transaction(call.caller) as connection:
-            cancelled = lifecycle.cancel(connection, chat_id)
+        with self.parts.database.transaction() as connection:
+            cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
             self.parts.wakeups.tell([chat_id])
         return as_json(_shown(self._find(chat_id, call.caller)))
@@ -147,13 +148,13 @@ def _links(snapshot: Snapshot) -> dict[str, str]:
 
 def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
     """Comments and events of one reader, who has the version `seen`; ends after the chat's last event."""
+    watch.have(current)
     yield b": here\n\n"
     snapshot: Snapshot | None = current
-    watch.known, seen = current.version, min(seen, current.version)
     while True:
         if snapshot is None:
             yield b": still here\n\n"
-        elif snapshot.version > seen:
+        elif snapshot is not current or snapshot.version > seen:
             yield _event(snapshot)
         if snapshot is not None and snapshot.ended:
             return

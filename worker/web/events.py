@@ -27,7 +27,7 @@ RETRY_SECONDS = 1.0
 
 
 class Watch:
-    """One reader of one chat. `known` is the version that it has."""
+    """One reader of one chat. `known` is the version that it has, which never falls."""
 
     def __init__(self, chat_id: uuid.UUID) -> None:
         self.chat_id = chat_id
@@ -41,15 +41,20 @@ class Watch:
             self._latest = snapshot
             self._news.set()
 
+    def have(self, snapshot: Snapshot) -> None:
+        """The reader has this one: only later ones are news."""
+        self.known = max(self.known, snapshot.version)
+
     def wait(self, seconds: float) -> Snapshot | None:
         """The next snapshot; None when nothing has changed in so many seconds. States in between may be skipped."""
-        if not self._news.wait(max(0.0, seconds)):
-            return None
-        self._news.clear()
-        snapshot, self._latest = self._latest, None
-        if snapshot is not None:
-            self.known = snapshot.version
-        return snapshot
+        give_up = time.monotonic() + seconds
+        while self._news.wait(max(0.0, give_up - time.monotonic())):
+            self._news.clear()
+            snapshot, self._latest = self._latest, None
+            if snapshot is not None and snapshot.version > self.known:  # it may have been offered before `have`
+                self.known = snapshot.version
+                return snapshot
+        return None
 
 
 class Readers:
@@ -91,7 +96,9 @@ class Readers:
             except CacheUnavailable as error:
                 log.warning("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves",
                             error=str(error))  # fmt: skip
-                time.sleep(RETRY_SECONDS)
+            except Exception:  # told, and survived: all readers of this process depend on this thread
+                log.exception("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves")
+            time.sleep(RETRY_SECONDS)
 
     def _look(self) -> None:
         look_at_all = time.monotonic() + POLL_SECONDS

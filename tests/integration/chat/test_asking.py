@@ -1,10 +1,12 @@
 """What is accepted, what is refused, and who sees what."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from shared.chat.submit import TooManyOpen
 from shared.db import Caller, DatabaseError
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, as_caller, token
 
@@ -27,6 +29,7 @@ BAD_BODIES = {
     "an empty question": (b'{"question": ""}', 422, "invalid_body"),
     "a blank question": (b'{"question": " \\n\\t "}', 422, "invalid_body"),
     "an unknown field": (b'{"question": "Which?", "temperature": 1}', 422, "invalid_body"),
+    "a field of another name": (b'{"question": "Which?", "system_prompt": "Be brief."}', 422, "invalid_body"),
     "a model that is no text": (b'{"question": "Which?", "model": 25}', 422, "invalid_body"),
     "an empty model": (b'{"question": "Which?", "model": ""}', 422, "invalid_body"),
     "a model of two lines": (b'{"question": "Which?", "model": "a\\nb"}', 422, "invalid_body"),
@@ -170,14 +173,31 @@ def test_what_is_not_set_up_is_said_before_anything_is_accepted(
     assert chats.stored() == 0
 
 
-def test_postgresql_lets_a_caller_ask_and_cancel_and_write_nothing_else(chats: Chats) -> None:
-    mine, theirs = chats.accepted(caller=ANN), chats.accepted(caller=BEN)
+def test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time(chats: Chats) -> None:
+    processes = [chats.with_settings(chat_max_queued=10) for _ in range(2)]
+
+    def ask(number: int) -> bool:
+        try:
+            chats.submit(f"Question {number}?", parts=processes[number % 2])
+        except TooManyOpen:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        accepted = list(pool.map(ask, range(40)))
+
+    assert (accepted.count(True), chats.stored()) == (10, 10)
+
+
+def test_postgresql_lets_a_caller_read_and_write_nothing(chats: Chats) -> None:
+    mine = chats.accepted(caller=ANN)
     refused = [
         "UPDATE llm_chats SET answer = 'mine', status = 'succeeded'",
         "UPDATE llm_chats SET attempt = 9",
         "UPDATE llm_chats SET status = 'running'",
+        "UPDATE llm_chats SET status = 'cancelled', finished_at = now()",
         "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at)"
-        " VALUES (gen_random_uuid(), 'ben', '', 'q', 'k', 'n', 1, now())",
+        " VALUES (gen_random_uuid(), 'ann', '', 'q', 'k', 'n', 1, now())",
         "DELETE FROM llm_chats",
         "UPDATE llm_usage_stats SET request_count = 0",
     ]
@@ -185,9 +205,7 @@ def test_postgresql_lets_a_caller_ask_and_cancel_and_write_nothing_else(chats: C
         with pytest.raises(DatabaseError) as raised:
             as_caller(chats.parts.database, ANN, statement)
         assert raised.value.sqlstate == "42501", statement
-    cancelled = "UPDATE llm_chats SET status = 'cancelled', finished_at = now()"
-    assert as_caller(chats.parts.database, ANN, cancelled) == 1
-    assert (chats.row(mine)["status"], chats.row(theirs)["status"]) == ("cancelled", "queued")
+    assert [row["id"] for row in as_caller(chats.parts.database, ANN, "SELECT id FROM llm_chats")] == [mine]
 
 
 def test_a_cancelled_chat_ends_at_once_and_stays_as_it_ended(chats: Chats) -> None:

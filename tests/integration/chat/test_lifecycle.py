@@ -37,6 +37,31 @@ def lose_lease(chats: Chats, chat_id: uuid.UUID) -> None:
     chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second' WHERE id = :id", id=chat_id)
 
 
+def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats) -> None:
+    held = claim(chats, chats.submit(), chats.submit())
+    attempts = {each.chat_id: each.attempt for each in held}
+    before = {chat_id: chats.row(chat_id)["lease_until"] for chat_id in attempts}
+    finishing = held[0].chat_id
+    with psycopg.connect(chats.superuser_url) as other:
+        other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (finishing,))
+        with chats.parts.database.transaction(timeout_seconds=5) as connection:
+            lifecycle.postpone(connection, list(attempts), seconds=60)
+            assert lifecycle.renew(connection, attempts, lease_seconds=600) == set(attempts)
+    renewed = {chat_id for chat_id in attempts if chats.row(chat_id)["lease_until"] > before[chat_id]}
+    assert renewed == {held[1].chat_id}
+
+
+def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> None:
+    chat_id = chats.submit()
+    for _ in range(6):
+        chats.at.run("UPDATE llm_chats SET publish_at = now()")
+        assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
+        with chats.parts.database.transaction() as connection:
+            lifecycle.unsent(connection, [chat_id])
+    (row,) = chats.at.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
+    assert (row["publishes"], row["soon"]) == (0, True)
+
+
 def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
     chat_id = chats.submit()
     claims: list[Claim] = []
@@ -216,7 +241,7 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
         lifecycle.retire(connection, older_than_days=30, limit=1000)
         read.those(connection, dict.fromkeys(open_ids, 0))
         usage.figures(connection)
-        lifecycle.cancel(connection, open_ids[2])
+        lifecycle.cancel(connection, open_ids[2], ANN)
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
     assert [chat_id for chat_id, _ in swept.publish] == [open_ids[3]]

@@ -9,7 +9,7 @@ import pytest
 
 from shared.catalogue.keys import Resolution
 from shared.chat.circuit import Circuit
-from shared.chat.complete import Completer, Patience
+from shared.chat.complete import Completer, DefaultUnknown, Patience
 from shared.chat.lifecycle import Claim, Finish, Release
 from shared.gateway.errors import GatewayError
 
@@ -17,6 +17,7 @@ SONNET = Resolution("sonnet", "sonnet", "Sonnet", 25)
 DEFAULT = Resolution("sonnet", "default", "Default", 28, "unknown_upstream")
 DOWN = GatewayError("upstream_unavailable", "It is down.", trips_circuit=True)
 BUSY = GatewayError("rate_limited", "It is busy.")
+LATE = GatewayError("timeout", "It is late.", trips_circuit=True)
 NO = GatewayError("upstream_rejected", "No.", permanent=True)
 UNKNOWN = GatewayError("unknown_model", "Not known.", permanent=True)
 
@@ -45,13 +46,15 @@ def claimed(seconds_left: float = 60) -> Claim:
 def attempt(
     gateway: Gateway,
     *,
-    instead: Resolution | None = None,
+    instead: Resolution | DefaultUnknown | None = None,
     seconds_left: float = 60,
     circuit: Callable[[], Circuit] = Circuit,
     call_seconds: float = 300,
 ) -> Finish | Release:
     async def default_instead(of: Resolution) -> Resolution | None:
         assert of == SONNET
+        if isinstance(instead, DefaultUnknown):
+            raise instead
         return instead
 
     async def run() -> Finish | Release:
@@ -105,6 +108,23 @@ def test_an_unknown_model_is_asked_of_the_default_once() -> None:
     twice = attempt(Gateway([UNKNOWN]), instead=DEFAULT)
     assert isinstance(twice, Finish)
     assert (twice.status, twice.error_code, twice.model, twice.tries) == ("failed", "unknown_model", DEFAULT, 2)
+
+
+def test_while_nobody_can_say_which_the_default_is_the_attempt_is_given_back() -> None:
+    end = attempt(Gateway([UNKNOWN]), instead=DefaultUnknown())
+    assert end == Release(uuid.UUID(int=1), 4, 1, "Not known.")
+
+
+@pytest.mark.parametrize(("call_seconds", "opens"), [(5, True), (300, False)])
+def test_a_call_cut_by_its_chats_deadline_says_nothing_of_upstream(call_seconds: float, opens: bool) -> None:
+    circuits: list[Circuit] = []
+
+    def circuit() -> Circuit:
+        circuits.append(Circuit(failures=1))
+        return circuits[0]
+
+    attempt(Gateway([LATE, "A."]), seconds_left=10, call_seconds=call_seconds, circuit=circuit)
+    assert circuits[0].open is opens
 
 
 def test_while_upstream_is_down_the_attempt_is_given_back_with_its_cause() -> None:

@@ -26,7 +26,7 @@ def test_bodies_that_ask_something_else_have_another(body: str) -> None:
 
 
 def test_all_that_is_sent_counts_as_characters() -> None:
-    asked = Question(question="abc", system_prompt="de", history=(Turn(role="user", content="f"),))
+    asked = Question(question="abc", systemPrompt="de", history=(Turn(role="user", content="f"),))
     assert asked.characters == 6
 
 
