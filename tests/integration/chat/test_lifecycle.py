@@ -41,11 +41,11 @@ def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats
     held = claim(chats, chats.submit(), chats.submit())
     attempts = {each.chat_id: each.attempt for each in held}
     before = {chat_id: chats.row(chat_id)["lease_until"] for chat_id in attempts}
-    finishing = held[0].chat_id
+    finishing, being_claimed = held[0].chat_id, chats.submit()
     with psycopg.connect(chats.superuser_url) as other:
-        other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (finishing,))
+        other.execute("SELECT FROM llm_chats WHERE id = ANY(%s) FOR UPDATE", ([finishing, being_claimed],))
         with chats.parts.database.transaction(timeout_seconds=5) as connection:
-            lifecycle.postpone(connection, list(attempts), seconds=60)
+            lifecycle.postpone(connection, [*attempts, being_claimed], seconds=60)
             assert lifecycle.renew(connection, attempts, lease_seconds=600) == set(attempts)
     renewed = {chat_id for chat_id in attempts if chats.row(chat_id)["lease_until"] > before[chat_id]}
     assert renewed == {held[1].chat_id}
