@@ -29,11 +29,13 @@ from worker.web.state import StateRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
+OPENED_AHEAD = 10
 
 
 def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, and start following the catalogue's version."""
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE)
+    parts.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings)
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.cache)
