@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 
 import psycopg
 import pytest
@@ -11,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from migrations.run import downgrade, upgrade
-from shared.db import SYSTEM, Caller, DatabaseError, DatabaseUnavailable
+from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable
 from shared.db import Database as Pool
 from shared.models import metadata
 from tests.support.processes import ROOT
@@ -226,3 +227,16 @@ def test_connections_are_opened_ahead_and_none_where_postgresql_is_away(database
     away.open_ahead(3)
     assert away.engine.pool.checkedin() == 0
     away.dispose()
+
+
+def test_a_connection_that_died_at_rest_is_replaced_before_it_is_used(database: Database, pool: Pool) -> None:
+    pool.open_ahead(2)
+    with psycopg.connect(database.superuser_url, autocommit=True) as other:
+        ended = other.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'llm-refresh test'"
+            " AND datname = current_database()"
+        ).fetchone()
+    assert ended == (2,)
+    time.sleep(PING_AFTER_SECONDS)  # what is tested is the rest
+    with pool.transaction() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
