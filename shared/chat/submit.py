@@ -66,6 +66,9 @@ class Accepted:
     new: bool
 
 
+PLENTY = 2000
+"""More than several web processes accept in half a second."""
+
 _COUNT_OPEN = sa.text("""
     SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
          + (SELECT count(*) FROM llm_chats WHERE status = 'running')
@@ -76,7 +79,8 @@ _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
 class OpenChats:
     """Says whether one more chat may be opened, without counting for each while there is plenty of room.
 
-    The figure is looked up at most every half second while less than half of the room is taken, and each time above.
+    The figure is looked up every half second while there is room for more than all processes together accept in that
+    time, and for each chat when there is less.
     """
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,7 +93,7 @@ class OpenChats:
     def must_count(self) -> bool:
         """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
         with self._lock:
-            if self._clock() >= self._known_until or self._known * 2 >= self._limit:
+            if self._clock() >= self._known_until or self._limit - self._known <= PLENTY:
                 return True
             self._known += 1
             return False

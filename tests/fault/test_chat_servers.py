@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
@@ -94,3 +95,23 @@ def test_chats_asked_while_postgresql_is_away_are_refused_and_none_is_half_there
     system.wait_until_ended(seconds=40)
 
     tell(refused=refused, **system.check(succeeded=20))
+
+
+def test_a_question_that_was_accepted_is_not_refused_when_postgresql_goes_away_during_the_wait(
+    start_system: StartSystem, tell: Tell
+) -> None:
+    system = start_system(delay=6)
+    system.start_chat_worker()
+    name = system.query("SELECT current_database()")[0][0]
+    outside = system.database_url.replace(f"/{name}", "/postgres")
+    with ThreadPoolExecutor() as pool, psycopg.connect(outside, autocommit=True) as server:
+        asking = pool.submit(lambda: system.ask("Which?", headers={"Prefer": "wait=3"}))
+        system.wait_for_calls(1)
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        accepted = asking.result()
+        server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    system.wait_until_ended(seconds=40)
+
+    assert accepted["status"] in ("queued", "running")
+    tell(**system.check(succeeded=1))

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from flask import Response, request
 
 from shared.catalogue.keys import NoModel
@@ -17,7 +18,7 @@ from shared.chat import lifecycle, read, usage
 from shared.chat.questions import MAX_IDEMPOTENCY_KEY_CHARS
 from shared.chat.read import Snapshot
 from shared.chat.submit import Accepted, Asked, OtherBody, TooManyOpen
-from shared.db import Caller
+from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
 from worker.chat_gateway import missing_set_up
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
@@ -25,6 +26,8 @@ from worker.web.door import Call, Route, as_json, json_value
 from worker.web.events import Readers, Watch
 from worker.web.problems import Problem
 from worker.web.queue import Queue
+
+log = structlog.get_logger(__name__)
 
 MAX_WAIT_SECONDS = 25.0
 """Platforms in front cut requests at about 26 s."""
@@ -89,12 +92,20 @@ class ChatRoutes:
         chat_id = accepted.snapshot.chat_id
         with self.readers.watching(chat_id) as watch:
             self._sent(accepted, call)
-            snapshot = accepted.snapshot if accepted.new else self._find(chat_id, call.caller)
+            snapshot = accepted.snapshot if accepted.new else self._looked_up_again(accepted.snapshot, call.caller)
             watch.have(snapshot)
             while not snapshot.ended and time.monotonic() < give_up:
                 snapshot = watch.wait(give_up - time.monotonic()) or snapshot
-        # It may have ended while no wake-up came through.
-        return snapshot if snapshot.ended else self._find(chat_id, call.caller)
+        return snapshot if snapshot.ended else self._looked_up_again(snapshot, call.caller)
+
+    def _looked_up_again(self, snapshot: Snapshot, caller: Caller) -> Snapshot:
+        """The chat may have ended while no wake-up came through; what was accepted stays accepted in any case."""
+        try:
+            return self._find(snapshot.chat_id, caller)
+        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+            log.warning("llm_web.not_looked_up", message="[ChaSen Chat] PostgreSQL went away during a wait",
+                        error=str(error))  # fmt: skip
+            return snapshot
 
     def list_chats(self, call: Call) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
