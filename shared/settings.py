@@ -128,6 +128,7 @@ class Settings(BaseModel):
     metrics_token: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
 
+    web_concurrency: int = Field(default=2, ge=1, le=64)
     port: Port = 3002
     flower_port: Port = 5555
     flower_user: str = "operator"

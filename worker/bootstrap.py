@@ -60,7 +60,7 @@ class Lazily(Generic[P]):
 
 def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: str = "worker") -> Celery:
     """The Celery application of workers, beat and Flower, with its tasks and its upkeep."""
-    app = make_celery(settings)
+    app = make_celery(settings, own_transport=process != "flower")
     runtime = Lazily(lambda: build_runtime(settings, process))
     going = threading.Event()
     chats = Lazily(lambda: _chat_process(runtime(), going))

@@ -13,15 +13,18 @@ from worker.schedule import beat_entries
 RESULT_SECONDS = 86_400
 
 
-def make_celery(settings: Settings, *, socket_timeout_seconds: float = 10) -> Celery:
-    """The Celery application. `socket_timeout_seconds` bounds each exchange with Redis."""
+def make_celery(settings: Settings, *, socket_timeout_seconds: float = 10, own_transport: bool = True) -> Celery:
+    """The Celery application. `socket_timeout_seconds` bounds each exchange with Redis.
+
+    `own_transport` is for who sends and receives: Flower knows a broker only by the name of kombu's.
+    """
     redis_url = settings.redis_url.get_secret_value()
     # Celery takes no certificate without being told, or any; what the address itself says comes before this.
     tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if urlsplit(redis_url).scheme == "rediss" else None
     app = Celery("llm-refresh", set_as_current=False)
     app.conf.update(
         broker_url=redis_url,
-        broker_transport="worker.broker:Transport",
+        broker_transport="worker.broker:Transport" if own_transport else None,
         broker_use_ssl=tls,
         worker_consumer="worker.broker:Consumer",
         result_backend=redis_url,

@@ -46,7 +46,10 @@ def fault(name: str, detail: str, advice: str) -> Finding:
 def of_settings(settings: Settings) -> Iterator[Finding]:
     """Settings that can be read and leave something out."""
     yield good("settings", f"{settings.llm_refresh_env} mode, every variable can be read")
-    if not settings.upstream_given:
+    if (settings.matchaai_base_url is None) != (settings.matchaai_api_key is None):
+        missing = "MATCHAAI_BASE_URL" if settings.matchaai_base_url is None else "MATCHAAI_API_KEY"
+        yield fault("matchaai", f"half set up: {missing} is missing, and MatchaAI is not asked", "set it")
+    elif not settings.upstream_given:
         told = "MatchaAI is not set up: refreshes read the built-in mapping, chats get"
         if settings.local:
             yield good("matchaai", f"{told} the stand-in")

@@ -199,7 +199,9 @@ class GatewayClient:
             failure = GatewayError("upstream_unavailable", detail, trips_circuit=True)
         except TimeoutError:
             failure = GatewayError(
-                "timeout", f"{where} did not answer in {deadline_seconds:g} s. Try again later.", trips_circuit=True
+                "timeout",
+                f"{where} did not answer in {round(deadline_seconds, 1):g} s. Try again later.",
+                trips_circuit=True,
             )
         except aiohttp.ClientError as error:
             failure = GatewayError("upstream_unavailable", f"{where} failed: {_why(error)}", trips_circuit=True)

@@ -37,7 +37,9 @@ def find_postgres(explicit: Path | None = None) -> PostgresBinaries:
     """
     if explicit is not None:
         if not _holds(explicit, "postgres", "initdb"):
-            raise LocalServicesError(f"{explicit} does not hold the programs postgres and initdb")
+            raise LocalServicesError(
+                f"LLM_REFRESH_POSTGRES_BIN: {explicit} does not hold the programs postgres and initdb"
+            )
         return PostgresBinaries(explicit)
     wheel = _package_folder(POSTGRES_WHEEL)
     if wheel is not None and _holds(wheel / "pginstall" / "bin", "postgres", "initdb"):
@@ -58,7 +60,7 @@ def find_valkey(explicit: Path | None = None) -> Path:
     """
     if explicit is not None:
         if not _holds(explicit.parent, explicit.name):
-            raise LocalServicesError(f"{explicit} is no program that can be run")
+            raise LocalServicesError(f"LLM_REFRESH_VALKEY_SERVER: {explicit} is no program that can be run")
         return explicit
     wheel = _package_folder(VALKEY_WHEEL)
     packed = sorted((wheel / "_binaries").glob("*/valkey-server")) if wheel is not None else []

@@ -52,6 +52,12 @@ def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(up: RunningUp, flowe
     assert chat["answer"][:20] not in str(shown)
 
 
+def test_the_queues_of_the_broker_are_shown(flower: httpx.Client) -> None:
+    lengths = {queue["name"]: queue["messages"] for queue in flower.get("/api/queues/length").json()["active_queues"]}
+    assert lengths == {"chat": 0, "celery": 0, "refresh": 0}
+    assert flower.get("/broker").status_code == 200
+
+
 @pytest.mark.parametrize("auth", [None, ("operator", "wrong")])
 def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None) -> None:
     url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}/api/tasks"

@@ -36,6 +36,8 @@ def test_a_gateway_without_a_mission_is_a_fault() -> None:
     given = {"matchaai_base_url": "https://h/rest/api/v1", "matchaai_api_key": "k"}
     assert levels(production(**given)) == ["good", "fault"]
     assert levels(production(**given, matchaai_mission_id=1)) == ["good", "good"]
+    for name, value in given.items():
+        assert levels(production(**{name: value})) == ["good", "fault"]
 
 
 def test_local_mode_has_its_stand_in() -> None:

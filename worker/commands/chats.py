@@ -108,7 +108,10 @@ def _print(chat: Snapshot) -> None:
     told = f"{model['name']} (ID: {model['matcha_llm_id']}, Key: {model['key']})"
     if model["fallback"]:
         told += f", instead of {model['requested']}: {model['reason']}"
-    out.print(f"{chat.status} in {chat.body['timings']['total_ms'] / 1000:.1f} s by {told}", markup=False, style="dim")
+    between = "in" if chat.status == "succeeded" else "after"
+    by = "by" if chat.status == "succeeded" else "of"
+    seconds = chat.body["timings"]["total_ms"] / 1000
+    out.print(f"{chat.status} {between} {seconds:.1f} s {by} {told}", markup=False, style="dim")
     if chat.status == "succeeded":
         click.echo(chat.body["answer"])
     else:

@@ -47,14 +47,17 @@ class ChatRoutes:
         chat = {200: bodies.Chat}
         return [
             Route("POST", "/api/chasen/chat", self.ask, "Ask a model; the answer is read at the chat's own address",
-                  body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat}),
+                  body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat},
+                  headers={"Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
+                           "Prefer": "wait=N: answer when the chat has ended, or after N seconds (25 at most)"}),
             Route("GET", "/api/chats", self.list_chats, "The caller's chats, newest first, without their answers",
                   query=bodies.ChatsQuery, returns={200: bodies.ChatsBody}),
             Route("GET", "/api/chats/{chat_id}", self.show, "One chat", returns=chat),
             Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once; one that has ended stays",
                   returns=chat),
             Route("GET", "/api/chats/{chat_id}/events", self.follow, "A chat's states and its end, as they come",
-                  returns={200: None, 204: None}, media_type="text/event-stream"),
+                  returns={200: None, 204: None}, media_type="text/event-stream",
+                  headers={"Last-Event-ID": "The last version that the reader has seen"}),
             Route("GET", "/api/llms/usage", self.usage, "How often each model was used",
                   query=bodies.UsageQuery, returns={200: bodies.UsageBody}),
         ]  # fmt: skip
@@ -66,7 +69,10 @@ class ChatRoutes:
         if missing is not None:
             raise Problem(503, missing.code, missing.detail)
         if question.characters > settings.chat_max_chars:
-            detail = f"question, systemPrompt and history may hold {settings.chat_max_chars} characters together"
+            detail = (
+                f"question, systemPrompt and history hold {question.characters} characters together;"
+                f" they may hold {settings.chat_max_chars}"
+            )
             raise Problem(422, "prompt_too_long", detail)
         try:
             accepted = self.parts.submitter.submit(Asked(question, call.caller, call.request_id, _idempotency_key()))

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.db import Caller, Role
@@ -63,6 +64,8 @@ class Route:
     body: type[BaseModel] | None = None
     returns: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that it looks at, and what for."""
 
 
 def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -99,6 +102,29 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
     return view
 
 
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "datetime_parsing": "must be a time (ISO 8601)",
+    "extra_forbidden": "no such field; /openapi.json lists those that there are",
+    "greater_than_equal": "must be {ge} or more",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "json_invalid": "not JSON in UTF-8 ({error})",
+    "less_than_equal": "must be {le} or less",
+    "list_type": "must be a list",
+    "missing": "is missing",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "string_type": "must be a text",
+    "string_too_long": "may hold {max_length} characters at most",
+    "too_long": "may hold {max_length} at most",
+    "tuple_type": "must be a list",
+    "uuid_parsing": "must be an id (a UUID)",
+}
+"""By pydantic's names for what can be wrong."""
 _NOBODY = Caller("authenticated", "nobody")
 
 
@@ -128,10 +154,20 @@ def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
 
 
 def _told(error: ValidationError, where: str) -> str:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [f"{'.'.join(map(str, fault['loc'])) or where}: {fault['msg']}" for fault in faults[:MAX_FAULTS_TOLD]]
+    faults = error.errors(include_url=False, include_input=False)
+    told = [
+        f"{'.'.join(map(str, fault['loc'])) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]
+    ]
     more = len(faults) - MAX_FAULTS_TOLD
     return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def _words(fault: ErrorDetails, where: str) -> str:
+    """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
+    said = _WORDS.get(fault["type"])
+    if said is None:
+        return fault["msg"].removeprefix("Value error, ")
+    return said.format(where=where, **fault.get("ctx", {}))
 
 
 def problem_of(error: HTTPException) -> Problem:

@@ -22,7 +22,7 @@ except SettingsError as error:
 # Named explicitly: with PORT in the environment gunicorn would listen on every address.
 bind = [f"127.0.0.1:{_settings.port}" if _settings.local else f"0.0.0.0:{_settings.port}"]
 worker_class = "gevent"
-workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+workers = _settings.web_concurrency
 worker_connections = 4000
 graceful_timeout = 10
 timeout = 60

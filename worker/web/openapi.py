@@ -54,6 +54,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "content": {"application/problem+json": {"schema": _reference(ProblemBody)}},
     }
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)] + _query_parameters(route)
+    parameters += [_header_parameter(name, told) for name, told in route.headers.items()]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -84,6 +85,10 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 
 def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _header_parameter(name: str, told: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": told, "schema": {"type": "string"}}
 
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:

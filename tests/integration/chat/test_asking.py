@@ -68,6 +68,27 @@ def test_bad_input_is_refused_and_nothing_is_stored(chats: Chats, body: bytes, s
     assert (chats.stored(), chats.sent.chat_ids) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"[]", "body: must be an object"),
+        (b"{}", "question: is missing"),
+        (b'{"question": 5, "model": true}', "question: must be a text; model: must be a text"),
+        (b'{"question": " "}', "question: must not be empty"),
+        (b'{"question": "Which?", "temperature": 1}',
+         "temperature: no such field; /openapi.json lists those that there are"),
+        (b'{"question": "Which?", "history": "Hello"}', "history: must be a list"),
+        (b'{"question": "Which?", "history": [{"role": "user"}]}', "history.0.content: is missing"),
+        (json.dumps({"question": "Which?", "model": "m" * 201}).encode(), "model: may hold 200 at most"),
+        (json.dumps({"question": "q" * 200_001}).encode(),
+         "question, systemPrompt and history hold 200001 characters together; they may hold 200000"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_the_words_of_who_sends_it(chats: Chats, body: bytes, detail: str) -> None:
+    response = chats.call("POST", PATH, data=body, content_type="application/json")
+    assert response.json["detail"] == detail
+
+
 @pytest.mark.parametrize("key", ["", "k" * 256, "a\tb"])
 def test_an_idempotency_key_that_cannot_be_one_is_refused(chats: Chats, key: str) -> None:
     assert problem(chats.ask(headers={"Idempotency-Key": key})) == (400, "invalid_idempotency_key")

@@ -314,6 +314,8 @@ def test_openapi_describes_every_route_and_the_answers_fit_it(stack: Stack) -> N
         "/api/llms/runs/{run_id}",
         "/api/tasks/{task_id}",
     } <= set(document["paths"])
+    asked = document["paths"]["/api/chasen/chat"]["post"]["parameters"]
+    assert [(each["name"], each["in"]) for each in asked] == [("Idempotency-Key", "header"), ("Prefer", "header")]
     for path, model in (
         ("/api/llms", bodies.ListingBody),
         ("/api/llms/runs", bodies.RunsBody),
