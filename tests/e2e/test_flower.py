@@ -53,8 +53,12 @@ def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(up: RunningUp, flowe
 
 
 def test_the_queues_of_the_broker_are_shown(flower: httpx.Client) -> None:
-    lengths = {queue["name"]: queue["messages"] for queue in flower.get("/api/queues/length").json()["active_queues"]}
-    assert lengths == {"chat": 0, "celery": 0, "refresh": 0}
+    def lengths() -> dict[str, int]:
+        flower.get("/api/workers?refresh=1")  # Flower asks them when it starts, when they may not yet be there
+        shown = flower.get("/api/queues/length").json()["active_queues"]
+        return {queue["name"]: queue["messages"] for queue in shown}
+
+    wait_for(lambda: lengths() == {"chat": 0, "celery": 0, "refresh": 0})
     assert flower.get("/broker").status_code == 200
 
 
