@@ -101,17 +101,20 @@ class Database:
                 held.enter_context(self.engine.connect())
 
     @contextmanager
-    def transaction(self, caller: Caller | None = SYSTEM, *, timeout_seconds: float = 15) -> Iterator[sa.Connection]:
+    def transaction(
+        self, caller: Caller | None = SYSTEM, *, timeout_seconds: float = 15, lock_seconds: float | None = None
+    ) -> Iterator[sa.Connection]:
         """A transaction of the caller's role, or, to look at the login itself, of none; commits at the end.
 
-        `timeout_seconds` bounds each statement and each wait for a lock. Raises DatabaseUnavailable and DatabaseError,
-        which quote no value of a statement as the drivers' own texts do.
+        `timeout_seconds` bounds each statement, `lock_seconds` (else the same) each wait for a lock. Raises
+        DatabaseUnavailable and DatabaseError, which quote no value of a statement as the drivers' own texts do.
         """
         try:
             with self.engine.begin() as connection:
                 milliseconds = str(int(timeout_seconds * 1000))
+                for_locks = milliseconds if lock_seconds is None else str(int(lock_seconds * 1000))
                 role, claims = ("none", "") if caller is None else (caller.role, caller.claims)
-                connection.exec_driver_sql(_ENTER, (role, claims, milliseconds, milliseconds))
+                connection.exec_driver_sql(_ENTER, (role, claims, milliseconds, for_locks))
                 yield connection
         except DBAPIError as error:
             raise _without_values(error) from None

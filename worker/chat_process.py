@@ -30,6 +30,8 @@ DRAIN_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 CHECK_SECONDS = 2.0
 """How soon a call is closed whose chat was cancelled, or taken by another process."""
+FLAG_SECONDS = 1.0
+"""A refresh may hold what is flagged; the answer does not wait for it."""
 _NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
 
 
@@ -180,12 +182,16 @@ class ChatProcess:
         try:
             with self._database.transaction() as connection:
                 instead = keys.default_instead(connection, of)
-            with self._database.transaction() as connection:
-                keys.flag_unknown(connection, of.matcha_llm_id)
         except _NO_DATABASE as error:
             log.warning("llm_chat.no_default", message="[ChaSen Chat] Nobody can say which default answers instead",
                         error=str(error))  # fmt: skip
             raise DefaultUnknown(str(error)) from None
+        try:
+            with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
+                keys.flag_unknown(connection, of.matcha_llm_id)
+        except _NO_DATABASE as error:  # the next chat of this model flags it
+            log.warning("llm_chat.not_flagged", message="[ChaSen Chat] An unknown model was not flagged",
+                        matcha_llm_id=of.matcha_llm_id, error=str(error))  # fmt: skip
         return instead
 
     def _leave_to_others(self, chat_id: uuid.UUID) -> None:

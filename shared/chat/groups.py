@@ -26,6 +26,10 @@ log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 0.5
+LOCK_SECONDS = 2.0
+"""A row that somebody holds for longer is left for the next time, and the group goes on without it."""
+MAX_LATE = 3
+_LOCKED = "55P03"
 
 Wanted = uuid.UUID | Finish | Release
 Done = Claim | bool | None
@@ -119,6 +123,8 @@ class GroupCommits:
         try:
             self._deliver(self._written(orders))
         except DatabaseUnavailable as error:
+            if error.sqlstate == _LOCKED and len(orders) > 1:
+                return self._written_apart(orders)
             log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error),
                         chats=len(orders))  # fmt: skip
             return orders
@@ -133,11 +139,20 @@ class GroupCommits:
             self._deliver([(orders[0], error)])
         return []
 
+    def _written_apart(self, orders: list[_Order]) -> list[_Order]:
+        """Write each alone, since somebody holds a row of one; where that holds for several, it is more than a row."""
+        late: list[_Order] = []
+        for place, order in enumerate(orders):
+            if len(late) >= MAX_LATE:
+                return [*orders[place:], *late]
+            late += self._write([order])
+        return late
+
     def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
         claims = {order.wanted: order for order in orders if isinstance(order.wanted, uuid.UUID)}
         finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
         releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
-        with self._database.transaction() as connection:
+        with self._database.transaction(lock_seconds=LOCK_SECONDS) as connection:
             claimed = self._claim(connection, claims)
             released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
             finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])

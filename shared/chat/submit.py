@@ -125,6 +125,16 @@ class Submitter:
         earlier = self._earlier(asked) if asked.idempotency_key is not None else None
         if earlier is not None:
             return earlier
+        try:
+            return self._accept(asked)
+        except TooManyOpen:
+            # The last place may have gone to the same question, sent twice at the same time.
+            earlier = self._earlier(asked) if asked.idempotency_key is not None else None
+            if earlier is None:
+                raise
+            return earlier
+
+    def _accept(self, asked: Asked) -> Accepted:
         counting = self._open.must_count()
         accepted = self._insert(asked, asked.question.model, counting=counting)
         while accepted is None:

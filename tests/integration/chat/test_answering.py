@@ -2,8 +2,10 @@
 
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from shared.catalogue import keys
@@ -238,3 +240,20 @@ def test_the_reason_why_a_key_is_gone_is_not_for_every_role(chats: Chats) -> Non
     with chats.parts.database.transaction() as connection:
         assert keys.resolve(connection, "nothing").reason == "unknown_key"
     assert chats.ask(model="nothing").json["model"]["reason"] == "unknown_key"
+
+
+def test_a_row_that_somebody_holds_takes_no_other_chat_along(chats: Chats) -> None:
+    chats.gateway.behave(completions={"delay": 1})
+    ids = [chats.accepted(f"Question {number}?") for number in range(4)]
+    process = chats.process()
+    with ThreadPoolExecutor() as pool, psycopg.connect(chats.superuser_url) as other:
+        carried = [pool.submit(process.carry_out, chat_id) for chat_id in ids]
+        chats.gateway.wait_for_calls(lambda calls: calls["open"] == 4)
+        other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (ids[0],))
+        wait_for(lambda: all(chats.row(chat_id)["status"] == "succeeded" for chat_id in ids[1:]))
+        assert chats.row(ids[0])["status"] == "running"
+        other.rollback()
+        for each in carried:
+            each.result(timeout=20)
+    assert chats.row(ids[0])["status"] == "succeeded"
+    assert chats.gateway.calls()["completions"] == 4
