@@ -104,6 +104,7 @@ class ChatProcess:
         while self._in_hand and time.monotonic() < give_up:
             time.sleep(0.02)
         self._stopped.set()
+        self._heartbeat.join(timeout=2)  # else its connection would outlive the pool
         self._commits.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
