@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 STATE_FILE = "state.json"
 """In LLM_REFRESH_HOME: the mode and the addresses of what `make up` started."""
@@ -45,11 +54,15 @@ def _web_address(value: object) -> object:
         readable = False
     if not readable or any(character.isspace() for character in text):
         raise ValueError("must be an address such as https://host/path")
-    if "?" in text or "#" in text:
-        raise ValueError("must hold no ? and no #")
     if parts.username or parts.password:
         raise ValueError("must hold no user or password")
     return text
+
+
+def _base(address: str) -> str:
+    if "?" in address or "#" in address:
+        raise ValueError("must hold no ? and no #: paths are put behind it")
+    return address
 
 
 def _database(value: object) -> object:
@@ -79,6 +92,7 @@ def _origins(value: object) -> object:
 
 
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
+BaseAddress = Annotated[WebAddress, AfterValidator(_base)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -96,12 +110,12 @@ class Settings(BaseModel):
     migrate_database_url: Annotated[SecretStr | None, BeforeValidator(_database)] = None
     redis_url: Annotated[SecretStr, BeforeValidator(_redis)]
 
-    matchaai_base_url: WebAddress | None = None
+    matchaai_base_url: BaseAddress | None = None
     matchaai_api_key: SecretStr | None = None
     matchaai_mission_id: int | None = None
     matchaai_default_model: str = "claude-3-7-sonnet"
     matchaai_model_field: Literal["llm_id", "options.responseLLM"] = "llm_id"
-    stand_in_url: WebAddress | None = None
+    stand_in_url: BaseAddress | None = None
     stand_in_api_key: SecretStr | None = None
     matchaai_timeout_seconds: float = Field(default=300, gt=0, le=3600)
 

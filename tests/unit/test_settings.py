@@ -60,6 +60,13 @@ def test_a_wrong_setting_is_named_in_one_line(name: str, value: str) -> None:
     assert "\n" not in str(wrong.value)
 
 
+def test_addresses_that_are_called_as_they_stand_may_hold_a_query() -> None:
+    hook, keys = "https://hook.example/in?token=x", "https://keys.example/keys?appid=1"
+    given = {"NOTIFY_WEBHOOK_URL": hook, "NOTIFY_WEBHOOK_SECRET": "s" * 32, "JWKS_URL": keys}
+    settings = read_settings(LOCAL | given)
+    assert (settings.notify_webhook_url, settings.jwks_url) == (hook, keys)
+
+
 def test_production_without_a_way_to_verify_tokens_does_not_start() -> None:
     with pytest.raises(SettingsError, match="JWT_SECRET"):
         read_settings(LOCAL | {"LLM_REFRESH_ENV": "production"})
