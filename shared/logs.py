@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -13,8 +14,31 @@ _QUIET = (
     "httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime",
     "celery.worker.strategy", "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
 )  # fmt: skip
+_TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
+_TRACEBACKS = ("exception", "stack")
 _ADDRESS_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """The text with control characters, and those that turn the reading direction, as escapes: `\\n`, `\\x1b`.
+
+    Whoever chose a model's name or a question has no say over the terminal that shows it. `keep`: characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character in keep or character == " " or not _steers(character) else _escape(character)
+        for character in text
+    )
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _TURNS
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def configure(
@@ -47,7 +71,7 @@ def configure(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info if as_json else _unchanged,
+            structlog.processors.format_exc_info if as_json else _show_controls,
             render,
             _masked(secrets),
         ],
@@ -79,7 +103,11 @@ def _with_process(process: str) -> Processor:
     return add
 
 
-def _unchanged(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _show_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """A console line stays one line, and its colours are ours, whatever a caller or upstream has put into a value."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name not in _TRACEBACKS:
+            event[name] = visible(value)
     return event
 
 

@@ -1,5 +1,7 @@
 """The `llm-refresh` command. A command's module is loaded when it is called: most need the half second, some do not."""
 
+import io
+import sys
 from importlib import import_module
 
 import click
@@ -45,6 +47,9 @@ def main() -> None:
 
     Exit codes: 0 good, 1 not good, 2 wrong use or settings.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a character of a name must not end a command
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

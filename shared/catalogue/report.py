@@ -38,7 +38,7 @@ def sentence(change: Mapping[str, Any]) -> str:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    told = [f"{name} {before.get(name)} -> {after[name]}" for name in _FIELDS if name in after]
+    told = [f"{name} {_known(before.get(name))} -> {_known(after[name])}" for name in _FIELDS if name in after]
     old, new = before.get("capabilities", {}), after.get("capabilities", {})
     told += [
         f"{name} {_known(old.get(name))} -> {_known(new.get(name))}"
@@ -51,7 +51,9 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def _known(value: object) -> str:
-    return "unknown" if value is None else str(value).lower()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
 
 
 def coverage(models: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:

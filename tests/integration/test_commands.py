@@ -88,6 +88,25 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
         assert command("refresh", "--force", sha256, **upstream).returncode == 0
 
 
+STRANGE = ("Qwen [/INST] 7B", "FLUX [max]", "[bold red]Red", "Smile :smile: 4")
+
+
+def test_names_of_others_are_shown_as_they_are(command: Commands) -> None:
+    command("migrate")
+    models = [{"id": number, "name": name} for number, name in enumerate(STRANGE, 300)]
+    refused = {"id": "a\nb[/y]", "name": "x\x1b[2J[/z]"}
+    with RunningSandbox(models=[*models, *({"id": n, "name": f"Model {n}"} for n in range(9)), refused]) as gateway:
+        upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "REFRESH_MAX_SHRINK": "1"}
+        done = [command("refresh", "--dry-run", **upstream), command("refresh", **upstream), command("models")]
+        done += [command("models", "--provenance"), command("verify"), command("runs"), command("changes")]
+    for each in done:
+        assert (each.returncode, each.stderr) == (0, "")
+        assert "\x1b" not in each.stdout
+    for name in STRANGE:
+        assert all(name in each.stdout for each in (done[0], done[2], done[4], done[6]))
+    assert "[/z]" in done[1].stdout
+
+
 @pytest.mark.parametrize(
     "words",
     [

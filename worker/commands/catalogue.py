@@ -17,7 +17,7 @@ from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
 from shared.catalogue.sources import MATCHAAI
 from shared.chat import usage
-from worker.commands.context import console, echo_json, json_option, quiet_logs, runtime, short, table
+from worker.commands.context import console, echo_json, in_words, json_option, quiet_logs, runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
 from worker.runtime import Runtime
 
@@ -58,9 +58,7 @@ def verify(as_json: bool) -> None:
         for model in models:
             mark = "✓" if model["is_active"] else "✗"
             default = " [DEFAULT]" if model["is_default"] else ""
-            click.echo(
-                f"  {mark} {model['model_name']} (ID: {model['matcha_llm_id']}, Key: {model['model_key']}){default}"
-            )
+            say(f"  {mark} {model['model_name']} (ID: {model['matcha_llm_id']}, Key: {model['model_key']}){default}")
     sys.exit(GOOD if any(model["is_default"] for model in models) else NOT_GOOD)
 
 
@@ -92,7 +90,7 @@ def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, a
         _print(outcome)
         for gone in removed:
             last = f", last {short(gone['last_used'])}" if gone["last_used"] else ""
-            click.echo(f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
+            say(f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
                        f" in {gone['days']} days{last}")  # fmt: skip
     sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
 
@@ -126,20 +124,20 @@ def _described(outcome: Outcome) -> dict[str, Any]:
 def _print(outcome: Outcome) -> None:
     out = console()
     title = "dry run" if outcome.plan is not None else f"run {outcome.run_id}"
-    out.print(f"[bold]{outcome.status}[/bold]  {title}")
+    click.echo(f"{click.style(outcome.status, bold=True)}  {title}")
     counts = table(*COUNTED)
     counts.add_row(*(str(outcome.counts.get(name, 0)) for name in COUNTED))
     out.print(counts)
     if outcome.code is not None:
-        out.print(f"cause: {outcome.code}: {outcome.detail}", markup=False)
+        say(f"cause: {outcome.code}: {outcome.detail}")
     if outcome.held is not None:
         held = outcome.held
-        out.print(f"held: {held['absent']} of {held['active']} active models absent, {held['repointed']} repointed")
-        out.print(f"nothing was changed; to apply this very list: llm-refresh refresh --force {held['sha256']}")
+        say(f"held: {held['absent']} of {held['active']} active models absent, {held['repointed']} repointed")
+        say(f"nothing was changed; to apply this very list: llm-refresh refresh --force {held['sha256']}")
     if outcome.errors:
         errors = table("id", "name", "why it was refused")
         for error in outcome.errors:
-            errors.add_row(str(error["id"]), str(error["name"]), error["reason"])
+            errors.add_row(in_words(error["id"]), in_words(error["name"]), error["reason"])
         out.print(errors)
     if outcome.plan:
         plan = table("change", "id", "key", "before", "after")
@@ -152,7 +150,9 @@ def _print(outcome: Outcome) -> None:
 def _brief(values: Any) -> str:
     if not values:
         return "-"
-    return ", ".join(f"{name}={value}" for name, value in values.items() if name not in ("provenance", "overrides"))
+    return ", ".join(
+        f"{name}={in_words(value)}" for name, value in values.items() if name not in ("provenance", "overrides")
+    )
 
 
 @click.command()
@@ -170,7 +170,7 @@ def models(provenance: bool, as_json: bool) -> None:
         return
     listed = table("id", "key", "name", "provider", "default", "capabilities")
     for model in found:
-        able = ", ".join(f"{name}={value}" for name, value in model["capabilities"].items()) or "unknown"
+        able = in_words(model["capabilities"] or None)
         listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["model_name"], model["provider"],
                        "default" if model["is_default"] else "", able)  # fmt: skip
     console().print(listed)
@@ -183,15 +183,13 @@ def _print_provenance(found: list[dict[str, Any]]) -> None:
         for name, note in model["provenance"].items():
             value = model["capabilities"].get(name, model.get(name, ""))
             below = note.get("below") or {}
-            under = f"{below.get('value')} ({below.get('source')})" if below else ""
-            listed.add_row(model["model_key"], name, str(value), note.get("source", ""), note.get("detail", ""),
+            under = f"{in_words(below.get('value'))} ({below.get('source')})" if below else ""
+            listed.add_row(model["model_key"], name, in_words(value), note.get("source", ""), note.get("detail", ""),
                            note.get("date", ""), under)  # fmt: skip
     console().print(listed)
     sources = coverage(found)
     for source, keys in sources.items():
-        click.echo(
-            f"{source}: {len(keys)} of {len(found)} models" + (f": {', '.join(keys)}" if source == "unknown" else "")
-        )
+        say(f"{source}: {len(keys)} of {len(found)} models" + (f": {', '.join(keys)}" if source == "unknown" else ""))
 
 
 @click.command(name="runs")

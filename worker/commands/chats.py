@@ -22,7 +22,7 @@ from shared.db import Caller
 from worker.celery_app import make_celery
 from worker.chat_duties import publish
 from worker.chat_gateway import missing_set_up
-from worker.commands.context import console, echo_json, json_option, runtime, short, table
+from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.runtime import Runtime
 
@@ -104,18 +104,18 @@ def _find(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
 
 
 def _print(chat: Snapshot) -> None:
-    model, out = chat.body["model"], console()
+    model = chat.body["model"]
     told = f"{model['name']} (ID: {model['matcha_llm_id']}, Key: {model['key']})"
     if model["fallback"]:
         told += f", instead of {model['requested']}: {model['reason']}"
     between = "in" if chat.status == "succeeded" else "after"
     by = "by" if chat.status == "succeeded" else "of"
     seconds = chat.body["timings"]["total_ms"] / 1000
-    out.print(f"{chat.status} {between} {seconds:.1f} s {by} {told}", markup=False, style="dim")
+    say(f"{chat.status} {between} {seconds:.1f} s {by} {told}")
     if chat.status == "succeeded":
-        click.echo(chat.body["answer"])
+        say_text(chat.body["answer"])
     else:
-        click.echo(f"{chat.body['error']['code']}: {chat.body['error']['detail']}", err=True)
+        say(f"{chat.body['error']['code']}: {chat.body['error']['detail']}", err=True)
 
 
 @click.command(name="chats")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.logs import configure
+from shared.logs import configure, visible
 from shared.settings import Settings, secrets_of
 from worker.commands.entry import fail, settings_or_exit
 from worker.runtime import Runtime, build_runtime
@@ -50,8 +50,21 @@ def runtime() -> Iterator[Runtime]:
 
 
 def console() -> Console:
-    """Where tables go. As wide as they need when nobody watches, so that nothing is cut out of a log."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    """Where tables go. As wide as they need when nobody watches, so that nothing is cut out of a log.
+
+    Names come from upstream and from callers: nothing in a text is markup or the code of an emoji.
+    """
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line; what would steer the terminal is shown, not done."""
+    click.echo(visible(text), err=err)
+
+
+def say_text(text: str) -> None:
+    """Print a text of many lines: exactly for a file or a pipe, without what would steer a terminal on a screen."""
+    click.echo(visible(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
 def echo_json(value: Any) -> None:
@@ -59,12 +72,30 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
 
 
+class PlainTable(Table):
+    """A table whose cells show a text as it is: a line break or an escape sequence in a name is seen, not followed."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def table(*columns: str) -> Table:
     """An empty table with these headings."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    made = PlainTable(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def in_words(value: object) -> str:
+    """A value as a person reads it: yes, no, unknown."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={in_words(each)}" for name, each in value.items()) or "nothing"
+    return str(value)
 
 
 def short(moment: datetime | None) -> str:

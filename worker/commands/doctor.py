@@ -17,7 +17,7 @@ from shared.cache import Cache, CacheUnavailable, connect
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
 from worker import diagnosis
-from worker.commands.context import echo_json, json_option, quiet_logs
+from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
 from worker.diagnosis import Finding, fault, good
@@ -52,9 +52,9 @@ def doctor(live: bool, as_json: bool) -> None:
                    "findings": [asdict(finding) for finding in findings]})  # fmt: skip
     else:
         for finding in findings:
-            click.echo(f"{_MARKS[finding.level]} {finding.name}: {finding.detail}")
+            say(f"{_MARKS[finding.level]} {finding.name}: {finding.detail}")
             if finding.advice is not None:
-                click.echo(f"    {finding.advice}")
+                say(f"    {finding.advice}")
         click.echo(f"faults: {faults}, warnings: {warnings}")
     sys.exit(NOT_GOOD if faults else GOOD)
 

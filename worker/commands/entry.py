@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from shared.logs import visible
 from shared.settings import Settings, SettingsError, read_settings
 
 GOOD, NOT_GOOD, WRONG_USE = 0, 1, 2
@@ -18,11 +19,11 @@ def settings_or_exit() -> Settings:
     try:
         return read_settings(os.environ, Path(".env"))
     except SettingsError as error:
-        click.echo(f"llm-refresh: {error}", err=True)
+        click.echo(f"llm-refresh: {visible(str(error))}", err=True)
         sys.exit(WRONG_USE)
 
 
 def fail(why: str) -> None:
     """Say why in one line, and exit with 1."""
-    click.echo(f"llm-refresh: {why}", err=True)
+    click.echo(f"llm-refresh: {visible(why)}", err=True)
     sys.exit(NOT_GOOD)

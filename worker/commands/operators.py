@@ -16,7 +16,7 @@ from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused, ModelEdit
 from shared.catalogue.report import sentence
 from shared.db import Caller
-from worker.commands.context import echo_json, json_option, runtime, short
+from worker.commands.context import echo_json, in_words, json_option, runtime, say, short
 from worker.commands.entry import fail
 
 
@@ -79,8 +79,8 @@ def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
         return
     state = "active" if row["is_active"] else "inactive"
     default = ", default" if row["is_default"] else ""
-    overrides = json.dumps(row["overrides"], ensure_ascii=False)
-    click.echo(f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
+    overrides = in_words(row["overrides"])
+    say(f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
                f"order {row['display_order']}, overrides {overrides}")  # fmt: skip
 
 
@@ -97,4 +97,4 @@ def list_changes(since: int, limit: int, run_id: uuid.UUID | None, as_json: bool
         echo_json({"changes": found, "next": found[-1]["id"] if found else since})
         return
     for change in found:
-        click.echo(f"{change['id']:>6}  {short(change['at'])}  {change['actor']:<12}  {sentence(change)}")
+        say(f"{change['id']:>6}  {short(change['at'])}  {change['actor']:<12}  {sentence(change)}")
