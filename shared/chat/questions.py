@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_KEY_CHARS = 200
 MAX_TURNS = 1000
@@ -35,6 +35,15 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _none_if_empty(value: object) -> object:
+    """A page's `<select>` is "" before its list has come: that names no model."""
+    return None if value == "" else value
+
+
+def _empty_if_null(value: object) -> object:
+    return () if value is None else value
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Line = Annotated[str, AfterValidator(_storable), AfterValidator(_one_line)]
 
@@ -54,11 +63,17 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     question: Annotated[Text, AfterValidator(_said)]
-    model: Annotated[Line | None, Field(max_length=MAX_KEY_CHARS, description="A model_key; the default without")] = (
-        None
-    )
+    model: Annotated[
+        Annotated[Line, Field(max_length=MAX_KEY_CHARS)] | None,
+        BeforeValidator(_none_if_empty),
+        Field(description="A model_key; null or an empty text: the default"),
+    ] = None
     system_prompt: Text | None = Field(default=None, alias="systemPrompt")
-    history: Annotated[tuple[Turn, ...], Field(strict=False, max_length=MAX_TURNS, description="Oldest first")] = ()
+    history: Annotated[
+        tuple[Turn, ...],
+        BeforeValidator(_empty_if_null, json_schema_input_type=tuple[Turn, ...] | None),
+        Field(strict=False, max_length=MAX_TURNS, description="Oldest first"),
+    ] = ()
 
     @property
     def characters(self) -> int:

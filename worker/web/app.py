@@ -16,11 +16,13 @@ from shared.clock import new_id
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
 from worker.web.auth import Authenticator
-from worker.web.door import MAX_BODY_BYTES, Route, add_routes, problem_of
+from worker.web.door import MAX_BODY_BYTES, Route, add_routes, problem_of, read_body
 from worker.web.problems import Problem, as_response
 
 log = structlog.get_logger(__name__)
 
+RETRY_AFTER_SECONDS = "5"
+"""What a 503 says that knows no better."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _REQUEST_ID = re.compile(r"[\w\-.:/+=@]{1,128}", re.ASCII)
@@ -68,9 +70,12 @@ def _check_requests(app: Flask, settings: Settings) -> None:
         if settings.auth_off and request.method not in _SAFE and not _may_write(origin, settings.cors_origins):
             # A page elsewhere may send a plain POST without asking first; without a token only its origin tells it.
             raise Problem(403, "origin_not_allowed", "in local mode pages of other origins may not change anything")
+        read_body()
 
     @app.after_request
     def stamp(response: Response) -> Response:
+        if response.status_code == 503:
+            response.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS)
         response.headers["X-Request-ID"] = g.get("request_id") or str(new_id())
         response.headers.extend(standing)
         return response
@@ -124,13 +129,13 @@ def _tell_problems(app: Flask) -> None:
     def no_database(error: DatabaseUnavailable) -> Response:
         log.error("llm_web.database_unavailable", error=str(error))
         detail = "PostgreSQL cannot be reached at the moment; try again"
-        return as_response(Problem(503, "database_unavailable", detail, headers={"Retry-After": "5"}))
+        return as_response(Problem(503, "database_unavailable", detail))
 
     @app.errorhandler(CacheUnavailable)
     def no_redis(error: CacheUnavailable) -> Response:
         log.error("llm_web.redis_unavailable", error=str(error))
         detail = "Redis cannot be reached at the moment; try again"
-        return as_response(Problem(503, "redis_unavailable", detail, headers={"Retry-After": "5"}))
+        return as_response(Problem(503, "redis_unavailable", detail))
 
     @app.errorhandler(DatabaseError)
     @app.errorhandler(WrongLogin)

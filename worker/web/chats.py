@@ -77,8 +77,7 @@ class ChatRoutes:
         try:
             accepted = self.parts.submitter.submit(Asked(question, call.caller, call.request_id, _idempotency_key()))
         except TooManyOpen:
-            raise Problem(503, "too_many_chats", "too many chats are open; try again",
-                          headers={"Retry-After": "5"}) from None  # fmt: skip
+            raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
         except OtherBody as error:
             raise Problem(409, "idempotency_conflict", str(error)) from None
         except NoModel as error:

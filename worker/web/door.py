@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from werkzeug.routing import BaseConverter, Map
 
 from shared.db import Caller, Role
 from worker.web.auth import Authenticator
@@ -82,16 +84,48 @@ def json_value(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+class _Segment(BaseConverter):
+    """One segment of a path, but for the words that other routes have at its place."""
+
+    def __init__(self, url_map: Map, *words: str) -> None:
+        super().__init__(url_map)
+        self.regex = f"(?!(?:{'|'.join(map(re.escape, words))})(?:/|$))[^/]+" if words else "[^/]+"
+
+
 def add_routes(app: Flask, routes: Sequence[Route], authenticator: Authenticator) -> None:
-    """Open these routes."""
+    """Open these routes.
+
+    A path with a word of its own belongs to that word for every method: `PATCH /api/llms/runs` edits no model, and
+    OPTIONS does not offer it.
+    """
+    app.url_map.converters["segment"] = _Segment
+    paths = [route.path for route in routes]
     for route in routes:
-        rule = re.sub(r"{(\w+)}", r"<\1>", route.path)
         view = _view(route, authenticator)
-        app.add_url_rule(rule, endpoint=f"{route.method} {route.path}", view_func=view, methods=[route.method])
+        app.add_url_rule(
+            _rule(route.path, paths),
+            endpoint=f"{route.method} {route.path}",
+            view_func=view,
+            methods=[route.method],
+        )
+
+
+def _rule(path: str, paths: Sequence[str]) -> str:
+    """A path as Flask writes it, its parameters without the words of the other paths."""
+
+    def parameter(match: re.Match[str]) -> str:
+        before = path[: match.start()]
+        words = sorted({other[len(before) :].partition("/")[0] for other in paths if other.startswith(before)})
+        taken = ", ".join(f'"{word}"' for word in words if word and not word.startswith("{"))
+        return f"<segment({taken}):{match[1]}>" if taken else f"<{match[1]}>"
+
+    return re.sub(r"{(\w+)}", parameter, path)
 
 
 def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]:
     def view(**path: str) -> Response:
+        if any("\x00" in segment for segment in path.values()):  # PostgreSQL's text takes none: nothing is called so
+            raise Problem(404, "not_found", "nothing has a NUL character in its name")
         caller = authenticator.caller(request.headers.get("Authorization")) if route.roles is not None else _NOBODY
         if route.roles is not None and caller.role not in route.roles:
             raise Problem(403, "forbidden", f"the role {caller.role} may not do this; it takes service_role")
@@ -128,13 +162,30 @@ _WORDS = {
 _NOBODY = Caller("authenticated", "nobody")
 
 
-def _body(model: type[BaseModel]) -> BaseModel:
+def read_body() -> None:
+    """Read the request's body to its end, for whoever looks at it later. Raises Problem 400 or 413.
+
+    Half of a body is none: a sender that went away in the middle of `{"dryRun": true}` has asked for nothing yet. The
+    server hands on what came, so it is counted here, for every route, also for those that look at no body.
+    """
+    expected = request.content_length
+    if not expected and "Transfer-Encoding" not in request.headers:
+        return
     try:
-        data = request.get_data(cache=False)
+        data = request.get_data()
     except RequestEntityTooLarge:
         raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
-    if request.content_length is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
+    except (ClientDisconnected, OSError, ParseException):  # chunks that stop before the last one, or are none
+        raise Problem(400, "incomplete_body", "the body broke off before its last chunk; nothing was done") from None
+    if expected is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
         raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
+    if expected is not None and len(data) < expected:
+        detail = f"Content-Length says {expected} bytes, and {len(data)} came; nothing was done"
+        raise Problem(400, "incomplete_body", detail)
+
+
+def _body(model: type[BaseModel]) -> BaseModel:
+    data = request.get_data()
     if not data.strip():
         data = b"{}"
     elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):

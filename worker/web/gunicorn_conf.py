@@ -30,6 +30,8 @@ keepalive = 75
 accesslog = None
 errorlog = "-"
 loglevel = _settings.log_level
+# No header moves this application: by default a request from loopback with `SCRIPT_NAME: /x` ends as a 500.
+forwarder_headers = ""
 control_socket_disable = True  # it would lie in a home folder that several installations share
 
 

@@ -61,5 +61,7 @@ class ListingShortcut:
             and environ["REQUEST_METHOD"] == "GET"
             and not environ.get("QUERY_STRING")
             and "HTTP_ORIGIN" not in environ
+            and not environ.get("CONTENT_LENGTH")
+            and "HTTP_TRANSFER_ENCODING" not in environ
             and self._authenticator.remembers(environ.get("HTTP_AUTHORIZATION"))
         )
