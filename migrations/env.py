@@ -6,6 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import context
 
+from migrations import schema
 from shared.models import metadata
 from shared.settings import read_settings
 
@@ -25,19 +26,29 @@ def _address() -> str:
 
 def run() -> None:
     if context.is_offline_mode():
-        context.configure(url="postgresql+psycopg://", target_metadata=metadata, literal_binds=True)
+        context.configure(url="postgresql+psycopg://", target_metadata=metadata, literal_binds=True,
+                          version_table=schema.VERSION_TABLE)  # fmt: skip
         with context.begin_transaction():
             context.execute(TIMEOUTS)
             context.run_migrations()
+            context.execute(f"UPDATE {schema.VERSION_TABLE} SET oldest_code = '{schema.oldest_code_of(schema.head())}'")
         return
     engine = sa.create_engine(_address(), poolclass=sa.NullPool, hide_parameters=True,
                               connect_args={"prepare_threshold": None, "connect_timeout": 5})  # fmt: skip
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+        context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True,
+                          version_table=schema.VERSION_TABLE)  # fmt: skip
         with context.begin_transaction():
             connection.execute(LOCK)
             connection.exec_driver_sql(TIMEOUTS)
+            found = schema.read_schema(connection)
+            if found.fit in ("newer", "too_new"):
+                raise schema.NewerSchema(found)
+            was_shared = schema.take_over(connection)
             context.run_migrations()
+            schema.state_oldest_code(connection)
+            if was_shared:
+                schema.state_to_the_version_before(connection)
     engine.dispose()
 
 

@@ -5,13 +5,27 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from migrations.schema import NewerSchema, Schema, SchemaUnclear
+
+REFUSALS = (NewerSchema, SchemaUnclear, CommandError)
+"""What `upgrade` raises, beside errors of PostgreSQL, for a database that it leaves as it is."""
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database at this SQLAlchemy address to a revision. Safe when two start it at once."""
-    command.upgrade(_config(url), revision)
+def upgrade(url: str, revision: str = "head") -> Schema | None:
+    """Bring the database at this SQLAlchemy address to a revision. Safe when two start it at once.
+
+    Returns the schema where it is newer than this version and this version's code works with it: nothing is done then.
+    Raises one of REFUSALS: NewerSchema where the code does not work with it.
+    """
+    try:
+        command.upgrade(_config(url), revision)
+    except NewerSchema as error:
+        if error.schema.fit != "newer":
+            raise
+        return error.schema
+    return None
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -19,24 +33,9 @@ def downgrade(url: str, revision: str) -> None:
     command.downgrade(_config(url), revision)
 
 
-def head() -> str | None:
-    """The newest revision in this folder."""
-    return ScriptDirectory.from_config(_config("")).get_current_head()
-
-
-def knows(revision: str) -> bool:
-    """Whether this folder holds the revision: one that it does not is newer than this version, or another's."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config("")).walk_revisions()}
-
-
-def current(connection: sa.Connection) -> str | None:
-    """The revision that a database is at; None where nothing was migrated."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
 def _config(url: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url
     return config
 
@@ -70,3 +69,8 @@ def reason(error: sa.exc.DBAPIError) -> str:
     diagnosis = getattr(error.orig, "diag", None)
     primary = diagnosis.message_primary if diagnosis is not None else None
     return f"{primary} (SQLSTATE {error.orig.sqlstate})" if primary else "PostgreSQL cannot be reached"  # type: ignore[union-attr]
+
+
+def why_refused(error: Exception) -> str:
+    """One of REFUSALS in one line."""
+    return " ".join(str(error).split())

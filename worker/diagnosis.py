@@ -82,15 +82,14 @@ def of_login(login: Login) -> Iterator[Finding]:
                     "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY")  # fmt: skip
 
 
-def of_revision(current: str | None, head: str | None, *, known: bool) -> Finding:
-    """Whether the database has this version's schema. `known`: this version has heard of the database's revision."""
-    if current == head:
-        return good("migrations", f"at revision {current}")
-    if current is not None and not known:
-        return warning("migrations", f"the database is at {current}, which is newer than this version ({head})",
-                       "finish the upgrade: old processes go on working meanwhile")  # fmt: skip
-    return fault("migrations", f"the database is at {current or 'nothing'}, this version needs {head}",
-                 "run `llm-refresh migrate`")  # fmt: skip
+def of_revision(fit: Literal["current", "behind", "newer", "too_new"], detail: str) -> Finding:
+    """Whether this version's code works with the database's schema."""
+    if fit == "current":
+        return good("migrations", detail)
+    if fit == "newer":
+        return warning("migrations", detail, "finish the upgrade: old processes go on working meanwhile")
+    advice = "run `llm-refresh migrate`" if fit == "behind" else "start the version that migrated, or restore a backup"
+    return fault("migrations", detail, advice)
 
 
 def of_clock(name: str, ahead_seconds: float) -> Finding:

@@ -6,6 +6,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+oldest_code = "0001"
 
 # What the listing shows: a change of these, by whomever it is made, is a new version of the catalogue.
 SHOWN = "matcha_llm_id, model_name, model_key, provider, capabilities, is_active, is_default, display_order"
@@ -142,7 +143,6 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), wanted);
   END LOOP;
 END $$;
-GRANT SELECT ON alembic_version TO authenticated, service_role;
 GRANT SELECT ON llm_models, llm_catalogue_version TO authenticated;
 GRANT SELECT, INSERT, UPDATE, DELETE ON llm_models TO service_role;
 GRANT USAGE ON SEQUENCE llm_models_id_seq TO service_role;

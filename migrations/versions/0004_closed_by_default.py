@@ -6,6 +6,7 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+oldest_code = "0001"
 
 TABLES = "llm_models, llm_catalogue_version, llm_sync_runs, llm_model_changes, llm_chats, llm_usage_stats, llm_notices"
 
@@ -16,7 +17,7 @@ DECLARE stranger text;
 BEGIN
   FOREACH stranger IN ARRAY ARRAY['anon', 'authenticated'] LOOP
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = stranger) THEN
-      EXECUTE format('REVOKE ALL ON {TABLES}, alembic_version FROM %I', stranger);
+      EXECUTE format('REVOKE ALL ON {TABLES} FROM %I', stranger);
       EXECUTE format('REVOKE ALL ON SEQUENCE llm_models_id_seq, llm_model_changes_id_seq FROM %I', stranger);
     END IF;
   END LOOP;
@@ -25,7 +26,7 @@ END $$;
 
 # What 0001 and 0002 have granted to authenticated.
 GRANT = """
-GRANT SELECT ON llm_models, llm_catalogue_version, llm_chats, llm_usage_stats, alembic_version TO authenticated;
+GRANT SELECT ON llm_models, llm_catalogue_version, llm_chats, llm_usage_stats TO authenticated;
 GRANT INSERT (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
   requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, deadline_at, publish_at)
   ON llm_chats TO authenticated;

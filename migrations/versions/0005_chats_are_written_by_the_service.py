@@ -10,6 +10,7 @@ revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+oldest_code = "0005"
 
 CLOSE = """
 DROP POLICY llm_chats_ask ON llm_chats;

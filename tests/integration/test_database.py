@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from migrations.run import downgrade, upgrade
+from migrations.schema import VERSION_TABLE
 from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable
 from shared.db import Database as Pool
 from shared.models import metadata
@@ -39,10 +40,12 @@ def test_upgrade_downgrade_upgrade_and_the_models_say_the_same(servers: Servers)
         downgrade(url, "base")
         engine = sa.create_engine(url)
         with engine.connect() as connection:
-            assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+            assert sa.inspect(connection).get_table_names() == ["llm_refresh_version"]
         upgrade(url)
         with engine.connect() as connection:
-            differences = compare_metadata(MigrationContext.configure(connection), metadata)
+            differences = compare_metadata(
+                MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}), metadata
+            )
         engine.dispose()
     assert differences == []
 
@@ -217,7 +220,7 @@ def test_two_migrations_at_once_do_not_get_in_each_others_way(servers: Servers) 
         both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
         assert [process.wait(60) for process in both] == [0, 0]
         with psycopg.connect(empty.superuser_url) as connection:
-            assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+            assert connection.execute("SELECT count(*) FROM llm_refresh_version").fetchone() == (1,)
 
 
 def test_connections_are_opened_ahead_and_none_where_postgresql_is_away(database: Database, pool: Pool) -> None:

@@ -27,6 +27,7 @@ from worker.runtime import Runtime
 def migrate(step: str | None) -> None:
     """Bring the database to this version's schema, and seed an empty catalogue."""
     import migrations.run as migrations  # noqa: PLC0415 - slow to load
+    from migrations.schema import describe_schema, head  # noqa: PLC0415 - slow to load
 
     settings = settings_or_exit()
     quiet_logs(settings)
@@ -34,11 +35,13 @@ def migrate(step: str | None) -> None:
         owner_url = (settings.migrate_database_url or settings.database_url).get_secret_value()
         login = sa.make_url(settings.database_url.get_secret_value()).username
         try:
-            migrations.upgrade(owner_url)
+            newer = migrations.upgrade(owner_url)
             migrations.grant_roles(owner_url, login)
         except sa.exc.DBAPIError as error:
             fail(f"migration failed: {migrations.reason(error)}")
-        click.echo(f"schema: at revision {migrations.head()}")
+        except migrations.REFUSALS as error:
+            fail(f"migration refused, nothing was changed: {migrations.why_refused(error)}")
+        click.echo(f"schema: {describe_schema(newer) if newer else f'at revision {head()}'}")
     if step != "schema":
         with runtime() as parts:
             added = seed.seed(parts.database, parts.knowledge, parts.policy)

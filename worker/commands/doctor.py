@@ -137,15 +137,14 @@ def _why_unreachable(database: Database) -> str | None:
 
 
 def _revision(database: Database) -> Finding:
-    import migrations.run as migrations  # noqa: PLC0415 - slow to load
+    from migrations.schema import Schema, describe_schema, read_schema  # noqa: PLC0415 - slow to load
 
     try:
         with database.transaction(timeout_seconds=5) as connection:
-            current = migrations.current(connection)
+            schema = read_schema(connection)
     except DatabaseError:
-        current = None  # there is no table of revisions, or it is not ours to read
-    known = current is not None and migrations.knows(current)
-    return diagnosis.of_revision(current, migrations.head(), known=known)
+        schema = Schema(None, None)  # it is not ours to read
+    return diagnosis.of_revision(schema.fit, describe_schema(schema))
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:

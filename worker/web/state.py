@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response
 
-import migrations.run as migrations
+from migrations.schema import describe_schema, head, read_schema
 from shared.cache import CacheUnavailable
 from shared.catalogue.listing import ListingKeeper
 from shared.clock import utc_now
@@ -56,15 +56,22 @@ class StateRoutes:
         return {"cron": cron, "timezone": zone, "next": next_due(cron, zone, utc_now()).at.isoformat()}
 
     def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        head = migrations.head()
+        needed = {"ok": False, "head": head(), "detail": "run `llm-refresh migrate`"}
         try:
             with self.parts.database.transaction(timeout_seconds=3) as connection:
-                current = migrations.current(connection)
+                schema = read_schema(connection)
         except DatabaseUnavailable:
-            return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head}
+            return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
         except (DatabaseError, WrongLogin):
-            return {"ok": True}, {"ok": False, "head": head, "detail": "run `llm-refresh migrate`"}
-        return {"ok": True}, {"ok": current == head, "current": current, "head": head}
+            return {"ok": True}, needed
+        found = {"current": schema.revision, "head": head()}
+        match schema.fit:
+            case "current":
+                return {"ok": True}, {"ok": True, **found}
+            case "behind":
+                return {"ok": True}, needed | found
+            case fit:
+                return {"ok": True}, {"ok": fit == "newer", **found, "detail": describe_schema(schema)}
 
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import redis
 
-from migrations.run import head
+from migrations.schema import head
 from shared.clock import new_id
 from tests.integration.doctor.conftest import Examine
 from tests.support.refreshing import Bench
@@ -60,17 +60,24 @@ def test_3_nothing_is_migrated(servers: Servers, examined: Examine) -> None:
 
 
 def test_4_the_database_is_behind(healthy: Bench, database: Database, examined: Examine) -> None:
-    execute(database.owner_url, "UPDATE alembic_version SET version_num = '0001'")
+    execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '0001'")
     assert "is at 0001" in faults(examined())["migrations"]
 
 
 def test_a_newer_database_is_no_fault_while_an_upgrade_runs(
     healthy: Bench, database: Database, examined: Examine
 ) -> None:
-    execute(database.owner_url, "UPDATE alembic_version SET version_num = '9999'")
+    execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '9999'")
     findings = examined()
     assert faults(findings) == {}
     assert "newer than this version" in warnings(findings)["migrations"]
+
+
+def test_a_newer_database_that_needs_newer_code_is_a_fault(
+    healthy: Bench, database: Database, examined: Examine
+) -> None:
+    execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '9999', oldest_code = '9998'")
+    assert "needs code of revision 9998 or newer" in faults(examined())["migrations"]
 
 
 def test_5_the_login_is_a_superuser(healthy: Bench, database: Database, examined: Examine) -> None:

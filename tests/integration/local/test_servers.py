@@ -12,7 +12,7 @@ def test_each_test_gets_a_database_of_its_own_as_the_migrations_leave_it(servers
         assert one.name != other.name
         for database in (one, other):
             with psycopg.connect(database.superuser_url) as connection:
-                assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+                assert connection.execute("SELECT count(*) FROM llm_refresh_version").fetchone() == (1,)
 
 
 def test_a_database_is_gone_after_its_test_even_with_someone_connected(servers: Servers) -> None:

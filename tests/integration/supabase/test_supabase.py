@@ -32,7 +32,7 @@ CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", 
         "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip
 PASSWORDS = {"supabase_postgres": "of-postgres", "llm_refresh_app": "choose-one"}
 TABLES = ("llm_models", "llm_catalogue_version", "llm_sync_runs", "llm_model_changes", "llm_chats", "llm_usage_stats",
-          "llm_notices", "alembic_version")  # fmt: skip
+          "llm_notices", "llm_refresh_version")  # fmt: skip
 
 # The superuser's part, done by Supabase before anyone gets in. Its `postgres` is no superuser; it is renamed here.
 CLUSTER = """
@@ -198,7 +198,7 @@ def test_what_supabase_grants_by_default_is_taken_back(supabase: Supabase) -> No
         " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege"
         " WHERE has_table_privilege(role, 'public.' || name, privilege)"
     )
-    reading = {"llm_models", "llm_catalogue_version", "llm_chats", "llm_usage_stats", "alembic_version"}
+    reading = {"llm_models", "llm_catalogue_version", "llm_chats", "llm_usage_stats"}
     assert set(granted) == {("authenticated", table, "SELECT") for table in reading}
     for table in TABLES:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

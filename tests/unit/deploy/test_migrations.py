@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from migrations.schema import oldest_code_of, revisions
 from tests.support.tools import ROOT, run_tool, tool
 
 CONFIG = ROOT / "migrations" / "squawk.toml"
@@ -43,3 +44,11 @@ def test_squawk_would_find_what_breaks_running_processes(statement: str, tmp_pat
 
 def test_no_migration_waits_long_for_a_lock() -> None:
     assert "SET LOCAL lock_timeout = '10s'" in sql()
+
+
+def test_every_migration_states_the_oldest_code_that_works_with_it() -> None:
+    """The state of a database is its newest migration's: it may need newer code than the one before, never older."""
+    stated = [oldest_code_of(revision) for revision in revisions()]
+    places = [revisions().index(code) for code in stated]
+    assert places == sorted(places)
+    assert all(place <= number for number, place in enumerate(places))
