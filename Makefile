@@ -61,8 +61,9 @@ set-up-dev:
 	@($(call STAMP_OF,$(LOCK))) > $(VENV)/$(LOCK).stamp
 
 .PHONY: .venv-exists
+# A folder that was moved keeps an environment whose programs name the old place in their first line: it is made anew.
 .venv-exists:
-	@if $(VENV)/bin/python -c 'import pip' 2>/dev/null; then exit 0; fi; \
+	@if $(VENV)/bin/python -c 'import pip' 2>/dev/null && grep -qsF "$(CURDIR)/$(VENV)/bin/" $(VENV)/bin/pip; then exit 0; fi; \
 	for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
 		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 		found="$$python"; \

@@ -35,6 +35,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def _config(url: str) -> Config:
     config = Config()
+    # ConfigParser's interpolation would read a % in the path of this clone.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["url"] = url
     return config

@@ -95,6 +95,13 @@ def configure(
     )
 
 
+def log_misnamed(lines: Iterable[str]) -> None:
+    """Warn of variables that look like ours and are read by nobody, in one line."""
+    if lines := list(lines):
+        log = structlog.get_logger(__name__)
+        log.warning("llm_settings.misnamed", message=f"[LLM Refresh] {'; '.join(lines)}")
+
+
 def _with_process(process: str) -> Processor:
     def add(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         event.setdefault("process", process)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from cronsim import CronSim, CronSimError
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,6 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from shared import addresses, environment
+
+DOTENV = Path(".env")
+"""Read below the environment, in the folder that a process is started in."""
 STATE_FILE = "state.json"
 """In LLM_REFRESH_HOME: the mode and the addresses of what `make up` started."""
 
@@ -32,8 +34,8 @@ class SettingsError(Exception):
 def _cron(value: object) -> object:
     try:
         CronSim(str(value), datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
-        raise ValueError(f"{value!r} is no cron expression of five fields ({error}); example: 0 0 * * *") from None
+    except CronSimError:
+        raise ValueError("must be a cron expression of five fields, such as 0 0 * * *") from None
     return value
 
 
@@ -41,58 +43,12 @@ def _zone(value: object) -> object:
     try:
         zoneinfo.ZoneInfo(str(value))
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{value!r} is no time zone; examples: UTC, Europe/Berlin") from None
+        raise ValueError("must be a time zone, such as UTC or Europe/Berlin") from None
     return value
 
 
-def _web_address(value: object) -> object:
-    text = str(value).rstrip("/")
-    try:
-        parts = urlsplit(text)
-        readable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        readable = False
-    if not readable or any(character.isspace() for character in text):
-        raise ValueError("must be an address such as https://host/path")
-    if parts.username or parts.password:
-        raise ValueError("must hold no user or password")
-    return text
-
-
-def _base(address: str) -> str:
-    if "?" in address or "#" in address:
-        raise ValueError("must hold no ? and no #: paths are put behind it")
-    return address
-
-
-def _database(value: object) -> object:
-    text = str(value)
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not rest:
-        raise ValueError("must be an address such as postgresql://user:password@host:5432/database")
-    try:
-        parts = urlsplit(text)
-        known = parts.hostname or "host=" in parts.query, parts.port
-    except ValueError as error:
-        raise ValueError(f"cannot be read as an address ({error})") from None
-    if not known[0] and not parts.path.strip("/"):
-        raise ValueError("names no host and no database")
-    return f"postgresql+psycopg://{rest}"
-
-
-def _redis(value: object) -> object:
-    parts = urlsplit(str(value))
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        raise ValueError("must be an address such as redis://:password@host:6379/0")
-    return value
-
-
-def _origins(value: object) -> object:
-    return tuple(part.strip().rstrip("/") for part in str(value).split(",") if part.strip())
-
-
-WebAddress = Annotated[str, BeforeValidator(_web_address)]
-BaseAddress = Annotated[WebAddress, AfterValidator(_base)]
+WebAddress = Annotated[str, BeforeValidator(addresses.web_address)]
+BaseAddress = Annotated[WebAddress, AfterValidator(addresses.base_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -106,9 +62,9 @@ class Settings(BaseModel):
 
     llm_refresh_env: Literal["local", "production"] = "production"
     llm_refresh_home: Path = Path(".local")
-    database_url: Annotated[SecretStr, BeforeValidator(_database)]
-    migrate_database_url: Annotated[SecretStr | None, BeforeValidator(_database)] = None
-    redis_url: Annotated[SecretStr, BeforeValidator(_redis)]
+    database_url: Annotated[SecretStr, BeforeValidator(addresses.database_url)]
+    migrate_database_url: Annotated[SecretStr | None, BeforeValidator(addresses.database_url)] = None
+    redis_url: Annotated[SecretStr, BeforeValidator(addresses.redis_url)]
 
     matchaai_base_url: BaseAddress | None = None
     matchaai_api_key: SecretStr | None = None
@@ -140,7 +96,7 @@ class Settings(BaseModel):
     jwks_url: WebAddress | None = None
     jwt_audience: str | None = None
     metrics_token: SecretStr | None = None
-    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(addresses.origins)] = ()
 
     web_concurrency: int = Field(default=2, ge=1, le=64)
     port: Port = 3002
@@ -182,6 +138,11 @@ class Settings(BaseModel):
         key = self.matchaai_api_key.get_secret_value() if self.matchaai_api_key else "x"
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ValueError("MATCHAAI_API_KEY holds characters that no HTTP header can carry")
+        for name, secret in (("FLOWER_USER", SecretStr(self.flower_user)), ("FLOWER_PASSWORD", self.flower_password)):
+            text = secret.get_secret_value() if secret else ""
+            # Flower takes a list of user:password, separated by commas, and compares only ASCII.
+            if not (text.isascii() and text.isprintable()) or "," in text or (name == "FLOWER_USER" and ":" in text):
+                raise ValueError(f"{name}: Flower takes ASCII without a comma, and without a colon in the user")
         if self.notify_webhook_url is not None and self.notify_webhook_secret is None:
             raise ValueError("NOTIFY_WEBHOOK_SECRET is missing: NOTIFY_WEBHOOK_URL is given and notices are signed")
         return self
@@ -194,12 +155,15 @@ def secrets_of(settings: Settings) -> list[str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-            found.append((urlsplit(text).password or "") if "://" in text else text)
+            found.extend(addresses.secrets_in(text) if "://" in text else [text])
     return [secret for secret in found if secret]
 
 
 NAMES = frozenset(name.upper() for name in Settings.model_fields)
 """Every variable that is read."""
+PROCESS_NAMES = frozenset(("FLOWER_ADDRESS", "LLM_REFRESH_POSTGRES_BIN", "LLM_REFRESH_VALKEY_SERVER"))
+"""What the process files read beside them."""
+_OF_COMPOSE = frozenset(("LLM_REFRESH_VERSION", "WEB_ADDRESS"))
 
 
 def environment_with_files(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
@@ -207,21 +171,20 @@ def environment_with_files(environ: Mapping[str, str], dotenv: Path | None) -> d
 
     An empty value counts as not set. Raises SettingsError for a file that cannot be read.
     """
-    from_file: dict[str, str | None] = dict(dotenv_values(dotenv)) if dotenv is not None and dotenv.is_file() else {}
-    merged: dict[str, str] = {}
-    for source in (from_file, environ):
-        for name in NAMES:
-            value, path = source.get(name), source.get(f"{name}_FILE")
-            if value and path:
-                raise SettingsError(f"{name}: given twice, by {name} and by {name}_FILE; keep one")
-            if path:
-                try:
-                    value = Path(path).read_text(encoding="utf-8").strip()
-                except (OSError, UnicodeDecodeError) as error:
-                    raise SettingsError(f"{name}_FILE: cannot read {path!r} ({type(error).__name__})") from None
-            if value:
-                merged[name] = value
-    return merged
+    try:
+        return environment.merged(NAMES, environ, dotenv)
+    except environment.EnvironmentFault as fault:
+        raise SettingsError(str(fault)) from None
+
+
+def misnamed(environ: Mapping[str, str], dotenv: Path | None) -> list[str]:
+    """A line for each variable that looks like one of ours and is read by nobody. Raises SettingsError."""
+    try:
+        given = {*environ, *environment.read_dotenv(dotenv)}
+    except environment.EnvironmentFault as fault:
+        raise SettingsError(str(fault)) from None
+    alike = environment.misnamed(given, NAMES | PROCESS_NAMES | _OF_COMPOSE)
+    return [f"{name} is not read{f': {meant} is' if meant else ', though it looks like ours'}" for name, meant in alike]
 
 
 def with_local_state(variables: dict[str, str]) -> dict[str, str]:

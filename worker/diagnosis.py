@@ -5,7 +5,7 @@ A fault keeps the system from doing its work, or lets somebody past its rules; a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -43,9 +43,11 @@ def fault(name: str, detail: str, advice: str) -> Finding:
     return Finding(name, "fault", detail, advice)
 
 
-def of_settings(settings: Settings) -> Iterator[Finding]:
-    """Settings that can be read and leave something out."""
+def of_settings(settings: Settings, misnamed: Sequence[str] = ()) -> Iterator[Finding]:
+    """Settings that can be read and leave something out. `misnamed`: variables that look like ours and are not."""
     yield good("settings", f"{settings.llm_refresh_env} mode, every variable can be read")
+    for line in misnamed:
+        yield warning("settings", line, "correct the name, or leave it if it is another program's")
     if (settings.matchaai_base_url is None) != (settings.matchaai_api_key is None):
         missing = "MATCHAAI_BASE_URL" if settings.matchaai_base_url is None else "MATCHAAI_API_KEY"
         yield fault("matchaai", f"half set up: {missing} is missing, and MatchaAI is not asked", "set it")

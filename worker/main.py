@@ -2,12 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 
 from celery import Celery
 
-from shared.logs import configure
-from shared.settings import Settings, SettingsError, read_settings, secrets_of
+from shared.logs import configure, log_misnamed
+from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.bootstrap import create_worker
 from worker.runtime import build_runtime
 
@@ -28,6 +27,7 @@ def main(settings: Settings, process: str) -> Celery:
     if process == "flower":
         _let_nobody_in(settings)
     configure(as_json=settings.logs_as_json, level=settings.log_level, process=process, secrets=secrets_of(settings))
+    log_misnamed(misnamed(os.environ, DOTENV))
     return create_worker(settings, build_runtime, process=process)
 
 
@@ -39,7 +39,7 @@ def _let_nobody_in(settings: Settings) -> None:
 
 
 try:
-    app = main(read_settings(os.environ, Path(".env")), _process(sys.argv))
+    app = main(read_settings(os.environ, DOTENV), _process(sys.argv))
 except SettingsError as error:
     print(f"llm-refresh: {error}", file=sys.stderr)
     sys.exit(2)

@@ -21,7 +21,7 @@ from shared.local.home import hold_home, open_home, passwords
 from shared.local.ports import free_port, is_free
 from shared.local.processes import Output, Processes, ProcfileError, parse_procfile, shell_command
 from shared.local.services import LocalServices, start_services, write_state
-from shared.settings import NAMES, Settings, SettingsError, environment_with_files, read_settings
+from shared.settings import NAMES, Settings, SettingsError, environment_with_files, misnamed, read_settings
 
 STAND_IN = "stand-in"
 _STAND_IN_PATH = "/rest/api/v1"
@@ -72,7 +72,7 @@ def up(environ: Mapping[str, str], cwd: Path, stream: BinaryIO | None = None) ->
         sys.stderr.write(f"{error}\n")
         return _WRONG
     output = Output(stream or sys.stdout.buffer, width=max(map(len, (*plan.commands, STAND_IN, "migrate"))))
-    _say_environment(plan, environ, output)
+    _say_environment(plan, environ, cwd, output)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         services = start_services(
@@ -109,9 +109,6 @@ def make_plan(environ: Mapping[str, str], cwd: Path) -> Plan:
         raise SettingsError("DATABASE_URL is missing: MIGRATE_DATABASE_URL is given, and both name the same database")
     ours = {"DATABASE_URL": "postgresql://127.0.0.1/llm_refresh", "REDIS_URL": "redis://127.0.0.1"}
     settings = read_settings(ours | variables)
-    password = settings.flower_password.get_secret_value() if settings.flower_password else ""
-    if ":" in settings.flower_user or "," in settings.flower_user + password:
-        raise SettingsError("FLOWER_USER, FLOWER_PASSWORD: Flower takes no comma in them, and no colon in the user")
     procfile = cwd / "Procfile"
     try:
         commands = parse_procfile(procfile.read_text(encoding="utf-8"))
@@ -314,11 +311,13 @@ def _process_environment(environ: Mapping[str, str], variables: Mapping[str, str
     }
 
 
-def _say_environment(plan: Plan, environ: Mapping[str, str], output: Output) -> None:
+def _say_environment(plan: Plan, environ: Mapping[str, str], cwd: Path, output: Output) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     output.say(f"environment: Python {version}, settings are good, local mode, home {plan.home}")
     if environ.get("LLM_REFRESH_ENV") == "production":
         output.say("environment: LLM_REFRESH_ENV=production is not for `make up`, which always runs in local mode")
+    for line in misnamed(environ, cwd / ".env"):
+        output.say(f"environment: {line}")
     if plan.own_stand_in:
         output.say("environment: chats go to a stand-in; set MATCHAAI_BASE_URL and MATCHAAI_API_KEY for the real one")
     for name, own in (("PostgreSQL", plan.own_postgres), ("Valkey", plan.own_valkey)):

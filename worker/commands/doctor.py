@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from shared import figures
 from shared.cache import Cache, CacheUnavailable, connect
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.settings import Settings
+from shared.settings import DOTENV, Settings, misnamed
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
@@ -86,7 +87,7 @@ def examine(settings: Settings, groups: list[tuple[str, float, Check]]) -> list[
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """The settings, and the key set where one is used."""
-    yield from diagnosis.of_settings(settings)
+    yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
     if settings.jwks_url is not None:
         try:
             keys = jwt.PyJWKClient(settings.jwks_url, timeout=5).get_signing_keys()

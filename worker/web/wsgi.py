@@ -5,13 +5,12 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 from flask import Flask, Response
 
 from shared.catalogue.listing import ListingKeeper
-from shared.logs import configure
-from shared.settings import Settings, SettingsError, read_settings, secrets_of
+from shared.logs import configure, log_misnamed
+from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.celery_app import make_celery
 from worker.runtime import build_runtime
 from worker.web.app import create_app, on_every_answer
@@ -71,11 +70,12 @@ def _follow(keeper: ListingKeeper) -> None:
 def main() -> Flask:
     """The application of this process. Exits with 2 and one line when a setting is wrong."""
     try:
-        settings = read_settings(os.environ, Path(".env"))
+        settings = read_settings(os.environ, DOTENV)
     except SettingsError as error:
         print(f"llm-refresh: {error}", file=sys.stderr)
         sys.exit(2)
     configure(as_json=settings.logs_as_json, level=settings.log_level, process="web", secrets=secrets_of(settings))
+    log_misnamed(misnamed(os.environ, DOTENV))
     made = build(settings, metrics_folder=os.environ.get(MULTIPROCESS_FOLDER))
     gc.collect()
     gc.freeze()  # what is loaded now stays: looking through it again and again halts every request for 50 ms and more

@@ -5,10 +5,9 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from shared.settings import NAMES, Settings
+from shared.settings import NAMES, PROCESS_NAMES, Settings
 from tests.support.tools import ROOT
 
-PROCESS_FILES = {"FLOWER_ADDRESS", "LLM_REFRESH_POSTGRES_BIN", "LLM_REFRESH_VALKEY_SERVER"}
 REQUIRED = {"DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL"}
 
 
@@ -25,7 +24,7 @@ def shown(value: Any) -> str:
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    assert set(example()) == NAMES | PROCESS_FILES
+    assert set(example()) == NAMES | PROCESS_NAMES
 
 
 def test_the_example_shows_the_defaults() -> None:
@@ -40,4 +39,4 @@ def test_nothing_is_set_by_copying_the_example() -> None:
 
 def test_the_documentation_has_a_line_on_every_variable() -> None:
     documented = (ROOT / "docs" / "operations.md").read_text()
-    assert {name for name in NAMES | PROCESS_FILES if f"`{name}`" not in documented} == set()
+    assert {name for name in NAMES | PROCESS_NAMES if f"`{name}`" not in documented} == set()
