@@ -19,13 +19,13 @@ from bench.figures import Aim, Figure
 from bench.models import InHand, entries, with_changes
 from bench.place import Place, alone
 from bench.processes import cpu_of_one, peak_megabytes
-from shared.catalogue import names
+from shared.catalogue import names, spelling
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
 from shared.catalogue.outcomes import Options
 from shared.catalogue.parse import parse_entries
 from shared.catalogue.plan import Policy, plan_sync
-from shared.catalogue.providers import provider_of
+from shared.catalogue.providers import provider_of, provider_of_words
 from shared.catalogue.refresh import Refresher
 from shared.catalogue.rows import ModelRow
 from shared.catalogue.sources import Sources
@@ -183,7 +183,7 @@ def _of_size(place: Place, number: int, repetitions: int) -> Iterator[Figure]:
             psycopg.connect(beside.superuser_url, autocommit=True) as connection,
         ):
             catalogue.preview([])  # connected, as the other is, and with all that is loaded once a process
-            for cache in (names.ordered_words, names.bare_words, provider_of):
+            for cache in (spelling.ordered_words, names.words, names.bare_words, provider_of, provider_of_words):
                 cache.cache_clear()  # the names are new as well
             for night in nights:
                 spent, whole = catalogue.refresh(night.listed)

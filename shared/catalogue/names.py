@@ -1,39 +1,39 @@
-"""What a model's name says by itself: its clean form, its key, its words. Pure.
+"""Which model a name means: its words, without what does not say so. Pure.
 
-Three readings of a name, from strict to loose:
-  `slug`        the model key a new name gets;
-  `words`       the identity of a name: order, case and punctuation do not count, version numbers do;
-  `bare_words`  for looking up public data only: dates and qualifiers ("- Reasoning", "(Internal)") taken off.
+Order, case, punctuation and what `qualifiers` lists do not count; every other word does, numbers and dates above all.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-_NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, halves of surrogate pairs
-# Drawn as nothing: Unicode's category "format", what else Default_Ignorable_Code_Point names, and the braille blank.
-_INVISIBLE: Final = re.compile(
-    "[\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
-    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-_TRADE_MARKS: Final = {ord("™"): None, ord("℠"): None}  # NFKC would make letters of them: "ClaudeTM"
+from shared.catalogue import makers, qualifiers
+from shared.catalogue.paths import is_host, is_region, phrase_of, without_path
+from shared.catalogue.providers import GENERIC, OTHER, provider_of_words
+from shared.catalogue.spelling import MAX_KEY, REMEMBERED, clean, folded, ordered_words, slug
 
-_REMEMBERED: Final = 32_768  # names: a plan asks several times for the words of each, and again the next night
-_FOREIGN: Final = re.compile(r"[^\x00-\x7f\w]")  # neither ASCII nor a letter or digit of any script
-_DATE: Final = re.compile(r"(?<!\d)(20[0-9]{2})[-_./](0[1-9]|1[0-2])[-_./](0[1-9]|[12][0-9]|3[01])(?!\d)")
-# Letters and digits in one run; a point between digits joins ("3.7", "3.8b"), a dash does so only between two short
-# numbers ("3-7" is 3.7, "3-8b" is 3 and 8b); a "+" or "#" at the end belongs to the word ("R+").
-_ASCII_PUNCTUATION: Final = r"\s!-/:-@\[-`{-~"
-_RUN: Final = rf"[^{_ASCII_PUNCTUATION}]"
-_WORD: Final = re.compile(
-    rf"{_RUN}+(?:(?:(?<=\d)\.(?=\d)|(?<=\d)(?<!\d\d\d)[-_](?=\d{{1,2}}(?!{_RUN})(?!\.\d))){_RUN}+)*(?:[+#]+(?!{_RUN}))?"
+__all__ = ["MAX_KEY", "Bare", "bare_words", "clean", "same_words", "slug", "words"]
+
+_GROUP: Final = re.compile(r"[(\[{【]([^()\[\]{}【】]*)[)\]}】]")
+_APART: Final = re.compile(r"(\s+[-\u2010-\u2015|·•~:;]+\s+|\s*[,;:|]\s+)")
+_SUFFIX: Final = re.compile(rf"(?<=[^\s:]):({'|'.join(sorted(qualifiers.SUFFIXES))})$|@default$")
+_RELEASE: Final = re.compile(r"(?:(?<=\d{8})-v\d+:\d+|-v1:0|(?<=-v\d):0)$")  # a host's own: "…-20250929-v1:0"
+_SERVED_BY: Final = re.compile(rf"(?:{'|'.join(sorted(qualifiers.SERVED_BY, key=len, reverse=True))})\s+(?=\S)")
+_LIFECYCLE_BESIDE: Final = re.compile(
+    rf"^\s*(?:(?:{'|'.join(sorted(qualifiers.LIFECYCLE_ANYWHERE))})\b\s*)+|\s+(?:{'|'.join(sorted(qualifiers.LIFECYCLE_ANYWHERE))})\s*$"
 )
-_LETTERS_THEN_DIGITS: Final = re.compile(r"([^\W\d_]{3,})(\d.*)", re.DOTALL)  # "gpt4o"; not "r1", "o3", "k2"
+_DAY: Final = re.compile(r"\d{1,2}(st|nd|rd|th)?|20\d\d|\d{6}|\d{8}|\d{1,2}\.\d{1,2}(\.\d{2,4})?")
+_LONGEST: Final = 4  # words of a phrase in the tables
+
+_VERSION: Final = re.compile(r"v(\d+(?:\.\d+)*)")
+_NUMBER_THEN_WORD: Final = re.compile(r"([a-z]{0,2}\d+(?:\.\d+)*)([a-z]?)([a-z]{3,})")
+_PLUS: Final = re.compile(r"(.*[^+])(\++)", re.DOTALL)
+_SHORTEST: Final = 3  # letters of a word that is found inside another
+_TWO_WORDS: Final = {"commandr": ("command", "r")}
 
 _VERSION_TAIL: Final = re.compile(r"-v\d+:\d+$")  # a host's own number of a release: "…-20250929-v1:0"
 
@@ -58,63 +58,22 @@ _DATE_WORD: Final = re.compile(
 )
 
 
-def clean(name: str) -> str:
-    """The form in which a name is kept: NFKC, nothing invisible, single spaces, none outside.
-
-    Raises ValueError ("has …") for a control character or half of a surrogate pair: neither is text, and
-    PostgreSQL takes neither NUL nor the latter.
-    """
-    if name.isascii() and name.isprintable():
-        return " ".join(name.split())
-    if fault := _NOT_TEXT.search(name):
-        what = "half of a surrogate pair" if fault[0] >= "\ud800" else "a control character"
-        raise ValueError(f"has {what} (U+{ord(fault[0]):04X})")
-    # Taking something invisible away can bring a letter and its accent together, so normalise after it, both times.
-    text = unicodedata.normalize("NFKC", _visible(name.translate(_TRADE_MARKS)))
-    text = unicodedata.normalize("NFKC", _visible(text))
-    return " ".join(text.split())
-
-
-def slug(name: str) -> str:
-    """The model key of a name: lower-case ASCII letters and digits joined by "-"; "" where the name has none.
-
-    "Claude 3.7 Sonnet" is claude-3-7-sonnet, "é" is e, and "Command R+" is command-r-plus.
-    """
-    text = _casefolded(name)
-    if not text.isascii():
-        text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
-    text = re.sub(r"(?<=[a-z0-9])\++(?![a-z0-9+])", "-plus", text)
-    return "-".join(re.findall(r"[a-z0-9]+", text))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def ordered_words(name: str) -> tuple[str, ...]:
-    """The words of a name as they stand, in lower case: version numbers whole, "GPT4o" read as "GPT 4o"."""
-    text = _casefolded(name)
-    found: list[str] = []
-    for word in _WORD.findall(_DATE.sub(r"\1\2\3", _FOREIGN.sub(_spelled, text))):
-        split = _LETTERS_THEN_DIGITS.fullmatch(word.replace("-", ".").replace("_", "."))
-        found.extend(split.groups() if split else (word.replace("-", ".").replace("_", "."),))
-    return tuple(found or text.split())
-
-
+@lru_cache(maxsize=REMEMBERED)
 def words(name: str) -> tuple[str, ...]:
-    """The words of a name, sorted, repeats kept: equal for two names of the same words, whatever the order, case
-    or punctuation. Never empty for a name that has a visible character: two names of symbols are two names.
+    """The words that say which model a name means, sorted, repeats kept; equal for two names of one model.
+
+    Never empty for a name that has a visible character: two names of symbols are two names.
     """
-    return tuple(sorted(ordered_words(name)))
+    text = _without_labels(without_path(folded(name)))
+    listed = _without_company(ordered_words(_RELEASE.sub("", text)))
+    if text.rstrip().endswith(" +"):
+        listed = (*listed, "plus")
+    return tuple(sorted(_each_word(listed)))
 
 
 def same_words(one: str, other: str) -> bool:
-    """Whether two names are one name written in two ways.
-
-    True for another order, case or punctuation, also where a mark or space between words is only left out
-    ("GPT-4o", "GPT4o"); never across numbers ("3 8B", "3.8B", "38B" are three).
-    """
-    if one == other:
-        return True
-    first, second = ordered_words(one), ordered_words(other)
-    return sorted(first) == sorted(second) or _run_together(first) == _run_together(second)
+    """Whether two names mean one model: an equivalence, and the same as equal `words`."""
+    return one == other or words(one) == words(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +84,7 @@ class Bare:
     qualifiers: frozenset[str]
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def bare_words(name: str) -> Bare:
     """What is left of a name for looking up public data; never for telling whether two models are one.
 
@@ -152,27 +111,171 @@ def bare_words(name: str) -> Bare:
     return Bare(tuple(sorted(kept)), frozenset(taken)) if kept else Bare(tuple(sorted(ordered)), frozenset())
 
 
-def _visible(text: str) -> str:
-    return _INVISIBLE.sub("", text)
+def _without_labels(text: str) -> str:
+    """A name in lower case without the labels that are set apart from it: in brackets, by a dash, comma or colon."""
+    left = _SUFFIX.sub("", text)
+    makers_named: list[str] = []
+    if _GROUP.search(left):
+        left = _GROUP.sub(lambda group: _kept_group(group, makers_named), left)
+    parts = _APART.split(left)
+    first, last = 0, len(parts)
+    for start in range(2, last, 2):
+        if _is_label("".join(parts[start:])):
+            last = start - 1
+            break
+    while first + 2 < last and _is_label(parts[first]):
+        first += 2
+    left = " ".join([*makers_named, "".join(parts[first:last])])
+    return left if any(char.isalnum() for char in left) else text
 
 
-def _casefolded(name: str) -> str:
-    if name.isascii():
-        return name.lower()
-    text = unicodedata.normalize("NFKC", _visible(name.translate(_TRADE_MARKS)))
-    return unicodedata.normalize("NFKC", text.casefold())
+def _kept_group(group: re.Match[str], makers_named: list[str]) -> str:
+    """What of a group in brackets says which model it is; its maker counts as standing before the name."""
+    if _is_label(group[1]):
+        return " "
+    parts = _APART.split(group[1])
+    last = next((start for start in range(2, len(parts), 2) if _is_label("".join(parts[start:]))), len(parts) + 1) - 1
+    kept: list[str] = []
+    for part in parts[0:last:2]:
+        if phrase_of(_SERVED_BY.sub("", part.strip())) in qualifiers.MAKERS:
+            makers_named.append(phrase_of(_SERVED_BY.sub("", part.strip())))
+        elif not _is_label(part):
+            kept.append(_LIFECYCLE_BESIDE.sub("", part))
+    return f" ({', '.join(kept)}) " if kept else " "
 
 
-def _spelled(foreign: re.Match[str]) -> str:
-    char = foreign[0]
-    category = unicodedata.category(char)
-    if category == "Pd":
-        return "-"
-    return char if category[0] == "M" else " "  # marks carry the vowels of many scripts
+@lru_cache(maxsize=4096)
+def _is_label(text: str) -> bool:
+    """Whether a piece that is set apart says nothing of which model it is."""
+    phrase = phrase_of(text)
+    if phrase in qualifiers.LABELS or _is_end_of_life(phrase.split()):
+        return True
+    place = _SERVED_BY.sub("", text.strip(), count=1)
+    return bool(phrase) and all(is_host(part) or is_region(part.strip()) for part in re.split(r"[,/;|]", place))
 
 
-def _run_together(ordered: tuple[str, ...]) -> str:
-    joined = ""
-    for word in ordered:
-        joined += ("|" if joined[-1:].isdigit() and word[0].isdigit() else "") + word
-    return joined
+def _is_end_of_life(listed: Sequence[str]) -> bool:
+    """Whether the words say how long a model lives: "legacy", "retiring on 1 May 2026". A date before them, or beside
+    "legacy", is the model's own.
+    """
+    if listed and listed[0] in qualifiers.LIFECYCLE and not qualifiers.SUCCESSION.isdisjoint(listed):
+        return True
+    ends = ending = False
+    for word in listed:
+        if word in qualifiers.LIFECYCLE:
+            ends, ending = True, ending or word not in qualifiers.LIFECYCLE_UNDATED
+        elif word in _MONTHS or _DAY.fullmatch(word):
+            if not ending:
+                return False
+        elif word not in qualifiers.LIFECYCLE_FILLERS:
+            return False
+    return ends
+
+
+def _without_company(listed: tuple[str, ...]) -> tuple[str, ...]:
+    """The words without hosts, regions, makers and labels before and after them, while the rest tells its maker."""
+    left = listed
+    while (shorter := _shorter_at_start(left) or _shorter_at_end(left)) is not None:
+        left = shorter
+    return left
+
+
+def _shorter_at_start(listed: tuple[str, ...]) -> tuple[str, ...] | None:
+    for phrase, rest in _splits(listed, at_start=True):
+        if phrase in qualifiers.LIFECYCLE_ANYWHERE or _says_nothing(phrase, rest):
+            return rest
+    return None
+
+
+def _shorter_at_end(listed: tuple[str, ...]) -> tuple[str, ...] | None:
+    for start in range(len(listed) - 1, 0, -1):
+        word, after = listed[start], listed[start + 1 : start + 2]
+        if word in qualifiers.LIFECYCLE_ANYWHERE and _is_end_of_life(listed[start:]):
+            return None if after and len(after[0]) < 3 and after[0].isdigit() else listed[:start]
+        if word not in qualifiers.LIFECYCLE_FILLERS and word not in _MONTHS and not _DAY.fullmatch(word):
+            break
+    for phrase, rest in _splits(listed, at_start=False):
+        if _says_nothing(_SERVED_BY.sub("", phrase), rest):
+            return rest
+    return None
+
+
+def _splits(listed: tuple[str, ...], *, at_start: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """A phrase at one end of the words, the longest first, and the rest, which is never empty."""
+    if not listed or listed[0 if at_start else -1] not in _words_at_ends():
+        return  # as with nearly all names
+    for length in range(min(_LONGEST, len(listed) - 1), 0, -1):
+        phrase, rest = (listed[:length], listed[length:]) if at_start else (listed[-length:], listed[:-length])
+        yield " ".join(phrase), rest
+
+
+@lru_cache(maxsize=1)
+def _words_at_ends() -> frozenset[str]:
+    """The words that phrases of the tables begin or end with."""
+    tables: tuple[Iterable[str], ...] = (
+        *(qualifiers.HOSTS, qualifiers.MAKERS, qualifiers.REGIONS, qualifiers.LABELS_BESIDE),
+        *(qualifiers.LIFECYCLE_ANYWHERE, qualifiers.REGION_ENDS),
+    )
+    return frozenset(word for table in tables for phrase in table for word in (phrase.split()[0], phrase.split()[-1]))
+
+
+def _says_nothing(phrase: str, rest: tuple[str, ...]) -> bool:
+    """Whether a phrase beside the rest only names a place, a host, the maker or a label."""
+    maker = qualifiers.MAKERS.get(phrase)
+    strong_host = phrase in qualifiers.HOSTS and phrase not in qualifiers.WEAK_HOSTS
+    if maker is None and not strong_host and phrase not in qualifiers.LABELS_BESIDE and not is_region(phrase):
+        return False
+    told = provider_of_words(rest)
+    if told == OTHER:
+        return False
+    return maker is None or strong_host or told == maker or maker in qualifiers.HOSTING_MAKERS
+
+
+def _each_word(listed: tuple[str, ...]) -> Iterator[str]:
+    carried = ""
+    for word, after in zip(listed, [*listed[1:], ""], strict=False):
+        whole, carried = carried + word, ""
+        if after[:1].isdigit() and whole not in _known_words() and whole[:-1] in _known_words():
+            whole, carried = whole[:-1], whole[-1]  # "deepseekr 2", which is how "DeepSeekR2" is read
+        yield from _parts(whole)
+
+
+@lru_cache(maxsize=8192)
+def _parts(word: str) -> tuple[str, ...]:
+    """A word as it would stand with its marks and spaces written: "r+" is `r plus`, "4omini" `4o mini`, "v3" `3`."""
+    if plus := _PLUS.fullmatch(word):
+        return (*_parts(plus[1]), "plus" * len(plus[2]))
+    if version := _VERSION.fullmatch(word):
+        return (version[1],)
+    if number := _NUMBER_THEN_WORD.fullmatch(word):
+        for head, rest in ((number[1], number[2] + number[3]), (number[1] + number[2], number[3])):
+            if inner := _known_parts(rest):
+                return (*_parts(head), *inner)
+    return _TWO_WORDS.get(word) or _known_parts(word) or (word,)
+
+
+@lru_cache(maxsize=8192)
+def _known_parts(word: str) -> tuple[str, ...]:
+    """The fewest words of the tables that make up a word, more than one where there are: "flashlite" is `flash lite`.
+    Empty where it is not made of them.
+    """
+    best: list[tuple[str, ...] | None] = [(), *[None] * len(word)]
+    for end in range(_SHORTEST, len(word) + 1):
+        for start in range(end - _SHORTEST + 1):
+            before, part = best[start], word[start:end]
+            shorter = best[end]
+            if before is None or part not in _known_words() or (start == 0 and end == len(word)):
+                continue
+            if shorter is None or len(before) + 1 < len(shorter):
+                best[end] = (*before, part)
+    if best[-1]:
+        return best[-1]
+    if word.endswith("ai") and word[:-2] in _known_words():
+        return (word[:-2], "ai")
+    return (word,) if word in _known_words() else ()
+
+
+@lru_cache(maxsize=1)
+def _known_words() -> frozenset[str]:
+    begins = {word for rule in makers.RULES for words_ in rule.begins.split("|") for word in words_.split()}
+    return frozenset(word for word in begins | GENERIC if len(word) >= _SHORTEST and word.isascii() and word.isalpha())

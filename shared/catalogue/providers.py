@@ -9,14 +9,15 @@ maker, and a maker that also hosts ("Google: Claude Sonnet 4") is one only where
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from shared.catalogue.makers import KNOWN_AS, RULES, Company, Rule
-from shared.catalogue.names import ordered_words
+from shared.catalogue.paths import is_region, without_path
+from shared.catalogue.qualifiers import HOSTS, WEAK_HOSTS
+from shared.catalogue.spelling import folded, ordered_words
 
 OTHER: Final = "other"
 
@@ -34,10 +35,10 @@ _PLAIN: Final = _words(
     llm model models ai api the by for via on at hosted version release labs
     us eu apac au jp uk global east west emea
     azure bedrock aws vertex gcp groq cerebras openrouter together togetherai fireworks sagemaker foundry nim sap
-    cf workers
+    cf workers central north south gov
     """
-)
-_GENERIC: Final = _PLAIN | _words(
+) | {phrase for phrase in HOSTS - WEAK_HOSTS if " " not in phrase}
+GENERIC: Final = _PLAIN | _words(
     """
     mini nano micro tiny small large xl xxl xlarge big huge max ultra super premier premium pro plus master air airx
     lite light base core edge standard advanced express turbo flash flashx instant speed highspeed faster heavy
@@ -88,7 +89,12 @@ class _Spotted:
 @lru_cache(maxsize=32_768)
 def provider_of(name: str) -> str:
     """The maker of the model of this name, in lower case; `other` where the name does not tell."""
-    listed = ordered_words(_unaccented(name))
+    return provider_of_words(ordered_words(without_path(folded(name))))
+
+
+@lru_cache(maxsize=32_768)
+def provider_of_words(listed: tuple[str, ...]) -> str:
+    """The same for a name's words as they stand."""
     spotted = _spot(listed)
     taken = {position for found in spotted for position in found.at}
     if any(_about(listed, position) for position in range(len(listed)) if position not in taken):
@@ -101,12 +107,6 @@ def provider_of(name: str) -> str:
         makers = makers.difference(*(found.rule.over for found in spotted if _holds(found, listed, spotted)))
     told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
     return makers.pop() if told else OTHER
-
-
-def _unaccented(name: str) -> str:
-    if name.isascii():
-        return name
-    return "".join(char for char in unicodedata.normalize("NFD", name) if not unicodedata.combining(char))
 
 
 def _spot(listed: tuple[str, ...]) -> list[_Spotted]:
@@ -144,11 +144,11 @@ def _holds(found: _Spotted, listed: tuple[str, ...], spotted: list[_Spotted]) ->
 
 
 def _plain(word: str) -> bool:
-    return word in _PLAIN or word in _HOSTS or _NUMBER.fullmatch(word) is not None
+    return word in _PLAIN or word in _HOSTS or _NUMBER.fullmatch(word) is not None or is_region(word)
 
 
 def _generic(word: str) -> bool:
-    return word in _GENERIC or word in _HOSTS or _NUMBER_WITH_UNIT.fullmatch(word) is not None
+    return word in GENERIC or word in _HOSTS or _NUMBER_WITH_UNIT.fullmatch(word) is not None or is_region(word)
 
 
 def _about(listed: tuple[str, ...], position: int) -> bool:

@@ -5,6 +5,7 @@ import sys
 
 from shared.catalogue.makers import RULES as FAMILIES
 from tests.support.rules import REFUSED, RULES, Listed, Rule
+from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL, Pair
 
 INTRODUCTION = """# What a refresh does, rule by rule
 
@@ -29,6 +30,24 @@ One bad entry never stops the rest. It is counted in `failed`, with its reason i
 absent. Of two entries with one id the first wins.
 
 | entry | reason |
+|---|---|
+"""
+
+SAME_MODELS = """
+## When two names mean one model
+
+A refresh compares names by their words (`shared/catalogue/names.py`). What follows does not count: under the same id it is `renamed`, and
+key, default, order and overrides stay. The words that do not count are tables in `shared/catalogue/qualifiers.py`; a maker or host comes off
+only where it is known and what is left tells a model.
+
+| what | rule | the same model |
+|---|---|---|
+"""
+
+OTHER_MODELS = """
+Everything else makes another model: under the same id it is `repointed`. For example:
+
+| what | two models |
 |---|---|
 """
 
@@ -59,7 +78,43 @@ def document() -> str:
     """The whole file."""
     rules = "\n".join(_row(rule) for rule in RULES)
     refused = "\n".join(f"| `{json.dumps(entry, ensure_ascii=False)}` | {reason} |" for entry, reason in REFUSED)
-    return INTRODUCTION + rules + "\n" + REFUSALS + refused + "\n" + CAPABILITIES + _makers() + "\n"
+    same = "\n".join(f"| {rule.what} | {rule.says} | {_equals(rule.pairs)} |" for rule in SAME_MODEL)
+    another = "\n".join(f"| {rule.what} | {_unequals(rule.pairs)} |" for rule in ANOTHER_MODEL)
+    return (
+        INTRODUCTION
+        + rules
+        + "\n"
+        + SAME_MODELS
+        + same
+        + "\n"
+        + OTHER_MODELS
+        + another
+        + "\n"
+        + REFUSALS
+        + refused
+        + "\n"
+        + CAPABILITIES
+        + _makers()
+        + "\n"
+    )
+
+
+def _equals(pairs: tuple[Pair, ...]) -> str:
+    """Pairs of one first name together: "`a` = `b` = `c`"."""
+    together: dict[str, list[str]] = {}
+    for one, other in pairs:
+        together.setdefault(one, [one]).append(other)
+    return "<br>".join(" = ".join(map(_shown, names)) for names in together.values())
+
+
+def _unequals(pairs: tuple[Pair, ...]) -> str:
+    return "<br>".join(f"{_shown(one)} ≠ {_shown(other)}" for one, other in pairs)
+
+
+def _shown(name: str) -> str:
+    """As code in a cell of a table: what is not seen as its number, bars escaped."""
+    seen = "".join(char if char.isprintable() and char != "\u00a0" else f"\\u{ord(char):04x}" for char in name)
+    return f"`{seen}`".replace("|", "\\|")
 
 
 def _row(rule: Rule) -> str:

@@ -54,6 +54,22 @@ RULES = (
         default=1,
     ),
     Rule(
+        "renamed: qualifiers",
+        "What says nothing about the model (its maker, a host, a region, an end of life, a label) may come and go.",
+        (_ABC, {1: "us.anthropic.claude-3-7-sonnet-v1:0", 2: "OpenAI: GPT-4o (Legacy)"} | _C),
+        ("renamed", "renamed"),
+        {1: "claude-3-7-sonnet", 2: "gpt-4o"},
+        default=1,
+    ),
+    Rule(
+        "repointed: preview, date",
+        "A stage, date, size or version makes another model.",
+        (_ABC | {4: "GPT-4o (2024-08-06)"}, _A | _B | {3: "Gemini 2.5 Pro Preview", 4: "GPT-4o (2024-11-20)"}),
+        ("repointed", "repointed"),
+        {3: "gemini-2-5-pro-preview", 4: "gpt-4o-2024-11-20"},
+        default=1,
+    ),
+    Rule(
         "repointed",
         "Other words under the same id are another model: it gets its own key, without overrides and default; the old key"
         " is retired, and whoever asks for it is told.",
@@ -83,9 +99,9 @@ RULES = (
     Rule(
         "slug collision",
         "Names that make the same key: the later one gets its id as suffix.",
-        (_A, _A | {4: "Command R+", 5: "Command R Plus"}),
+        (_A, _A | {4: "Llama 3.8B", 5: "Llama 3 8B"}),
         ("added", "added"),
-        {4: "command-r-plus", 5: "command-r-plus-5"},
+        {4: "llama-3-8b", 5: "llama-3-8b-5"},
         default=1,
     ),
     Rule(
@@ -107,10 +123,10 @@ RULES = (
     Rule(
         "a retired key stays retired",
         "A key that meant another model is not given away, even where a new name would make it.",
-        ({1: "Command R+"} | _B | _C, {1: "Aya 23"} | _B | _C, {1: "Aya 23", 8: "Command R Plus"} | _B | _C),
+        ({1: "Llama 3.8B"} | _B | _C, {1: "Llama 4 Scout"} | _B | _C, {1: "Llama 4 Scout", 8: "Llama 3 8B"} | _B | _C),
         ("added",),
-        {1: "aya-23", 8: "command-r-plus-8"},
-        default=1,
+        {1: "llama-4-scout", 8: "llama-3-8b-8"},
+        default=2,
     ),
     Rule(
         "missing",

@@ -226,42 +226,6 @@ SLUGS: Final = (
     ("🚀", ""),
 )
 
-# Names that are one name written in two ways.
-SAME: Final = (
-    ("Claude 3.7 Sonnet", "claude sonnet 3.7"),
-    ("Claude 3.7 Sonnet", "claude-3-7-sonnet"),
-    ("GPT-4", "GPT 4"),
-    ("GPT-4o", "gpt4o"),
-    ("GPT-4o", "GPT‑4o"),
-    ("Gemini 2.5 Flash-Lite", "Gemini 2.5 Flash Lite"),
-    ("Gemini 2.5 Flash-Lite", "Gemini 2.5 FlashLite"),
-    ("Llama-3-8B", "Llama 3 8B"),
-    ("GPT-4o (2024-08-06)", "gpt-4o 20240806"),
-    ("Claude Opus 4 - Reasoning", "Claude Opus 4 (Reasoning)"),
-    ("Acme Rapid LLM (Internal)", "internal: acme rapid LLM"),
-    ("Model\u200b One", "Model One"),
-)
-
-# Names of two models, however alike.
-DIFFERENT: Final = (
-    ("Claude 3.7 Sonnet", "Claude 3.5 Sonnet"),
-    ("Claude 3.5", "Claude 5.3"),
-    ("Claude 3.7", "Claude 37"),
-    ("Claude Sonnet 4", "Claude Sonnet 4.5"),
-    ("Llama 3 8B", "Llama 3.8B"),
-    ("Llama 3.8B", "Llama 38B"),
-    ("Llama 3 8B", "Llama 38B"),
-    ("Command R", "Command R+"),
-    ("Claude Opus 4", "Claude Opus 4 - Reasoning"),
-    ("GPT-4o", "GPT-4o Mini"),
-    ("GPT-4o (2024-08-06)", "GPT-4o (2024-11-20)"),
-    ("DeepSeek R1", "DeepSeek V3"),
-    ("通义千问", "文心一言"),
-    ("हिन्दी", "हन्दी"),
-    ("🚀", "🔥"),
-    ("C", "C++"),
-)
-
 # A name, what is left of it for a look-up, and what was taken off.
 BARE: Final = (
     ("Claude Opus 4.1 - Reasoning", "claude opus 4.1", "reasoning"),

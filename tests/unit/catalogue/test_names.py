@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue.names import bare_words, clean, same_words, slug, words
-from tests.unit.catalogue.examples import BARE, DIFFERENT, SAME, SLUGS
+from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL
+from tests.unit.catalogue.examples import BARE, SLUGS
 
 
 @pytest.mark.parametrize(("name", "key"), SLUGS)
@@ -15,14 +16,15 @@ def test_a_key_is_the_names_letters_and_digits(name: str, key: str) -> None:
     assert slug(name) == key
 
 
-@pytest.mark.parametrize(("one", "other"), SAME)
-def test_order_case_and_punctuation_make_no_other_name(one: str, other: str) -> None:
+@pytest.mark.parametrize(("one", "other"), [pair for rule in SAME_MODEL for pair in rule.pairs])
+def test_what_no_rule_counts_leaves_the_same_model(one: str, other: str) -> None:
     assert same_words(one, other)
     assert same_words(other, one)
+    assert words(one) == words(other)
 
 
-@pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_another_word_or_version_makes_another_name(one: str, other: str) -> None:
+@pytest.mark.parametrize(("one", "other"), [pair for rule in ANOTHER_MODEL for pair in rule.pairs])
+def test_every_other_word_makes_another_model(one: str, other: str) -> None:
     assert not same_words(one, other)
     assert not same_words(other, one)
     assert words(one) != words(other)
@@ -58,10 +60,48 @@ def test_a_name_that_shows_anything_has_words(name: str) -> None:
     assert bool(words(name)) == bool(clean(name))
 
 
-@given(st.text(alphabet="abc 12.3-+", max_size=12), st.text(alphabet="abc 12.3-+", max_size=12))
-def test_equal_words_are_the_same_name(one: str, other: str) -> None:
-    if words(one) == words(other):
-        assert same_words(one, other)
+# fmt: off
+PIECES = st.sampled_from([
+    "GPT-4o", "Claude", "3.7", "Sonnet", "OpenAI", "openai/", "Azure: ", "us.", "(Legacy)", "(new)", "Preview", "+",
+    " ", "-", " - Deprecated", ":free", "2024-08-06", "retiring", "May", "R", "flashlite", "文心", "🚀", "(", "[", "é",
+])
+AROUND = st.sampled_from([
+    "{} (Legacy)", "{} (new)", "{} - Deprecated", "azure/{}", "us.{}", "OpenRouter: {}", "{} (EU)", "{} via Bedrock",
+    "{} (retiring 2026-10-01)", "[Deprecated] {}", "{} (Azure)", "{} [Sweden Central]", "{}:free", "Legacy {}",
+])
+# fmt: on
+ANY_NAME = st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=20)
+
+
+@given(ANY_NAME, ANY_NAME, ANY_NAME)
+def test_same_words_is_an_equivalence_and_the_same_as_equal_words(one: str, two: str, three: str) -> None:
+    assert same_words(one, one)
+    assert same_words(one, two) == same_words(two, one) == (words(one) == words(two))
+    if same_words(one, two) and same_words(two, three):
+        assert same_words(one, three)
+
+
+@given(ANY_NAME)
+def test_cleaning_and_case_leave_the_same_model(name: str) -> None:
+    try:
+        cleaned = clean(name)
+    except ValueError:
+        return
+    assert words(cleaned) == words(name)
+    assert bool(words(name)) == bool(cleaned)
+    assert words(cleaned.upper()) == words(cleaned.upper().lower())
+
+
+MODELS = st.sampled_from(["GPT-4o", "Claude 3.7 Sonnet", "Command R+", "Gemini 2.5 Pro", "Qwen3 235B A22B", "GLM 4.6"])
+
+
+@given(MODELS, st.lists(AROUND, max_size=3))
+def test_qualifiers_around_one_another_leave_the_same_model(name: str, around: list[str]) -> None:
+    qualified = name
+    for form in around:
+        qualified = form.format(qualified)
+
+    assert same_words(qualified, name)
 
 
 def test_half_a_surrogate_pair_and_control_characters_are_no_text() -> None:
