@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` and `make test`. Everything they need goes into .venv, from the hash-pinned locks.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fault bench lint lock clean set-up-local set-up-dev
+.PHONY: help up test test-fault chaos bench lint lock clean set-up-local set-up-dev
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -18,6 +18,11 @@ test: set-up-dev ## run the unit, integration and end-to-end tests
 
 test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes
 	@exec $(VENV)/bin/python -m pytest -m fault tests/fault tests/integration
+
+SECONDS ?= 120
+SEED ?= 1
+chaos: set-up-dev ## faults on real processes while callers ask, then the promises are checked: SECONDS=120 SEED=1
+	@exec $(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 bench: set-up-dev ## measure against the fastest known forms, as ratios
 	@exec $(VENV)/bin/python -m bench

@@ -34,6 +34,7 @@ class Behaviour(BaseModel):
     wrapped: str | None = Field(None, description="the list under this name in an object")
     shape: Shape = Field("output_text", description="where a completion has its answer")
     error: str | None = Field(None, description="the words of an error")
+    padded: int | None = Field(None, ge=1, description="an answer of so many characters, filled with quotation marks")
 
 
 class Behaviours(BaseModel):

@@ -1,0 +1,200 @@
+"""Faults on real processes while callers ask, then the promises are checked. Exit 0 when all of them held."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos import faults
+from tests.chaos.checks import CHATS, ChatRow, Verdict, Window, judge, over_bound, repeated_calls
+from tests.chaos.cluster import DEADLINE_SECONDS, LEASE_SECONDS, Cluster, running_cluster
+from tests.chaos.driver import Driver, wait_until_ended
+from tests.chaos.faults import FAULTS, Fault, FaultFailed, Undo
+from tests.chaos.plan import PlannedFault, make_plan
+from tests.support.servers import running_servers
+
+COMPLETION_SECONDS = 0.4
+PATIENCE_SECONDS = 60.0
+"""How long the way back to normal may take after a fault."""
+HOME_DISK_MIB = 64
+
+
+@dataclass(slots=True)
+class Happened:
+    """A fault that happened: what it met and left."""
+
+    planned: PlannedFault
+    calls_before: int
+    open_chats: int = 0
+    to_normal: float | None = None
+    repeats: int = 0
+
+
+def main() -> int:
+    """Run the suite; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120, help="how long faults happen")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same faults at the same times")
+    parser.add_argument("--only", action="append", metavar="FAULT", help="this fault alone; may be given again")
+    parser.add_argument("--list", action="store_true", help="print the plan, and do nothing")
+    given = parser.parse_args()
+    unknown = set(given.only or ()) - FAULTS.keys()
+    if unknown:
+        parser.error(f"no such fault: {', '.join(sorted(unknown))}; there are: {', '.join(FAULTS)}")
+    chosen = [fault for name, fault in FAULTS.items() if not given.only or name in given.only]
+    plan = make_plan([fault.kind for fault in chosen], seed=given.seed, seconds=given.seconds)
+    if given.list:
+        for planned in plan:
+            print(f"{planned.at:7.1f} s  {planned.kind}, {planned.seconds:g} s")
+        return 0
+    print(f"chaos: seed {given.seed}, {given.seconds:g} s, {len(plan)} faults of {len(chosen)} kinds", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-chaos-"))
+    try:
+        with (
+            _small_disk() as home_disk,
+            running_servers() as servers,
+            running_cluster(servers, folder, delay=COMPLETION_SECONDS, home_disk=home_disk, say=_say) as cluster,
+        ):
+            broken = _run(cluster, plan, seed=given.seed)
+    except BaseException:
+        print(f"chaos: the processes' logs are in {folder}", flush=True)
+        raise
+    if broken:
+        print(f"chaos: the processes' logs are in {folder}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"chaos: {text}", flush=True)
+
+
+def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int) -> list[str]:
+    driver = Driver(cluster, seed=seed)
+    driver.start()
+    began = time.monotonic()
+    happened: list[Happened] = []
+    failures: list[str] = []
+    for planned in plan:
+        fault = FAULTS[planned.kind]
+        reason = fault.unavailable(cluster)
+        if reason is not None:
+            _say(f"skipped: {planned.kind}: {reason}")
+            continue
+        time.sleep(max(0.0, began + planned.at - time.monotonic()))
+        try:
+            happened.append(_happen(cluster, driver, fault, planned, began))
+        except FaultFailed as failure:
+            failures.append(f"the fault could not be made: {failure}")
+            _say(failures[-1])
+    driver.stop()
+    cluster.thaw()
+    try:
+        wait_until_ended(cluster, seconds=DEADLINE_SECONDS + LEASE_SECONDS + 30)
+    except AssertionError:
+        failures.append("chats are open after their deadline + 30 s")
+    verdict = _judged(cluster, driver)
+    verdict.broken += failures
+    _count_repeats(cluster, happened, verdict)
+    verdict.broken += [
+        f"not normal {PATIENCE_SECONDS:g} s after: {each.planned.kind}" for each in happened if each.to_normal is None
+    ]
+    _print_table(happened, verdict, driver, cluster)
+    return verdict.broken
+
+
+def _happen(cluster: Cluster, driver: Driver, fault: Fault, planned: PlannedFault, began: float) -> Happened:
+    calls = cluster.gateway.calls()
+    met = Happened(planned, calls["completions"])
+    _say(f"{time.monotonic() - began:6.1f} s  {planned.kind}, {planned.seconds:g} s")
+    undo = faults.start(fault, planned, cluster)
+    asked_before = len(driver.notes.asked)
+    time.sleep(planned.seconds)
+    _undo(undo, planned)
+    met.open_chats = calls["open"] + len(driver.notes.asked) - asked_before
+    met.to_normal = driver.seconds_to_normal(patience=PATIENCE_SECONDS)
+    return met
+
+
+def _undo(undo: Undo, planned: PlannedFault) -> None:
+    for tries_left in (4, 3, 2, 1, 0):
+        try:
+            return undo()
+        except Exception as error:
+            if not tries_left:
+                raise FaultFailed(f"{planned.kind} could not be undone: {error}") from error
+            time.sleep(0.5)
+    return None
+
+
+def _judged(cluster: Cluster, driver: Driver) -> Verdict:
+    rows = [ChatRow(*row) for row in cluster.query(CHATS)]
+    sums = cluster.query("SELECT coalesce(sum(request_count), 0), coalesce(sum(successes), 0) FROM llm_usage_stats")
+    return judge(driver.notes, rows, {"requests": int(sums[0][0]), "successes": int(sums[0][1])})
+
+
+def _count_repeats(cluster: Cluster, happened: list[Happened], verdict: Verdict) -> None:
+    if not happened:
+        return
+    counts = repeated_calls(cluster.gateway.calls()["requests"], [each.calls_before for each in happened])
+    windows = []
+    for each, repeats in zip(happened, counts, strict=True):
+        each.repeats = repeats
+        windows.append(Window(repeats, FAULTS[each.planned.kind].repeats * (each.open_chats + 1)))
+    for place in over_bound(windows):
+        kind, window = happened[place].planned.kind, windows[place]
+        verdict.broken.append(f"asked again too often: {window.repeats} (at most {window.bound:.0f}) after {kind}")
+
+
+def _print_table(happened: list[Happened], verdict: Verdict, driver: Driver, cluster: Cluster) -> None:
+    by_kind: dict[str, list[Happened]] = defaultdict(list)
+    for each in happened:
+        by_kind[each.planned.kind].append(each)
+    print(f"\n{'fault':40} {'times':>5} {'open':>5} {'asked again':>11} {'longest to normal':>18}")
+    for kind, met in sorted(by_kind.items()):
+        times = [each.to_normal for each in met]
+        longest = "never" if None in times else f"{max(time for time in times if time is not None):.1f} s"
+        opened, repeats = sum(each.open_chats for each in met), sum(each.repeats for each in met)
+        print(f"{kind:40} {len(met):5} {opened:5} {repeats:11} {longest:>18}")
+    failed = ", ".join(f"{number} {code}" for code, number in sorted(verdict.failed.items())) or "none"
+    print(f"\naccepted {verdict.accepted}, answered {verdict.answered}, failed {verdict.failed.total()} ({failed})")
+    print(f"lost {verdict.lost}, doubled {verdict.doubled}, wrong answers {verdict.wrong}")
+    told = ", ".join(f"{what}: {number}" for what, number in sorted(driver.notes.statuses.items()))
+    print(f"answers of web: {told}")
+    print(f"processes started again: {cluster.restarts}")
+    for text, number in Counter(verdict.broken).most_common(40):
+        print(f"BROKEN: {text}" + (f" ({number} times)" if number > 1 else ""))
+    print(
+        "chaos: " + ("every promise held" if not verdict.broken else f"{len(verdict.broken)} broken promises"),
+        flush=True,
+    )
+
+
+@contextlib.contextmanager
+def _small_disk() -> Iterator[Path | None]:
+    """A disk of its own for the home, small enough to be filled; None where it cannot be mounted."""
+    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-disk-"))
+    options = f"size={HOME_DISK_MIB}m,mode=0755"
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    try:
+        yield folder if mounted.returncode == 0 else None
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
+        folder.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
