@@ -21,6 +21,7 @@ CHANGE_KINDS = (
 
 NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered")
 CHAT_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
+WAITING_FOR = ("turn", "limit", "upstream")
 FALLBACK_REASONS = ("unknown_key", "retired_key", "inactive_key", "unknown_upstream")
 
 
@@ -182,6 +183,12 @@ llm_chats = sa.Table(
     _moment("started_at"),
     _moment("finished_at"),
     sa.Column("upstream_ms", sa.Integer),
+    # What a queued chat waits for, since when, and the gateway's last failure that made it wait.
+    sa.Column("waiting_for", sa.Text),
+    _moment("waiting_since"),
+    sa.Column("last_failure_code", sa.Text),
+    _moment("last_failure_at"),
+    sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
     sa.CheckConstraint("(status = 'succeeded') = (answer IS NOT NULL)", name="llm_chats_answered"),
@@ -190,6 +197,8 @@ llm_chats = sa.Table(
              postgresql_where=sa.text("idempotency_key IS NOT NULL")),
     sa.Index("llm_chats_of_subject", "subject", sa.text("id DESC")),
     sa.Index("llm_chats_queued", "created_at", postgresql_where=sa.text("status = 'queued'")),
+    sa.Index("llm_chats_waiting_for_upstream", "matcha_llm_id", "created_at",
+             postgresql_where=sa.text("status = 'queued' AND waiting_for = 'upstream'")),
     sa.Index("llm_chats_running", "created_at", postgresql_where=sa.text("status = 'running'")),
     sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -15,13 +15,16 @@ import structlog
 from shared.catalogue import keys
 from shared.catalogue.keys import Resolution
 from shared.chat import lifecycle
-from shared.chat.circuit import Circuit
-from shared.chat.complete import Completer, DefaultUnknown, Gateway, Patience
+from shared.chat.calls import Gateway, ModelCalls, Patience
+from shared.chat.circuit import CircuitBreaker
+from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.groups import GroupCommits
 from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.waiting import Parked
 from shared.chat.wakeups import Wakeups
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
+from worker.chat_probes import CircuitProbes, barred_by
 
 log = structlog.get_logger(__name__)
 
@@ -66,12 +69,22 @@ class ChatProcess:
         self._lease_seconds = settings.chat_lease_seconds
         self._drain_seconds = drain_seconds
         self._loop = asyncio.new_event_loop()
+        self._breaker = CircuitBreaker(changed=self._notify_probes)
+        self._probes = CircuitProbes(self._breaker, database, self._probe)
+        self._calls = ModelCalls(
+            self._gateway,
+            self._breaker,
+            Patience(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
+            circuits_closed=self._probes.wake,
+        )
+        self._completer = Completer(self._calls, default_instead=self._default_instead)
         self._commits = GroupCommits(
             database,
             self._loop,
             lease_seconds=self._lease_seconds,
             max_attempts=settings.chat_max_attempts,
             changed=wakeups.tell,
+            barred=lambda: barred_by(self._breaker),
         )
         self._in_hand: set[uuid.UUID] = set()
         self._running: dict[uuid.UUID, _Running] = {}
@@ -89,6 +102,9 @@ class ChatProcess:
     def carry_out(self, chat_id: uuid.UUID) -> None:
         """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait."""
         asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
+
+    def _notify_probes(self) -> None:
+        self._probes.notify()
 
     def drain(self) -> None:
         """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
@@ -111,14 +127,9 @@ class ChatProcess:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._circuit = Circuit()
-        self._completer = Completer(
-            self._gateway,
-            self._circuit,
-            Patience(self._settings.matchaai_timeout_seconds, self._settings.chat_retry_base_seconds),
-            default_instead=self._default_instead,
-        )
+        probes = self._loop.create_task(self._probes.run())
         self._loop.run_forever()
+        probes.cancel()
         self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()
 
@@ -128,52 +139,58 @@ class ChatProcess:
         self._in_hand.add(chat_id)
         try:
             with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
-                while await self._admitted():
-                    if await self._attempted(chat_id):
-                        return
-                await asyncio.to_thread(self._leave_to_others, chat_id)
+                if self._draining:
+                    await asyncio.to_thread(self._leave_to_others, chat_id)
+                    return
+                claim = await self._commits.claim(chat_id)
+                if isinstance(claim, Parked):
+                    self._breaker.request_probe()
+                elif claim is not None:
+                    await self._attempted(claim)
         finally:
             self._in_hand.discard(chat_id)
 
-    async def _admitted(self) -> bool:
-        """Wait until upstream may be called; False when the drain has begun."""
-        if not self._draining:
-            await self._circuit.admitted()
-        return not self._draining
+    async def _probe(self, chat_id: uuid.UUID) -> bool:
+        """Make one call for a chat whose circuit is open; False where it is not to be had. It needs no place."""
+        if self._draining or chat_id in self._in_hand:
+            return False
+        self._in_hand.add(chat_id)
+        try:
+            with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
+                claim = await self._commits.claim_probe(chat_id)
+                if claim is not None:
+                    await self._attempted(claim)
+                return claim is not None
+        finally:
+            self._in_hand.discard(chat_id)
 
-    async def _attempted(self, chat_id: uuid.UUID) -> bool:
-        """Make one attempt; False when the chat is queued again, unspent, and still in hand."""
-        claim = await self._commits.claim(chat_id)
-        if claim is None:
-            self._circuit.not_called()
-            return True
+    async def _attempted(self, claim: Claim) -> None:
+        """Make one attempt, and write how it ended."""
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
         call = self._loop.create_task(self._completer.attempt(claim))
-        running = self._running[chat_id] = _Running(claim, call)
+        running = self._running[claim.chat_id] = _Running(claim, call)
         try:
             await asyncio.wait([call])
             end = self._end_of(running)
             if end is None:
                 log.info("llm_chat.call_closed", message="[ChaSen Chat] Cancelled or taken by another, call closed")
-                return True
+                return
             written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
         finally:
-            del self._running[chat_id]
+            del self._running[claim.chat_id]
         if not written:
             log.warning("llm_chat.fenced", message="[ChaSen Chat] No longer ours, nothing written")
-            return True
-        if isinstance(end, Release):
-            return running.giving_back
-        _tell_end(end)
-        return True
+        elif isinstance(end, Finish):
+            _tell_end(end)
+        elif end.code is not None:
+            self._breaker.request_probe()
 
     def _end_of(self, running: _Running) -> Finish | Release | None:
         """What to write of an attempt; None where it is not ours to write."""
         claim, call = running.claim, running.call
         if not call.cancelled():
-            end = call.result()
-            return replace(end, kept_seconds=self._lease_seconds) if isinstance(end, Release) else end
+            return call.result()
         return Release(claim.chat_id, claim.attempt) if running.giving_back else None
 
     async def _default_instead(self, of: Resolution) -> Resolution | None:
@@ -207,7 +224,7 @@ class ChatProcess:
             return
         self._draining = True
         log.info("llm_chat.draining", message="[ChaSen Chat] Finishing calls", calls=len(self._running))
-        self._circuit.dismiss()
+        self._calls.shutdown()
         self._loop.call_later(self._drain_seconds, self._give_back)
 
     def _give_back(self) -> None:

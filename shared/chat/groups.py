@@ -12,14 +12,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 import structlog
 
 from shared.catalogue.keys import NoModel
-from shared.chat import lifecycle
+from shared.chat import lifecycle, waiting
 from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.waiting import Barred, Parked
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,16 @@ LOCK_SECONDS = 2.0
 MAX_LATE = 3
 _LOCKED = "55P03"
 
-Wanted = uuid.UUID | Finish | Release
-Done = Claim | bool | None
+
+@dataclass(frozen=True, slots=True)
+class ProbeClaim:
+    """A claim that is made although a circuit is open."""
+
+    chat_id: uuid.UUID
+
+
+Wanted = uuid.UUID | ProbeClaim | Finish | Release
+Done = Claim | Parked | bool | None
 Told = Done | Exception
 
 
@@ -54,14 +63,19 @@ class GroupCommits:
         lease_seconds: float,
         max_attempts: int,
         changed: Callable[[Collection[uuid.UUID]], None],
+        barred: Callable[[], Sequence[Barred]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed` is told, after each commit, of the chats whose readers should know; it must not block."""
+        """`changed` is told, after each commit, of the chats whose readers should know; it must not block.
+
+        `barred` says which chats are not to be claimed at the moment; they are told to wait instead.
+        """
         self._database = database
         self._loop = loop
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._changed = changed
+        self._barred = barred
         self._clock = clock
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
@@ -80,10 +94,15 @@ class GroupCommits:
         """From now on nothing is retried for longer than this."""
         self._latest = min(self._latest, self._clock() + seconds)
 
-    async def claim(self, chat_id: uuid.UUID) -> Claim | None:
+    async def claim(self, chat_id: uuid.UUID) -> Claim | Parked | None:
         """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
         done = await self._order(chat_id, retry_seconds=0.0)
-        return done if isinstance(done, Claim) else None
+        return done if isinstance(done, Claim | Parked) else None
+
+    async def claim_probe(self, chat_id: uuid.UUID) -> Claim | None:
+        """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
+        done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
+        return replace(done, is_probe=True) if isinstance(done, Claim) else None
 
     async def write(self, end: Finish | Release, *, retry_seconds: float) -> bool:
         """Write how an attempt ended, for so long as PostgreSQL is away; False where the attempt is no longer ours."""
@@ -150,17 +169,26 @@ class GroupCommits:
 
     def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
         claims = {order.wanted: order for order in orders if isinstance(order.wanted, uuid.UUID)}
+        probes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, ProbeClaim)}
         finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
         releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
         with self._database.transaction(lock_seconds=LOCK_SECONDS) as connection:
-            claimed = self._claim(connection, claims)
+            parked = self._park(connection, claims)
+            claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
             released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
             finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])
-        self._changed([*claimed, *released, *finished])
-        done: list[tuple[_Order, Done]] = [(order, claimed.get(chat_id)) for chat_id, order in claims.items()]
+        self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *finished])
+        done: list[tuple[_Order, Done]] = [
+            (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
+        ]
+        done += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
         done += [(order, chat_id in released) for chat_id, order in releases.items()]
         done += [(order, chat_id in finished) for chat_id, order in finishes.items()]
         return done
+
+    def _park(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
+        barred = self._barred() if chat_ids else ()
+        return waiting.park(connection, chat_ids, barred) if barred else {}
 
     def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Claim]:
         if not chat_ids:

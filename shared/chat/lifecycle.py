@@ -27,7 +27,11 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A chat that is ours until its lease runs out. `seconds_left` counts down to its deadline."""
+    """A chat that is ours until its lease runs out. `seconds_left` counts down to its deadline.
+
+    `tries` are the calls that earlier attempts made in vain; `spent` is the number of this attempt among those that
+    count, and `is_last` says that no other may follow. `is_probe`: one call is made although its circuit is open.
+    """
 
     chat_id: uuid.UUID
     attempt: int
@@ -37,6 +41,11 @@ class Claim:
     history: Sequence[tuple[str, str]]
     request_id: str | None
     seconds_left: float
+    subject: str = ""
+    tries: int = 0
+    spent: int = 1
+    is_last: bool = False
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +65,10 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An attempt that ends without a result and is not counted: upstream is down, or the process is going.
+    """An attempt that ends without a result: the gateway is down, the chat pauses, or the process is going.
 
-    `kept_seconds`: for so long no message has to be sent, for the process keeps the chat in hand.
+    `kept_seconds`: for so long no message is to be sent. `code`: the failure after which the chat waits for the
+    gateway; None when it waits for nothing. `counted`: the attempt is the chat's to spend.
     """
 
     chat_id: uuid.UUID
@@ -66,6 +76,8 @@ class Release:
     tries: int = 0
     failure: str | None = None
     kept_seconds: float = 0.0
+    code: str | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Swept:
 
 
 _CLAIM = """
-UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1,
+UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1, waiting_for = NULL,
   started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %s)
 WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[])
@@ -88,6 +100,7 @@ WHERE id = ANY(ARRAY(
   ORDER BY id FOR UPDATE))
 RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
+  subject, tries, attempt - attempts_returned AS spent,
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active) AS means
 """
 
@@ -104,10 +117,15 @@ RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.upstream_ms
 """
 
 _RELEASE = """
-UPDATE llm_chats c SET status = 'queued', attempts_returned = attempts_returned + 1, tries = c.tries + n.tries,
-  last_failure = coalesce(n.failure, c.last_failure), version = version + 1, lease_until = NULL,
-  publish_at = now() + make_interval(secs => n.kept)
-FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::float8[]) AS n (id, attempt, tries, failure, kept)
+UPDATE llm_chats c SET status = 'queued', tries = c.tries + n.tries, lease_until = NULL, version = version + 1,
+  attempts_returned = attempts_returned + CASE WHEN n.counted THEN 0 ELSE 1 END, publishes = 0,
+  last_failure = coalesce(n.failure, c.last_failure), publish_at = now() + make_interval(secs => n.kept),
+  waiting_for = CASE WHEN n.code IS NOT NULL THEN 'upstream' END,
+  waiting_since = CASE WHEN n.code IS NOT NULL THEN coalesce(c.waiting_since, now()) END,
+  last_failure_code = coalesce(n.code, c.last_failure_code),
+  last_failure_at = CASE WHEN n.code IS NOT NULL THEN now() ELSE c.last_failure_at END
+FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::text[], %s::boolean[])
+  AS n (id, attempt, tries, failure, kept, code, counted)
 WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
 RETURNING c.id
 """
@@ -130,6 +148,8 @@ _EXPIRE = f"""
 UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = now(), lease_until = NULL,
   error_code = 'expired', error_detail = 'Not answered within its deadline of '
     || round(extract(epoch FROM deadline_at - created_at)) || ' s.'
+    || CASE WHEN started_at IS NULL THEN ' It never had its turn' || CASE WHEN waiting_for = 'upstream'
+         THEN ': MatchaAI did not answer (' || last_failure_code || ').' ELSE '.' END ELSE '' END
     || coalesce(' The last failure: ' || last_failure, '')
 WHERE id = ANY(
   ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND deadline_at < now() LIMIT {BATCH} FOR UPDATE SKIP LOCKED)
@@ -211,6 +231,10 @@ def claim(
             tuple((role, content) for role, content in row["history"]),
             row["request_id"],
             row["left"],
+            row["subject"],
+            row["tries"],
+            row["spent"],
+            is_last=row["spent"] >= max_attempts,
         )
     return claims
 
@@ -256,13 +280,15 @@ def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UU
 
 
 def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.UUID]:
-    """Queue these attempts again, uncounted, where they are still ours; returns their ids."""
+    """Queue the chats of these attempts again, where they are still ours; returns their ids."""
     columns = (
         [r.chat_id for r in releases],
         [r.attempt for r in releases],
         [r.tries for r in releases],
         [r.failure for r in releases],
         [r.kept_seconds for r in releases],
+        [r.code for r in releases],
+        [r.counted for r in releases],
     )
     return set(connection.exec_driver_sql(_RELEASE, columns).scalars())
 

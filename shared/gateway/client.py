@@ -196,7 +196,7 @@ class GatewayClient:
                 )
         except aiohttp.ConnectionTimeoutError:
             detail = f"{where} failed: no connection came about in {CONNECT_SECONDS:g} s. Check the network."
-            failure = GatewayError("upstream_unavailable", detail, trips_circuit=True)
+            failure = GatewayError("upstream_unavailable", detail, trips_circuit=True, unreachable=True)
         except TimeoutError:
             failure = GatewayError(
                 "timeout",
@@ -204,7 +204,12 @@ class GatewayClient:
                 trips_circuit=True,
             )
         except aiohttp.ClientError as error:
-            failure = GatewayError("upstream_unavailable", f"{where} failed: {_why(error)}", trips_circuit=True)
+            failure = GatewayError(
+                "upstream_unavailable",
+                f"{where} failed: {_why(error)}",
+                trips_circuit=True,
+                unreachable=isinstance(error, aiohttp.ClientConnectorError),
+            )
         if reply is None:
             # Not raised above: aiohttp's errors hold the request with the key, and would come along as its context.
             raise failure

@@ -22,7 +22,8 @@ class GatewayError(Exception):
     holds the key, a prompt, an answer or a piece of an upstream body, so it may be stored, logged and shown.
     `permanent` says that the same call would fail again. `http_status` is the upstream's status where there was one.
     `retry_after_seconds` is the pause that the upstream asked for. `trips_circuit` says that the gateway as a whole
-    seems to be down (connection, time-out, 5xx, HTML page), not this one call.
+    seems to be down (connection, time-out, 5xx, HTML page), not this one call. `unreachable` says that no connection
+    came about: then nothing of the call can be to blame.
     """
 
     def __init__(
@@ -33,15 +34,17 @@ class GatewayError(Exception):
         http_status: int | None = None,
         retry_after_seconds: float | None = None,
         trips_circuit: bool = False,
+        unreachable: bool = False,
     ) -> None:
         # Every field is one of `args`: that is what makes an exception survive pickling.
-        super().__init__(code, detail, permanent, http_status, retry_after_seconds, trips_circuit)
+        super().__init__(code, detail, permanent, http_status, retry_after_seconds, trips_circuit, unreachable)
         self.code: ErrorCode = code
         self.detail = detail
         self.permanent = permanent
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds
         self.trips_circuit = trips_circuit
+        self.unreachable = unreachable
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
@@ -49,5 +52,11 @@ class GatewayError(Exception):
     def with_detail(self, detail: str) -> "GatewayError":
         """The same failure, told differently."""
         return GatewayError(
-            self.code, detail, self.permanent, self.http_status, self.retry_after_seconds, self.trips_circuit
+            self.code,
+            detail,
+            self.permanent,
+            self.http_status,
+            self.retry_after_seconds,
+            self.trips_circuit,
+            self.unreachable,
         )

@@ -1,9 +1,17 @@
 """An upstream that drips, falls silent or is down; and callers who change their minds."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import quantiles
+
+import jwt
 
 from tests.fault.conftest import StartSystem, Tell
+from tests.support.chatting import System
 from tests.support.living import wait_for
+
+SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
+DEAD, HEALTHY = "claude-3-5-sonnet", "gpt-4o"
 
 
 def test_a_dripping_upstream_ends_at_the_deadline_and_its_socket_is_closed(
@@ -85,3 +93,52 @@ def test_queued_chats_expire_although_no_chat_worker_lives(start_system: StartSy
     system.wait_until_ended(seconds=30)
 
     tell(**system.check(succeeded=0))
+
+
+def token(subject: str) -> dict[str, str]:
+    claims = {"sub": subject, "role": "authenticated", "exp": time.time() + 600}
+    return {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
+
+
+def p95_of(system: System, name: str, number: int, **ask: str) -> float:
+    """Seconds from question to answer, the 95th percentile of so many healthy chats, asked one after the other."""
+    for each in range(number):
+        system.ask(f"{name} number {each:03}?", headers=token("ben"), **ask)
+    answered = f"SELECT finished_at - created_at FROM llm_chats WHERE question LIKE '{name}%' AND status = 'succeeded'"
+    wait_for(lambda: len(system.query(answered)) == number, seconds=60)
+    return float(round(quantiles([took.total_seconds() for (took,) in system.query(answered)], n=20)[-1], 2))
+
+
+def test_beside_a_dead_model_with_more_chats_than_places_others_are_answered(
+    start_system: StartSystem, tell: Tell
+) -> None:
+    system = start_system(delay=0.5, JWT_SECRET=SECRET)
+    system.start_chat_worker(concurrency=20)
+    normal = p95_of(system, "Normal", 60, model=HEALTHY)
+
+    system.gateway.behave(by_llm_id={25: {"status": 500}})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: system.ask(f"Dead {n:03}?", headers=token(f"caller {n}"), model=DEAD), range(60)))
+    beside = p95_of(system, "Beside", 60, model=HEALTHY)
+    waiting = system.query("SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'")
+    assert waiting[0][0] >= 55  # the others are probes under way
+    calls = system.gateway.calls()["completions"]
+
+    system.gateway.behave()
+    system.wait_until_ended(seconds=60)
+    tell(p95_normal=normal, p95_beside_a_dead_model=beside, calls_while_down=calls - 120, **system.check(succeeded=180))
+
+
+def test_a_caller_whose_questions_draw_errors_keeps_nobody_else_waiting(start_system: StartSystem, tell: Tell) -> None:
+    system = start_system(delay=0.2, JWT_SECRET=SECRET, CHAT_DEADLINE_SECONDS="40")
+    system.start_chat_worker(concurrency=20)
+    normal = p95_of(system, "Normal", 40, model=HEALTHY)
+    system.gateway.behave(by_words={"Poison": {"status": 500}})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: system.ask(f"Poison {n:03}?", headers=token("ann"), model=HEALTHY), range(200)))
+    beside = p95_of(system, "Beside", 79, model=HEALTHY)
+    calls = system.gateway.calls()["completions"]
+
+    system.wait_until_ended(seconds=90)
+    ends = system.query("SELECT status, error_code, count(*) FROM llm_chats GROUP BY 1, 2")
+    tell(p95_normal=normal, p95_beside=beside, calls_by_then=calls - 119, ends=ends, **system.check(succeeded=119))

@@ -64,6 +64,7 @@ class RunningSandbox:
         llms: Mapping[str, object] | None = None,
         completions: Mapping[str, object] | None = None,
         by_llm_id: Mapping[int, Mapping[str, object]] | None = None,
+        by_words: Mapping[str, Mapping[str, object]] | None = None,
         ignores: str | None = None,
     ) -> None:
         """Answer like this from now on; what is not named answers well again.
@@ -72,7 +73,14 @@ class RunningSandbox:
         """
         own = {str(llm_id): behaviour for llm_id, behaviour in (by_llm_id or {}).items()}
         self._put(
-            "behaviour", {"llms": llms or {}, "completions": completions or {}, "by_llm_id": own, "ignores": ignores}
+            "behaviour",
+            {
+                "llms": llms or {},
+                "completions": completions or {},
+                "by_llm_id": own,
+                "by_words": by_words or {},
+                "ignores": ignores,
+            },
         )
 
     def calls(self) -> dict[str, Any]:

@@ -38,13 +38,14 @@ class Behaviour(BaseModel):
 
 
 class Behaviours(BaseModel):
-    """How each route answers now; a model's own behaviour goes before that of all completions."""
+    """How each route answers now: a prompt's own behaviour goes before a model's, and that before all completions'."""
 
     model_config = ConfigDict(extra="forbid")
 
     llms: Behaviour = Field(default_factory=Behaviour)
     completions: Behaviour = Field(default_factory=Behaviour)
     by_llm_id: dict[int, Behaviour] = Field(default_factory=dict)
+    by_words: dict[str, Behaviour] = Field(default_factory=dict, description="for prompts that hold these words")
     ignores: Literal["llm_id", "options.responseLLM"] | None = Field(
         None, description="a field that it does not understand: then the mission's own model answers"
     )
@@ -53,9 +54,10 @@ class Behaviours(BaseModel):
         """How the list call that has just come is answered."""
         return _spend(self.llms) or Behaviour()
 
-    def for_completion(self, llm_id: int) -> Behaviour:
+    def for_completion(self, llm_id: int, prompt: str) -> Behaviour:
         """How the completion that has just come is answered."""
-        own = self.by_llm_id.get(llm_id)
+        by_words = next((behaviour for words, behaviour in self.by_words.items() if words in prompt), None)
+        own = by_words or self.by_llm_id.get(llm_id)
         return (own and _spend(own)) or _spend(self.completions) or Behaviour()
 
 

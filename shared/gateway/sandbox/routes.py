@@ -132,7 +132,7 @@ class StandIn:
             llm_id = next(iter(self._names), None)
         if llm_id is None or llm_id not in self._names:
             return _error(404, "Unknown llm_id.")
-        behaviour = self._behaviours.for_completion(llm_id)
+        behaviour = self._behaviours.for_completion(llm_id, prompt)
         text = (
             f"[stand-in for MatchaAI] model {self._names[llm_id]} ({llm_id}) answers: you asked “{prompt[-ECHOED:]}” "
             f"(input of {len(prompt)} characters, sha256 {hashlib.sha256(prompt.encode(errors='replace')).hexdigest()})"

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from shared.catalogue import keys
 from shared.logs import configure
-from tests.integration.chat.conftest import Chats, wait_for
+from tests.integration.chat.conftest import BEN, Chats, wait_for
+from worker.chat_process import ChatProcess
 
 
 def sent(chats: Chats) -> list[dict[str, Any]]:
@@ -204,22 +206,79 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
     assert due == 2
 
 
-def test_chats_that_ended_while_upstream_was_down_do_not_keep_those_that_wait(chats: Chats) -> None:
-    chats.gateway.behave(completions={"status": 503})
-    process = chats.process()
-    chat_ids = [chats.accepted() for _ in range(40)]
+def carried_out(process: ChatProcess, chat_ids: list[uuid.UUID]) -> None:
+    """Give chats to a process, as its threads do, and wait until none of them holds a thread."""
     threads = [threading.Thread(target=process.carry_out, args=(chat_id,)) for chat_id in chat_ids]
     for thread in threads:
         thread.start()
-    wait_for(lambda: all(chats.row(chat_id)["status"] == "queued" for chat_id in chat_ids))
+    for thread in threads:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_chats_that_wait_for_the_gateway_hold_no_place_and_the_last_is_still_probed(chats: Chats) -> None:
+    chats.gateway.behave(completions={"status": 503})
+    process = chats.process()
+    chat_ids = [chats.accepted() for _ in range(40)]
+    carried_out(process, chat_ids)
+    rows = [chats.row(chat_id) for chat_id in chat_ids]
+    assert {(row["status"], row["waiting_for"], row["last_failure_code"]) for row in rows} == {
+        ("queued", "upstream", "upstream_unavailable")
+    }
     for chat_id in chat_ids[:-1]:
         chats.call("DELETE", f"/api/chats/{chat_id}")
     chats.gateway.behave()
-    for thread in threads:
-        thread.join(timeout=15)
-    assert not any(thread.is_alive() for thread in threads)
-    last = chats.row(chat_ids[-1])
-    assert (last["status"], last["attempt"] - last["attempts_returned"]) == ("succeeded", 1)
+    wait_for(lambda: chats.row(chat_ids[-1])["status"] == "succeeded")
+    assert chats.shown(chat_ids[-1])["attempts"] == 1
+
+
+def test_while_one_model_is_down_its_chats_wait_uncalled_and_others_are_answered(chats: Chats) -> None:
+    chats.gateway.behave(by_llm_id={25: {"status": 500}})
+    process = chats.process()
+    carried_out(process, [chats.accepted(model="claude-3-5-sonnet") for _ in range(5)])
+    chats.gateway.forget_calls()
+    late, healthy = chats.accepted("Late?", model="claude-3-5-sonnet"), chats.accepted(model="gpt-4o")
+    carried_out(process, [late, healthy])
+    assert chats.row(healthy)["status"] == "succeeded"
+    row = chats.row(late)
+    assert (row["status"], row["waiting_for"], row["started_at"]) == ("queued", "upstream", None)
+    chats.gateway.behave()
+    wait_for(lambda: chats.row(late)["status"] == "succeeded")
+    prompts = [request["body"]["input"] for request in chats.gateway.calls()["requests"] if request["llm_id"] == 25]
+    assert prompts[0].endswith("Late?"), "the probe is a chat that has not failed yet"
+
+
+def test_when_the_circuit_closes_all_who_waited_are_due(chats: Chats) -> None:
+    chats.gateway.behave(completions={"status": 503})
+    process = chats.process()
+    chat_ids = [chats.accepted(f"Number {number}?") for number in range(12)]
+    carried_out(process, chat_ids)
+    chats.gateway.behave()
+    wait_for(lambda: any(chats.row(chat_id)["status"] == "succeeded" for chat_id in chat_ids))
+    soon = "SELECT count(*) AS number FROM llm_chats WHERE status = 'queued' AND publish_at > now() + interval '3 s'"
+    wait_for(lambda: chats.at.run(soon)[0]["number"] == 0)
+
+
+def test_a_process_that_starts_wakes_those_who_waited_for_another(chats: Chats) -> None:
+    chats.gateway.behave(completions={"status": 503})
+    process = chats.process()
+    chat_id = chats.accepted()
+    carried_out(process, [chat_id, *(chats.accepted() for _ in range(5))])
+    process.close()
+    assert chats.row(chat_id)["waiting_for"] == "upstream"
+    chats.process()
+    due = "SELECT count(*) AS number FROM llm_chats WHERE publish_at < now() + interval '3 s'"
+    wait_for(lambda: chats.at.run(due)[0]["number"] == 6)
+
+
+def test_a_caller_whose_questions_fail_keeps_nobody_else_waiting(chats: Chats) -> None:
+    chats.gateway.behave(by_words={"Poison": {"status": 500}})
+    process = chats.process()
+    carried_out(process, [chats.accepted("Poison?") for _ in range(30)])
+    assert {row["status"] for row in chats.at.run("SELECT status FROM llm_chats")} == {"queued"}
+    good = chats.accepted(caller=BEN)
+    carried_out(process, [good])
+    assert chats.row(good)["status"] == "succeeded"
 
 
 def test_leases_are_renewed_while_a_call_lasts(chats: Chats) -> None:

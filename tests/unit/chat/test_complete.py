@@ -2,15 +2,18 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from shared.catalogue.keys import Resolution
-from shared.chat.circuit import Circuit
-from shared.chat.complete import Completer, DefaultUnknown, Patience
+from shared.chat.calls import ModelCalls, Patience
+from shared.chat.circuit import CallKey, CircuitBreaker
+from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 
 SONNET = Resolution("sonnet", "sonnet", "Sonnet", 25)
@@ -39,8 +42,25 @@ class Gateway:
         return said
 
 
-def claimed(seconds_left: float = 60) -> Claim:
-    return Claim(uuid.UUID(int=1), 4, SONNET, "Which?", "Brief.", (("user", "Hm."),), "request", seconds_left)
+@dataclass
+class AnswersOthers(Gateway):
+    """Fails, while the model answers another chat."""
+
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+
+    async def complete(
+        self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
+    ) -> str:
+        self.breaker.record_success(CallKey(uuid.UUID(int=9), llm_id, "ben"))
+        return await super().complete(
+            llm_id=llm_id, prompt=prompt, deadline_seconds=deadline_seconds, request_id=request_id
+        )
+
+
+def claimed(seconds_left: float = 60, **more: Any) -> Claim:
+    return Claim(
+        uuid.UUID(int=1), 4, SONNET, "Which?", "Brief.", (("user", "Hm."),), "request", seconds_left, "ann", **more
+    )
 
 
 def attempt(
@@ -48,8 +68,10 @@ def attempt(
     *,
     instead: Resolution | DefaultUnknown | None = None,
     seconds_left: float = 60,
-    circuit: Callable[[], Circuit] = Circuit,
+    breaker: CircuitBreaker | None = None,
     call_seconds: float = 300,
+    base_seconds: float = 0.001,
+    **claim: Any,
 ) -> Finish | Release:
     async def default_instead(of: Resolution) -> Resolution | None:
         assert of == SONNET
@@ -58,10 +80,9 @@ def attempt(
         return instead
 
     async def run() -> Finish | Release:
-        completer = Completer(
-            gateway, circuit(), Patience(call_seconds, 0.001), default_instead=default_instead, jitter=lambda: 0.0
-        )
-        return await completer.attempt(claimed(seconds_left))
+        patience = Patience(call_seconds, base_seconds)
+        calls = ModelCalls(gateway, breaker or CircuitBreaker(), patience, jitter=lambda: 0.0)
+        return await Completer(calls, default_instead=default_instead).attempt(claimed(seconds_left, **claim))
 
     return asyncio.run(run())
 
@@ -112,35 +133,96 @@ def test_an_unknown_model_is_asked_of_the_default_once() -> None:
 
 def test_while_nobody_can_say_which_the_default_is_the_attempt_is_given_back() -> None:
     end = attempt(Gateway([UNKNOWN]), instead=DefaultUnknown())
-    assert end == Release(uuid.UUID(int=1), 4, 1, "Not known.")
+    assert end == Release(uuid.UUID(int=1), 4, 1, "Not known.", 5.0)
 
 
 @pytest.mark.parametrize(("call_seconds", "opens"), [(5, True), (300, False)])
 def test_a_call_cut_by_its_chats_deadline_says_nothing_of_upstream(call_seconds: float, opens: bool) -> None:
-    circuits: list[Circuit] = []
-
-    def circuit() -> Circuit:
-        circuits.append(Circuit(failures=1))
-        return circuits[0]
-
-    attempt(Gateway([LATE, "A."]), seconds_left=10, call_seconds=call_seconds, circuit=circuit)
-    assert circuits[0].open is opens
+    breaker = CircuitBreaker(failures=1)
+    attempt(Gateway([LATE, "A."]), seconds_left=10, call_seconds=call_seconds, breaker=breaker)
+    assert bool(breaker.open_circuits) is opens
 
 
 def test_while_upstream_is_down_the_attempt_is_given_back_with_its_cause() -> None:
     end = attempt(Gateway([DOWN]))
-    assert end == Release(uuid.UUID(int=1), 4, 5, "It is down.")
+    assert end == Release(uuid.UUID(int=1), 4, 5, "It is down.", PARK_SECONDS, code="upstream_unavailable")
+
+
+def test_a_chat_whose_circuit_is_open_makes_no_call_unless_it_is_the_probe() -> None:
+    def breaker() -> CircuitBreaker:
+        breaker = CircuitBreaker(failures=1)
+        breaker.record_failure(CallKey(uuid.UUID(int=9), 25, "ann"), "timeout")
+        return breaker
+
+    waiting, probe = Gateway(["A."]), Gateway(["A."])
+    end = attempt(waiting, breaker=breaker())
+    assert end == Release(uuid.UUID(int=1), 4, 0, None, PARK_SECONDS, code="timeout")
+    assert waiting.asked == []
+    end = attempt(probe, breaker=breaker(), is_probe=True)
+    assert isinstance(end, Finish)
+    assert end.status == "succeeded"
+
+
+def test_a_failed_probe_is_not_tried_again_in_its_place() -> None:
+    breaker = CircuitBreaker(failures=1)
+    breaker.record_failure(CallKey(uuid.UUID(int=9), 25, "ann"), "timeout")
+    gateway = Gateway([DOWN])
+    end = attempt(gateway, breaker=breaker, is_probe=True)
+    assert end == Release(uuid.UUID(int=1), 4, 1, "It is down.", PARK_SECONDS, code="upstream_unavailable")
+
+
+@pytest.mark.parametrize("failure", [DOWN, BUSY])
+def test_a_long_pause_is_spent_in_the_queue_and_grows_over_attempts(failure: GatewayError) -> None:
+    end = attempt(Gateway([failure]), base_seconds=2, tries=3, seconds_left=600)
+    assert end == Release(uuid.UUID(int=1), 4, 1, failure.detail, 16.0, code=failure.code)
+
+
+def test_a_model_that_answers_others_is_not_down_and_the_attempt_is_spent() -> None:
+    gateway = AnswersOthers([DOWN])
+    end = attempt(gateway, breaker=gateway.breaker, tries=2)
+    assert isinstance(end, Release)
+    assert (end.counted, end.tries, end.code) == (True, 1, "upstream_unavailable")
+
+
+def test_a_chat_that_keeps_failing_while_others_are_answered_fails_with_its_cause() -> None:
+    gateway = AnswersOthers([DOWN])
+    end = attempt(gateway, breaker=gateway.breaker, tries=8, spent=3, is_last=True)
+    assert isinstance(end, Finish)
+    assert (end.status, end.error_code) == ("failed", "upstream_unavailable")
+    assert "9 tries" in str(end.error_detail)
+
+
+def test_a_pause_ends_when_the_circuit_opens() -> None:
+    async def run() -> Finish | Release:
+        breaker = CircuitBreaker()
+        calls = ModelCalls(Gateway([DOWN]), breaker, Patience(9, 4.0), jitter=lambda: 0.0)
+        completer = Completer(calls, default_instead=_nothing)
+        async with asyncio.timeout(2):
+            ends = [completer.attempt(replace(claimed(), chat_id=uuid.UUID(int=number))) for number in range(5)]
+            return (await asyncio.gather(*ends))[0]
+
+    end = asyncio.run(run())
+    assert isinstance(end, Release)
+    assert end.tries == 1
+
+
+def test_a_process_that_goes_gives_back_chats_that_pause() -> None:
+    async def run() -> Finish | Release:
+        calls = ModelCalls(Gateway([DOWN]), CircuitBreaker(), Patience(9, 4.0), jitter=lambda: 0.0)
+        attempt = asyncio.create_task(Completer(calls, default_instead=_nothing).attempt(claimed()))
+        await asyncio.sleep(0)
+        calls.shutdown()
+        async with asyncio.timeout(2):
+            return await attempt
+
+    assert asyncio.run(run()) == Release(uuid.UUID(int=1), 4, 1, "It is down.", 0.0, code="upstream_unavailable")
 
 
 def test_refusals_never_open_the_circuit() -> None:
-    async def run() -> bool:
-        circuit = Circuit()
-        completer = Completer(Gateway([NO]), circuit, Patience(9, 0.001), default_instead=_nothing, jitter=lambda: 0.0)
-        for _ in range(10):
-            await completer.attempt(claimed())
-        return circuit.open
-
-    assert not asyncio.run(run())
+    breaker = CircuitBreaker()
+    for _ in range(10):
+        attempt(Gateway([NO]), breaker=breaker)
+    assert breaker.open_circuits == ()
 
 
 async def _nothing(of: Resolution) -> None:

@@ -104,6 +104,13 @@ def test_a_pause_that_would_not_end_before_the_deadline_is_not_begun() -> None:
     assert upstream.pauses == []
 
 
+def test_an_outage_that_is_to_outlast_the_deadline_is_tried_again_within_it() -> None:
+    upstream = Upstream(GatewayError("upstream_unavailable", "HTTP 503.", http_status=503, retry_after_seconds=3600.0))
+
+    assert upstream.tried(deadline=60.0) == "answer"
+    assert upstream.pauses == [1.0]
+
+
 def test_each_try_is_given_what_is_left_of_the_deadline() -> None:
     upstream = Upstream(BAD_GATEWAY, BAD_GATEWAY, takes=2.0)
 
