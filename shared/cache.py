@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.silence import Silence
 
 PREFIX = "llm_refresh:"
 _LISTING = PREFIX + "listing"
@@ -38,9 +42,14 @@ class CacheUnavailable(Exception):
 
 
 def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
-    """A client whose every call ends within about two seconds."""
+    """A client whose every call ends within about two seconds.
+
+    redis-py would ask again three times, with pauses. A connection that the server has closed is replaced once; a
+    wait for an answer is not repeated.
+    """
     return redis.Redis.from_url(
         url,
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=10,
@@ -62,19 +71,23 @@ class Server:
 
 
 class Cache:
-    """The few keys that this system keeps in Redis by itself. Raises CacheUnavailable."""
+    """The few keys that this system keeps in Redis by itself. Raises CacheUnavailable.
+
+    Where Redis has stopped answering altogether, one caller a second asks it, and the others are refused at once.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._silence = Silence()
 
     def ping(self) -> None:
         """Ask whether Redis answers."""
-        with _translated():
+        with self._asking():
             self._client.ping()
 
     def server(self) -> Server:
         """What the server says of itself."""
-        with _translated():
+        with self._asking():
             told: Any = self._client.info()
             seconds, microseconds = self._client.time()
         return Server(
@@ -93,34 +106,34 @@ class Cache:
 
     def keep_listing(self, version: int, body: bytes) -> None:
         """Keep an encoded listing, unless a newer one is kept."""
-        with _translated():
+        with self._asking():
             self._client.eval(_KEEP_NEWER, 1, _LISTING, str(version), body, str(LISTING_DAYS * 86_400))
 
     def listing(self) -> tuple[int, bytes] | None:
         """The kept listing with its version."""
-        with _translated():
+        with self._asking():
             version, body = self._client.hmget(_LISTING, ["version", "body"])
         return None if version is None or body is None else (int(version), _bytes(body))
 
     def announce(self, kind: str, name: str, *, seconds: int) -> None:
         """Say that a process of this kind (`refresh`, `chat`, `beat`) is alive for some seconds more."""
-        with _translated():
+        with self._asking():
             self._client.set(f"{_ALIVE}{kind}:{name}", b"1", ex=seconds)
 
     def withdraw(self, kind: str, name: str) -> None:
         """Say that a process is going."""
-        with _translated():
+        with self._asking():
             self._client.delete(f"{_ALIVE}{kind}:{name}")
 
     def is_alive(self, kind: str, name: str) -> bool:
         """Whether this very process has said lately that it is alive."""
-        with _translated():
+        with self._asking():
             return bool(self._client.exists(f"{_ALIVE}{kind}:{name}"))
 
     def alive(self) -> Mapping[str, int]:
         """How many processes of each kind are alive."""
         counts: dict[str, int] = {}
-        with _translated():
+        with self._asking():
             for key in self._client.scan_iter(match=f"{_ALIVE}*", count=1000):
                 kind = _bytes(key).decode().removeprefix(_ALIVE).split(":", 1)[0]
                 counts[kind] = counts.get(kind, 0) + 1
@@ -128,31 +141,53 @@ class Cache:
 
     def note_asked(self, task_id: str, name: str) -> None:
         """Remember that a task id was given away that no row stands for (a dry run)."""
-        with _translated():
+        with self._asking():
             self._client.set(f"{_ASKED}{task_id}", name, ex=ASKED_DAYS * 86_400)
 
     def was_asked(self, task_id: str) -> str | None:
         """The name of the task that was given this id, where no row stands for it."""
-        with _translated():
+        with self._asking():
             name = self._client.get(f"{_ASKED}{task_id}")
         return None if name is None else _bytes(name).decode()
 
     def tell_changed(self, chat_ids: Collection[uuid.UUID]) -> None:
         """Wake the readers of these chats, in whichever process they are."""
-        with _translated():
+        with self._asking():
             self._client.publish(_CHANGED, b"".join(chat_id.bytes for chat_id in chat_ids))
 
     def changed(self, *, seconds: float) -> Iterator[list[uuid.UUID]]:
         """Chats whose readers should look again, as they are told; an empty list after so many seconds of silence.
 
-        Raises CacheUnavailable when Redis goes away; what is told meanwhile is lost.
+        Raises CacheUnavailable when Redis goes away, or does not answer to a ping in that time either; what is told
+        meanwhile is lost.
         """
-        with _translated(), contextlib.closing(self._subscription()) as subscription:
+        with self._asking(), contextlib.closing(self._subscription()) as subscription:
             subscription.subscribe(_CHANGED)
+            pinged = False
             while True:
                 message = subscription.get_message(timeout=seconds)
-                data = _bytes(message["data"]) if message is not None else b""
+                if message is None:
+                    if pinged:
+                        raise redis.TimeoutError("no answer to a ping")
+                    subscription.ping()
+                pinged = message is None
+                changed = message is not None and message["type"] == "message"
+                data = _bytes(message["data"]) if message is not None and changed else b""
                 yield [uuid.UUID(bytes=data[place : place + 16]) for place in range(0, len(data) - 15, 16)]
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        if not self._silence.admits():
+            raise CacheUnavailable("Redis does not answer")
+        began = self._silence.now()
+        try:
+            yield
+        except redis.TimeoutError:
+            self._silence.unanswered(began)
+            raise CacheUnavailable("Redis does not answer") from None
+        except (redis.RedisError, OSError) as error:
+            raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
+        self._silence.heard()
 
     def _subscription(self) -> redis.client.PubSub:
         made: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
@@ -161,11 +196,3 @@ class Cache:
 
 def _bytes(value: bytes | str) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None

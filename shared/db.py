@@ -4,18 +4,30 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from shared.connections import BoundedConnection, connect
+from shared.silence import Silence
 
 Role = Literal["service_role", "authenticated"]
 
 PING_AFTER_SECONDS = 1.0
 """A server that comes back is away for longer than that: a connection that was just in use needs no question."""
 
+PING_SECONDS = 0.75
+POOL_LOOK_SECONDS = 1.0
+"""How often who waits for a connection looks whether the server has fallen silent."""
+SPARE_SECONDS = 1.0
+"""So much longer than the server, which is told each time, a statement is given by us: it ends first where it lives."""
+
+_asked_at: ContextVar[float] = ContextVar("asked_at", default=float("inf"))
 _ENTER = (
     "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
     " set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
@@ -64,22 +76,43 @@ class Caller:
 SYSTEM = Caller("service_role", "llm-refresh")
 
 
-class Database:
-    """A pool of connections of the application's login. Build it after a fork, dispose of it before exit."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait for PostgreSQL at most, in seconds.
 
-    def __init__(
-        self, url: str, *, application_name: str, pool_size: int = 5, connect_timeout_seconds: int = 3
-    ) -> None:
+    `statement` bounds each statement, at the server and, a little later, on our side; `connect` a new connection, with
+    the look-up of its name; `pool` the wait for one of the process's connections to be free.
+    """
+
+    statement: float = 15.0
+    connect: float = 3.0
+    pool: float = 5.0
+
+
+PATIENT = Limits()
+PROMPT = Limits(statement=2.5, connect=2.0)
+"""Where somebody waits for an answer: whatever is silent, they have it within five seconds."""
+
+
+class Database:
+    """A pool of connections of the application's login. Build it after a fork, dispose of it before exit.
+
+    No wait for the server is without end. Where it has stopped answering altogether, one caller a second asks it, and
+    the others get DatabaseUnavailable at once.
+    """
+
+    def __init__(self, url: str, *, application_name: str, pool_size: int = 5, limits: Limits = PATIENT) -> None:
+        self._limits = limits
+        self._silence = Silence()
         self.engine = sa.create_engine(
             url,
             hide_parameters=True,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=5,
+            pool_timeout=POOL_LOOK_SECONDS,
             pool_use_lifo=True,
             connect_args={
                 "application_name": f"llm-refresh {application_name}",
-                "connect_timeout": connect_timeout_seconds,
                 "prepare_threshold": None,  # a transaction pooler may stand in between
                 "tcp_user_timeout": 15_000,
                 "keepalives_idle": 15,
@@ -88,6 +121,7 @@ class Database:
             },
         )
 
+        _connect_bounded(self.engine, limits, self._silence)
         _ping_what_rested(self.engine)
 
     def open_ahead(self, connections: int) -> None:
@@ -102,28 +136,70 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, caller: Caller | None = SYSTEM, *, timeout_seconds: float = 15, lock_seconds: float | None = None
+        self,
+        caller: Caller | None = SYSTEM,
+        *,
+        timeout_seconds: float | None = None,
+        lock_seconds: float | None = None,
     ) -> Iterator[sa.Connection]:
         """A transaction of the caller's role, or, to look at the login itself, of none; commits at the end.
 
-        `timeout_seconds` bounds each statement, `lock_seconds` (else the same) each wait for a lock. Raises
-        DatabaseUnavailable and DatabaseError, which quote no value of a statement as the drivers' own texts do.
+        `timeout_seconds` (else the limit of this pool) bounds each statement, `lock_seconds` (else the same) each wait
+        for a lock. Raises DatabaseUnavailable and DatabaseError, which quote no value of a statement as the drivers'
+        own texts do.
         """
+        seconds = self._limits.statement if timeout_seconds is None else timeout_seconds
         try:
-            with self.engine.begin() as connection:
-                milliseconds = str(int(timeout_seconds * 1000))
+            with self._connection() as connection, connection.begin():
+                _limit(connection, seconds + SPARE_SECONDS)
+                milliseconds = str(int(seconds * 1000))
                 for_locks = milliseconds if lock_seconds is None else str(int(lock_seconds * 1000))
                 role, claims = ("none", "") if caller is None else (caller.role, caller.claims)
                 connection.exec_driver_sql(_ENTER, (role, claims, milliseconds, for_locks))
                 yield connection
         except DBAPIError as error:
             raise _without_values(error) from None
-        except TimeoutError:  # the pool's
-            raise DatabaseUnavailable("pool") from None
+
+    def _connection(self) -> sa.Connection:
+        """A connection of the pool. Raises DatabaseUnavailable where none becomes free, or the server is silent."""
+        asked_at = self._silence.now()
+        if not self._silence.admits():
+            raise DatabaseUnavailable("silent")
+        _asked_at.set(asked_at)
+        while True:
+            try:
+                return self.engine.connect()
+            except TimeoutError:  # the pool's
+                if self._silence.began_after(asked_at) or self._silence.now() >= asked_at + self._limits.pool:
+                    raise DatabaseUnavailable("pool") from None
+
+    def check(self) -> None:
+        """Ask whether the server answers. Raises DatabaseUnavailable and what else `transaction` raises."""
+        with self.transaction():
+            pass
 
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _limit(connection: sa.Connection, seconds: float) -> None:
+    held = connection.connection.dbapi_connection
+    if isinstance(held, BoundedConnection):
+        held.limit_seconds = seconds
+
+
+def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence) -> None:
+    """Make connections whose waits end.
+
+    Who has waited for one while the server fell silent opens none: the two waits together would take too long.
+    """
+
+    @sa.event.listens_for(engine, "do_connect")
+    def opens(dialect: object, record: object, arguments: object, params: dict[str, Any]) -> BoundedConnection:
+        if silence.began_after(_asked_at.get()):
+            raise psycopg.OperationalError("the server does not answer")
+        return connect(params, within_seconds=limits.connect, silence=silence)
 
 
 def _ping_what_rested(engine: sa.Engine) -> None:
@@ -137,11 +213,12 @@ def _ping_what_rested(engine: sa.Engine) -> None:
         record.info["rests_since"] = time.monotonic()
 
     @sa.event.listens_for(engine, "checkout")
-    def goes_out(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+    def goes_out(connection: BoundedConnection, record: ConnectionPoolEntry, proxy: object) -> None:
         if time.monotonic() - record.info.get("rests_since", float("inf")) < PING_AFTER_SECONDS:
             return
+        connection.limit_seconds = PING_SECONDS
         try:
-            engine.dialect.do_ping(connection)
+            engine.dialect.do_ping(connection)  # type: ignore[arg-type]
         except engine.dialect.dbapi.Error:  # type: ignore[union-attr]
             raise InvalidatePoolError from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from celery.backends.redis import RedisBackend
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.transport import redis as kombu_redis
 from redis import Redis
@@ -31,6 +32,17 @@ class Transport(kombu_redis.Transport):
     """kombu's transport with that channel. Named by `broker_transport`."""
 
     Channel = Channel
+
+
+class Backend(RedisBackend):  # type: ignore[misc]
+    """Celery's results in Redis, without a subscription to the result of each task that is sent.
+
+    Nobody here waits for a result by subscription, and one to a Redis that does not answer held its caller for a
+    minute. Who does wait (`AsyncResult.get`) subscribes then.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Nothing."""
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]

@@ -27,7 +27,7 @@ def make_celery(settings: Settings, *, socket_timeout_seconds: float = 10, own_t
         broker_transport="worker.broker:Transport" if own_transport else None,
         broker_use_ssl=tls,
         worker_consumer="worker.broker:Consumer",
-        result_backend=redis_url,
+        result_backend=f"worker.broker:Backend+{redis_url}",
         redis_backend_use_ssl=tls,
         # Else each thread, and each greenlet of a web process, builds a backend of its own.
         result_backend_thread_safe=True,
@@ -68,4 +68,6 @@ def _transport(socket_timeout_seconds: float) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
         "max_connections": 500,
+        # For who publishes: each of them tries again by itself, or leaves it to upkeep. Consumers have their own.
+        "max_retries": 0,
     }

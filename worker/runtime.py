@@ -18,7 +18,7 @@ from shared.chat.submit import Submitter
 from shared.chat.usage import requests_of
 from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
-from shared.db import Database
+from shared.db import PATIENT, Database, Limits
 from shared.gateway.client import GatewayClient
 from shared.notices.outbox import Outbox
 from shared.settings import Settings
@@ -66,9 +66,10 @@ def used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
     return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USED_DAYS).items()}
 
 
-def build_runtime(settings: Settings, process: str, *, pool_size: int = 5) -> Runtime:
+def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limits: Limits = PATIENT) -> Runtime:
     """Put the parts together. Opens no connection yet."""
-    database = Database(settings.database_url.get_secret_value(), application_name=process, pool_size=pool_size)
+    url = settings.database_url.get_secret_value()
+    database = Database(url, application_name=process, pool_size=pool_size, limits=limits)
     knowledge = Knowledge(load_mapping())
     policy = policy_of(settings)
     refresher = Refresher(

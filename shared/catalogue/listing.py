@@ -112,7 +112,7 @@ class ListingKeeper:
                 self._serve_last_good(error)
 
     def _follow(self) -> None:
-        with self._database.transaction(READER, timeout_seconds=5) as connection:
+        with self._database.transaction(READER) as connection:
             state = read_state(connection)
             if state == self._state:
                 return

@@ -13,6 +13,7 @@ from flask import Response, request
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
+from shared.cache import CacheUnavailable
 from shared.catalogue import runs, store
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused
@@ -31,6 +32,8 @@ from worker.web.queue import Queue
 
 LISTING_PATH = "/api/llms"
 POLL_SECONDS = 0.15
+LOOK_SECONDS = 2.0
+"""How often who waits for a refresh looks whether the servers are there that it needs."""
 MAX_CHANGES_REPORTED = 1000
 REPUBLISH_AFTER_SECONDS = 30.0
 """A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
@@ -108,15 +111,20 @@ class CatalogueRoutes:
 
     def _preview(self, call: Call, body: bodies.RefreshBody) -> Response:
         task_id = str(new_id())
+        self.parts.database.check()  # what the worker will need, and what this answer is made of
         self.parts.cache.note_asked(task_id, REFRESH_TASK)
         if not self.queue.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
-            raise Problem(503, "redis_unavailable", "Redis takes no messages at the moment; try again")
-        give_up = self._give_up(call)
+            raise _no_redis("Redis takes no messages at the moment; try again")
+        give_up, look = self._give_up(call), time.monotonic() + LOOK_SECONDS
         while time.monotonic() < give_up:
-            status, result = self.queue.result(task_id)
+            if time.monotonic() > look:
+                self.parts.database.check()
+                look = time.monotonic() + LOOK_SECONDS
+            status, result = self._result(task_id)
             if status == "SUCCESS":
                 return self._done(_outcome(result))
             if status == "FAILURE":
+                self.parts.database.check()
                 raise Problem(500, "internal", "the preview failed; the worker's log has it by the request id")
             time.sleep(POLL_SECONDS)
         return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
@@ -126,19 +134,38 @@ class CatalogueRoutes:
             body.options, trigger="api", actor=call.caller.subject, request_id=call.request_id, task_id=str(new_id()),
             publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
         )  # fmt: skip
+        sent = True
         if new:
             sent = self.queue.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
             if not sent:
                 self.parts.refresher.publish_soon(run_id)
         links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
-        give_up = self._give_up(call)
+        give_up = self._give_up(call) if sent else time.monotonic()
+        look = time.monotonic() + LOOK_SECONDS
         while True:
             outcome = self.parts.refresher.outcome(run_id)
             if outcome.status in runs.ENDED:
                 return self._done(outcome)
             if time.monotonic() > give_up:
                 return _accepted(run_id, outcome.status, links)
+            if outcome.status == "queued" and time.monotonic() > look:
+                look += LOOK_SECONDS
+                if not self._redis_answers():  # no worker gets the message: there is nothing to wait for now
+                    return _accepted(run_id, outcome.status, links)
             time.sleep(POLL_SECONDS)
+
+    def _redis_answers(self) -> bool:
+        try:
+            self.parts.cache.ping()
+        except CacheUnavailable:
+            return False
+        return True
+
+    def _result(self, task_id: str) -> tuple[str, Any]:
+        try:
+            return self.queue.result(task_id)
+        except OperationalError:
+            raise _no_redis("Redis cannot be reached at the moment; try again") from None
 
     def _give_up(self, call: Call) -> float:
         wait = self.parts.settings.refresh_wait_seconds
@@ -221,10 +248,7 @@ class CatalogueRoutes:
         name = self.parts.cache.was_asked(task_id)
         if name is None:
             raise _no_task()
-        try:
-            status, result = self.queue.result(task_id)
-        except OperationalError:
-            raise Problem(503, "redis_unavailable", "Redis cannot be reached at the moment; try again") from None
+        status, result = self._result(task_id)
         known = {"result": result} if status == "SUCCESS" else {}
         return as_json({"id": task_id, "name": name, "status": status} | known)
 
@@ -256,6 +280,10 @@ def _chat_task(task_id: str, chat: Snapshot | None) -> Response:
     if chat.ended:
         body["result"] = {"chat_id": str(chat.chat_id), "status": chat.status}
     return as_json(body)
+
+
+def _no_redis(detail: str) -> Problem:
+    return Problem(503, "redis_unavailable", detail, headers={"Retry-After": "5"})
 
 
 def _no_task() -> Problem:

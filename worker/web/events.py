@@ -116,7 +116,7 @@ class Readers:
         if not known:
             return
         try:
-            with self._database.transaction(timeout_seconds=5) as connection:
+            with self._database.transaction() as connection:
                 snapshots = read.those(connection, known)
         except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
             log.warning("llm_web.readers_wait", message="[ChaSen Chat] PostgreSQL is away, readers wait",

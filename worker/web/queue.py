@@ -77,10 +77,11 @@ class Queue:
 
         Raises OperationalError when Redis cannot be reached.
         """
+        backend = self._app.backend
         try:
-            found = self._app.backend.get_task_meta(task_id)
-        except OSError as error:
-            raise OperationalError(str(error)) from None
+            found = backend.get_task_meta(task_id)
+        except (*backend.connection_errors, OSError) as error:
+            raise OperationalError(type(error).__name__) from None
         return found["status"], found.get("result")
 
     def _send(self, task: str, kwargs: dict[str, Any], queue: str, task_id: str, headers: dict[str, str]) -> bool:

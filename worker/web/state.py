@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from flask import Response
 
 from migrations.schema import describe_schema, head, read_schema
@@ -16,6 +21,12 @@ from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
 from worker.web.door import Call, Route, as_json
+
+log = structlog.get_logger(__name__)
+
+PROBE_SECONDS = 2.0
+"""A part that has not answered by then is named as silent; the others are told of as they are."""
+RETRY_AFTER_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,10 @@ class StateRoutes:
         return as_json({"status": "ok"})
 
     def ready(self, call: Call) -> Response:
-        postgresql, migrated = self._database()
-        redis, workers = self._redis()
+        told = _probed({"postgresql": self._database, "redis": self._redis}, seconds=PROBE_SECONDS)
+        silent = {"ok": False, "detail": "does not answer"}
+        postgresql, migrated = told.get("postgresql") or (silent, {"ok": False, "head": head()})
+        redis, workers = told.get("redis") or (silent, {})
         parts: dict[str, Any] = {
             "postgresql": postgresql,
             "migrations": migrated,
@@ -49,7 +62,9 @@ class StateRoutes:
             "schedule": self._schedule(),
         }
         ready = bool(postgresql["ok"] and migrated["ok"])
-        return as_json({"status": "ready" if ready else "not ready", "parts": parts}, 200 if ready else 503)
+        if ready:
+            return as_json({"status": "ready", "parts": parts})
+        return as_json({"status": "not ready", "parts": parts}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     def _schedule(self) -> dict[str, str]:
         cron, zone = self.parts.settings.refresh_cron, self.parts.settings.refresh_timezone
@@ -58,7 +73,7 @@ class StateRoutes:
     def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
         needed = {"ok": False, "head": head(), "detail": "run `llm-refresh migrate`"}
         try:
-            with self.parts.database.transaction(timeout_seconds=3) as connection:
+            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
                 schema = read_schema(connection)
         except DatabaseUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
@@ -78,3 +93,26 @@ class StateRoutes:
             return {"ok": True}, dict(self.parts.cache.alive())
         except CacheUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {}
+
+
+def _probed(probes: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Any]:
+    """What these probes, made at the same time, give within so many seconds; those that are late are left out."""
+    given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def probe(name: str, look: Callable[[], Any]) -> None:
+        try:
+            given.put((name, look()))
+        except Exception:  # it counts as silent, and the log has why
+            log.exception("llm_web.probe_failed", part=name)
+
+    give_up = time.monotonic() + seconds
+    for name, look in probes.items():
+        threading.Thread(target=probe, args=(name, look), name=f"probe-{name}", daemon=True).start()
+    found: dict[str, Any] = {}
+    try:
+        while len(found) < len(probes):
+            name, result = given.get(timeout=max(0.0, give_up - time.monotonic()))
+            found[name] = result
+    except queue.Empty:
+        pass
+    return found

@@ -9,6 +9,7 @@ import time
 from flask import Flask, Response
 
 from shared.catalogue.listing import ListingKeeper
+from shared.db import PROMPT
 from shared.logs import configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.celery_app import make_celery
@@ -33,7 +34,7 @@ OPENED_AHEAD = 10
 
 def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, and start following the catalogue's version."""
-    parts = build_runtime(settings, "web", pool_size=POOL_SIZE)
+    parts = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
     parts.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings)
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))

@@ -1,0 +1,156 @@
+"""Connections to PostgreSQL whose every wait ends on our side, whatever the server does.
+
+`statement_timeout` is the server's, and a stopped server does not keep it. Its kernel still acknowledges what is sent,
+so TCP's own time-outs never run out either. psycopg waits in Python for the socket, in threads and under gevent, and
+takes a limit for each such wait.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+
+from shared.silence import Silence
+
+RV = TypeVar("RV")
+ALWAYS_TRIED = 2
+"""A server and its stand-by: one that is silent does not take the other's turn."""
+_OWN_ORDER = ("hostaddr", "service", "load_balance_hosts")
+"""Who names one of these gets psycopg's own order of attempts, each bounded by itself."""
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Cuts itself off from a server that does not answer within `limit_seconds`; it is closed then."""
+
+    limit_seconds: float = 5.0
+    """How long each exchange may take. Whoever takes the connection from its pool sets it."""
+    silence: Silence | None = None
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """As psycopg's. Raises OperationalError when the server has not answered in time."""
+        limit = self.limit_seconds if timeout is None else min(timeout, self.limit_seconds)
+        began = time.monotonic()
+        try:
+            result: RV = super().wait(gen, interval, limit)
+        except psycopg.OperationalError:
+            if time.monotonic() - began >= limit:
+                self._cut(began)
+            raise
+        if self.silence is not None:
+            self.silence.heard()
+        return result
+
+    def _cut(self, began: float) -> None:
+        # libpq says good-bye when it closes; nobody is there to take it.
+        with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
+        self.close()
+        if self.silence is not None:
+            self.silence.unanswered(began)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    host: str | None
+    address: str | None
+    port: str | None
+
+    @property
+    def params(self) -> dict[str, str]:
+        named = {"host": self.host, "hostaddr": self.address, "port": self.port}
+        return {name: value for name, value in named.items() if value}
+
+
+def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) -> BoundedConnection:
+    """Connect to the first address that takes us, looking up names included, within about that time.
+
+    `params` are psycopg's. The addresses share the time, but psycopg gives each two seconds at least, and the first
+    two are tried in any case. Raises psycopg.OperationalError.
+    """
+    began = time.monotonic()
+    ends_at = began + within_seconds
+    failure: psycopg.Error | None = None
+    try:
+        places = list(_places(params, ends_at))
+        for number, place in enumerate(places):
+            seconds = ends_at - time.monotonic()
+            if seconds <= 0 and number >= ALWAYS_TRIED:
+                break
+            share = math.ceil(max(0.0, seconds) / (len(places) - number))
+            try:
+                connection = BoundedConnection.connect(**{**params, **place.params, "connect_timeout": max(1, share)})
+            except psycopg.OperationalError as error:
+                failure = error
+                continue
+            connection.silence = silence
+            silence.heard()
+            return connection
+    except TimeoutError:
+        failure = psycopg.OperationalError("the server's name was not resolved in time")
+    if time.monotonic() >= ends_at:
+        silence.unanswered(began)
+    raise failure or psycopg.errors.ConnectionTimeout("connection timeout expired")
+
+
+def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:
+    hosts, ports = str(params.get("host") or "").split(","), str(params.get("port") or "").split(",")
+    if any(params.get(name) for name in _OWN_ORDER) or params.get("target_session_attrs") == "prefer-standby":
+        yield _Place(None, None, None)
+        return
+    unknown: socket.gaierror | None = None
+    found = False
+    for number, host in enumerate(hosts):
+        port = ports[number] if number < len(ports) else ports[-1]
+        try:
+            addresses = _addresses(host, ends_at - time.monotonic())
+        except socket.gaierror as error:
+            unknown = error
+            continue
+        for address in addresses:
+            found = True
+            yield _Place(host, address, port)
+    if not found and unknown is not None:
+        raise psycopg.OperationalError(f"the server's name is not known: {unknown.strerror}")
+
+
+def _addresses(host: str, within_seconds: float) -> list[str | None]:
+    """The addresses of a host. Raises socket.gaierror, and TimeoutError: the C library's resolver knows no limit."""
+    if not host or host.startswith(("/", "@")) or _is_address(host):
+        return [None]
+    answers: queue.SimpleQueue[list[str | None] | socket.gaierror] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answers.put(list(dict.fromkeys(str(each[4][0]) for each in found)))
+        except (OSError, UnicodeError) as error:
+            answers.put(error if isinstance(error, socket.gaierror) else socket.gaierror(0, str(error)))
+
+    threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(0.0, within_seconds))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, socket.gaierror):
+        raise answer
+    return answer
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
