@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.tools import ROOT
 
-
 _READ = """
 import migrations.run as run
 from alembic.script import ScriptDirectory
