@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -14,9 +14,8 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, Oper
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.connections import BoundedConnection, connect
+from shared.roles import Role
 from shared.silence import Silence
-
-Role = Literal["service_role", "authenticated"]
 
 PING_AFTER_SECONDS = 1.0
 """A server that comes back is away for longer than that: a connection that was just in use needs no question."""

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared import addresses, environment
+from shared import addresses, environment, roles
 
 DOTENV = Path(".env")
 """Read below the environment, in the folder that a process is started in."""
@@ -95,6 +95,8 @@ class Settings(BaseModel):
     jwt_secret: SecretStr | None = None
     jwks_url: WebAddress | None = None
     jwt_audience: str | None = None
+    jwt_role_claim: Annotated[str, BeforeValidator(roles.claim_names)] = "role"
+    jwt_role_map: Annotated[tuple[tuple[str, roles.Role], ...], BeforeValidator(roles.role_map)] = ()
     metrics_token: SecretStr | None = None
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(addresses.origins)] = ()
 

@@ -32,7 +32,7 @@ _STATE = (
     *("PORT", "FLOWER_PORT", "FLOWER_USER", "FLOWER_PASSWORD"),
     # What a command in another terminal must know to mean the same system.
     *("MATCHAAI_BASE_URL", "MATCHAAI_API_KEY", "MATCHAAI_MISSION_ID", "MATCHAAI_MODEL_FIELD", "MATCHAAI_DEFAULT_MODEL"),
-    *("JWT_SECRET", "JWKS_URL", "JWT_AUDIENCE"),
+    *("JWT_SECRET", "JWKS_URL", "JWT_AUDIENCE", "JWT_ROLE_CLAIM", "JWT_ROLE_MAP"),
 )
 # Celery's command line reads these, and each would take its place before what the application says.
 _CELERYS_OWN = ("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")

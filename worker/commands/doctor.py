@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import click
-import jwt
 import sqlalchemy as sa
 
 from shared import figures
@@ -22,6 +21,7 @@ from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
 from worker.diagnosis import Finding, fault, good
+from worker.web.key_set import KeysUnavailable, fetch_keys
 
 DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0
 """Each group has its own time; all of them run at once, and end within 30 seconds together."""
@@ -90,9 +90,9 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
     if settings.jwks_url is not None:
         try:
-            keys = jwt.PyJWKClient(settings.jwks_url, timeout=5).get_signing_keys()
-        except (jwt.PyJWTError, ValueError) as error:
-            yield fault("keys", f"JWKS_URL brings no keys ({type(error).__name__}): no token can be verified",
+            keys = fetch_keys(settings.jwks_url)
+        except KeysUnavailable as error:
+            yield fault("keys", f"JWKS_URL: {error}: no token can be verified",
                         "open the address with curl: it must answer with a JSON Web Key Set")  # fmt: skip
         else:
             yield good("keys", f"{len(keys)} keys at JWKS_URL")

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import jwt
 
+from shared.roles import ROLES, Role
 from worker.commands.entry import NOT_GOOD, WRONG_USE, settings_or_exit
 
 
@@ -42,19 +43,24 @@ def env() -> None:
 
 
 @click.command()
-@click.option("--role", type=click.Choice(["authenticated", "service_role"]), default="service_role", show_default=True)
+@click.option("--role", type=click.Choice(ROLES), default="service_role", show_default=True)
 @click.option("--sub", default="operator", show_default=True, help="Who the token is for.")
 @click.option("--hours", type=click.FloatRange(min=0.01, max=24 * 365), default=1.0, show_default=True)
-def token(role: str, sub: str, hours: float) -> None:
+def token(role: Role, sub: str, hours: float) -> None:
     """Make a token that this system's JWT_SECRET signs."""
+    from worker.web.claims import Rules, claims_for  # noqa: PLC0415 - knows PostgreSQL, which is slow to load
+
     settings = settings_or_exit()
     if settings.jwt_secret is None:
         why = "auth is off here, no token is needed" if settings.auth_off else "tokens come from the owner of JWKS_URL"
         click.echo(f"llm-refresh: JWT_SECRET is not set: {why}", err=True)
         sys.exit(WRONG_USE)
-    claims = {"sub": sub, "role": role, "exp": int(time.time() + hours * 3600)}
-    if settings.jwt_audience is not None:
-        claims["aud"] = settings.jwt_audience
+    try:
+        claims = claims_for(role, Rules.of(settings))
+    except LookupError:
+        click.echo(f"llm-refresh: JWT_ROLE_MAP: no name in it means {role}", err=True)
+        sys.exit(WRONG_USE)
+    claims |= {"sub": sub, "exp": int(time.time() + hours * 3600)}
     click.echo(jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm="HS256"))
 
 

@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter, Map
 
-from shared.db import Caller, Role
+from shared.db import Caller
+from shared.roles import Role
 from worker.web.auth import Authenticator
 from worker.web.bodies import NoQuery, Query
 from worker.web.problems import Problem
