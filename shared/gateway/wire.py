@@ -20,6 +20,9 @@ LIST_PATH = "/llms?select=id,name,allowed_file_input_mime_types"
 COMPLETIONS_PATH = "/completions"
 DOCUMENTED_PLACE = "output[].content[].text"
 
+_EMPTY = "an empty body"
+_CUT_SHORT = "JSON that was cut short"
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL's text takes neither NUL nor half a surrogate pair
 _GOOD_STATUSES = ("success", "succeeded", "ok", "completed", "complete")
 _WRAPPERS = ("data", "llms", "models", "items", "results", "result", "output", "value", "list")
@@ -55,7 +58,8 @@ def read_list(
 ) -> tuple[object, ...]:
     """The entries of a list answer as JSON gave them, not looked into. An empty list is an answer too.
 
-    Raises GatewayError: what `refusals` says, upstream_not_json, or upstream_shape for anything but a bare list. A list
+    Raises GatewayError: what `refusals` says, upstream_unavailable for half an answer or none, upstream_not_json, or
+    upstream_shape for anything but a bare list. A list
     wrapped in an object is refused as well: half of one (a page of many) would look the same.
     """
     value = _answer(status, content_type, body, where, False, retry_after_seconds)
@@ -76,8 +80,8 @@ def read_completion(
 ) -> str:
     """The text of a completion, in whichever of the known shapes it came.
 
-    NUL and half surrogate pairs become U+FFFD. Raises GatewayError: what `refusals` says, upstream_not_json, or
-    upstream_shape when no text is found or it is blank.
+    NUL and half surrogate pairs become U+FFFD. Raises GatewayError: what `refusals` says, upstream_unavailable for half
+    an answer or none, upstream_not_json, or upstream_shape when no text is found or it is blank.
     """
     value = _answer(status, content_type, body, where, True, retry_after_seconds)
     if not isinstance(value, dict):
@@ -123,6 +127,9 @@ def _answer(
     )
     if no is not None:
         raise no
+    if fault in (_EMPTY, _CUT_SHORT):  # without a Content-Length the end of a broken connection looks like any other
+        detail = f"{where} answered HTTP {status} with {fault}: the connection broke off. Try again later."
+        raise GatewayError("upstream_unavailable", detail, False, status, retry_after_seconds, trips_circuit=True)
     if fault:
         detail = f"{where} answered HTTP {status} with {fault}. Try again; if it stays, check MATCHAAI_BASE_URL."
         raise GatewayError("upstream_not_json", detail, permanent=True, http_status=status)
@@ -132,16 +139,23 @@ def _answer(
 def _parse(body: bytes) -> tuple[object, str]:
     """The JSON value and "", or None and what is wrong. Never an exception: those of json carry the whole body."""
     if not body.strip():
-        return None, "an empty body"
+        return None, _EMPTY
     try:
         return json.loads(body.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite), ""
-    except UnicodeDecodeError:
-        return None, "a body that is not UTF-8"
     except RecursionError:
         return None, "JSON that is nested too deep"
-    except ValueError:
-        cut = body.lstrip()[:1] in (b"{", b"[") and body.rstrip()[-1:] not in (b"}", b"]")
-        return None, "JSON that was cut short" if cut else "a body that is not JSON"
+    except ValueError as error:
+        wrong = "a body that is not UTF-8" if isinstance(error, UnicodeDecodeError) else "a body that is not JSON"
+    return None, _CUT_SHORT if _is_cut_short(body) else wrong
+
+
+def _is_cut_short(body: bytes) -> bool:
+    """Whether this begins an object or a list and does not end it."""
+    text = body.decode("utf-8-sig", errors="replace").lstrip()
+    if not text.startswith(("{", "[")):
+        return False
+    rest = _STRING.sub("", text)
+    return '"' in rest or sum(map(rest.count, "{[")) > sum(map(rest.count, "}]"))
 
 
 def _no_number(_: str) -> NoReturn:

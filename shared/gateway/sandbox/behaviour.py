@@ -28,6 +28,7 @@ class Behaviour(BaseModel):
     content_type: str | None = Field(None, description="instead of the fitting one")
     body: str | None = Field(None, description="this text as the whole body")
     truncated: bool = Field(False, description="only the first half of the JSON, as if that were all")
+    no_length: bool = Field(False, description="no Content-Length: the answer ends where the connection does")
     gzip: bool = Field(False, description="compressed, whether asked for or not")
     huge: int | None = Field(None, ge=1, description="a body of so many bytes")
     empty: bool = Field(False, description="an empty list")

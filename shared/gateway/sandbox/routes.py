@@ -54,6 +54,7 @@ class Reply:
     huge: int | None = None
     silent: bool = False
     reset: str | None = None
+    no_length: bool = False
     drip: str | None = None
     drip_seconds: float = 1.0
 
@@ -207,6 +208,7 @@ def _misbehave(behaviour: Behaviour, good: object, delay: float) -> Reply:
         huge=None if behaviour.gzip else behaviour.huge,
         silent=behaviour.silent,
         reset=behaviour.reset,
+        no_length=behaviour.no_length,
         drip=behaviour.drip,
         drip_seconds=behaviour.drip_seconds,
     )

@@ -103,6 +103,9 @@ class Connection(asyncio.Protocol):
         if reply.reset == "before_answer":
             self._cut()
             return
+        if reply.no_length:
+            self._end_by_closing(reply)
+            return
         size = reply.huge or len(reply.body)
         headers = {
             "Content-Type": reply.content_type,
@@ -131,6 +134,17 @@ class Connection(asyncio.Protocol):
 
     def _send(self, event: h11.InformationalResponse | h11.EndOfMessage) -> None:
         self._transport.write(self._http.send(event) or b"")
+
+    def _end_by_closing(self, reply: Reply) -> None:
+        """Answer as HTTP/1.0 did (RFC 9112, 6.3): h11 would send chunks."""
+        head = {"Content-Type": reply.content_type, "Connection": "close", **reply.headers}
+        lines = [f"HTTP/1.1 {reply.status} X", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        half = len(reply.body) // 2 if reply.reset == "in_answer" else len(reply.body)
+        self._transport.write("\r\n".join(lines).encode() + reply.body[:half])
+        if reply.reset == "in_answer":
+            self._cut()
+        else:
+            self._transport.close()
 
     def _cut(self) -> None:
         """Close with a TCP reset, as a crashing server or a stateful firewall does."""

@@ -142,7 +142,18 @@ def test_what_is_permanent_is_tried_once_and_named(chats: Chats, behaviour: dict
     assert chats.shown(chat["id"])["error"]["detail"]
 
 
-@pytest.mark.parametrize("behaviour", [{"status": 503}, {"html": True}, {"reset": "before_answer"}, {"status": 429}])
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        {"status": 503},
+        {"html": True},
+        {"reset": "before_answer"},
+        {"status": 429},
+        {"truncated": True, "no_length": True},
+        {"reset": "in_answer", "no_length": True},
+        {"body": ""},
+    ],
+)
 def test_what_may_pass_is_tried_again_within_the_same_attempt(chats: Chats, behaviour: dict[str, Any]) -> None:
     chats.gateway.behave(completions={**behaviour, "times": 2})
     chat = chats.answered()

@@ -124,9 +124,17 @@ FAULTS: list[tuple[dict[str, object], str, bool, bool]] = [
     ({"html": True, "status": 404}, "upstream_not_json", False, True),
     ({"html": True, "status": 502}, "upstream_not_json", False, True),
     ({"html": True, "status": 403}, "unauthorised", True, False),
-    ({"truncated": True}, "upstream_not_json", True, False),
-    ({"body": ""}, "upstream_not_json", True, False),
-    ({"status": 204}, "upstream_not_json", True, False),
+    ({"truncated": True}, "upstream_unavailable", False, True),
+    ({"truncated": True, "gzip": True}, "upstream_unavailable", False, True),
+    ({"truncated": True, "no_length": True}, "upstream_unavailable", False, True),
+    ({"reset": "in_answer", "no_length": True}, "upstream_unavailable", False, True),
+    ({"truncated": True, "html": True}, "upstream_not_json", False, True),
+    ({"truncated": True, "status": 400}, "upstream_rejected", True, False),
+    ({"body": ""}, "upstream_unavailable", False, True),
+    ({"body": "", "no_length": True}, "upstream_unavailable", False, True),
+    ({"body": " \r\n"}, "upstream_unavailable", False, True),
+    ({"status": 204}, "upstream_unavailable", False, True),
+    ({"body": "OK"}, "upstream_not_json", True, False),
     ({"shape": "error"}, "upstream_rejected", True, False),
     ({"shape": "error", "error": "Unknown llm_id 25"}, "unknown_model", True, False),
     ({"shape": "error", "error": "Prompt is too long"}, "prompt_too_long", True, False),
@@ -400,3 +408,26 @@ def test_without_a_mission_nothing_is_sent(sandbox: RunningSandbox) -> None:
     assert (error.code, error.permanent) == ("upstream_rejected", True)
     assert "MATCHAAI_MISSION_ID" in error.detail
     assert sandbox.calls()["completions"] == 0
+
+
+@pytest.mark.parametrize("behaviour", [{"truncated": True}, {"truncated": True, "no_length": True}, {"body": ""}])
+def test_half_a_list_is_asked_for_again_and_never_believed(
+    sandbox: RunningSandbox, behaviour: dict[str, object]
+) -> None:
+    def listed() -> tuple[object, ...]:
+        listing = with_client(client_of(sandbox), lambda client: client.list_models(deadline_seconds=20))
+        return listing.entries
+
+    whole = listed()
+    sandbox.forget_calls()
+    sandbox.behave(llms={**behaviour, "times": 2})
+
+    assert listed() == whole
+    assert sandbox.calls()["llms"] == 3
+
+
+def test_an_answer_without_a_length_that_ends_is_whole(sandbox: RunningSandbox) -> None:
+    well = completed(client_of(sandbox))
+    sandbox.behave(completions={"no_length": True})
+
+    assert completed(client_of(sandbox)) == well

@@ -1,5 +1,6 @@
 """What comes back: each shape of an answer that was met is read, and nothing else is taken for one."""
 
+import contextlib
 import json
 from datetime import UTC, datetime
 
@@ -247,8 +248,6 @@ def test_a_list_call_that_failed_inside_a_good_status_is_a_rejection() -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b"", "an empty body"),
-        (b'[{"id": 1}, {"id"', "cut short"),
         (b"[1, NaN]", "not JSON"),
         (b"[1e999]", "not JSON"),
         (b"[1, -Infinity]", "not JSON"),
@@ -269,6 +268,29 @@ def test_a_body_that_is_no_json_is_named_for_what_it_is(body: bytes, told: str) 
         assert error.__context__ is None
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "an empty body"),
+        (b" \r\n", "an empty body"),
+        (b'[{"id": 1}, {"id"', "cut short"),
+        (b'[{"id": 1}', "cut short"),
+        (b'{"output": "a \\"quoted\\" wo', "cut short"),
+        ('{"output": "né'.encode()[:-1], "cut short"),
+    ],
+)
+def test_half_a_body_is_a_connection_that_broke_off(body: bytes, told: str) -> None:
+    for read in (read_list, read_completion):
+        with pytest.raises(GatewayError) as caught:
+            read(200, JSON, body, retry_after_seconds=3.0)
+
+        error = caught.value
+        assert (error.code, error.permanent, error.trips_circuit) == ("upstream_unavailable", False, True)
+        assert told in error.detail
+        assert error.retry_after_seconds == 3.0
+        assert error.__context__ is None
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -282,6 +304,24 @@ json_values = st.recursive(
     ),
     max_leaves=20,
 )
+containers = st.lists(json_values, max_size=4) | st.dictionaries(st.text(max_size=5), json_values, max_size=4)
+
+
+@given(value=containers, place=st.floats(0, 1, exclude_max=True), ascii_only=st.booleans())
+def test_every_beginning_of_an_answer_is_told_as_one(value: object, place: float, ascii_only: bool) -> None:
+    whole = json.dumps(value, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    cut = whole[: int(len(whole) * place)]
+    with pytest.raises(GatewayError) as caught:
+        read_list(200, JSON, cut)
+    assert caught.value.code == "upstream_unavailable"
+    with contextlib.suppress(GatewayError):
+        read_list(200, JSON, whole)
+        return
+    with pytest.raises(GatewayError) as caught:
+        read_list(200, JSON, whole)
+    assert "cut short" not in caught.value.detail
+
+
 bodies = st.binary() | json_values.map(lambda value: json.dumps(value).encode())
 content_types = st.sampled_from([JSON, "text/html", "text/plain", ""])
 
