@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.catalogue.mapping import load_mapping
-from shared.catalogue.sources import MATCHAAI, Fetched, Sources
+from shared.catalogue.rows import MATCHAAI
+from shared.catalogue.sources import Fetched, Sources
 
 _FAMILIES = (
     *("Claude Sonnet", "Claude Opus", "Gemini Flash", "Gemini Pro", "GPT", "OpenAI o", "Llama Vision", "Mistral Large"),

@@ -63,6 +63,8 @@ llm_models = sa.Table(
     _json("provenance"),
     # When upstream last said that it does not know this id: for the next refresh to look at.
     _moment("unknown_upstream_at"),
+    # The source that listed it; `matchaai` for good once MatchaAI has.
+    sa.Column("listed_by", sa.Text),
     sa.UniqueConstraint("matcha_llm_id", name="llm_models_matcha_llm_id_key"),
     sa.UniqueConstraint("model_key", name="llm_models_model_key_key", deferrable=True, initially="IMMEDIATE"),
     sa.CheckConstraint("is_active OR NOT is_default", name="llm_models_default_is_active"),
@@ -115,6 +117,9 @@ llm_sync_runs = sa.Table(
     _moment("publish_at", nullable=False, default=True),
     _moment("started_at"),
     _moment("finished_at"),
+    # Of a held run: who has decided not to apply its list.
+    _moment("dismissed_at"),
+    sa.Column("dismissed_by", sa.Text),
     sa.UniqueConstraint("scheduled_for", name="llm_sync_runs_scheduled_for_key"),
     sa.CheckConstraint(one_of("status", RUN_STATUSES), name="llm_sync_runs_status"),
     sa.CheckConstraint(one_of("trigger", RUN_TRIGGERS), name="llm_sync_runs_trigger"),

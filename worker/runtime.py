@@ -15,7 +15,7 @@ from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
 from shared.chat.submit import Submitter
-from shared.chat.usage import requests_of
+from shared.chat.usage import callers_of, requests_of
 from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
 from shared.db import PATIENT, Database, Limits
@@ -80,6 +80,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         ids=new_id,
         rules=lambda: knowledge.digest(policy),
         used=used,
+        callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
         record=record_nothing if settings.notify_webhook_url is None else Outbox(new_id).record,
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))

@@ -76,7 +76,11 @@ def record_nothing(connection: Any, ending: Ending) -> None:
 
 
 Used = Callable[[Any, Collection[str]], Mapping[str, int]]
-"""(connection, model keys) -> requests of each in the last USED_DAYS days; keys without a request may be absent."""
+"""(connection, model keys) -> requests, or callers, of each in the last USED_DAYS days; unused keys may be absent."""
+
+
+FORCE_REFUSED: Final = "force_refused"
+"""The code of a run whose list is neither the one that was to be forced nor held."""
 
 
 def nothing_used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from shared.catalogue.names import same_words, slug, words
 from shared.catalogue.parse import Entry, Parsed
@@ -33,6 +33,7 @@ class Described:
     display_order: int = UNORDERED
 
 
+Loss = Literal["absent", "repointed"]
 Describe = Callable[[Entry, Json], Described]
 """Describes an entry under the capability overrides of its row."""
 
@@ -49,7 +50,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """How much of the catalogue a list would take away: active rows that are absent, or mean another model now."""
+    """How much of the catalogue a list would take away: active rows that are absent, or mean another model now.
+
+    A row counts once: not while it is kept active by an operator although upstream dropped it long ago, and not when
+    upstream never promised it.
+    """
 
     absent: int
     repointed: int
@@ -78,6 +83,8 @@ class Plan:
     promoted: tuple[str, str] | None
     pending: bool
     listed: frozenset[int]
+    lost: Mapping[int, Loss]
+    """Ids of the active rows that the guard counts: those that are absent, or that mean another model now."""
 
 
 @dataclass
@@ -116,12 +123,18 @@ def plan_sync(
     policy: Policy,
     now: datetime,
     retired: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unpromised: Collection[int] = (),
+    at_once: bool = False,
 ) -> Plan:
     """Reconcile the rows with what upstream lists at `now` (aware).
 
     `retired`: keys that no row holds any more -> the name of the model that each meant; none of them is given to a
-    model of another name. Any list leaves unique keys and, while a model is active, exactly one active default;
-    planning the same list over the outcome changes nothing.
+    model of another name. `unpromised`: ids of rows that upstream itself never listed; where they are absent they go
+    without grace, and the guard does not count them. `at_once`: whatever is absent goes without grace.
+
+    Any list leaves unique keys and, while a model is active, exactly one active default; planning the same list over
+    the outcome changes nothing.
     """
     before = {row.matcha_llm_id: row for row in rows}
     absent = [row for row in rows if row.matcha_llm_id not in parsed.ids_seen]
@@ -134,16 +147,24 @@ def plan_sync(
         if entry.matcha_llm_id not in strange_ids:
             _refresh(draft, before[entry.matcha_llm_id], entry, describe)
     for row in absent:
-        _miss(draft, draft.after[row.matcha_llm_id], policy, now)
+        no_grace = at_once or row.matcha_llm_id in unpromised
+        _miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
     more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
     draft.changes.extend(more)
 
     written = {id_: row for id_, row in draft.after.items() if (old := before.get(id_)) is not row and old != row}
     listed = {entry.matcha_llm_id for entry in parsed.entries}
+    absent_ids = {row.matcha_llm_id for row in absent}
+    guarded = [row for row in rows if _is_guarded(row, row.matcha_llm_id in absent_ids, policy, unpromised)]
+    lost: dict[int, Loss] = {
+        row.matcha_llm_id: "absent" if row.matcha_llm_id in absent_ids else "repointed"
+        for row in guarded
+        if row.matcha_llm_id in absent_ids or row.matcha_llm_id in strange_ids
+    }
     guard = Guard(
-        absent=sum(row.is_active for row in absent),
-        repointed=sum(before[id_].is_active for id_ in strange_ids if id_ in before),
-        active=sum(row.is_active for row in rows),
+        absent=sum(loss == "absent" for loss in lost.values()),
+        repointed=sum(loss == "repointed" for loss in lost.values()),
+        active=len(guarded),
         listed=len(listed),
     )
     return Plan(
@@ -154,8 +175,15 @@ def plan_sync(
         counts=_counts(before, draft, listed, failed=len(parsed.rejected)),
         promoted=promoted,
         listed=frozenset(listed),
+        lost=lost,
         pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
     )
+
+
+def _is_guarded(row: ModelRow, absent: bool, policy: Policy, unpromised: Collection[int]) -> bool:
+    """Whether the guard counts this row among those that a list may take away."""
+    kept_although_gone = absent and row.missed_syncs >= policy.grace_syncs
+    return row.is_active and not kept_although_gone and row.matcha_llm_id not in unpromised
 
 
 def _is_strange(row: ModelRow | None, entry: Entry) -> bool:
@@ -285,16 +313,17 @@ def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
     )
 
 
-def _miss(draft: _Draft, row: ModelRow, policy: Policy, now: datetime) -> None:
+def _miss(draft: _Draft, row: ModelRow, policy: Policy, now: datetime, *, no_grace: bool) -> None:
     """Count a list without this model, and deactivate it when the grace is used up."""
     hidden, held = row.overrides.get("is_active") is False, row.overrides.get("is_active") is True
     gone = row.missed_syncs >= policy.grace_syncs
     if (not row.is_active and not hidden) or (gone and (hidden or held)):
         return
     pause = timedelta(hours=policy.grace_min_hours)
-    if row.last_missed_at is not None and now - row.last_missed_at < pause:
+    if not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
         return
-    missed = replace(row, missed_syncs=row.missed_syncs + 1, last_missed_at=now)
+    count = row.missed_syncs + 1
+    missed = replace(row, missed_syncs=max(count, policy.grace_syncs) if no_grace else count, last_missed_at=now)
     draft.after[row.matcha_llm_id] = missed
     if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:
         draft.put("deactivated", replace(missed, is_active=False, is_default=False))

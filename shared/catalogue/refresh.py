@@ -6,16 +6,28 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from shared.catalogue import runs, store
-from shared.catalogue.outcomes import USE, Ending, Options, Outcome, Record, Used, nothing_used, record_nothing
+from shared.catalogue import holds, runs, store
+from shared.catalogue.held import affected_models, with_use
+from shared.catalogue.outcomes import (
+    FORCE_REFUSED,
+    USE,
+    Ending,
+    Options,
+    Outcome,
+    Record,
+    Used,
+    nothing_used,
+    record_nothing,
+)
 from shared.catalogue.parse import Parsed, Rejected, parse_entries
 from shared.catalogue.plan import COUNTED, Describe, Plan, Policy, as_json, plan_sync
+from shared.catalogue.rows import ModelRow
 from shared.catalogue.runs import Claim, Trigger
 from shared.catalogue.sources import Fetched, Sources
 from shared.clock import Ids
@@ -32,10 +44,13 @@ CLAIM_PATIENCE_SECONDS = 200.0
 """How long a run waits for the running one: longer than its lease."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Failure(Exception):
-    code: str
-    detail: str
+    """A run that ends as failed: its code and, in words, why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 class Refresher:
@@ -52,10 +67,11 @@ class Refresher:
         rules: Callable[[], str],
         record: Record = record_nothing,
         used: Used = nothing_used,
+        callers: Used = nothing_used,
     ) -> None:
         """`describe` loads what capabilities are known from, once and late; `rules` digests all that a plan depends on
-        beside the list and the table; `record` keeps what has to be told of an ending; `used`
-        counts the recent requests of models that go."""
+        beside the list and the table; `record` keeps what has to be told of an ending; `used` and `callers`
+        count the recent requests and callers of models that go."""
         self._database = database
         self._sources = sources
         self._describe = describe
@@ -64,6 +80,7 @@ class Refresher:
         self._rules = rules
         self._record = record
         self._used = used
+        self._callers = callers
 
     def request(
         self,
@@ -82,6 +99,7 @@ class Refresher:
                 run_id=self._ids(),
                 trigger=trigger,
                 options=options.as_json(),
+                source=options.source or self._sources.configured,
                 actor=actor,
                 request_id=request_id,
                 task_id=task_id,
@@ -147,8 +165,33 @@ class Refresher:
             error.get("detail"),
         )
 
+    def check_force(self, options: Options, *, request_id: str | None = None) -> None:
+        """See that `options.force` names a held list: one that a run held, or that a run would hold now.
+
+        Writes nothing. Raises NotHeld, which holds the list that is held instead.
+        """
+        sha256 = options.force
+        if sha256 is None:
+            return
+        with self._database.transaction() as connection:
+            if holds.is_held(connection, sha256):
+                return
+            hold = holds.open_hold(connection)
+        held = self.preview(Options(options.source), request_id=request_id).held or (hold.held if hold else None)
+        if held is None or held["sha256"] != sha256:
+            raise holds.NotHeld(holds.explain_refusal(sha256, held), held)
+
+    def dismiss(self, run_id: uuid.UUID, *, actor: str) -> None:
+        """End a hold without applying its list. Raises NotHeld."""
+        with self._database.transaction() as connection:
+            holds.dismiss(connection, run_id, actor=actor)
+        log.info("llm_refresh.dismissed", message="[LLM Refresh] Held list dismissed", run_id=str(run_id), actor=actor)
+
     def preview(self, options: Options, *, request_id: str | None = None) -> Outcome:
-        """What `perform` would do now: reads, and writes nothing. The status is the one that a run would end with."""
+        """What `perform` would do now: reads, and writes nothing. The status is the one that a run would end with.
+
+        For a list that would be held, counts and plan are those of applying it by force.
+        """
         try:
             fetched = self._fetch(options.source, ASKED_FETCH_SECONDS, request_id)
         except _Failure as failure:
@@ -156,9 +199,12 @@ class Refresher:
         parsed = parse_entries(fetched.entries)
         describe = self._describe()
         with self._database.transaction() as connection:
-            rows, retired, now = store.read_rows(connection), store.retired_keys(connection), store.now(connection)
-            plan = self._with_use(connection, plan_sync(rows, parsed, describe, self._policy, now, retired))
-        held = self._held(plan, fetched, options)
+            now, forced = store.now(connection), options.force == fetched.sha256
+            rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
+            held = None if forced else self._held(connection, rows, plan, fetched)
+            if held is not None:
+                rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
+            plan = self._with_use(connection, plan)
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
 
@@ -168,7 +214,7 @@ class Refresher:
             try:
                 with self._database.transaction() as connection:
                     self.abandon_expired(connection)
-                    claim = runs.claim(connection, run_id, task_id=task_id)
+                    claim = runs.claim(connection, run_id, task_id=task_id, configured_source=self._sources.configured)
                     status = None if claim is not None else runs.status_of(connection, run_id)
             except DatabaseError as error:
                 if not runs.is_race(error):
@@ -199,7 +245,8 @@ class Refresher:
         with self._database.transaction(timeout_seconds=60) as connection:
             runs.hold_fence(connection, claim)
             version = store.lock(connection)
-            if version.settled_inputs == inputs and version.settled_version == version.version:
+            settled = version.settled_inputs == inputs and version.settled_version == version.version
+            if settled and options.force is None:
                 started = time.monotonic()
                 counts = dict.fromkeys(COUNTED, 0) | {"unchanged": store.touch_settled(connection)}
                 store.mark_synced(connection, source=fetched.source, settled_inputs=inputs)
@@ -210,10 +257,13 @@ class Refresher:
             else:
                 started = time.monotonic()
                 parsed = parse_entries(fetched.entries)
-                rows, retired = store.read_rows(connection), store.retired_keys(connection)
-                plan = plan_sync(rows, parsed, describe, self._policy, version.now, retired)
+                forced = options.force == fetched.sha256
+                rows, plan = self._plan(connection, fetched, parsed, describe, version.now, forced=forced)
                 known["plan_ms"] = _since(started)
-                outcome = self._apply(connection, claim, options, fetched, parsed, plan, inputs, known)
+                held = None if forced else self._held(connection, rows, plan, fetched)
+                if options.force is not None and held is None:
+                    self._check_forced(connection, plan, fetched, options.force)
+                outcome = self._apply(connection, claim, fetched, parsed, plan, held, inputs, known)
         self._tell(outcome, plan, fetched)
         return outcome
 
@@ -221,15 +271,14 @@ class Refresher:
         self,
         connection: Any,
         claim: Claim,
-        options: Options,
         fetched: Fetched,
         parsed: Parsed,
         plan: Plan,
+        held: Mapping[str, Any] | None,
         inputs: str,
         known: Mapping[str, Any],
     ) -> Outcome:
         errors = _errors(parsed)
-        held = self._held(plan, fetched, options)
         if held is not None:
             counts = dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
             runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
@@ -237,8 +286,8 @@ class Refresher:
             return Outcome(claim.run_id, "held", counts, errors, held)
         started = time.monotonic()
         plan = self._with_use(connection, plan)
-        store.write_rows(connection, plan.written, plan.listed)
-        store.touch(connection, plan.touched)
+        store.write_rows(connection, plan.written, plan.listed, source=fetched.source)
+        store.touch(connection, plan.touched, source=fetched.source)
         store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
         status, spent = _status(plan), _since(started)
@@ -261,16 +310,37 @@ class Refresher:
         )
         return replace(plan, changes=told)
 
-    def _held(self, plan: Plan, fetched: Fetched, options: Options) -> dict[str, Any] | None:
+    def _plan(
+        self, connection: Any, fetched: Fetched, parsed: Parsed, describe: Describe, now: datetime, *, forced: bool
+    ) -> tuple[list[ModelRow], Plan]:
+        """The rows, and what this list would make of them; `forced`: what is absent goes at once."""
+        rows, retired = store.read_rows(connection), store.retired_keys(connection)
+        unpromised = store.unpromised_ids(connection, fetched.source)
+        plan = plan_sync(rows, parsed, describe, self._policy, now, retired, unpromised=unpromised, at_once=forced)
+        return rows, plan
+
+    def _held(self, connection: Any, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
+        """What the guard has against this list, and whom it would take away; None when it may be applied."""
         guard = plan.guard
-        if options.force == fetched.sha256 or not guard.holds(self._policy.max_shrink):
+        if not guard.holds(self._policy.max_shrink):
             return None
+        models = affected_models(rows, plan)
+        keys = {model["model_key"] for model in models}
         return {
             "absent": guard.absent,
             "active": guard.active,
             "repointed": guard.repointed,
             "sha256": fetched.sha256,
+            "models": with_use(models, self._used(connection, keys), self._callers(connection, keys)) if keys else [],
         }
+
+    def _check_forced(self, connection: Any, plan: Plan, fetched: Fetched, sha256: str) -> None:
+        """Raises _Failure unless this very list is the one to force, and a held one."""
+        is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
+        if sha256 == fetched.sha256 and is_held:
+            return
+        other = "" if sha256 == fetched.sha256 else f"the list is another one now (sha256 {fetched.sha256}), and "
+        raise _Failure(FORCE_REFUSED, f"{other}nothing holds it: refresh without force; nothing was changed")
 
     def _fetch(self, source: str | None, deadline_seconds: float, request_id: str | None) -> Fetched:
         try:
@@ -297,7 +367,7 @@ class Refresher:
             log.error(
                 "llm_refresh.held",
                 message="[LLM Refresh] Held: the list would take away too much, nothing changed",
-                **(outcome.held or {}),
+                **{name: value for name, value in (outcome.held or {}).items() if name != "models"},
             )
             return
         synced = sum(counts[name] for name in ("added", "updated", "unchanged", "reactivated"))

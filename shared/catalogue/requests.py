@@ -51,7 +51,7 @@ def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], dateti
     """Do what a message asks for. `due` gives the local due time of the night at an instant.
 
     A message that comes twice, or after its run was carried out by another, only tells how the run ended. Raises
-    ValueError, which names them, for arguments that are wrong.
+    ValueError, which names them, for arguments that are wrong, and NotHeld for a force that names no held list.
     """
     try:
         arguments = Arguments.model_validate(call.arguments)
@@ -60,6 +60,8 @@ def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], dateti
         raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
     if arguments.dry_run:
         return refresher.preview(arguments.options, request_id=call.request_id)
+    if run_id is None:
+        refresher.check_force(arguments.options, request_id=call.request_id)
     if run_id is None and call.trigger == "schedule":
         night = due(refresher.now())
         run_id, _ = refresher.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")

@@ -20,6 +20,10 @@ ChangeKind = Literal[
     "operator",
 ]
 
+MATCHAAI: Final = "matchaai"
+MAPPING: Final = "mapping"
+"""The sources of lists, as runs and rows name them."""
+
 UNORDERED: Final = 1000
 """The display order of a model that nobody has given one: after those that have, then by name."""
 

@@ -23,6 +23,21 @@ MAX_ERRORS_KEPT = 200
 _UNIQUE_VIOLATION = "23505"
 
 
+_earlier = runs.alias("earlier")
+_DISMISSED_BEFORE = (
+    sa.select(sa.func.jsonb_build_object("at", _earlier.c.dismissed_at, "by", _earlier.c.dismissed_by))
+    .where(
+        runs.c.status == "held",
+        _earlier.c.dismissed_at < runs.c.created_at,
+        _earlier.c.held["sha256"].astext == runs.c.held["sha256"].astext,
+    )
+    .order_by(_earlier.c.dismissed_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_COLUMNS = (*runs.c, _DISMISSED_BEFORE.label("dismissed_before"))
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A run that is ours: whoever writes for it says its attempt, and writes nothing once that is no longer true."""
@@ -45,6 +60,7 @@ def enqueue(
     run_id: uuid.UUID,
     trigger: Trigger,
     options: Mapping[str, Any],
+    source: str,
     actor: str,
     request_id: str | None,
     task_id: str | None,
@@ -52,6 +68,7 @@ def enqueue(
 ) -> tuple[uuid.UUID, str, bool]:
     """Queue a run, or join the queued one with the same options; returns its id, task id, and whether it is new.
 
+    `source`: the one that it will ask, as far as its sender knows.
     `publish_pause_seconds`: how long upkeep waits before it takes the message for lost and publishes again.
     """
     insert = sa.text("""
@@ -68,7 +85,7 @@ def enqueue(
             "id": run_id,
             "trigger": trigger,
             "options": json.dumps(options, sort_keys=True),
-            "source": options.get("source"),
+            "source": source,
             "actor": actor,
             "request_id": request_id,
             "task_id": task_id,
@@ -98,21 +115,23 @@ def enqueue_night(
     return found, False
 
 
-def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None) -> Claim | None:
+def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None, configured_source: str) -> Claim | None:
     """Make a queued run ours; None when it is not queued any more, or while another run is running.
 
+    `configured_source`: the one that is asked where the run names none; it stands in the row whatever comes of it.
     Raises DatabaseError (SQLSTATE 23505) when another became the running one at the same moment: try again.
     """
     row = connection.execute(
         sa.text("""
             UPDATE llm_sync_runs SET status = 'running', attempt = attempt + 1, started_at = now(),
               finished_at = NULL, error_code = NULL, error_detail = NULL,
+              source = coalesce(options ->> 'source', :source),
               lease_until = now() + make_interval(secs => :lease), task_id = coalesce(task_id, :task_id)
             WHERE id = :id AND status = 'queued'
               AND NOT EXISTS (SELECT FROM llm_sync_runs WHERE status = 'running')
             RETURNING id, attempt, trigger, options, actor, request_id
         """),
-        {"id": run_id, "lease": LEASE_SECONDS, "task_id": task_id},
+        {"id": run_id, "lease": LEASE_SECONDS, "task_id": task_id, "source": configured_source},
     ).first()
     return None if row is None else Claim(*row)
 
@@ -197,20 +216,20 @@ def status_of(connection: sa.Connection, run_id: uuid.UUID) -> str | None:
 
 def find(connection: sa.Connection, run_id: uuid.UUID) -> dict[str, Any] | None:
     """One run, as the API shows it."""
-    row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
+    row = connection.execute(sa.select(*_COLUMNS).where(runs.c.id == run_id)).mappings().first()
     return None if row is None else _shown(row)
 
 
 def find_by_task(connection: sa.Connection, task_id: str) -> dict[str, Any] | None:
     """The run that a Celery task of this id was sent for, or carried out."""
-    found = sa.select(runs).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
+    found = sa.select(*_COLUMNS).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
     row = connection.execute(found).mappings().first()
     return None if row is None else _shown(row)
 
 
 def newest(connection: sa.Connection, *, limit: int, before: uuid.UUID | None = None) -> list[dict[str, Any]]:
     """Runs, newest first, those older than the run `before`."""
-    query = sa.select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    query = sa.select(*_COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     if before is not None:
         mark = sa.select(runs.c.created_at, runs.c.id).where(runs.c.id == before).subquery()
         query = query.where(
@@ -249,6 +268,8 @@ def _shown(row: sa.RowMapping) -> dict[str, Any]:
         "counts": row["counts"],
         "errors": row["errors"],
         "held": row["held"],
+        "dismissed": None if row["dismissed_at"] is None else {"at": row["dismissed_at"], "by": row["dismissed_by"]},
+        "dismissed_before": row["dismissed_before"],
         "error": None if row["error_code"] is None else {"code": row["error_code"], "detail": row["error_detail"]},
         "fetch_ms": row["fetch_ms"],
         "plan_ms": row["plan_ms"],

@@ -10,6 +10,7 @@ from shared.catalogue import store
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.parse import parse_entries
 from shared.catalogue.plan import Policy, plan_sync
+from shared.catalogue.rows import MAPPING
 from shared.db import Database
 from shared.models import llm_models
 
@@ -23,7 +24,7 @@ def seed(database: Database, knowledge: Knowledge, policy: Policy) -> int:
         if store.any_model(connection):
             return 0
         plan = plan_sync([], parsed, describe, policy, version.now)
-        store.write_rows(connection, plan.written, ())
+        store.write_rows(connection, plan.written, (), source=MAPPING)
         store.append_changes(connection, plan.changes, run_id=None, actor="seed")
     return len(plan.written)
 

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.catalogue.mapping import Mapping
+from shared.catalogue.rows import MAPPING, MATCHAAI
 from shared.gateway.client import GatewayClient
-
-MATCHAAI = "matchaai"
-MAPPING = "mapping"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,18 @@ class Sources:
         self._mapping = mapping
         self._make_client = make_client
 
+    @property
+    def configured(self) -> str:
+        """The source of a refresh that names none."""
+        return MAPPING if self._make_client is None else MATCHAAI
+
     def fetch(self, source: str | None, *, deadline_seconds: float, request_id: str | None) -> Fetched:
         """The list of a source; of the gateway where one is set up and no source is named.
 
         Raises GatewayError when the gateway fails (never the mapping instead, in silence), LookupError for a source
         that is not there.
         """
-        if source is None:
-            source = MAPPING if self._make_client is None else MATCHAAI
+        source = source or self.configured
         if source == MAPPING:
             return self._mapped()
         if source != MATCHAAI:

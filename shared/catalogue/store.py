@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.rows import Change, ModelRow
+from shared.catalogue.rows import MAPPING, MATCHAAI, Change, ModelRow
 from shared.models import llm_model_changes as changes
 from shared.models import llm_models
 
@@ -53,9 +53,9 @@ _COLUMNS = (
 _ROWS = sa.text(f"SELECT {_COLUMNS} FROM llm_models ORDER BY matcha_llm_id")
 
 _WRITE = f"""
-INSERT INTO llm_models AS old ({_COLUMNS}, last_synced_at)
+INSERT INTO llm_models AS old ({_COLUMNS}, last_synced_at, listed_by)
 SELECT id, name, key, provider, capabilities::jsonb, active, is_default, display_order,
-       missed, missed_at, overrides::jsonb, provenance::jsonb, CASE WHEN listed THEN now() END
+       missed, missed_at, overrides::jsonb, provenance::jsonb, CASE WHEN listed THEN now() END, %s::text
 FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::bool[], %s::int[],
             %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[])
   AS new (id, name, key, provider, capabilities, active, is_default, display_order,
@@ -65,7 +65,9 @@ ON CONFLICT (matcha_llm_id) DO UPDATE SET
   capabilities = excluded.capabilities, is_active = excluded.is_active, is_default = excluded.is_default,
   display_order = excluded.display_order, missed_syncs = excluded.missed_syncs,
   last_missed_at = excluded.last_missed_at, overrides = excluded.overrides, provenance = excluded.provenance,
-  last_synced_at = coalesce(excluded.last_synced_at, old.last_synced_at)
+  last_synced_at = coalesce(excluded.last_synced_at, old.last_synced_at),
+  listed_by = CASE WHEN excluded.last_synced_at IS NOT NULL AND excluded.listed_by = '{MATCHAAI}' THEN '{MATCHAAI}'
+                   ELSE old.listed_by END
 """
 
 _APPEND = """
@@ -110,8 +112,18 @@ def now(connection: sa.Connection) -> datetime:
     return moment
 
 
-def write_rows(connection: sa.Connection, rows: Mapping[int, ModelRow], listed: Collection[int]) -> None:
-    """Write these rows; those that are listed are stamped as synced."""
+def unpromised_ids(connection: sa.Connection, source: str) -> frozenset[int]:
+    """Ids of the rows that a source has never listed itself: while MatchaAI is asked, those of the mapping alone."""
+    if source != MATCHAAI:
+        return frozenset()
+    never = sa.select(llm_models.c.matcha_llm_id).where(llm_models.c.listed_by == MAPPING)
+    return frozenset(connection.execute(never).scalars())
+
+
+def write_rows(
+    connection: sa.Connection, rows: Mapping[int, ModelRow], listed: Collection[int], *, source: str | None = None
+) -> None:
+    """Write these rows; those that are listed are stamped as synced. `source`: who listed them, None for an edit."""
     if not rows:
         return
     default = next((row.matcha_llm_id for row in rows.values() if row.is_default), None)
@@ -120,7 +132,7 @@ def write_rows(connection: sa.Connection, rows: Mapping[int, ModelRow], listed: 
         take = sa.text("UPDATE llm_models SET is_default = false WHERE is_default AND matcha_llm_id <> :id")
         connection.execute(take, {"id": default})
     columns = _columns(rows.values(), listed)
-    connection.exec_driver_sql(_WRITE, tuple(columns))
+    connection.exec_driver_sql(_WRITE, (source, *columns))
 
 
 def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[str]:
@@ -159,11 +171,13 @@ def _dumps() -> Any:
     return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
 
-def touch(connection: sa.Connection, ids: Collection[int]) -> None:
-    """Stamp rows that stay as they are as synced."""
+def touch(connection: sa.Connection, ids: Collection[int], *, source: str) -> None:
+    """Stamp rows that stay as they are as synced, and as listed by this source."""
     if ids:
+        promised = f", listed_by = '{MATCHAAI}'" if source == MATCHAAI else ""
         connection.exec_driver_sql(
-            "UPDATE llm_models SET last_synced_at = now() WHERE matcha_llm_id = ANY(%s::int[])", (list(ids),)
+            f"UPDATE llm_models SET last_synced_at = now(){promised} WHERE matcha_llm_id = ANY(%s::int[])",
+            (list(ids),),
         )
 
 

@@ -117,6 +117,21 @@ def requests_of(connection: sa.Connection, keys: Collection[str], *, days: int) 
     return {row.model_key: {"request_count": row.request_count, "last_used": row.last_used} for row in rows}
 
 
+def callers_of(connection: sa.Connection, keys: Collection[str], *, days: int) -> dict[str, int]:
+    """How many callers had a chat by each of these models over the last days; models without one are absent.
+
+    It reads the chats that are kept, so CHAT_RETENTION_DAYS bounds it as well.
+    """
+    rows = connection.execute(
+        sa.text("""
+            SELECT model_key, count(DISTINCT subject)::int FROM llm_chats
+            WHERE model_key = ANY(:keys) AND created_at > now() - make_interval(days => :days) GROUP BY model_key
+        """),
+        {"keys": list(keys), "days": days},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 def of_removed(connection: sa.Connection, changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For the report of a refresh: the keys that these changes (of the ledger or a plan) take away, and their use.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from shared.catalogue.held import most_used, summary
 from shared.catalogue.outcomes import Ending
 from shared.catalogue.rows import Change
 from shared.catalogue.runs import GOOD
@@ -37,7 +38,8 @@ def notices_of(ending: Ending, *, before: str | None, use: Mapping[str, Mapping[
     `before` is how the run before it ended, `use` the recent requests of removed models (`request_count`, `last_used`).
     """
     if ending.status == "held":
-        return [Notice("held", {"text": _held(ending.held or {}), **(ending.held or {})})]
+        held = ending.held or {}
+        return [Notice("held", {"text": _held(held), **held})]
     if ending.status not in GOOD:
         text = f"The refresh failed: {ending.detail or 'its worker stopped without a word'}"
         return [Notice("failed", {"text": text, "code": ending.code or ending.status, "attempt": ending.attempt})]
@@ -55,10 +57,12 @@ def notices_of(ending: Ending, *, before: str | None, use: Mapping[str, Mapping[
 
 
 def _held(held: Mapping[str, Any]) -> str:
+    used = most_used(held)
     return (
-        f"The list was held: {held.get('absent')} of {held.get('active')} active models absent, "
-        f"{held.get('repointed')} repointed; nothing was changed. To apply it: "
-        f"llm-refresh refresh --force {held.get('sha256')}"
+        f"The list was held: {summary(held)}; nothing was changed."
+        + (f" Of these were used in {USE_DAYS} days: {used}." if used else " None of them was used.")
+        + f" To apply it: llm-refresh refresh --force {held['sha256']}; to wait for a better one:"
+        f" llm-refresh refresh --dismiss {held['sha256']}"
     )
 
 

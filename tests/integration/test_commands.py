@@ -74,8 +74,10 @@ def test_a_day_of_an_operator(command: Commands) -> None:
 
 def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
     command("migrate")
-    with RunningSandbox(models=[{"id": 28, "name": "Claude 3.7 Sonnet"}]) as gateway:
+    with RunningSandbox(models=[{"id": id_, "name": f"Claude {id_}"} for id_ in (28, 29, 30)]) as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
+        assert command("refresh", **upstream).returncode == 0
+        gateway.set_models([{"id": 28, "name": "Claude 28"}])
         held = command("refresh", **upstream)
         assert (held.returncode, "--force" in held.stdout) == (1, True)
         sha256 = held.stdout.split("--force")[1].split()[0]
@@ -94,6 +96,7 @@ STRANGE = ("Qwen [/INST] 7B", "FLUX [max]", "[bold red]Red", "Smile :smile: 4")
 def test_names_of_others_are_shown_as_they_are(command: Commands) -> None:
     command("migrate")
     models = [{"id": number, "name": name} for number, name in enumerate(STRANGE, 300)]
+    models.append({"id": 28, "name": "Claude 3.7 Sonnet"})
     refused = {"id": "a\nb[/y]", "name": "x\x1b[2J[/z]"}
     with RunningSandbox(models=[*models, *({"id": n, "name": f"Model {n}"} for n in range(9)), refused]) as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "REFRESH_MAX_SHRINK": "1"}

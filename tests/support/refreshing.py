@@ -11,14 +11,16 @@ from shared.catalogue import seed, store
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
-from shared.catalogue.outcomes import Options, Outcome, Record, record_nothing
+from shared.catalogue.outcomes import USED_DAYS, Options, Outcome, Record, record_nothing
 from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
+from shared.chat.usage import callers_of
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
 from tests.support.sandbox import RunningSandbox
+from worker.runtime import used
 
 DEFAULT_KEY = "claude-3-7-sonnet"
 
@@ -80,6 +82,8 @@ def bench(
         ids=new_id,
         rules=lambda: knowledge.digest(rules),
         record=record,
+        used=used,
+        callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
     )
     made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), knowledge, rules)
     sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from typing import Any
 
 import click
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from shared.catalogue import runs, seed, store
+from shared.catalogue import holds, runs, seed, store
+from shared.catalogue.held import summary
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
 from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
-from shared.catalogue.sources import MATCHAAI
+from shared.catalogue.rows import MATCHAAI
 from shared.chat import usage
 from worker.commands.context import console, echo_json, in_words, json_option, quiet_logs, runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
+from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
 from worker.runtime import Runtime
 
 
@@ -67,23 +70,33 @@ def verify(as_json: bool) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what a refresh would do; nothing is written.")
-@click.option("--force", metavar="SHA", help="Apply the held list with this sha256.")
+@click.option("--force", metavar="SHA", help="Apply the held list with this sha256: absent models go at once.")
+@click.option("--dismiss", metavar="SHA", help="End the hold of the list with this sha256 without applying it.")
 @click.option("--source", help="matchaai or mapping; MatchaAI where it is set up.")
 @click.option("--first", is_flag=True, hidden=True, help="Only when no run has ever succeeded (make up).")
 @json_option
-def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, as_json: bool) -> None:
+def refresh(
+    dry_run: bool, force: str | None, dismiss: str | None, source: str | None, first: bool, as_json: bool
+) -> None:
     """Refresh the catalogue now; exit 1 when the run was held or failed."""
     try:
         arguments = Arguments(source=source, dry_run=dry_run, force=force)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
+    if dismiss is not None:
+        if dry_run or force is not None or source is not None:
+            raise click.UsageError("--dismiss goes with no other option: it refreshes nothing")
+        _dismiss(dismiss, as_json=as_json)
+        return
     with runtime() as parts:
         if source == MATCHAAI and not parts.settings.upstream_given:
             raise click.UsageError("--source matchaai: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY first")
         if first and _ever_good(parts):
             click.echo("refresh: a run has succeeded before, nothing to do")
             return
+        if not dry_run:
+            check_force(parts, arguments)
         with console().status("Refreshing the catalogue …"):
             outcome = _run(parts, arguments, first=first)
         removed = _removed(parts, outcome)
@@ -96,6 +109,16 @@ def refresh(dry_run: bool, force: str | None, source: str | None, first: bool, a
             say(f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
                        f" in {gone['days']} days{last}")  # fmt: skip
     sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
+
+
+def _dismiss(sha256: str, *, as_json: bool) -> None:
+    with runtime() as parts:
+        dismissed = dismiss_list(parts, sha256)
+    if as_json:
+        echo_json(dismissed)
+    else:
+        say(f"dismissed: run {dismissed['run_id']} asks no more; nothing was changed. If the same list comes again,"
+            " it is held again")  # fmt: skip
 
 
 def _run(parts: Runtime, arguments: Arguments, *, first: bool) -> Outcome:
@@ -134,9 +157,7 @@ def _print(outcome: Outcome) -> None:
     if outcome.code is not None:
         say(f"cause: {outcome.code}: {outcome.detail}")
     if outcome.held is not None:
-        held = outcome.held
-        say(f"held: {held['absent']} of {held['active']} active models absent, {held['repointed']} repointed")
-        say(f"nothing was changed; to apply this very list: llm-refresh refresh --force {held['sha256']}")
+        print_held(outcome.held, most=MODELS_SHOWN)
     if outcome.errors:
         errors = table("id", "name", "why it was refused")
         for error in outcome.errors:
@@ -196,12 +217,17 @@ def _print_provenance(found: list[dict[str, Any]]) -> None:
 
 
 @click.command(name="runs")
+@click.argument("run_id", type=click.UUID, required=False, metavar="[ID]")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @json_option
-def list_runs(limit: int, as_json: bool) -> None:
-    """List sync runs, newest first."""
+def list_runs(run_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
+    """List sync runs, newest first; with an ID that run with all that is known of it."""
+    if run_id is not None:
+        _show_run(run_id, as_json=as_json)
+        return
     with runtime() as parts, parts.database.transaction() as connection:
         found = runs.newest(connection, limit=limit)
+        hold = holds.open_hold(connection)
     if as_json:
         echo_json(found)
         return
@@ -209,5 +235,21 @@ def list_runs(limit: int, as_json: bool) -> None:
     for run in found:
         counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)
         cause = f"{run['error']['code']}: {run['error']['detail']}" if run["error"] else ""
+        if run["held"]:
+            cause = summary(run["held"]) + (f"; dismissed by {run['dismissed']['by']}" if run["dismissed"] else "")
         listed.add_row(run["id"], short(run["created_at"]), run["trigger"], run["status"], counts, cause)
     console().print(listed)
+    if hold is not None:
+        say(f"a list is held since {short(hold.since)} and waits for a decision: llm-refresh runs {hold.run_id}")
+
+
+def _show_run(run_id: uuid.UUID, *, as_json: bool) -> None:
+    with runtime() as parts, parts.database.transaction() as connection:
+        run = runs.find(connection, run_id)
+        changes = len(store.read_changes(connection, since=0, limit=1000, run_id=run_id))
+    if run is None:
+        fail(f"there is no run {run_id}; `llm-refresh runs` lists them")
+    elif as_json:
+        echo_json(run)
+    else:
+        print_run(run, changes)

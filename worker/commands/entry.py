@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -23,7 +24,7 @@ def settings_or_exit() -> Settings:
         sys.exit(WRONG_USE)
 
 
-def fail(why: str) -> None:
+def fail(why: str) -> NoReturn:
     """Say why in one line, and exit with 1."""
     click.echo(f"llm-refresh: {visible(why)}", err=True)
     sys.exit(NOT_GOOD)

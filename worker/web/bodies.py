@@ -84,11 +84,30 @@ class SyncResults(BaseModel):
     errors: list[EntryError]
 
 
+class HeldModel(BaseModel):
+    matcha_llm_id: int
+    model_key: str
+    name: str
+    kind: Annotated[
+        Literal["absent", "moved", "repointed"],
+        Field(description="No longer listed, listed under another id, or its id means another model"),
+    ]
+    becomes: Annotated[str | None, Field(description="Of a repointed one: the model that its id means")] = None
+    requests: Annotated[int, Field(description="Chats by this model in 30 days")]
+    callers: Annotated[int, Field(description="Distinct subjects of these chats")]
+
+
 class Held(BaseModel):
     absent: int
     active: int
     repointed: int
     sha256: str
+    models: Annotated[list[HeldModel], Field(description="Those that would go, the most used first; 500 at most")] = []
+
+
+class Dismissal(BaseModel):
+    at: datetime
+    by: str
 
 
 class ChangePreview(BaseModel):
@@ -136,6 +155,10 @@ class Run(BaseModel):
     counts: dict[str, int]
     errors: list[EntryError]
     held: Held | None
+    dismissed: Annotated[Dismissal | None, Field(description="Who has decided not to apply a held list")]
+    dismissed_before: Annotated[
+        Dismissal | None, Field(description="Of a held run: the last time that this very list was dismissed")
+    ]
     error: dict[str, str] | None
     fetch_ms: int | None
     plan_ms: int | None
@@ -153,6 +176,7 @@ class Run(BaseModel):
 
 class RunsBody(BaseModel):
     runs: list[Run]
+    undecided: Annotated[Run | None, Field(description="The held run that waits for a decision, whatever came after")]
 
 
 class Change(BaseModel):

@@ -14,11 +14,11 @@ from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
 from shared.cache import CacheUnavailable
-from shared.catalogue import runs, store
+from shared.catalogue import holds, runs, store
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
-from shared.catalogue.outcomes import Outcome
+from shared.catalogue.outcomes import FORCE_REFUSED, Outcome
 from shared.catalogue.plan import COUNTED
 from shared.chat import read, usage
 from shared.chat.read import Snapshot
@@ -74,6 +74,8 @@ class CatalogueRoutes:
                   roles=SERVICE, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
             Route("GET", "/api/llms/runs/{run_id}", self.show_run, "One sync run",
                   roles=SERVICE, returns={200: bodies.Run}),
+            Route("POST", "/api/llms/runs/{run_id}/dismiss", self.dismiss_run, "End a hold without applying its list",
+                  roles=SERVICE, returns={200: bodies.Run}),
             Route("GET", "/api/llms/changes", self.list_changes, "The ledger, oldest first",
                   roles=SERVICE, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
             Route("PATCH", "/api/llms/{model_key}", self.edit_model, "Override what a sync would set; null drops it",
@@ -107,9 +109,34 @@ class CatalogueRoutes:
         if body.source == "matchaai" and not self.parts.settings.upstream_given:
             detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY, or name no source"
             raise Problem(422, "source_not_set_up", detail)
-        return self._preview(call, body) if body.dry_run else self._refresh(call, body)
+        if body.dry_run:
+            return self._preview(call, body)
+        if body.force is not None:
+            self._check_force(call, body, body.force)
+        return self._refresh(call, body)
+
+    def _check_force(self, call: Call, body: bodies.RefreshBody, sha256: str) -> None:
+        """See that `force` names a list that a run held, or, for who waits, one that a run would hold now."""
+        with self.parts.database.transaction(call.caller) as connection:
+            if holds.is_held(connection, sha256):
+                return
+            hold = holds.open_hold(connection)
+        held = None if hold is None else hold.held
+        if not call.respond_async:
+            preview, _ = self._previewed(call, bodies.RefreshBody(source=body.source, dry_run=True))
+            held = (preview.held if preview is not None else None) or held
+        if held is None or held["sha256"] != sha256:
+            detail = holds.explain_refusal(sha256, held)
+            raise Problem(409, "not_held", detail, members={"held": held})
 
     def _preview(self, call: Call, body: bodies.RefreshBody) -> Response:
+        outcome, task_id = self._previewed(call, body)
+        if outcome is not None:
+            return self._done(outcome)
+        return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
+
+    def _previewed(self, call: Call, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
+        """What a dry run says, or None when it takes longer than the caller waits; and its task's id."""
         task_id = str(new_id())
         self.parts.database.check()  # what the worker will need, and what this answer is made of
         self.parts.cache.note_asked(task_id, REFRESH_TASK)
@@ -122,12 +149,12 @@ class CatalogueRoutes:
                 look = time.monotonic() + LOOK_SECONDS
             status, result = self._result(task_id)
             if status == "SUCCESS":
-                return self._done(_outcome(result))
+                return _outcome(result), task_id
             if status == "FAILURE":
                 self.parts.database.check()
                 raise Problem(500, "internal", "the preview failed; the worker's log has it by the request id")
             time.sleep(POLL_SECONDS)
-        return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
+        return None, task_id
 
     def _refresh(self, call: Call, body: bodies.RefreshBody) -> Response:
         run_id, task_id, new = self.parts.refresher.request(
@@ -194,9 +221,11 @@ class CatalogueRoutes:
         if outcome.held is not None:
             body["held"] = outcome.held
         status = 200 if dry_run and outcome.status == "held" else _HTTP_STATUS[outcome.status]
-        if status == 502:
-            members = problem_members(502, outcome.code or "failed", outcome.detail or "the refresh failed")
-            response = as_json(members | body | {"status": "failed"}, 502)
+        if outcome.code == FORCE_REFUSED:
+            status = 409
+        if outcome.status in ("failed", "abandoned"):
+            members = problem_members(status, outcome.code or "failed", outcome.detail or "the refresh failed")
+            response = as_json(members | body | {"status": "failed"}, status)
             response.content_type = "application/problem+json"
             return response
         return as_json(body, status)
@@ -204,7 +233,10 @@ class CatalogueRoutes:
     def list_runs(self, call: Call) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
-        return as_json({"runs": [_linked(run) for run in found]})
+            hold = holds.open_hold(connection)
+            undecided = None if hold is None else runs.find(connection, hold.run_id)
+        body = {"runs": [_linked(run) for run in found], "undecided": None if undecided is None else _linked(undecided)}
+        return as_json(body)
 
     def show_run(self, call: Call) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
@@ -212,6 +244,17 @@ class CatalogueRoutes:
         if run is None:
             raise _no_run()
         return as_json(_linked(run))
+
+    def dismiss_run(self, call: Call) -> Response:
+        run_id = _uuid(call.path["run_id"])
+        try:
+            self.parts.refresher.dismiss(run_id, actor=call.caller.subject)
+        except holds.NotHeld as refused:
+            with self.parts.database.transaction(call.caller) as connection:
+                if runs.find(connection, run_id) is None:
+                    raise _no_run() from None
+            raise Problem(409, "not_held", str(refused), members={"held": refused.held}) from None
+        return self.show_run(call)
 
     def list_changes(self, call: Call) -> Response:
         query = call.query

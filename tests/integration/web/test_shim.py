@@ -100,12 +100,61 @@ def test_a_held_list_is_a_409_that_says_how_to_force_it(stack: Stack) -> None:
     response = stack.web.post("/api/llms/refresh")
     body = response.json()
     assert (response.status_code, body["success"], body["status"]) == (409, False, "held")
-    assert body["held"].keys() == {"absent", "active", "repointed", "sha256"}
+    assert body["held"].keys() == {"absent", "active", "repointed", "sha256", "models"}
+    assert {model["kind"] for model in body["held"]["models"]} == {"absent"}
+    assert {"requests", "callers", "name", "matcha_llm_id"} <= body["held"]["models"][0].keys()
     assert len(body["models"]) == 5
+    stack.gateway.behave(llms={"status": 503, "retry_after": "60"})
+    assert stack.web.post("/api/llms/refresh").status_code == 502
+    stack.gateway.behave()
+    assert stack.web.get("/api/llms/runs").json()["undecided"]["id"] == body["runId"]
+    other = problem(stack.web.post("/api/llms/refresh", json={"force": "0" * 64}), 409, "not_held")
+    assert other["held"]["sha256"] == body["held"]["sha256"]
+    assert body["held"]["sha256"] in other["detail"]
     forced = stack.web.post("/api/llms/refresh", json={"force": body["held"]["sha256"]})
     assert (forced.status_code, forced.json()["status"]) == (200, "succeeded")
+    assert forced.json()["syncResults"]["deactivated"] == 4
+    assert stack.web.post("/api/llms/refresh").json()["syncResults"]["unchanged"] == 1
+    assert stack.web.get("/api/llms/runs").json()["undecided"] is None
+    problem(stack.web.post("/api/llms/refresh", json={"force": body["held"]["sha256"]}), 409, "not_held")
     stack.gateway.set_models(FIVE)
     assert stack.web.post("/api/llms/refresh").status_code == 200
+
+
+def test_a_force_of_a_list_that_is_another_one_by_now_changes_nothing(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    stack.gateway.set_models(FIVE[:1])
+    sha256 = stack.web.post("/api/llms/refresh").json()["held"]["sha256"]
+    stack.gateway.set_models([*FIVE, {"id": 73, "name": "Kimi K2"}])
+    refused = stack.web.post("/api/llms/refresh", json={"force": sha256})
+    assert (refused.status_code, refused.headers["content-type"]) == (409, "application/problem+json")
+    assert (refused.json()["status"], refused.json()["code"]) == ("failed", "force_refused")
+    assert (refused.json()["success"], len(refused.json()["models"])) == (False, 5)
+    stack.gateway.set_models(FIVE[1:2])
+    again = stack.web.post("/api/llms/refresh", json={"force": sha256})
+    assert (again.status_code, again.json()["status"]) == (409, "held")
+    assert again.json()["held"]["sha256"] != sha256
+    stack.gateway.set_models(FIVE)
+    assert stack.web.post("/api/llms/refresh").status_code == 200
+
+
+def test_a_hold_is_dismissed_once_by_its_run(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    stack.gateway.set_models(FIVE[:1])
+    run_id = stack.web.post("/api/llms/refresh").json()["runId"]
+    dismissed = stack.web.post(f"/api/llms/runs/{run_id}/dismiss")
+    assert (dismissed.status_code, dismissed.json()["dismissed"]["by"]) == (200, "local")
+    assert stack.web.get("/api/llms/runs").json()["undecided"] is None
+    assert stack.web.post(f"/api/llms/runs/{run_id}/dismiss").json() == dismissed.json()
+    again = stack.web.post("/api/llms/refresh").json()
+    asking = stack.web.get("/api/llms/runs").json()["undecided"]
+    assert (asking["id"], asking["dismissed_before"]["by"]) == (again["runId"], "local")
+    stack.gateway.set_models(FIVE)
+    good = stack.web.post("/api/llms/refresh").json()["runId"]
+    problem(stack.web.post(f"/api/llms/runs/{good}/dismiss"), 409, "not_held")
+    problem(stack.web.post(f"/api/llms/runs/{again['runId']}/dismiss"), 409, "not_held")
+    for unknown in ("nonsense", "01a214b5-340d-7961-8cd0-b4ff3624610a"):
+        problem(stack.web.post(f"/api/llms/runs/{unknown}/dismiss"), 404, "not_found")
 
 
 def test_an_upstream_that_fails_is_a_502_with_its_cause(stack: Stack) -> None:

@@ -1,0 +1,86 @@
+"""Held lists on the command line: what they would take away, and their dismissal."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from typing import Any
+
+from shared.catalogue import holds
+from shared.catalogue.held import summary
+from worker.commands.context import console, say, short, table
+from worker.commands.entry import fail
+from worker.runtime import Runtime
+
+MODELS_SHOWN = 40
+
+
+def print_held(held: Mapping[str, Any], *, most: int | None = None) -> None:
+    """What a held list would take away, and how to decide. `most`: so many models; all that are kept when None."""
+    say(f"held: {summary(held)}; nothing was changed")
+    models = held.get("models", [])
+    if models:
+        listed = table("id", "key", "name", "what", "requests (30 days)", "callers")
+        for model in models[:most]:
+            what = f"becomes {model['becomes']}" if model.get("becomes") else model["kind"]
+            listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["name"], what,
+                           str(model["requests"]), str(model["callers"]))  # fmt: skip
+        console().print(listed)
+    more = held["absent"] + held["repointed"] - len(models[:most])
+    if models and more > 0:
+        say(f"and {more} more; --json has the {len(models)} most used")
+    say(f"to apply this very list, whose absent models go at once: llm-refresh refresh --force {held['sha256']}")
+    say(f"to wait for a better one: llm-refresh refresh --dismiss {held['sha256']}")
+
+
+def check_force(parts: Runtime, arguments: Any) -> None:
+    """Exit with 1 unless the force names a held list."""
+    try:
+        parts.refresher.check_force(arguments.options)
+    except holds.NotHeld as refused:
+        fail(str(refused))
+
+
+def dismiss_list(parts: Runtime, sha256: str) -> dict[str, Any]:
+    """Dismiss the held list with this sha256; exits with 1 where there is none."""
+    actor = f"cli:{getpass.getuser()}"
+    with parts.database.transaction() as connection:
+        run_id = holds.run_of(connection, sha256)
+        hold = holds.open_hold(connection)
+    if run_id is None:
+        fail(holds.explain_refusal(sha256, None if hold is None else hold.held))
+    try:
+        parts.refresher.dismiss(run_id, actor=actor)
+    except holds.NotHeld as refused:
+        fail(str(refused))
+    return {"run_id": str(run_id), "dismissed_by": actor}
+
+
+def print_run(run: Mapping[str, Any], changes: int) -> None:
+    """One run with all that is known of it."""
+    say(f"run {run['id']}: {run['status']}, {run['trigger']} by {run['actor']}, source {run['source'] or '-'}")
+    say(f"created {short(run['created_at'])}, started {short(run['started_at'])}, ended {short(run['finished_at'])}"
+        f" (UTC), attempt {run['attempt']}")  # fmt: skip
+    if run["options"]:
+        say("asked for " + ", ".join(f"{name} {value}" for name, value in run["options"].items()))
+    counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)
+    if counts:
+        say(f"counts: {counts}")
+    if run["upstream_sha256"]:
+        say(f"list: sha256 {run['upstream_sha256']}")
+    if run["error"]:
+        say(f"cause: {run['error']['code']}: {run['error']['detail']}")
+    if run["errors"]:
+        errors = table("id", "name", "why it was refused")
+        for error in run["errors"]:
+            errors.add_row(str(error["id"]), str(error["name"]), error["reason"])
+        console().print(errors)
+    if run["held"]:
+        print_held(run["held"])
+    if run["dismissed"]:
+        say(f"dismissed by {run['dismissed']['by']} at {short(run['dismissed']['at'])}")
+    if run["dismissed_before"]:
+        before = run["dismissed_before"]
+        say(f"this very list was dismissed before, by {before['by']} at {before['at']}")
+    if changes:
+        say(f"{changes} changes: llm-refresh changes --run {run['id']}")
