@@ -64,7 +64,7 @@ def words(name: str) -> tuple[str, ...]:
 
     Never empty for a name that has a visible character: two names of symbols are two names.
     """
-    text = _without_labels(without_path(folded(name)))
+    text = _without_labels(without_path(folded(name).strip()))
     listed = _without_company(ordered_words(_RELEASE.sub("", text)))
     if text.rstrip().endswith(" +"):
         listed = (*listed, "plus")
