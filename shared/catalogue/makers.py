@@ -76,7 +76,7 @@ RULES: Final = (
     Rule(
         "openai",
         "gpt",
-        _one_of("oss image realtime audio tts transcribe chat latest"),
+        _one_of("oss image realtime audio tts transcribe chat latest live"),
         TIERS,
         ("gpt-oss-120b", "GPT Image 1"),
     ),
@@ -210,6 +210,7 @@ RULES: Final = (
     ),
     Rule("meta", "codellama|code llama", "", TIERS, ("Code Llama 70B", "CodeLlama-34b-Instruct-hf")),
     Rule("meta", "meta ai", _WHOLE, PLAIN, ("Meta AI",)),
+    Rule("meta", "muse", _one_of("spark wonder glimmer voice image"), TIERS, ("Muse Spark 1.3", "muse-wonder-1.0")),
     Rule(
         "mistral",
         "mistral",
@@ -315,6 +316,7 @@ RULES: Final = (
         TIERS,
         ("Phi-4", "Phi-3-medium-instruct (128k)", "phi4-mini", "Phi-3.5-MoE-instruct"),
     ),
+    Rule("microsoft", "microsoft deepseek r1", _WHOLE, PLAIN, ("Microsoft DeepSeek R1",)),  # as lists call MAI-DS-R1
     Rule("microsoft", "phi silica", "", TIERS, ("Phi Silica",)),
     Rule(
         "microsoft",
@@ -329,7 +331,7 @@ RULES: Final = (
     Rule(
         "minimax",
         "minimax|minimaxai|mini max",
-        r" ?(m ?\d|text|vl|abab|hailuo|speech|music|image|01)",
+        r" ?([mh] ?\d|text|vl|abab|hailuo|speech|music|image|01)",
         AFTER,
         ("MiniMax M2", "MiniMax-M2.5-highspeed", "MiniMaxM2", "MiniMax-Text-01"),
     ),
@@ -389,7 +391,13 @@ RULES: Final = (
         TIERS,
         ("Falcon 3 10B", "falcon-40b-instruct", "Falcon-H1 34B"),
     ),
-    Rule("inception", "mercury", _one_of("2 3 coder edit"), TIERS, ("Mercury Coder", "Mercury 2")),
+    Rule(
+        "inception",
+        "mercury",
+        r" ([2-9](\.\d)?|coder|edit)" + _WHOLE,
+        TIERS,
+        ("Mercury Coder", "Mercury 2", "Mercury 2.5"),
+    ),
     Rule("inception", "inception mercury", "", AFTER, ("Inception: Mercury Next",)),
     Rule("liquid", "lfm|lfm2", r"( ?\d| (moe|vl|audio)|$)", TIERS, ("LFM2-24B-A2B", "LFM 7B")),
     Rule("liquid", "liquidai|liquid lfm|liquid ai", "", AFTER, ("LiquidAI: LFM 3",)),
@@ -446,7 +454,7 @@ RULES: Final = (
     Rule(
         "inclusionai",
         "ling|ring",
-        r" (1t|2\.\d|(flash|mini|lite|plus)( \d\.\d)?)" + _WHOLE,
+        r" (1t|[2-9]\.\d|(flash|mini|lite|plus)( \d\.\d)?)" + _WHOLE,
         TIERS,
         ("Ling-1T", "Ring-2.6-1T", "Ling-flash-2.0"),
     ),

@@ -10,8 +10,8 @@ import gzip
 import json
 import re
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, util
@@ -21,7 +21,9 @@ from typing import Any, Final
 from shared.catalogue.capabilities import Stated
 from shared.catalogue.makers import KNOWN_AS
 from shared.catalogue.names import bare_words, words
+from shared.catalogue.paths import is_host, without_path
 from shared.catalogue.providers import OTHER, provider_of
+from shared.catalogue.spelling import folded
 
 # The publisher's records that are a maker's own, where they do not simply go by the maker's name.
 _OWN: Final = {
@@ -39,10 +41,22 @@ _OWN: Final = {
     "zhipuai": ("zhipuai", "zai"),
 }
 _HOSTS: Final = ("amazon-bedrock", "azure", "azure-cognitive-services", "google-vertex", "google-vertex-anthropic")
-_FIRST_HOST: Final = 10  # ranks below it are makers' own records
+# Makers whose models reason or not as the caller says: their "X - Reasoning" is their X, where that reasons.
+_SWITCHED: Final = frozenset({"anthropic", "deepseek", "google", "openai"})
+# Names that upstream uses for a model that its maker calls otherwise.
+_ALIASES: Final = (
+    ("google", "Gemini 3 Pro", "Gemini 3 Pro Preview"),  # there never was another
+    ("openai", "GPT-5 Chat", "GPT-5 Chat Latest"),
+    ("openai", "GPT-5.3 Chat", "GPT-5.3 Chat Latest"),
+    ("nvidia", "Nemotron 3 Nano 30B", "Nemotron 3 Nano 30B A3B"),
+    ("mistral", "Pixtral Large", "Pixtral Large Latest"),
+    ("deepseek", "DeepSeek R1 528", "DeepSeek R1 0528"),
+    ("meta", "Llama 3.2 Vision 90B", "Llama 3.2 90B Vision Instruct"),
+    ("meta", "Llama 3.2 Vision 11B", "Llama 3.2 11B Vision Instruct"),
+)
 _DAY: Final = re.compile(r"20\d\d-\d\d(-\d\d)?")
 
-_Key = tuple[str, tuple[str, ...]]  # a maker, and words
+_Key = tuple[str, tuple[str, ...] | str]  # a maker, and the words of a name, or an id as it is written
 
 
 class ModelDataUnavailable(RuntimeError):
@@ -51,9 +65,8 @@ class ModelDataUnavailable(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """One model of the data. `rank`: a maker's own record before a host's, by the order of the publishers."""
+    """One model of the data, as one publisher describes it."""
 
-    rank: int
     publisher: str
     id: str
     values: Mapping[str, int | bool]
@@ -66,36 +79,36 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    stated: Stated
-    own: bool  # of the maker itself, and not of a host
-
-
-@dataclass(frozen=True, slots=True)
 class ModelsDev:
     """The data, ready for look-up. `date`: the day of its newest record (ISO); `version`: the package's."""
 
     date: str
     version: str
-    _exact: Mapping[_Key, _Found]
-    _bare: Mapping[_Key, _Found]
+    _own: Mapping[_Key, Stated]
+    _hosted: Mapping[_Key, Stated]
 
     def find(self, name: str, provider: str) -> Stated | None:
-        """What the data states about the model of this name by this maker; None where nothing surely matches.
+        """What the data states about the model of this name by this maker; None where it does not list it.
 
-        All words must match, in any order, or all but dates and qualifiers. The maker's own record comes first; only a
-        name with a date of its own ("Mistral Large 24.11") is better told by a host that lists exactly it.
+        The maker's own record comes first, then those of named hosts. All words that say which model it is have to be
+        the same, but for `_ALIASES` and, where the record reasons, the mode in which it is run.
         """
         if provider == OTHER:
             return None
-        stripped = bare_words(name)
-        exact = self._exact.get(_key(provider, words(name)))
-        bare = self._bare.get(_key(provider, stripped.words))
-        if bare and "reasoning" in stripped.qualifiers and not bare.stated.values.get("supports_reasoning"):
-            bare = None  # the name says that it reasons, the record that it does not: another model
-        if exact and (exact.own or not bare or not bare.own or "date" in stripped.qualifiers):
-            return exact.stated
-        return bare.stated if bare else None
+        return self._of(provider, without_path(folded(name)), words(name)) or self._in_mode(name, provider)
+
+    def _of(self, provider: str, id_: str, listed: tuple[str, ...]) -> Stated | None:
+        key = _key(provider, listed)
+        wanted = ((provider, id_), key, _aliases().get(key, key))
+        found = (index[key] for index in (self._own, self._hosted) for key in wanted if key in index)
+        return next(found, None)
+
+    def _in_mode(self, name: str, provider: str) -> Stated | None:
+        bare = bare_words(name)
+        found = self._of(provider, "", bare.words) if bare.qualifiers else None
+        if found is None or bare.qualifiers == {"web search"}:  # which a gateway adds to any model
+            return found
+        return found if provider in _SWITCHED and found.values.get("supports_reasoning") is True else None
 
 
 @lru_cache(maxsize=1)
@@ -139,42 +152,69 @@ def _records(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
 
 def _index(document: Mapping[str, Any], date: str, version: str) -> ModelsDev:
     makers_of = {publisher: maker for maker in set(KNOWN_AS.values()) for publisher in _OWN.get(maker, (maker,))}
-    hosts = {publisher: rank for rank, publisher in enumerate(_HOSTS, start=_FIRST_HOST)}
-    wanted = {name: about for name, about in document.items() if name in makers_of or name in hosts}
-    exact: dict[_Key, list[tuple[int, _Record]]] = defaultdict(list)
-    bare: dict[_Key, list[tuple[int, _Record]]] = defaultdict(list)
+    wanted = {name: about for name, about in document.items() if name in makers_of or name in _HOSTS}
+    own, hosted = _Group(), _Group()
     for publisher, id_, record in _records(wanted):
         names = [name for name in (record.get("name"), id_) if isinstance(name, str) and name and len(name) <= 200]
         maker = next((maker for maker in map(provider_of, names) if maker != OTHER), OTHER)
-        if maker == OTHER or (maker != makers_of.get(publisher) and publisher not in hosts):
+        if maker == OTHER or (maker != makers_of.get(publisher) and publisher not in _HOSTS):
             continue
-        own = _OWN.get(maker, (maker,))
-        rank = own.index(publisher) if publisher in own else hosts[publisher]
-        known = _Record(rank, publisher, id_, _values(record), _day(record), _remark(record))
-        for name in names:
-            stripped = bare_words(name)
-            exact[_key(maker, words(name))].append((0, known))
-            bare[_key(maker, stripped.words)].append((len(stripped.qualifiers), known))
-    return ModelsDev(date, version, _agreed(exact), _agreed(bare))
+        known = _Record(publisher, id_, values_of(record), _day(record), _remark(record))
+        is_own = publisher in _OWN.get(maker, (maker,)) and not is_host(names[0].lower().partition("-")[0])
+        (own if is_own else hosted).add(known, _keys(maker, names, own=is_own))
+    own_stated = own.agreed(lambda value: True)
+    hosted_stated = hosted.agreed(lambda value: value is not False)  # it may be the host that cannot do it
+    for keys in hosted.keys:
+        makers_own = next((own_stated[key] for key in keys if key in own_stated), None)
+        if makers_own is not None:  # a host's name or id for what the maker lists itself
+            for key in keys:
+                own_stated.setdefault(key, makers_own)
+    return ModelsDev(date, version, own_stated, hosted_stated)
 
 
-def _agreed(found: Mapping[_Key, list[tuple[int, _Record]]]) -> dict[_Key, _Found]:
-    """For each key the best record: by publisher, then the one with the fewest qualifiers, then the newest.
-
-    Records that are equally good but for their day, and differ in a capability, leave that unknown.
+def _keys(maker: str, names: list[str], *, own: bool) -> tuple[_Key, ...]:
+    """The keys of a record: its name's words first, its id, and its id's words. A host's id counts as a name where it
+    says no less than the name: Bedrock's "deepseek.v3-v1:0" is named "DeepSeek-V3.1", and no record of DeepSeek V3.
     """
-    agreed: dict[_Key, _Found] = {}
-    for key, candidates in found.items():
-        best = min((record.rank, stripped) for stripped, record in candidates)
-        equals = [record for stripped, record in candidates if (record.rank, stripped) == best]
-        newest = max(equals, key=lambda record: (record.date or "", record.id))
-        values = {
-            name: value
-            for name, value in newest.values.items()
-            if all(record.values.get(name) == value for record in equals)
-        }
-        agreed[key] = _Found(newest.stated(values), own=newest.rank < _FIRST_HOST)
-    return agreed
+    listed = [words(name) for name in names]
+    as_named = own or not Counter(listed[0]) - Counter(listed[-1])
+    id_ = (maker, without_path(folded(names[-1])))
+    return (_key(maker, listed[0]), id_, _key(maker, listed[-1])) if as_named else (_key(maker, listed[0]), id_)
+
+
+class _Group:
+    """Records, and under which keys each goes; the first of them is its name's."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[_Key, ...]] = []
+        self._of_name: dict[_Key, list[_Record]] = defaultdict(list)
+        self._names_of: dict[_Key, set[_Key]] = defaultdict(set)
+
+    def add(self, record: _Record, keys: tuple[_Key, ...]) -> None:
+        self.keys.append(keys)
+        self._of_name[keys[0]].append(record)
+        for key in keys:
+            self._names_of[key].add(keys[0])
+
+    def agreed(self, is_stated: Callable[[int | bool], bool]) -> dict[_Key, Stated]:
+        """For each key what all records of its names agree on, said by the first publisher's newest."""
+        agreed: dict[_Key, Stated] = {}
+        for key, names in self._names_of.items():
+            records = [record for name in names for record in self._of_name[name]]
+            order = (*_OWN.get(key[0], (key[0],)), *_HOSTS)
+            newest = max(records, key=lambda record: (-order.index(record.publisher), record.date or "", record.id))
+            values = {
+                name: value
+                for name, value in newest.values.items()
+                if is_stated(value) and all(record.values.get(name, value) == value for record in records)
+            }
+            agreed[key] = newest.stated(values)
+        return agreed
+
+
+@lru_cache(maxsize=1)
+def _aliases() -> dict[_Key, _Key]:
+    return {_key(maker, words(name)): _key(maker, words(real)) for maker, name, real in _ALIASES}
 
 
 def _key(maker: str, listed: tuple[str, ...]) -> _Key:
@@ -192,7 +232,8 @@ _NAMES: Final = {
 }
 
 
-def _values(record: Mapping[str, Any]) -> dict[str, int | bool]:
+def values_of(record: Mapping[str, Any]) -> dict[str, int | bool]:
+    """What a record of the data states, by capability."""
     values: dict[str, int | bool] = {}
     limit = record.get("limit")
     for name, capability in (("context", "context_window"), ("output", "max_output")):

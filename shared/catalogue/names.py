@@ -35,26 +35,11 @@ _PLUS: Final = re.compile(r"(.*[^+])(\++)", re.DOTALL)
 _SHORTEST: Final = 3  # letters of a word that is found inside another
 _TWO_WORDS: Final = {"commandr": ("command", "r")}
 
-_VERSION_TAIL: Final = re.compile(r"-v\d+:\d+$")  # a host's own number of a release: "…-20250929-v1:0"
-
-_QUALIFIERS: Final = frozenset(
-    {"alpha", "beta", "default", "deprecated", "exp", "experimental", "free", "internal", "latest", "legacy", "preview"}
-    | {"aws", "azure", "bedrock", "hosted", "vertex"}
-    | {"apac", "au", "eu", "global", "jp", "us"}
-)
 _REASONING: Final = frozenset({"reasoning", "thinking"})
 _NEGATIONS: Final = frozenset({"no", "non"})
-_TUNINGS: Final = frozenset({"instruct", "it"})  # the usual form of a model with a size: "Llama 3.3 70B (Instruct)"
-_SIZE: Final = re.compile(r"\d+(\.\d+)?[bm]")
-_YEAR: Final = re.compile(r"20[2-3]\d")
 _MONTHS: Final = frozenset(
     {"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"}
     | {"december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
-)
-_DATE_WORD: Final = re.compile(
-    r"20\d{6}|20[2-3]\d"  # 20241022, 2025
-    r"|(0[1-9]|1[0-2])\.?(0[1-9]|[12]\d|3[01])"  # 0528, 05-06
-    r"|2[3-9]\.?(0[1-9]|1[0-2])"  # 2507, 25.02
 )
 
 
@@ -78,7 +63,7 @@ def same_words(one: str, other: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A name's words without dates and qualifiers, and which of those were taken off ("reasoning", "date" …)."""
+    """A name's words without what says how the model is run: "reasoning", "non-reasoning", "web search"."""
 
     words: tuple[str, ...]
     qualifiers: frozenset[str]
@@ -86,29 +71,25 @@ class Bare:
 
 @lru_cache(maxsize=REMEMBERED)
 def bare_words(name: str) -> Bare:
-    """What is left of a name for looking up public data; never for telling whether two models are one.
+    """What is left of a name for looking up what is stated about its model; never for telling whether two are one.
 
-    A name of nothing but qualifiers keeps its words.
+    A name of nothing else keeps its words.
     """
-    ordered = ordered_words(_VERSION_TAIL.sub("", name))
-    sized = any(_SIZE.fullmatch(word) for word in ordered)
-    has_year = any(_YEAR.fullmatch(word) for word in ordered)
+    ordered = ordered_words(without_path(folded(name)))
     kept: list[str] = []
-    taken: set[str] = set()
+    modes: set[str] = set()
     for before, word, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        if _DATE_WORD.fullmatch(word) or (has_year and word in _MONTHS) or (word == "528" and before == "r1"):
-            taken.add("date")
-        elif (word == "web" and after == "search") or (word == "search" and before == "web") or word == "websearch":
-            taken.add("web search")
+        if (word == "web" and after == "search") or (word == "search" and before == "web") or word == "websearch":
+            modes.add("web search")
         elif word in _NEGATIONS and after in _REASONING:
             continue
         elif word in _REASONING:
-            taken.add("non-reasoning" if before in _NEGATIONS else "reasoning")
-        elif word in _QUALIFIERS or (sized and word in _TUNINGS):
-            taken.add(word)
+            modes.add("non-reasoning" if before in _NEGATIONS else "reasoning")
         else:
             kept.append(word)
-    return Bare(tuple(sorted(kept)), frozenset(taken)) if kept else Bare(tuple(sorted(ordered)), frozenset())
+    if not modes or not kept:
+        return Bare(words(name), frozenset(modes) if kept else frozenset())
+    return Bare(words(" ".join(kept)), frozenset(modes))
 
 
 def _without_labels(text: str) -> str:

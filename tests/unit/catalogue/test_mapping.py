@@ -40,7 +40,15 @@ def test_only_what_the_specification_says_of_capabilities_is_stated() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["Claude 3.7 Sonnet", "claude sonnet 3.7", "Claude 3.7 Sonnet (latest)"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Claude 3.7 Sonnet",
+        "claude sonnet 3.7",
+        "Anthropic: Claude 3.7 Sonnet (Legacy)",
+        "Claude 3.7 Sonnet - Reasoning",
+    ],
+)
 def test_what_is_stated_is_found_by_the_words_of_the_name(name: str) -> None:
     found = load_mapping().find(name)
 
@@ -49,7 +57,9 @@ def test_what_is_stated_is_found_by_the_words_of_the_name(name: str) -> None:
     assert found.values["context_window"] == 200000
 
 
-@pytest.mark.parametrize("name", ["GPT-4o", "Claude 3.5 Sonnet", "Claude 3.7 Haiku", "", "🚀"])
+@pytest.mark.parametrize(
+    "name", ["GPT-4o", "Claude 3.5 Sonnet", "Claude 3.7 Haiku", "Claude 3.7 Sonnet Preview", "", "🚀"]
+)
 def test_nothing_is_found_where_nothing_is_stated(name: str) -> None:
     assert load_mapping().find(name) is None
 
@@ -63,7 +73,7 @@ def test_a_model_of_the_specification_is_found_by_its_name_and_no_variant_of_it_
 
 
 def test_newer_models_are_added_with_their_day_and_source() -> None:
-    found = read_mapping(ONE + NEWER).find("two acme (Preview)")
+    found = read_mapping(ONE + NEWER).find("two acme (Deprecated)")
 
     assert found is not None
     assert found.values == {"context_window": 5, "supports_tools": False}

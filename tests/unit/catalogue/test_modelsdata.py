@@ -79,18 +79,53 @@ def test_the_makers_own_record_comes_before_a_hosts_and_a_resellers_is_never_rea
     assert resold is None
 
 
-def test_where_equally_good_records_differ_the_capability_is_unknown(tmp_path: Path) -> None:
-    dated = {
-        "a": {**GPT, "name": "GPT-4o (2024-05-13)", "limit": {"context": 1, "output": 5}, "last_updated": "2024-05-13"},
-        "b": {**GPT, "name": "GPT-4o (2024-11-20)", "limit": {"context": 2, "output": 5}, "last_updated": "2024-11-20"},
+def test_where_a_makers_records_of_one_name_differ_the_capability_is_unknown(tmp_path: Path) -> None:
+    named = {
+        "a": {**GPT, "limit": {"context": 1, "output": 5}, "last_updated": "2024-05-13"},
+        "b": {**GPT, "limit": {"context": 2, "output": 5}, "last_updated": "2024-11-20"},
     }
 
-    found = data_of(tmp_path, {"openai": {"models": dated}}).find("GPT-4o", "openai")
+    data = data_of(tmp_path, {"openai": {"models": named}})
+
+    for name in ("GPT-4o", "gpt-4o"):
+        found = data.find(name, "openai")
+        assert found is not None
+        assert found.detail == "b"
+        assert "context_window" not in found.values
+        assert found.values["max_output"] == 5
+
+
+def test_a_hosts_false_is_unknown_and_its_true_is_not(tmp_path: Path) -> None:
+    found = data_of(tmp_path, {"amazon-bedrock": {"models": {"openai.gpt-4o-1:0": GPT}}}).find("GPT-4o", "openai")
 
     assert found is not None
-    assert found.detail == "b"
-    assert "context_window" not in found.values
-    assert found.values["max_output"] == 5
+    assert found.values["supports_vision"] is True
+    assert "supports_reasoning" not in found.values
+    assert "supports_audio" not in found.values
+
+
+@pytest.mark.parametrize(
+    "name", ["GPT-4o Preview", "GPT-4o (2024-08-06)", "GPT-4o Mini", "GPT-4o Latest", "GPT-4o Instruct"]
+)
+def test_nothing_is_taken_from_the_record_of_another_model(tmp_path: Path, name: str) -> None:
+    assert data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}}).find(name, "openai") is None
+
+
+def test_a_hosts_id_that_says_less_than_its_name_names_no_other_model(tmp_path: Path) -> None:
+    record = {**GPT, "name": "DeepSeek-V3.1", "reasoning": True}
+    data = data_of(tmp_path, {"amazon-bedrock": {"models": {"deepseek.v3-v1:0": record}}})
+
+    assert data.find("DeepSeek V3", "deepseek") is None
+    assert data.find("DeepSeek V3.1", "deepseek") is not None
+    assert data.find("deepseek.v3-v1:0", "deepseek") is not None
+
+
+def test_a_hosts_name_for_what_the_maker_lists_itself_means_the_makers_record(tmp_path: Path) -> None:
+    hosted = {"models": {"gpt-4o-2024": {**GPT, "name": "GPT-4o", "limit": {"context": 2}}}}
+    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}, "azure": hosted}).find("gpt-4o-2024", "openai")
+
+    assert found is not None
+    assert (found.source, found.values["context_window"]) == ("models-dev:openai", 128000)
 
 
 def test_a_reasoning_variant_is_not_told_by_a_record_without_reasoning(tmp_path: Path) -> None:

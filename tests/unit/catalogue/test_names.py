@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.names import bare_words, clean, same_words, slug, words
+from shared.catalogue.names import MAX_KEY, bare_words, clean, same_words, slug, words
 from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL
 from tests.unit.catalogue.examples import BARE, SLUGS
 
@@ -30,11 +30,11 @@ def test_every_other_word_makes_another_model(one: str, other: str) -> None:
     assert words(one) != words(other)
 
 
-@pytest.mark.parametrize(("name", "left", "qualifiers"), BARE)
-def test_dates_and_qualifiers_are_taken_off_for_a_look_up(name: str, left: str, qualifiers: str) -> None:
+@pytest.mark.parametrize(("name", "without", "qualifiers"), BARE)
+def test_only_the_mode_of_a_model_is_taken_off_for_a_look_up(name: str, without: str, qualifiers: str) -> None:
     bare = bare_words(name)
 
-    assert set(bare.words) == set(left.split())
+    assert bare.words == words(without)
     assert bare.qualifiers == frozenset(filter(None, qualifiers.split(",")))
 
 
@@ -42,8 +42,14 @@ def test_dates_and_qualifiers_are_taken_off_for_a_look_up(name: str, left: str, 
 def test_a_key_fits_an_address_and_is_its_own_key(name: str) -> None:
     key = slug(name)
 
-    assert key == "" or re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key)
+    assert key == "" or (re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) and re.search("[a-z]", key))
+    assert len(key) <= MAX_KEY
     assert slug(key) == key
+
+
+@pytest.mark.parametrize("character", ["a", "文", "ﷺ", "1", "-a", "é", "🚀"])
+def test_a_key_is_no_longer_than_it_may_be(character: str) -> None:
+    assert 0 < len(slug(character * 200)) <= MAX_KEY
 
 
 @given(
@@ -102,6 +108,37 @@ def test_qualifiers_around_one_another_leave_the_same_model(name: str, around: l
         qualified = form.format(qualified)
 
     assert same_words(qualified, name)
+
+
+@pytest.mark.parametrize("picture", ["👩\u200d💻", "👩🏽\u200d⚕\ufe0f", "👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈"])
+def test_pictures_that_are_joined_to_one_stay_whole(picture: str) -> None:
+    assert clean(f" {picture}  Coder") == f"{picture} Coder"
+    assert same_words(f"{picture} Coder", "Coder")
+    assert slug(f"{picture} Coder") == "coder"
+
+
+def test_a_keycap_and_the_flag_of_a_region_stay_whole() -> None:
+    flag = "🏴" + "".join(chr(0xE0000 + ord(letter)) for letter in "gbeng") + "\U000e007f"
+    assert clean(f"1\ufe0f\u20e3 {flag}") == f"1\ufe0f\u20e3 {flag}"
+
+
+@pytest.mark.parametrize("name", ["a\u200db", "\u200da👩\u200db", "a👩\u200d b", "a\ufe0fb", "a\u200d💻b"])
+def test_a_joiner_that_joins_no_pictures_is_taken_off(name: str) -> None:
+    assert "\u200d" not in clean(name)
+    assert "\ufe0f" not in clean(name)
+
+
+def test_tabs_at_the_ends_are_no_fault() -> None:
+    assert clean("\t DeepSeek R1 (Turbo)\t") == "DeepSeek R1 (Turbo)"
+
+
+@given(st.text())
+def test_cleaning_twice_is_cleaning_once(name: str) -> None:
+    try:
+        cleaned = clean(name)
+    except ValueError:
+        return
+    assert clean(cleaned) == cleaned
 
 
 def test_half_a_surrogate_pair_and_control_characters_are_no_text() -> None:

@@ -132,8 +132,8 @@ def test_names_of_one_slug_get_their_id_as_suffix_in_their_order() -> None:
     assert [row.model_key for row in rows] == ["command-r-plus", "command-r-plus-2", "command-r-plus-3"]
 
 
-def test_a_name_without_ascii_letters_still_gets_a_key() -> None:
-    rows, _ = sync([], (7, "文心一言"))
+def test_a_name_without_letters_still_gets_a_key() -> None:
+    rows, _ = sync([], (7, "𒀀"))
     assert rows[0].model_key == "model-7"
 
 
