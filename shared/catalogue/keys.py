@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from shared.catalogue.names import same_words
+from shared.catalogue.rows import upstream_name
 from shared.models import llm_model_changes as changes
 from shared.models import llm_models as models
 
@@ -52,6 +54,7 @@ def live(connection: sa.Connection, key: str | None) -> Resolution | None:
 def resolve(connection: sa.Connection, key: str | None) -> Resolution:
     """The model that answers for this key: its own, or the default with the reason. None means the default.
 
+    A key that its model exchanged for another when it moved between ids still means this model.
     For service_role: others see neither inactive models nor the ledger. Raises NoModel.
     """
     found = live(connection, key)
@@ -60,7 +63,10 @@ def resolve(connection: sa.Connection, key: str | None) -> Resolution:
     default = live(connection, None)
     if default is None:
         raise NoModel("no model is active: refresh the catalogue, or activate one")
-    reason, story = _why(connection, str(key))
+    why = _why(connection, str(key))
+    if isinstance(why, Resolution):
+        return why
+    reason, story = why
     return Resolution(key, default.key, default.name, default.matcha_llm_id, reason, story)
 
 
@@ -81,12 +87,13 @@ def flag_unknown(connection: sa.Connection, matcha_llm_id: int) -> None:
     )
 
 
-def _why(connection: sa.Connection, key: str) -> tuple[Reason, Mapping[str, Any] | None]:
+def _why(connection: sa.Connection, key: str) -> Resolution | tuple[Reason, Mapping[str, Any] | None]:
+    """Why no active model has this key; or the model itself, where the key was its own and only became another."""
     if connection.execute(sa.select(models.c.id).where(models.c.model_key == key)).first() is not None:
         return "inactive_key", None
     before = changes.c.before["model_key"].astext
     taken = connection.execute(
-        sa.select(changes.c.kind, changes.c.matcha_llm_id, changes.c.after, changes.c.at)
+        sa.select(changes.c.kind, changes.c.matcha_llm_id, changes.c.before, changes.c.after, changes.c.at)
         .where(changes.c.before.has_key("model_key"), before == key)
         .order_by(changes.c.id.desc())
         .limit(1)
@@ -94,8 +101,14 @@ def _why(connection: sa.Connection, key: str) -> tuple[Reason, Mapping[str, Any]
     if taken is None:
         return "unknown_key", None
     now = connection.execute(
-        sa.select(models.c.model_name, models.c.model_key).where(models.c.matcha_llm_id == taken.matcha_llm_id)
+        sa.select(
+            models.c.model_name, models.c.model_key, models.c.is_active, models.c.overrides, models.c.provenance
+        ).where(models.c.matcha_llm_id == taken.matcha_llm_id)
     ).first()
+    if now is not None and now.is_active and taken.kind == "moved":
+        meant, means = taken.before.get("upstream_name"), upstream_name(now.model_name, now.overrides, now.provenance)
+        if meant is not None and same_words(meant, means):
+            return Resolution(key, now.model_key, now.model_name, taken.matcha_llm_id)
     after = taken.after or {}
     return "retired_key", {
         "kind": taken.kind,

@@ -10,10 +10,11 @@ from importlib import resources
 import structlog
 
 from shared.catalogue.capabilities import ModelData, resolve
+from shared.catalogue.draft import Describe, Described
 from shared.catalogue.mapping import Mapping
 from shared.catalogue.modelsdata import ModelDataUnavailable, model_data
 from shared.catalogue.parse import Entry
-from shared.catalogue.plan import Describe, Described, Policy
+from shared.catalogue.plan import Policy
 from shared.catalogue.providers import provider_of
 from shared.catalogue.rows import UNORDERED, Json
 

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from shared.catalogue import holds, runs, store
+from shared.catalogue.draft import Describe
 from shared.catalogue.held import affected_models, with_use
 from shared.catalogue.outcomes import (
     FORCE_REFUSED,
@@ -26,7 +27,7 @@ from shared.catalogue.outcomes import (
     record_nothing,
 )
 from shared.catalogue.parse import Parsed, Rejected, parse_entries
-from shared.catalogue.plan import COUNTED, Describe, Plan, Policy, as_json, plan_sync
+from shared.catalogue.plan import COUNTED, Plan, Policy, as_json, plan_sync
 from shared.catalogue.rows import ModelRow
 from shared.catalogue.runs import Claim, Trigger
 from shared.catalogue.sources import Fetched, Sources

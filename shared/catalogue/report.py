@@ -24,6 +24,8 @@ def sentence(change: Mapping[str, Any]) -> str:
             )
         case "moved" if "matcha_llm_id" in before:
             return f"{key} moved from ID {before['matcha_llm_id']} to ID {id_}"
+        case "moved" if "provenance" not in after:
+            return f"ID {id_} has the key of its model again: {_changes(before, after)}"
         case "moved":
             return f"ID {id_} was left by its model and keeps the key {key}"
         case "deactivated":

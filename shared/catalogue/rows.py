@@ -66,14 +66,18 @@ class ModelRow:
     @property
     def upstream_name(self) -> str:
         """The name that upstream gave, also while an operator's name is shown instead."""
-        if "model_name" not in self.overrides:
-            return self.model_name
-        below = self.provenance.get("model_name", {}).get("below", {})
-        return str(below.get("value", self.model_name))
+        return upstream_name(self.model_name, self.overrides, self.provenance)
 
     def shown(self) -> dict[str, Any]:
         """The ledgered columns."""
         return {name: getattr(self, name) for name in LEDGERED}
+
+
+def upstream_name(model_name: str, overrides: Json, provenance: Json) -> str:
+    """The name that upstream gave to a row of these columns."""
+    if "model_name" not in overrides:
+        return model_name
+    return str(provenance.get("model_name", {}).get("below", {}).get("value", model_name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Any
 
 from shared.catalogue.capabilities import resolve
+from shared.catalogue.draft import Described
 from shared.catalogue.parse import Entry, Parsed, parse_entries
-from shared.catalogue.plan import Described, Plan, Policy, plan_sync
+from shared.catalogue.plan import Plan, Policy, plan_sync
 from shared.catalogue.providers import provider_of
 from shared.catalogue.rows import LEDGERED, Change, ModelRow
 

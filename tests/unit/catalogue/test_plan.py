@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.catalogue.edits import ModelEdit, edit_model
 from shared.catalogue.names import same_words
 from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import Policy, plan_sync
+from shared.catalogue.plan import Plan, Policy, plan_sync
 from shared.catalogue.rows import ModelRow
 from tests.support.catalogue import NIGHT, POLICY, after, by_id, describe, ledgered, nights, parsed, replay, sync
 
@@ -92,6 +92,112 @@ def test_the_same_name_under_a_new_id_while_the_old_is_absent_is_moved_with_ever
     assert (old.model_key, old.is_default, old.overrides) == ("claude-3-7-sonnet-28", False, {})
     assert kinds(plan) == ["moved", "moved"]
     assert plan.promoted is None
+
+
+BACK_AND_FORTH = [(128,), (28,), (128,), (28,), (228,), (128,), (28,)]
+
+
+@pytest.mark.parametrize("hours", [1, 24, 24 * 365 * 2], ids=["soon", "nightly", "after years"])
+def test_a_model_that_comes_back_to_an_id_is_moved_with_everything(four: list[ModelRow], hours: int) -> None:
+    rows = edited(edited(four, 28, display_order=3), 28, capabilities={"supports_vision": True})
+    retired: dict[str, str] = {}
+    for turn, ids in enumerate(BACK_AND_FORTH):
+        now = NIGHT + timedelta(hours=hours * turn)
+        rows, plan = sync(rows, *((id_, "Claude 3.7 Sonnet") for id_ in ids), *FOUR[1:], now=now, retired=retired)
+        row = by_id(rows)[ids[0]]
+        assert (row.model_key, row.display_order, row.is_default, row.is_active) == ("claude-3-7-sonnet", 3, True, True)
+        assert row.overrides == {"display_order": 3, "capabilities": {"supports_vision": True}}
+        assert plan.guard.absent == 0
+        assert kinds(plan, ids[0]) == ["moved"]
+        assert sum(row.is_default for row in rows) == 1
+        retired = retired_after(retired, rows, plan)
+
+
+def test_a_model_that_is_listed_under_both_ids_keeps_its_key_where_it_is(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    rows, plan = sync(rows, (71, "Claude 3.7 Sonnet"), *FOUR)
+    assert by_id(rows)[71].model_key == "claude-3-7-sonnet"
+    assert (by_id(rows)[28].model_key, by_id(rows)[28].is_active) == ("claude-3-7-sonnet-28", True)
+    assert "moved" not in kinds(plan)
+    rows, plan = sync(rows, *FOUR)
+    assert (by_id(rows)[28].model_key, by_id(rows)[28].is_default) == ("claude-3-7-sonnet", True)
+
+
+def test_a_main_key_goes_to_another_row_of_the_same_name_when_its_own_is_gone() -> None:
+    rows, _ = sync([], (4, "Kimi K2"), (5, "Kimi K2"), GPT)
+    rows, plan = sync(rows, (5, "Kimi K2"), GPT)
+    assert by_id(rows)[5].model_key == "kimi-k2"
+    assert plan.guard.absent == 1  # a row less is offered
+    rows, _ = sync(rows, (4, "Kimi K2"), (5, "Kimi K2"), GPT)
+    assert [row.model_key for row in rows[:2]] == ["kimi-k2-4", "kimi-k2"]
+
+
+def test_a_row_of_the_same_name_without_the_main_key_leaves_nobody_anything() -> None:
+    rows, _ = sync([], (4, "Kimi K2"), (5, "Kimi K2"), GPT)
+    rows, plan = sync(rows, (4, "Kimi K2"), GPT)
+    assert [row.model_key for row in rows[:2]] == ["kimi-k2", "kimi-k2-5"]
+    assert not plan.changes
+
+
+def test_a_hidden_model_does_not_hide_a_row_of_the_same_name() -> None:
+    rows, _ = sync([], (4, "Kimi K2"), (5, "Kimi K2"), GPT)
+    rows, _ = sync(edited(rows, 4, is_active=False), (5, "Kimi K2"), GPT)
+    assert (by_id(rows)[5].model_key, by_id(rows)[5].is_active) == ("kimi-k2-5", True)
+
+
+def test_what_an_operator_set_on_a_row_of_the_same_name_stays_when_a_key_comes() -> None:
+    rows, _ = sync([], (4, "Kimi K2"), (5, "Kimi K2"), GPT)
+    rows = edited(edited(rows, 4, display_order=1), 5, model_name="The second")
+    rows, _ = sync(rows, (5, "Kimi K2"), GPT)
+    row = by_id(rows)[5]
+    assert (row.model_key, row.model_name, row.display_order) == ("kimi-k2", "The second", 1)
+
+
+def test_a_model_gets_its_key_back_though_its_last_id_means_another_model_now(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    rows, plan = sync(rows, (71, "Mistral Large 3"), *FOUR[1:])
+    retired = retired_after({}, rows, plan)
+    assert retired["claude-3-7-sonnet"] == "Claude 3.7 Sonnet"
+    rows, plan = sync(rows, (71, "Mistral Large 3"), *FOUR, retired=retired)
+    assert by_id(rows)[28].model_key == "claude-3-7-sonnet"
+
+
+def test_a_model_with_another_spelling_gets_the_key_that_it_had(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, (28, "claude sonnet 3.7"), *FOUR[1:])
+    rows, plan = sync(rows, (28, "Mistral Large 3"), *FOUR[1:])
+    retired = retired_after({}, rows, plan)
+    rows, _ = sync(rows, (28, "Mistral Large 3"), (90, "Claude-Sonnet 3.7"), *FOUR[1:], retired=retired)
+    assert by_id(rows)[90].model_key == "claude-3-7-sonnet"
+
+
+def test_a_model_moves_though_a_mark_between_its_words_is_left_out() -> None:
+    rows, _ = sync([], (35, "Gemini 2.5 Flash-Lite"), GPT)
+    rows, plan = sync(rows, (135, "Gemini 2.5 FlashLite"), GPT)
+    assert by_id(rows)[135].model_key == "gemini-2-5-flash-lite"
+    assert kinds(plan) == ["moved", "moved"]
+
+
+def test_names_that_change_places_take_overrides_and_the_default_along(four: list[ModelRow]) -> None:
+    rows = edited(edited(four, 40, is_default=True), 28, is_active=False)
+    rows, plan = sync(rows, (28, "GPT-4o"), HAIKU, (40, "Claude 3.7 Sonnet"), GEMINI)
+    assert (by_id(rows)[28].is_default, by_id(rows)[28].overrides) == (True, {"is_default": True})
+    assert (by_id(rows)[40].is_active, by_id(rows)[40].model_key) == (False, "claude-3-7-sonnet")
+    assert plan.promoted is None
+
+
+def test_a_row_left_under_an_operators_name_is_known_by_upstreams_name_again(four: list[ModelRow]) -> None:
+    rows = edited(four, 28, model_name="Our Sonnet")
+    rows, _ = sync(rows, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    assert (by_id(rows)[28].model_name, by_id(rows)[71].model_name) == ("Claude 3.7 Sonnet", "Our Sonnet")
+    rows, _ = sync(rows, *FOUR)
+    assert (by_id(rows)[28].model_name, by_id(rows)[28].model_key) == ("Our Sonnet", "claude-3-7-sonnet")
+
+
+def test_a_list_that_gives_every_model_a_new_id_takes_nothing_away(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, *((id_ + 100, name) for id_, name in FOUR))
+    assert not plan.guard.holds(POLICY.max_shrink)
+    _, plan = sync(rows, *((id_ + 100, name) for id_, name in FOUR[:2]))
+    assert (plan.guard.absent, plan.guard.active) == (2, 4)  # rows that were left behind do not count
 
 
 def test_a_row_that_was_left_is_not_left_again(four: list[ModelRow]) -> None:
@@ -213,6 +319,14 @@ def test_an_operator_may_hide_a_listed_model_and_hold_a_missing_one(four: list[M
         rows, _ = sync(rows, SONNET, HAIKU, GPT, now=night)
     assert not by_id(rows)[40].is_active
     assert by_id(rows)[35].is_active
+
+
+def retired_after(retired: dict[str, str], rows: list[ModelRow], plan: Plan) -> dict[str, str]:
+    """As `store.retired_keys` reads it out of the ledger."""
+    held = {row.model_key for row in rows}
+    lines = [change.before for change in plan.changes if change.before and "upstream_name" in change.before]
+    known = retired | {before["model_key"]: before["upstream_name"] for before in lines}
+    return {key: name for key, name in known.items() if key not in held}
 
 
 def edited(rows: list[ModelRow], id_: int, **edit: object) -> list[ModelRow]:
