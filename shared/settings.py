@@ -142,12 +142,19 @@ class Settings(BaseModel):
             raise ValueError("MATCHAAI_API_KEY holds characters that no HTTP header can carry")
         for name, secret in (("FLOWER_USER", SecretStr(self.flower_user)), ("FLOWER_PASSWORD", self.flower_password)):
             text = secret.get_secret_value() if secret else ""
-            # Flower takes a list of user:password, separated by commas, and compares only ASCII.
-            if not (text.isascii() and text.isprintable()) or "," in text or (name == "FLOWER_USER" and ":" in text):
-                raise ValueError(f"{name}: Flower takes ASCII without a comma, and without a colon in the user")
+            # Flower compares only ASCII, and browsers do not agree on how to send anything else.
+            if not (text.isascii() and text.isprintable()) or (name == "FLOWER_USER" and ":" in text):
+                raise ValueError(f"{name}: Flower takes printable ASCII, and no colon in the user")
         if self.notify_webhook_url is not None and self.notify_webhook_secret is None:
             raise ValueError("NOTIFY_WEBHOOK_SECRET is missing: NOTIFY_WEBHOOK_URL is given and notices are signed")
         return self
+
+
+def flower_login(settings: Settings) -> str:
+    """`user:password`. Raises SettingsError, one line, for one that is missing."""
+    if settings.flower_password is None:
+        raise SettingsError("FLOWER_PASSWORD is missing: Flower shows tasks and workers to whoever reaches it")
+    return f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
 
 
 def secrets_of(settings: Settings) -> list[str]:

@@ -4,14 +4,16 @@
 wrong settings. Loads as little as it can: it is run every few seconds.
 """
 
+import base64
 import http.client
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from shared.cache import Cache, CacheUnavailable, connect
-from shared.settings import Settings, SettingsError, read_settings
+from shared.settings import Settings, SettingsError, flower_login, read_settings
 
 TIMEOUT_SECONDS = 4
 
@@ -21,7 +23,8 @@ def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
     if kind == "web":
         return _asked(settings.port, "/healthz")
     if kind == "flower":
-        return _asked(settings.flower_port, "/healthcheck")
+        login = base64.b64encode(flower_login(settings).encode()).decode()
+        return _asked(settings.flower_port, "/healthcheck", {"Authorization": f"Basic {login}"})
     # Beat is one for the whole system; a worker's name is made of its kind and its host, as the Procfile says.
     name = "beat" if kind == "beat" else f"{kind}@{host}"
     try:
@@ -31,10 +34,10 @@ def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
     return None if alive else f"{name} has not said for a while that it is alive"
 
 
-def _asked(port: int, path: str) -> str | None:
+def _asked(port: int, path: str, headers: Mapping[str, str] | None = None) -> str | None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers or {}))
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return f"port {port} does not answer ({type(error).__name__})"
@@ -50,10 +53,10 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = read_settings(os.environ, Path(".env"))
+        wrong = what_is_wrong(arguments[0], settings, socket.gethostname())
     except SettingsError as error:
         sys.stderr.write(f"llm-refresh: {error}\n")
         return 2
-    wrong = what_is_wrong(arguments[0], settings, socket.gethostname())
     if wrong is not None:
         sys.stderr.write(f"{wrong}\n")
     return 0 if wrong is None else 1

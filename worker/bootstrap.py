@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,6 +11,8 @@ import structlog
 from celery import Celery
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_shutdown, worker_shutting_down
 
+from shared.chat import read
+from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
 from worker import upkeep
@@ -65,7 +68,7 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     going = threading.Event()
     chats = Lazily(lambda: _chat_process(runtime(), going))
     refresh.register(app, runtime)
-    chat.register(app, chats)
+    chat.register(app, chats, lambda chat_id: _state_of(runtime(), chat_id))
 
     def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
         parts = runtime()
@@ -77,6 +80,14 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     _bind_logs()
     _bind_shutdown(runtime, chats, going)
     return app
+
+
+def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
+    try:
+        with parts.database.transaction() as connection:
+            return read.state_of(connection, chat_id) or ("not_found", None)
+    except (DatabaseUnavailable, DatabaseError, WrongLogin):
+        return "unknown", None  # the row says it to whoever asks
 
 
 def _chat_process(parts: Runtime, going: threading.Event) -> ChatProcess:

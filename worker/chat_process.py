@@ -99,9 +99,12 @@ class ChatProcess:
         self._thread.start()
         self._heartbeat.start()
 
-    def carry_out(self, chat_id: uuid.UUID) -> None:
-        """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait."""
-        asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
+    def carry_out(self, chat_id: uuid.UUID) -> Finish | None:
+        """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait.
+
+        Returns how this process ended the chat; None where it did not.
+        """
+        return asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
 
     def _notify_probes(self) -> None:
         self._probes.notify()
@@ -133,20 +136,21 @@ class ChatProcess:
         self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()
 
-    async def _take(self, chat_id: uuid.UUID) -> None:
+    async def _take(self, chat_id: uuid.UUID) -> Finish | None:
         if chat_id in self._in_hand:
-            return  # its message came twice
+            return None  # its message came twice
         self._in_hand.add(chat_id)
         try:
             with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
                 if self._draining:
                     await asyncio.to_thread(self._leave_to_others, chat_id)
-                    return
+                    return None
                 claim = await self._commits.claim(chat_id)
                 if isinstance(claim, Parked):
                     self._breaker.request_probe()
                 elif claim is not None:
-                    await self._attempted(claim)
+                    return await self._attempted(claim)
+                return None
         finally:
             self._in_hand.discard(chat_id)
 
@@ -164,8 +168,8 @@ class ChatProcess:
         finally:
             self._in_hand.discard(chat_id)
 
-    async def _attempted(self, claim: Claim) -> None:
-        """Make one attempt, and write how it ended."""
+    async def _attempted(self, claim: Claim) -> Finish | None:
+        """Make one attempt, and write how it ended; returns the end of the chat, where it is one and ours."""
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
         call = self._loop.create_task(self._completer.attempt(claim))
@@ -175,7 +179,7 @@ class ChatProcess:
             end = self._end_of(running)
             if end is None:
                 log.info("llm_chat.call_closed", message="[ChaSen Chat] Cancelled or taken by another, call closed")
-                return
+                return None
             written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
         finally:
             del self._running[claim.chat_id]
@@ -183,8 +187,10 @@ class ChatProcess:
             log.warning("llm_chat.fenced", message="[ChaSen Chat] No longer ours, nothing written")
         elif isinstance(end, Finish):
             _tell_end(end)
+            return end
         elif end.code is not None:
             self._breaker.request_probe()
+        return None
 
     def _end_of(self, running: _Running) -> Finish | Release | None:
         """What to write of an attempt; None where it is not ours to write."""

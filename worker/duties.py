@@ -60,9 +60,11 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
 
 def publish(app: Celery, *, run_id: str, task_id: str, options: dict[str, str], request_id: str | None) -> None:
     """Send the message for a queued run. Raises kombu's OperationalError when Redis cannot be reached."""
+    kwargs = Arguments.model_validate(options).model_dump(exclude_defaults=True)
     app.send_task(
         REFRESH_TASK,
-        kwargs=Arguments.model_validate(options).model_dump(exclude_defaults=True),
+        kwargs=kwargs,
+        kwargsrepr=repr(kwargs | {"run_id": run_id}),  # what Flower shows and searches
         task_id=task_id,
         queue=REFRESH_QUEUE,
         headers={RUN_ID_HEADER: run_id, REQUEST_ID_HEADER: request_id},

@@ -25,17 +25,17 @@ def _process(arguments: list[str]) -> str:
 def main(settings: Settings, process: str) -> Celery:
     """Set up logging and make the application. Raises SettingsError for Flower without a password."""
     if process == "flower":
-        _let_nobody_in(settings)
+        _prepare_flower(settings)
     configure(as_json=settings.logs_as_json, level=settings.log_level, process=process, secrets=secrets_of(settings))
     log_misnamed(misnamed(os.environ, DOTENV))
     return create_worker(settings, build_runtime, process=process)
 
 
-def _let_nobody_in(settings: Settings) -> None:
-    """Give Flower its user and password, which it reads after this: without them it shows its pages to anyone."""
-    if settings.flower_password is None:
-        raise SettingsError("FLOWER_PASSWORD is missing: Flower shows tasks and workers to whoever reaches it")
-    os.environ["FLOWER_BASIC_AUTH"] = f"{settings.flower_user}:{settings.flower_password.get_secret_value()}"
+def _prepare_flower(settings: Settings) -> None:
+    from worker.flower_pages import set_up_flower  # noqa: PLC0415 - only Flower's process needs it
+
+    os.environ.pop("FLOWER_BASIC_AUTH", None)  # it would take the place of the login that was checked
+    set_up_flower(settings)
 
 
 try:

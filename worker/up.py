@@ -305,9 +305,7 @@ def _process_environment(environ: Mapping[str, str], variables: Mapping[str, str
         **variables,
         "PATH": os.pathsep.join((programs, environ.get("PATH", os.defpath))),
         "PYTHONUNBUFFERED": "1",
-        # Flower's own variables. The password is in no command line.
         "FLOWER_ADDRESS": "127.0.0.1",
-        "FLOWER_BASIC_AUTH": f"{variables['FLOWER_USER']}:{variables['FLOWER_PASSWORD']}",
     }
 
 

@@ -40,6 +40,11 @@ log = structlog.get_logger(__name__)
 ASKED_FETCH_SECONDS = 15.0
 """How long a fetch that somebody waits for may take, retries included."""
 NIGHTLY_FETCH_SECONDS = 60.0
+TASK_SECONDS = 36.0
+"""How long a refresh may take that a service asked for by a task: waiting for another one, fetch and apply together."""
+APPLY_SECONDS = 60.0
+"""Bounds each statement of the transaction that plans and applies."""
+LEAST_APPLY_SECONDS = 5.0
 CLAIM_PAUSE_SECONDS = 0.2
 CLAIM_PATIENCE_SECONDS = 200.0
 """How long a run waits for the running one: longer than its lease."""
@@ -126,18 +131,27 @@ class Refresher:
         with self._database.transaction() as connection:
             return store.now(connection)
 
-    def perform(self, run_id: uuid.UUID, *, task_id: str | None = None) -> Outcome:
+    def perform(self, run_id: uuid.UUID, *, task_id: str | None = None, within_seconds: float | None = None) -> Outcome:
         """Carry out a queued run; one that another carries out, or has carried out, only tells how it ended.
 
+        `within_seconds`: it ends in this time, failed (`busy`) where another run is running for so long.
         Upstream's failures are recorded and told in the outcome. Raises DatabaseUnavailable, and whatever else is no
         failure of upstream, after recording it where that is possible.
         """
-        claim = self._claimed(run_id, task_id)
+        began = time.monotonic()
+        patience = CLAIM_PATIENCE_SECONDS
+        if within_seconds is not None:
+            patience = max(0.0, within_seconds - ASKED_FETCH_SECONDS - LEAST_APPLY_SECONDS)
+        claim = self._claimed(run_id, task_id, patience)
         if claim is None:
-            return self.outcome(run_id)
+            return self.outcome(run_id) if within_seconds is None else self._not_begun(run_id, patience)
+        apply_seconds = APPLY_SECONDS
+        if within_seconds is not None:
+            left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - began)
+            apply_seconds = max(LEAST_APPLY_SECONDS, left)
         with structlog.contextvars.bound_contextvars(run_id=str(run_id), **_request(claim.request_id)):
             try:
-                return self._carry_out(claim)
+                return self._carry_out(claim, apply_seconds)
             except _Failure as failure:
                 return self._failed(claim, failure.code, failure.detail)
             except runs.FenceLost as lost:
@@ -148,6 +162,17 @@ class Refresher:
             except Exception as error:
                 self._failed(claim, "internal", f"{type(error).__name__}: see the worker's log")
                 raise
+
+    def _not_begun(self, run_id: uuid.UUID, waited_seconds: float) -> Outcome:
+        detail = f"another refresh was still running after {waited_seconds:.0f} s; nothing was fetched or changed"
+        with self._database.transaction() as connection:
+            if runs.close_queued(connection, run_id, code="busy", detail=detail):
+                self._record(connection, Ending(run_id, "failed", code="busy", detail=detail))
+                log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code="busy",
+                          detail=detail, run_id=str(run_id))  # fmt: skip
+        outcome = self.outcome(run_id)
+        unfinished = outcome.status in ("queued", "running")
+        return replace(outcome, code=outcome.status, detail="another refresh is running") if unfinished else outcome
 
     def outcome(self, run_id: uuid.UUID) -> Outcome:
         """How a run stands. Raises LookupError for a run that does not exist."""
@@ -209,8 +234,8 @@ class Refresher:
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
 
-    def _claimed(self, run_id: uuid.UUID, task_id: str | None) -> Claim | None:
-        give_up = time.monotonic() + CLAIM_PATIENCE_SECONDS
+    def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> Claim | None:
+        give_up = time.monotonic() + patience_seconds
         while True:
             try:
                 with self._database.transaction() as connection:
@@ -235,7 +260,7 @@ class Refresher:
             self._record(connection, Ending(run_id, "abandoned"))
         return dead
 
-    def _carry_out(self, claim: Claim) -> Outcome:
+    def _carry_out(self, claim: Claim, apply_seconds: float) -> Outcome:
         options = Options(claim.options.get("source"), claim.options.get("force"))
         deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in ("schedule", "catch-up") else ASKED_FETCH_SECONDS
         fetched = self._fetch(options.source, deadline, claim.request_id)
@@ -243,7 +268,7 @@ class Refresher:
         known = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
 
         describe = self._describe()
-        with self._database.transaction(timeout_seconds=60) as connection:
+        with self._database.transaction(timeout_seconds=apply_seconds) as connection:
             runs.hold_fence(connection, claim)
             version = store.lock(connection)
             settled = version.settled_inputs == inputs and version.settled_version == version.version

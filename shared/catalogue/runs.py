@@ -163,6 +163,15 @@ def close(connection: sa.Connection, claim: Claim, status: str, **values: Any) -
         raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
 
 
+def close_queued(connection: sa.Connection, run_id: uuid.UUID, *, code: str, detail: str) -> bool:
+    """End as failed a run that a task asked for and that has not begun; False where it has, or others ask for it."""
+    waiting = runs.update().where(runs.c.id == run_id, runs.c.status == "queued", runs.c.trigger == "task")
+    failed = waiting.values(
+        status="failed", finished_at=sa.func.clock_timestamp(), error_code=code, error_detail=detail
+    )
+    return connection.execute(failed).rowcount == 1
+
+
 def abandon_expired(connection: sa.Connection) -> Sequence[uuid.UUID]:
     """End runs whose worker died: their lease is over and nobody closed them. Returns their ids."""
     dead = connection.execute(

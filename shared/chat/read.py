@@ -59,6 +59,12 @@ def find(connection: sa.Connection, chat_id: uuid.UUID) -> Snapshot | None:
     return None if row is None else snapshot_of(row)
 
 
+def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | None] | None:
+    """The status of a chat, and its error's code; None where there is no such chat."""
+    row = connection.execute(sa.select(chats.c.status, chats.c.error_code).where(chats.c.id == chat_id)).first()
+    return None if row is None else (row.status, row.error_code)
+
+
 def newest(connection: sa.Connection, caller: Caller, *, limit: int, before: uuid.UUID | None) -> list[Snapshot]:
     """Chats that the caller may see, newest first, those older than `before`; without their answers."""
     query = sa.select(*SHOWN).order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made

@@ -8,10 +8,12 @@ import pytest
 from tests.support.living import wait_for
 from tests.support.up import RunningUp, running_up
 
+TOKEN = "a-token-of-these-tests"
+
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[RunningUp]:
-    with running_up() as running:
+    with running_up(METRICS_TOKEN=TOKEN, FLOWER_PASSWORD="a,b: c") as running:
         yield running
 
 
@@ -53,19 +55,32 @@ def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(up: RunningUp, flowe
 
 
 def test_the_queues_of_the_broker_are_shown(flower: httpx.Client) -> None:
-    def lengths() -> dict[str, int]:
-        flower.get("/api/workers?refresh=1")  # Flower asks them when it starts, when they may not yet be there
-        shown = flower.get("/api/queues/length").json()["active_queues"]
-        return {queue["name"]: queue["messages"] for queue in shown}
-
-    wait_for(lambda: lengths() == {"chat": 0, "celery": 0, "refresh": 0})
+    shown = flower.get("/api/queues/length").json()["active_queues"]
+    assert {queue["name"] for queue in shown} == {"chat", "celery", "refresh"}
     assert flower.get("/broker").status_code == 200
 
 
-@pytest.mark.parametrize("auth", [None, ("operator", "wrong")])
-def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None) -> None:
-    url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}/api/tasks"
+@pytest.mark.parametrize("auth", [None, ("operator", "wrong"), ("operator", "strong")])
+@pytest.mark.parametrize("path", ["/", "/api/tasks", "/metrics", "/healthcheck", "/broker"])
+def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None, path: str) -> None:
+    url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}{path}"
     assert httpx.get(url, auth=auth, trust_env=False).status_code == 401
+
+
+def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: httpx.Client) -> None:
+    assert "flower_events_total" in flower.get("/metrics").text
+    for token, status in ((TOKEN, 200), ("wrong", 401), ("wröng", 401)):
+        for path in ("/metrics", "/healthcheck"):
+            headers = {"Authorization": f"Bearer {token}".encode()}
+            url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}{path}"
+            assert httpx.get(url, headers=headers, trust_env=False).status_code == status
+
+
+def test_nothing_but_log_lines_is_said(up: RunningUp) -> None:
+    """No banner of Celery's, which is many lines of drawing."""
+    said = "".join(up.lines)
+    for word in ("-- ** --", "[config]", "Visit me at", "Registered tasks", "LocalTime ->"):
+        assert word not in said
 
 
 def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: RunningUp) -> None:

@@ -4,18 +4,36 @@ import uuid
 from collections.abc import Callable
 
 from celery import Celery, Task
+from celery.exceptions import Ignore
 
 from shared.task_names import CHAT_QUEUE, CHAT_TASK
 from worker.chat_process import ChatProcess
+from worker.task_errors import ChatFailed, of_chat
+from worker.tasks.events import REVOKED, publish_event
+
+_FAILED = ("failed", "expired", "not_found")
 
 
-def register(app: Celery, chats: Callable[[], ChatProcess]) -> None:
-    """Add `llm.chat(chat_id)`. Acknowledged late: what one process has no room for waits where all can take it."""
+def register(
+    app: Celery, chats: Callable[[], ChatProcess], state_of: Callable[[uuid.UUID], tuple[str, str | None]]
+) -> None:
+    """Add `llm.chat(chat_id)` -> `{chat_id, status}`. Raises ChatFailed; a cancelled chat's task is revoked (ADR 18).
 
-    @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True)  # type: ignore[untyped-decorator]
-    def chat(self: Task, chat_id: str) -> None:
+    Acknowledged late: what one process has no room for waits where all can take it. `state_of` gives the status and
+    the error's code of a chat that another process, or its caller, has ended.
+    """
+
+    @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True, throws=(ChatFailed,))  # type: ignore[untyped-decorator]
+    def chat(self: Task, chat_id: str) -> dict[str, str]:
         known = uuid.UUID(chat_id)
-        if CHAT_QUEUE in app.amqp.queues.consume_from:
-            chats().carry_out(known)
-        else:  # sent to the default queue by a service that names none
+        if CHAT_QUEUE not in app.amqp.queues.consume_from:  # sent to the default queue by a service that names none
             app.send_task(CHAT_TASK, args=(chat_id,), queue=CHAT_QUEUE, ignore_result=True)
+            return {"chat_id": chat_id, "status": "sent on"}
+        end = chats().carry_out(known)
+        status, code = (end.status, end.error_code) if end is not None else state_of(known)
+        if status == "cancelled":
+            publish_event(self, REVOKED, terminated=False, signum=None, expired=False)
+            raise Ignore
+        if status in _FAILED:
+            raise of_chat(known, status, code)
+        return {"chat_id": chat_id, "status": status}

@@ -9,12 +9,17 @@ from shared.catalogue.requests import Call, carry_out
 from shared.task_names import REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER, TRIGGER_HEADER
 from worker.runtime import Runtime
 from worker.schedule import SKEW, latest_due
+from worker.task_errors import RefreshFailed, RefreshHeld, of_outcome
+from worker.tasks.events import ENDED, publish_event
 
 
 def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
-    """Add `llm.refresh(source=None, dry_run=False, force=None)` -> `{run_id, status, counts}`."""
+    """Add `llm.refresh(source=None, dry_run=False, force=None)` -> `{run_id, status, counts}`.
 
-    @app.task(name=REFRESH_TASK, bind=True)  # type: ignore[untyped-decorator]
+    It raises RefreshFailed and RefreshHeld, whose second argument is that same result (ADR 18).
+    """
+
+    @app.task(name=REFRESH_TASK, bind=True, throws=(RefreshFailed, RefreshHeld))  # type: ignore[untyped-decorator]
     def refresh(
         self: Task, source: str | None = None, dry_run: bool = False, force: str | None = None
     ) -> dict[str, Any]:
@@ -27,4 +32,9 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
             arguments={"source": source, "dry_run": dry_run, "force": force},
         )
         cron, zone = parts.settings.refresh_cron, parts.settings.refresh_timezone
-        return carry_out(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local).as_result()
+        outcome = carry_out(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local)
+        failure = of_outcome(outcome)
+        if failure is not None:
+            publish_event(self, ENDED, result=repr(failure.values))
+            raise failure
+        return outcome.as_result()

@@ -200,6 +200,7 @@ class TaskBody(BaseModel):
     name: str
     status: str
     result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
 
 
 class ReadyBody(BaseModel):

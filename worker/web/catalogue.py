@@ -25,6 +25,7 @@ from shared.chat.read import Snapshot
 from shared.clock import new_id
 from shared.task_names import CHAT_TASK, REFRESH_TASK
 from worker.runtime import Runtime
+from worker.task_errors import TaskFailure
 from worker.web import bodies
 from worker.web.door import SERVICE, Call, Route, as_json
 from worker.web.problems import Problem, problem_members
@@ -37,7 +38,13 @@ LOOK_SECONDS = 2.0
 MAX_CHANGES_REPORTED = 1000
 REPUBLISH_AFTER_SECONDS = 30.0
 """A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
-_TASK_STATUS = {"queued": "PENDING", "running": "STARTED", "failed": "FAILURE", "abandoned": "FAILURE"}
+_TASK_STATUS = {
+    "queued": "PENDING",
+    "running": "STARTED",
+    "held": "FAILURE",
+    "failed": "FAILURE",
+    "abandoned": "FAILURE",
+}
 _CHAT_TASK_STATUS = {
     "queued": "PENDING",
     "running": "STARTED",
@@ -150,6 +157,8 @@ class CatalogueRoutes:
             status, result = self._result(task_id)
             if status == "SUCCESS":
                 return _outcome(result), task_id
+            if isinstance(result, TaskFailure):
+                return _outcome(result.values), task_id
             if status == "FAILURE":
                 self.parts.database.check()
                 raise Problem(500, "internal", "the preview failed; the worker's log has it by the request id")
@@ -286,14 +295,20 @@ class CatalogueRoutes:
                 "status": _TASK_STATUS.get(run["status"], "SUCCESS"),
             }
             if ended:
-                body["result"] = {"run_id": run["id"], "status": run["status"], "counts": run["counts"]}
+                counts = dict.fromkeys(COUNTED, 0) | run["counts"]
+                body["result"] = {"run_id": run["id"], "status": run["status"], "counts": counts}
+                body |= _error_of(run)
             return as_json(body)
         name = self.parts.cache.was_asked(task_id)
         if name is None:
             raise _no_task()
         status, result = self._result(task_id)
-        known = {"result": result} if status == "SUCCESS" else {}
-        return as_json({"id": task_id, "name": name, "status": status} | known)
+        body = {"id": task_id, "name": name, "status": status}
+        if isinstance(result, TaskFailure):
+            body |= {"result": result.values} | _error_of(result.values)
+        elif status == "SUCCESS":
+            body["result"] = result
+        return as_json(body)
 
     def _chat_of_task(self, call: Call, task_id: str) -> Snapshot | None:
         """The chat whose first message this task was: it has the chat's id."""
@@ -316,12 +331,22 @@ def _changes_of(connection: Any, outcome: Outcome) -> Sequence[Mapping[str, Any]
     return store.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)
 
 
+def _error_of(ended: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a refresh is no success, as a member of its task; nothing where it is one."""
+    if ended["status"] == "held":
+        detail = "the list would take away too much: nothing was changed"
+        return {"error": {"code": "held", "detail": detail, "sha256": ended["held"]["sha256"]}}
+    return {"error": ended["error"]} if ended.get("error") else {}
+
+
 def _chat_task(task_id: str, chat: Snapshot | None) -> Response:
     if chat is None:
         raise _no_task()
     body: dict[str, Any] = {"id": task_id, "name": CHAT_TASK, "status": _CHAT_TASK_STATUS[chat.status]}
     if chat.ended:
         body["result"] = {"chat_id": str(chat.chat_id), "status": chat.status}
+        if "error" in chat.body:
+            body["error"] = {"code": chat.body["error"]["code"]}
     return as_json(body)
 
 

@@ -86,7 +86,9 @@ class Queue:
 
     def _send(self, task: str, kwargs: dict[str, Any], queue: str, task_id: str, headers: dict[str, str]) -> bool:
         try:
-            self._app.send_task(task, kwargs=kwargs, task_id=task_id, queue=queue, headers=headers, retry=False)
+            shown = kwargs | {"run_id": headers[RUN_ID_HEADER]} if RUN_ID_HEADER in headers else kwargs
+            self._app.send_task(task, kwargs=kwargs, kwargsrepr=repr(shown), task_id=task_id, queue=queue,
+                                headers=headers, retry=False)  # fmt: skip
         except (OperationalError, OSError) as error:
             log.warning("llm_queue.not_published", message="[LLM Refresh] Redis took no message, upkeep will send it",
                         task=task, task_id=task_id, error=type(error).__name__)  # fmt: skip

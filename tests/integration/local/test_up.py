@@ -238,7 +238,7 @@ def test_settings_come_from_the_env_file_and_the_environment_wins(up: Up, projec
     (project / ".env").write_text(f"FLOWER_USER=someone\nFLOWER_PASSWORD_FILE={project / 'secret'}\nLOG_LEVEL=debug\n")
     with (project / "Procfile").open("a") as procfile:
         procfile.write(
-            "show: sh -c 'echo $FLOWER_BASIC_AUTH $LOG_LEVEL $LLM_REFRESH_ENV $FLOWER_ADDRESS; sleep 1000'\n"
+            "show: sh -c 'echo $FLOWER_USER:$FLOWER_PASSWORD $LOG_LEVEL $LLM_REFRESH_ENV $FLOWER_ADDRESS; sleep 1000'\n"
         )
     running = up(LOG_LEVEL="warning", LLM_REFRESH_ENV="production")
     running.says(r"show +\| someone:from-a-file warning local 127\.0\.0\.1$")
@@ -254,7 +254,8 @@ def test_settings_come_from_the_env_file_and_the_environment_wins(up: Up, projec
         ({"PORT": "0"}, "PORT"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
         ({"MIGRATE_DATABASE_URL": "postgresql://a:b@127.0.0.1/c"}, "DATABASE_URL"),
-        ({"FLOWER_PASSWORD": "a,b"}, "FLOWER_PASSWORD"),
+        ({"FLOWER_PASSWORD": "aé"}, "FLOWER_PASSWORD"),
+        ({"FLOWER_USER": "a:b", "FLOWER_PASSWORD": "c"}, "FLOWER_USER"),
         ({"PORT": "4001", "FLOWER_PORT": "4001"}, "FLOWER_PORT"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

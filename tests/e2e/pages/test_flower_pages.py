@@ -1,0 +1,126 @@
+"""Flower as an operator uses it: what its pages show of refreshes and chats, and how to find one."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from shared.gateway.sandbox import default_models
+from tests.support.living import wait_for
+from tests.support.pages import PATIENCE_MS, shoot
+from tests.support.sandbox import RunningSandbox
+from tests.support.up import RunningUp
+
+QUESTION = "zebra-question"
+
+
+@pytest.fixture
+def flower(browser: Browser, up: RunningUp) -> Iterator[Page]:
+    """Flower's pages, with its login given; the window of a desk."""
+    state = up.state
+    context = browser.new_context(
+        base_url=f"http://127.0.0.1:{state['FLOWER_PORT']}",
+        http_credentials={"username": state["FLOWER_USER"], "password": state["FLOWER_PASSWORD"]},
+        viewport={"width": 1400, "height": 700},
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+def search(page: Page, query: str) -> Locator:
+    """The rows that this search finds, once there is one."""
+    rows = page.locator("#tasks-table tbody tr:not(:has(.dt-empty))")
+
+    def found() -> bool:
+        with page.expect_response(lambda answer: "/tasks/datatable" in answer.url):
+            page.goto("/tasks")
+        with page.expect_response(lambda answer: "/tasks/datatable" in answer.url):
+            page.get_by_role("searchbox").fill(query)
+        return rows.count() > 0
+
+    wait_for(found)
+    return rows
+
+
+def ask(api: httpx.Client) -> dict:
+    answer = api.post("/api/chasen/chat", json={"question": QUESTION}, headers={"Prefer": "wait=20"})
+    return dict(answer.json())
+
+
+def test_a_chat_is_found_by_its_id(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+    chat = ask(api)
+    rows = search(flower, chat["id"])
+    expect(rows.first).to_contain_text("llm.chat")
+    expect(rows.first).to_contain_text("SUCCESS")
+    shoot(flower, "flower-chat-by-id")
+
+
+def test_a_failed_chat_is_a_failure_with_its_code_and_no_content(
+    flower: Page, api: httpx.Client, gateway: RunningSandbox
+) -> None:
+    gateway.behave(completions={"status": 403})
+    chat = ask(api)
+    assert chat["status"] == "failed"
+    expect(search(flower, chat["id"]).first).to_contain_text("FAILURE")
+    flower.goto(f"/task/{chat['id']}")
+    details = flower.locator("#task-page")
+    expect(details).to_contain_text("ChatFailed")
+    expect(details).to_contain_text(chat["error"]["code"])
+    expect(details).not_to_contain_text(QUESTION)
+
+
+def test_a_cancelled_chat_is_revoked(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+    gateway.behave(completions={"delay": 30})
+    chat = api.post("/api/chasen/chat", json={"question": QUESTION}).json()
+    wait_for(lambda: api.get(f"/api/chats/{chat['id']}").json()["status"] == "running")
+    api.delete(f"/api/chats/{chat['id']}")
+    wait_for(lambda: search(flower, chat["id"]).first.get_by_text("REVOKED").count() > 0)
+    assert api.get(f"/api/tasks/{chat['id']}").json()["status"] == "REVOKED"
+
+
+def test_a_failed_refresh_is_found_by_its_run_and_says_what_to_do(
+    flower: Page, api: httpx.Client, gateway: RunningSandbox
+) -> None:
+    gateway.behave(llms={"status": 401})
+    run = api.post("/api/llms/refresh", json={}).json()["runId"]
+    rows = search(flower, run)
+    expect(rows.first).to_contain_text("llm.refresh")
+    expect(rows.first).to_contain_text("FAILURE")
+    shoot(flower, "flower-run-by-id")
+    rows.first.get_by_role("link", name=re.compile("^[0-9a-f-]{36}$")).click()
+    details = flower.locator("#task-page")
+    for part in ("RefreshFailed", run, "unauthorised", "What to do"):
+        expect(details).to_contain_text(part)
+    shoot(flower, "flower-failed-refresh", full=True)
+
+
+def test_a_held_refresh_shows_the_sha256_that_applies_it(
+    flower: Page, api: httpx.Client, catalogue: RunningSandbox
+) -> None:
+    catalogue.set_models(default_models()[:3])
+    held = api.post("/api/llms/refresh", json={}).json()
+    expect(search(flower, f"kwargs:run_id={held['runId']}").first).to_contain_text("FAILURE")
+    task = api.get(f"/api/llms/runs/{held['runId']}").json()["task_id"]
+    flower.goto(f"/task/{task}")
+    expect(flower.locator("#task-page")).to_contain_text("RefreshHeld")
+    expect(flower.locator("#task-page")).to_contain_text(held["held"]["sha256"])
+
+
+def test_tasks_are_found_by_state_and_by_name(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+    gateway.behave(llms={"status": 503})
+    api.post("/api/llms/refresh", json={})
+    rows = search(flower, "state:FAILURE name:llm.refresh")
+    for row in rows.all():
+        expect(row).to_contain_text("FAILURE")
+        expect(row).to_contain_text("llm.refresh")
+    shoot(flower, "flower-by-state-and-name")
+
+
+def test_the_broker_page_names_every_queue(flower: Page, gateway: RunningSandbox) -> None:
+    flower.goto("/broker")
+    for queue in ("celery", "chat", "refresh"):
+        expect(flower.get_by_role("cell", name=re.compile(f"^{queue}$"))).to_be_visible()
+    shoot(flower, "flower-broker")

@@ -1,0 +1,118 @@
+"""What a service gets that sends `llm.refresh` by itself: a client of Celery that knows nothing of this project."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from shared.clock import new_id
+from tests.integration.web.conftest import FIVE, Stack
+
+CLIENT = """
+import json, sys
+from celery import Celery
+url, arguments = sys.argv[1], json.loads(sys.argv[2])
+task = Celery(broker=url, backend=url).send_task("llm.refresh", kwargs=arguments)
+def shown(error):
+    return {"name": type(error).__name__, "text": str(error), "arguments": list(error.args)}
+try:
+    out = {"result": task.get(timeout=60)}
+except Exception as error:
+    out = {"error": shown(error)}
+kept = task.get(propagate=False)
+out |= {"state": task.state, "id": task.id, "kept": shown(kept) if isinstance(kept, Exception) else kept}
+assert "worker" not in sys.modules and "shared" not in sys.modules
+print(json.dumps(out))
+"""
+
+
+def send(stack: Stack, **arguments: Any) -> dict[str, Any]:
+    command = [sys.executable, "-c", CLIENT, stack.variables["REDIS_URL"], json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True, cwd=stack.folder)
+    return dict(json.loads(done.stdout))
+
+
+def task(stack: Stack, task_id: str) -> dict[str, Any]:
+    return dict(stack.web.get(f"/api/tasks/{task_id}").json())
+
+
+def test_a_good_refresh_is_its_run_status_and_counts(stack: Stack) -> None:
+    done = send(stack)
+    assert (done["state"], done["result"]) == ("SUCCESS", done["kept"])
+    assert done["result"].keys() == {"run_id", "status", "counts"}
+    assert task(stack, done["id"])["result"] == done["result"]
+
+
+def test_a_partial_refresh_is_a_success(stack: Stack) -> None:
+    stack.gateway.set_models([*FIVE, {"id": "none", "name": "Refused"}])
+    done = send(stack)
+    assert (done["state"], done["result"]["status"], done["result"]["counts"]["failed"]) == ("SUCCESS", "partial", 1)
+
+
+def test_a_failed_refresh_raises_with_its_run_and_cause(stack: Stack) -> None:
+    stack.gateway.behave(llms={"status": 401})
+    done = send(stack)
+    assert (done["state"], done["error"]["name"], done["error"]) == ("FAILURE", "RefreshFailed", done["kept"])
+    text, values = done["error"]["arguments"]
+    assert values["status"] == "failed"
+    assert values["counts"]["added"] == 0
+    for part in (values["run_id"], "unauthorised", "What to do: "):
+        assert part in text
+    assert stack.gateway.api_key not in json.dumps(done)
+    shown = task(stack, done["id"])
+    assert shown["result"] == {name: values[name] for name in ("run_id", "status", "counts")}
+    assert (shown["status"], shown["error"]["code"]) == ("FAILURE", "unauthorised")
+
+
+def test_a_held_refresh_raises_with_the_sha256_that_applies_it(stack: Stack) -> None:
+    send(stack)
+    stack.gateway.set_models(FIVE[:1])
+    done = send(stack)
+    assert (done["state"], done["error"]["name"]) == ("FAILURE", "RefreshHeld")
+    text, values = done["error"]["arguments"]
+    sha256 = values["held"]["sha256"]
+    assert sha256 in text
+    assert values["run_id"] in text
+    shown = task(stack, done["id"])
+    assert (shown["status"], shown["result"]["status"], shown["error"]["code"]) == ("FAILURE", "held", "held")
+    stack.gateway.set_models(FIVE)
+    assert send(stack)["state"] == "SUCCESS"
+
+
+def test_a_dry_run_of_a_held_list_is_a_success_and_of_no_list_a_failure(stack: Stack) -> None:
+    stack.gateway.set_models(FIVE[:1])
+    held = send(stack, dry_run=True)
+    assert (held["state"], held["result"]["status"]) == ("SUCCESS", "held")
+    stack.gateway.behave(llms={"status": 503})
+    failed = send(stack, dry_run=True)
+    assert (failed["state"], failed["error"]["name"]) == ("FAILURE", "RefreshFailed")
+    assert failed["error"]["arguments"][1]["run_id"] is None
+    answer = stack.web.post("/api/llms/refresh", json={"dryRun": True})
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unavailable")
+
+
+def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: Stack) -> None:
+    before = len(stack.worker.output)
+    stack.gateway.behave(llms={"status": 401})
+    run_id = send(stack)["error"]["arguments"][1]["run_id"]
+    said = stack.worker.output[before:]
+    assert "Traceback" not in said
+    assert [json.loads(line)["event"] for line in said.splitlines() if run_id in line] == ["llm_refresh.failed"]
+
+
+def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stack) -> None:
+    running = new_id()
+    stack.at.run(
+        "INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until)"
+        " VALUES (:id, 'cli', 'test', 'running', 1, now(), now() + interval '10 minutes')", id=running,
+    )  # fmt: skip
+    try:
+        done = send(stack)
+    finally:
+        stack.at.run(
+            "UPDATE llm_sync_runs SET status = 'failed', finished_at = now(), lease_until = NULL WHERE id = :id",
+            id=running,
+        )
+    text, values = done["error"]["arguments"]
+    assert (done["state"], values["status"], "busy" in text) == ("FAILURE", "failed", True)
+    assert task(stack, done["id"])["error"]["code"] == "busy"
