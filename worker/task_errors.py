@@ -72,7 +72,8 @@ def of_outcome(outcome: Outcome) -> RefreshFailed | RefreshHeld | None:
         text = (
             f"{name} is held: {held.get('absent')} of {held.get('active')} active models are absent and"
             f" {held.get('repointed')} mean another model in the list with the sha256 {sha256}. Nothing was changed."
-            f" To apply this very list: `llm-refresh refresh --force {sha256}`; to refuse it: `llm-refresh refresh --dismiss {sha256}`"
+            f" To apply this very list: `llm-refresh refresh --force {sha256}`;"
+            f" to refuse it: `llm-refresh refresh --dismiss {sha256}`"
         )
         return RefreshHeld(text, values | {"held": held})
     code = outcome.code or outcome.status

@@ -17,7 +17,7 @@ _FAILED = ("failed", "expired", "not_found")
 def register(
     app: Celery, chats: Callable[[], ChatProcess], state_of: Callable[[uuid.UUID], tuple[str, str | None]]
 ) -> None:
-    """Add `llm.chat(chat_id)` -> `{chat_id, status}`. Raises ChatFailed; a cancelled chat's task is revoked (ADR 20).
+    """Add `llm.chat(chat_id)` -> `{chat_id, status}`. Raises ChatFailed; a cancelled chat's task is revoked (ADR 24).
 
     Acknowledged late: what one process has no room for waits where all can take it. `state_of` gives the status and
     the error's code of a chat that another process, or its caller, has ended.

@@ -16,7 +16,7 @@ from worker.tasks.events import ENDED, publish_event
 def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
     """Add `llm.refresh(source=None, dry_run=False, force=None)` -> `{run_id, status, counts}`.
 
-    It raises RefreshFailed and RefreshHeld, whose second argument is that same result (ADR 20).
+    It raises RefreshFailed and RefreshHeld, whose second argument is that same result (ADR 24).
     """
 
     @app.task(name=REFRESH_TASK, bind=True, throws=(RefreshFailed, RefreshHeld))  # type: ignore[untyped-decorator]
