@@ -161,7 +161,7 @@ class Standing:
     """queued for more than ten minutes although due"""
     chats_without_lease: int
     chats_waiting: int
-    """queued for more than a minute"""
+    """queued for more than a minute, not for the gateway"""
     notices_waiting: int
     """not delivered ten minutes after they were written"""
 
@@ -181,7 +181,8 @@ def standing(connection: sa.Connection) -> Standing:
                WHERE status = 'queued' AND greatest(created_at, finished_at) < now() - interval '10 minutes'),
               (SELECT count(*) FROM llm_chats
                WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
-              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'),
+              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'
+               AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
               (SELECT count(*) FROM llm_notices
                WHERE ended_at IS NULL AND created_at < now() - interval '10 minutes')
             FROM llm_catalogue_version LEFT JOIN LATERAL (

@@ -243,3 +243,29 @@ llm_notices = sa.Table(
     sa.Index("llm_notices_waiting", "send_at", postgresql_where=sa.text("ended_at IS NULL")),
     sa.Index("llm_notices_ended", "ended_at", postgresql_where=sa.text("ended_at IS NOT NULL")),
 )
+
+llm_upstream_calls = sa.Table(
+    "llm_upstream_calls",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    # Any sign of life, a refusal as well; a success is a usable answer.
+    _moment("last_answer_at"),
+    _moment("last_success_at"),
+    _moment("last_failure_at"),
+    sa.Column("last_failure_code", sa.Text),
+    sa.Column("last_failure_status", sa.Integer),
+    _moment("failing_since"),
+    sa.Column("failures_in_a_row", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _json("failures"),
+)
+
+llm_upstream_circuits = sa.Table(
+    "llm_upstream_circuits",
+    metadata,
+    sa.Column("process", sa.Text, primary_key=True),
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("one_caller", sa.Boolean, primary_key=True),
+    _moment("opened_at", nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    _moment("seen_at", nullable=False, default=True),
+)

@@ -13,6 +13,7 @@ from shared.chat import waiting
 from shared.chat.circuit import GATEWAY, CircuitBreaker, CircuitScope, OpenCircuit
 from shared.chat.waiting import Barred
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from worker.chat_threads import DatabaseThreads
 
 log = structlog.get_logger(__name__)
 
@@ -32,11 +33,16 @@ class CircuitProbes:
     """Probes the circuits of one process. Its methods belong to the event loop of `run`."""
 
     def __init__(
-        self, breaker: CircuitBreaker, database: Database, run_probe: Callable[[uuid.UUID], Awaitable[bool]]
+        self,
+        breaker: CircuitBreaker,
+        database: Database,
+        threads: DatabaseThreads,
+        run_probe: Callable[[uuid.UUID], Awaitable[bool]],
     ) -> None:
         """`run_probe` makes one call for a chat; it returns False, before any call, where the chat is not to be had."""
         self._breaker = breaker
         self._database = database
+        self._threads = threads
         self._run_probe = run_probe
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +68,7 @@ class CircuitProbes:
 
     async def _probe(self, circuit: OpenCircuit) -> None:
         try:
-            chat_id = await asyncio.to_thread(self._find, circuit)
+            chat_id = await self._threads.run(self._find, circuit)
         except _NO_DATABASE as error:  # the next turn comes
             log.warning("llm_chat.not_probed", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
             return
@@ -76,7 +82,7 @@ class CircuitProbes:
             return waiting.find_probe(connection, circuit.scope, avoided=circuit.subjects)
 
     async def _wake(self, scopes: Sequence[CircuitScope]) -> None:
-        await asyncio.to_thread(self._publish_soon, scopes)
+        await self._threads.run(self._publish_soon, scopes)
 
     def _publish_soon(self, scopes: Sequence[CircuitScope]) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 import time
 import uuid
@@ -25,6 +27,8 @@ from shared.chat.wakeups import Wakeups
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import Settings
 from worker.chat_probes import CircuitProbes, barred_by
+from worker.chat_threads import DatabaseThreads
+from worker.upstream_reporter import UpstreamReporter
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +73,18 @@ class ChatProcess:
         self._lease_seconds = settings.chat_lease_seconds
         self._drain_seconds = drain_seconds
         self._loop = asyncio.new_event_loop()
-        self._breaker = CircuitBreaker(changed=self._notify_probes)
-        self._probes = CircuitProbes(self._breaker, database, self._probe)
+        self._breaker = CircuitBreaker(changed=self._circuits_changed)
+        self._threads = DatabaseThreads()
+        self._probes = CircuitProbes(self._breaker, database, self._threads, self._probe)
+        self._reporter = UpstreamReporter(
+            database, self._breaker, self._threads, f"{socket.gethostname()}:{os.getpid()}"
+        )
         self._calls = ModelCalls(
             self._gateway,
             self._breaker,
             Patience(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
             circuits_closed=self._probes.wake,
+            record=self._reporter.record,
         )
         self._completer = Completer(self._calls, default_instead=self._default_instead)
         self._commits = GroupCommits(
@@ -106,8 +115,9 @@ class ChatProcess:
         """
         return asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
 
-    def _notify_probes(self) -> None:
+    def _circuits_changed(self) -> None:
         self._probes.notify()
+        self._reporter.notify()
 
     def drain(self) -> None:
         """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
@@ -127,12 +137,15 @@ class ChatProcess:
         self._commits.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
+        self._reporter.report()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        probes = self._loop.create_task(self._probes.run())
+        beside = [self._loop.create_task(work) for work in (self._probes.run(), self._reporter.run())]
         self._loop.run_forever()
-        probes.cancel()
+        for task in beside:
+            task.cancel()
+        self._loop.run_until_complete(self._threads.finish(within_seconds=3))
         self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()
 

@@ -13,6 +13,7 @@ from shared.cache import Server
 from shared.catalogue.listing import STALE_AFTER_HOURS
 from shared.figures import Login, Standing
 from shared.settings import Settings
+from shared.upstream import UpstreamHealth, describe_health
 
 Level = Literal["good", "warning", "fault"]
 
@@ -138,7 +139,20 @@ def of_workers(alive: Mapping[str, int]) -> Iterator[Finding]:
         yield warning("beat", "has not been heard: the workers' upkeep starts the nights instead", "start beat")
 
 
-def of_standing(now: Standing) -> Iterator[Finding]:
+def of_upstream(health: UpstreamHealth) -> Finding:
+    """What calls of MatchaAI have experienced. An outage there is told as one, and as nothing to do here."""
+    text = describe_health(health)
+    if health.is_up:
+        last = f" (last at {health.last_success_at:%Y-%m-%d %H:%M} UTC)" if health.last_success_at else ""
+        return good("upstream", text + last)
+    if health.last_failure_code == "unauthorised":
+        return fault("upstream", text, "set MATCHAAI_API_KEY to a key that holds, and restart the workers")
+    told = warning if health.state == "degraded" else fault
+    return told("upstream", f"{text}; nothing to do here",
+                "chats that wait are answered when it is back; docs/runbook.md, upstream down")  # fmt: skip
+
+
+def of_standing(now: Standing, health: UpstreamHealth) -> Iterator[Finding]:
     """The catalogue, its last runs, and rows that do not move."""
     yield from _catalogue(now)
     yield _last_sync(now)
@@ -146,7 +160,7 @@ def of_standing(now: Standing) -> Iterator[Finding]:
         (now.runs_without_lease, "runs are running without a worker"),
         (now.runs_waiting, "runs have waited for more than ten minutes"),
         (now.chats_without_lease, "chats are running without a worker"),
-        (now.chats_waiting, "chats have waited for more than a minute"),
+        (now.chats_waiting if health.state != "down" else 0, "chats have waited for more than a minute"),
     ]
     for number, what in stuck:
         if number:

@@ -19,9 +19,9 @@ from shared.chat.usage import callers_of, requests_of
 from shared.chat.wakeups import Wakeups
 from shared.clock import new_id
 from shared.db import PATIENT, Database, Limits
-from shared.gateway.client import GatewayClient
 from shared.notices.outbox import Outbox
 from shared.settings import Settings
+from worker.upstream_reporter import ReportingGateway
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def sources_of(settings: Settings) -> Sources:
-    """MatchaAI where it is set up; the mapping always."""
+def sources_of(settings: Settings, database: Database) -> Sources:
+    """MatchaAI where it is set up; the mapping always. What calls of MatchaAI experience goes into the database."""
     base_url, key = settings.matchaai_base_url, settings.matchaai_api_key
     if base_url is None or key is None:
         return Sources(load_mapping(), None)
-    return Sources(load_mapping(), lambda: GatewayClient(base_url=base_url, api_key=key.get_secret_value()))
+    return Sources(
+        load_mapping(), lambda: ReportingGateway(database, base_url=base_url, api_key=key.get_secret_value())
+    )
 
 
 def used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
@@ -74,7 +76,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
     policy = policy_of(settings)
     refresher = Refresher(
         database=database,
-        sources=sources_of(settings),
+        sources=sources_of(settings, database),
         describe=knowledge.describer,
         policy=policy,
         ids=new_id,

@@ -78,14 +78,18 @@ class ModelCalls:
         patience: Patience,
         *,
         circuits_closed: Callable[[tuple[CircuitScope, ...]], None] = lambda scopes: None,
+        record: Callable[[int, GatewayError | None], None] = lambda model, error: None,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`circuits_closed` is called with the circuits that an answer closed; it must not block."""
+        """`circuits_closed` is called with the circuits that an answer closed, `record` with the model's id and how a
+        call ended; they must not block.
+        """
         self._gateway = gateway
         self._breaker = breaker
         self._patience = patience
         self._circuits_closed = circuits_closed
+        self._record_outcome = record
         self._jitter = jitter
         self._clock = clock
         self._circuits_changed = asyncio.Event()
@@ -179,6 +183,7 @@ class ModelCalls:
                     await self._circuits_changed.wait()
 
     def _record(self, error: GatewayError | None, key: CallKey) -> None:
+        self._record_outcome(key.model, error)
         if error is None or not error.trips_circuit:
             closed = self._breaker.record_success(key)
             for scope in closed:

@@ -32,6 +32,10 @@ SHOWN = (
     chats.c.started_at,
     chats.c.finished_at,
     chats.c.upstream_ms,
+    chats.c.waiting_for,
+    chats.c.waiting_since,
+    chats.c.last_failure_code,
+    chats.c.last_failure_at,
 )
 _WHOLE = (*SHOWN, chats.c.answer)
 
@@ -107,6 +111,13 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
         body["answer"] = row["answer"]
     if row["error_code"] is not None:
         body["error"] = {"code": row["error_code"], "detail": row["error_detail"]}
+    if row["status"] not in ENDED:
+        waits = row["status"] == "queued" and row["waiting_for"] is not None
+        body["waiting_for"] = row["waiting_for"] if waits else None
+        if waits:
+            body["waiting_since"] = row["waiting_since"]
+        if row["last_failure_code"] is not None:
+            body["last_failure"] = {"code": row["last_failure_code"], "at": row["last_failure_at"]}
     body |= {
         "attempts": row["attempts"],
         "timings": {

@@ -162,6 +162,8 @@ class Figures:
     open: dict[str, int]
     """status -> chats open now"""
     oldest_queued_seconds: float
+    """of those that do not wait for the gateway"""
+    waiting_for_upstream: int
     buckets: tuple[int, ...]
     latency_ms: int
 
@@ -184,11 +186,14 @@ def figures(connection: sa.Connection) -> Figures:
         fallbacks.update(_summed(row["fallbacks"] or ()))
         latency_ms += row["latency_ms"]
         buckets = _added([buckets, *row["buckets"]])
+    # A chat that waits for the gateway, and whose messages nobody takes any more, waits for a worker.
     waiting = connection.execute(
         sa.text("""
             SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),
               (SELECT count(*) FROM llm_chats WHERE status = 'running'),
-              (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued')
+              (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued'
+               AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
+              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream')
         """)
     ).one()
     return Figures(
@@ -196,6 +201,7 @@ def figures(connection: sa.Connection) -> Figures:
         fallbacks=dict(fallbacks),
         open={"queued": waiting[0], "running": waiting[1]},
         oldest_queued_seconds=float(waiting[2]),
+        waiting_for_upstream=waiting[3],
         buckets=tuple(buckets),
         latency_ms=latency_ms,
     )

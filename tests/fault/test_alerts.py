@@ -190,7 +190,15 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     at.query("UPDATE llm_catalogue_version SET last_synced_at = now() - interval '27 hours'")
     expect("LlmRefreshCatalogueStale")
 
-    # The chat worker goes while a chat waits.
+    # MatchaAI is down, and nobody blames the queue for it; then the chat worker goes while a chat waits.
+    at.gateway.behave(completions={"status": 503})
+    for _ in range(5):
+        at.ask()
+    expect("LlmRefreshUpstreamDown")
+    wait_for(lambda: watching.query('llm_refresh_chats_waiting{reason="upstream"} == 5'), seconds=60)
+    assert "LlmRefreshChatsQueued" not in watching.firing()
+    at.gateway.behave()
+    wait_for(lambda: "LlmRefreshUpstreamDown" not in watching.firing(), seconds=60)
     chat.stop()
     at.ask()
     expect("LlmRefreshWorkersMissing")

@@ -59,11 +59,20 @@ def test_while_upstream_is_down_chats_wait_unspent_and_are_answered_when_it_retu
     wait_for(lambda: "llm_chat.circuit_opened" in worker.output)
     wait_for(lambda: system.statuses()["queued"] >= 39)
     tried = system.gateway.calls()["completions"]
+    wait_for(lambda: system.web.get("/readyz").json()["parts"]["matchaai"]["state"] == "down")
+    assert system.web.get("/readyz").status_code == 200
+    assert "llm_refresh_upstream_up 0.0" in system.web.get("/metrics").text
+    examined = system.start(("llm-refresh", "doctor"))
+    assert examined.wait() == 1
+    assert "MatchaAI has not answered since" in examined.output
+    assert "chats wait; nothing to do here" in examined.output
+    assert "stuck rows: none" in examined.output
 
     began = time.monotonic()
     system.gateway.behave()
     system.wait_until_ended(seconds=30)
 
+    wait_for(lambda: "llm_refresh_upstream_up 1.0" in system.web.get("/metrics").text)
     attempts = system.query("SELECT max(attempt - attempts_returned) FROM llm_chats")[0][0]
     assert attempts == 1
     tell(

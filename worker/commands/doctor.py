@@ -16,6 +16,7 @@ from shared import figures
 from shared.cache import Cache, CacheUnavailable, connect
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.settings import DOTENV, Settings, misnamed
+from shared.upstream import read_health
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
@@ -119,8 +120,9 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         yield revision
         if revision.level != "fault":
             with database.transaction(timeout_seconds=5) as connection:
-                standing = figures.standing(connection)
-            yield from diagnosis.of_standing(standing)
+                standing, health = figures.standing(connection), read_health(connection)
+            yield diagnosis.of_upstream(health)
+            yield from diagnosis.of_standing(standing, health)
     except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:

@@ -38,6 +38,11 @@ class ChatError(BaseModel):
     detail: str
 
 
+class LastFailure(BaseModel):
+    code: str
+    at: datetime
+
+
 class Timings(BaseModel):
     queued_ms: int | None
     upstream_ms: int | None
@@ -50,6 +55,14 @@ class Chat(BaseModel):
     model: ChatModel
     answer: str | None = None
     error: ChatError | None = None
+    waiting_for: Annotated[
+        Literal["turn", "limit", "upstream"] | None,
+        Field(description="Open chats: what it waits for. upstream: MatchaAI does not answer, or asks for a pause"),
+    ] = None
+    waiting_since: datetime | None = None
+    last_failure: Annotated[
+        LastFailure | None, Field(description="Open chats: MatchaAI's last failure that made it wait")
+    ] = None
     attempts: int
     timings: Timings
     created_at: datetime

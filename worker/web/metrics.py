@@ -6,7 +6,7 @@ import hmac
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from flask import Flask, Response, g, request
@@ -22,7 +22,9 @@ from shared.cache import CacheUnavailable
 from shared.catalogue.runs import ENDED
 from shared.chat import usage
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.gateway.errors import ErrorCode
 from shared.models import FALLBACK_REASONS
+from shared.upstream import UpstreamHealth, read_health
 from worker.runtime import Runtime
 from worker.web.auth import Authenticator
 from worker.web.door import SERVICE, Call, Route
@@ -123,6 +125,7 @@ class MetricsRoutes:
             with self.parts.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
                 catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
                 known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
+                health = read_health(connection)
         except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
             log.warning("llm_metrics.without_database", error=str(error))
             yield up("postgresql", False)
@@ -130,6 +133,7 @@ class MetricsRoutes:
         yield up("postgresql", True)
         yield from of_catalogue(catalogue)
         yield from of_chats(chats, known)
+        yield from of_upstream(health)
 
     def _redis(self) -> Iterator[Metric]:
         try:
@@ -183,9 +187,23 @@ def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
     yield _counter("chat_fallbacks", "Ended chats that another model than the asked one had", ("reason",), reasons)
     yield _gauge("chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()},
                  ("status",))  # fmt: skip
-    yield _gauge("chat_oldest_queued_seconds", "How long the oldest queued chat has waited",
+    yield _gauge("chat_oldest_queued_seconds",
+                 "How long the oldest queued chat has waited, of those that do not wait for MatchaAI",
                  known.oldest_queued_seconds)  # fmt: skip
+    yield _gauge("chats_waiting", "Queued chats that wait for something but their turn",
+                 {("upstream",): known.waiting_for_upstream}, ("reason",))  # fmt: skip
     yield _upstream(known)
+
+
+def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
+    """The families of MatchaAI's health, by what calls experience. While it has never answered, no moment says so."""
+    yield _gauge("upstream_up", "0 while the last calls of MatchaAI failed or a circuit is open in any process",
+                 int(health.is_up))  # fmt: skip
+    moment = health.last_success_at
+    yield _gauge("upstream_last_success_timestamp_seconds", "When MatchaAI last answered a call",
+                 {} if moment is None else moment.timestamp())  # fmt: skip
+    codes = {(code,): health.failures.get(code, 0) for code in get_args(ErrorCode)}
+    yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
 
 
 def _upstream(known: usage.Figures) -> Metric:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 import structlog
 from flask import Response
@@ -17,6 +18,7 @@ from shared.cache import CacheUnavailable
 from shared.catalogue.listing import ListingKeeper
 from shared.clock import utc_now
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.upstream import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 PROBE_SECONDS = 2.0
 """A part that has not answered by then is named as silent; the others are told of as they are."""
 RETRY_AFTER_SECONDS = 5
+UPSTREAM_UNKNOWN: Final = {"ok": None, "state": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class StateRoutes:
         return as_json({"status": "ok"})
 
     def ready(self, call: Call) -> Response:
-        told = _probed({"postgresql": self._database, "redis": self._redis}, seconds=PROBE_SECONDS)
+        probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
+        told = _probed(probes, seconds=PROBE_SECONDS)
         silent = {"ok": False, "detail": "does not answer"}
         postgresql, migrated = told.get("postgresql") or (silent, {"ok": False, "head": head()})
         redis, workers = told.get("redis") or (silent, {})
@@ -57,6 +61,7 @@ class StateRoutes:
             "postgresql": postgresql,
             "migrations": migrated,
             "redis": redis,
+            "matchaai": told.get("matchaai") or UPSTREAM_UNKNOWN,
             "workers": workers,
             "listing": {"ok": self.keeper.current is not None},
             "schedule": self._schedule(),
@@ -65,6 +70,31 @@ class StateRoutes:
         if ready:
             return as_json({"status": "ready", "parts": parts})
         return as_json({"status": "not ready", "parts": parts}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+    def _upstream(self) -> dict[str, Any]:
+        """For information: this process is ready also while MatchaAI is down. Names no model: anybody may read it."""
+        try:
+            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
+                health = read_health(connection)
+        except (DatabaseUnavailable, DatabaseError, WrongLogin):
+            return UPSTREAM_UNKNOWN
+        failure = None
+        if health.last_failure_code is not None:
+            failure = {
+                "code": health.last_failure_code,
+                "status": health.last_failure_status,
+                "at": _iso(health.last_failure_at),
+            }
+        return {
+            "ok": health.is_up,
+            "state": health.state,
+            "since": _iso(health.since),
+            "last_success_at": _iso(health.last_success_at),
+            "last_failure": failure,
+            "failures_in_a_row": health.failures_in_a_row,
+            "models_down": len(health.models),
+            "chats_waiting": health.chats_waiting,
+        }
 
     def _schedule(self) -> dict[str, str]:
         cron, zone = self.parts.settings.refresh_cron, self.parts.settings.refresh_timezone
@@ -116,3 +146,7 @@ def _probed(probes: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[
     except queue.Empty:
         pass
     return found
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

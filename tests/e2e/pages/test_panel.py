@@ -169,6 +169,25 @@ def test_a_failure_tells_its_cause_and_can_be_tried_again(pages: Pages, gateway:
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
+def test_a_question_that_waits_for_the_gateway_says_so(
+    pages: Pages, gateway: RunningSandbox, api: httpx.Client
+) -> None:
+    gateway.behave(completions={"status": 503})
+    for number in range(8):
+        api.post("/api/chasen/chat", json={"question": f"Is it down, {number}?"})
+    page = pages.open()
+    ask(page, "Are you there?")
+    expect(page.locator("#state")).to_contain_text("Waiting for the gateway, which does not answer since")
+    expect(page.locator("#state")).to_contain_text("The question is kept.")
+    ops = pages.open("/ops")
+    expect(ops.locator("#parts")).to_contain_text(
+        re.compile(r"MatchaAI: .*not answer since .*\(503 upstream_unavailable\)")
+    )
+    gateway.behave()
+    assert "Are you there?" in answer(page)
+    expect(ops.locator("#parts")).to_contain_text("MatchaAI: good")
+
+
 def test_a_refused_question_is_no_loss(pages: Pages) -> None:
     page = pages.open()
     ask(page, "x" * 250_000)

@@ -38,7 +38,7 @@ def test_a_healthy_system_has_neither_fault_nor_warning(healthy: Bench, examined
     assert faults(findings) == {}
     assert set(warnings(findings)) == {"persistence"}  # which is right: the Redis of these tests keeps nothing
     assert set(findings) == {
-        "database", "clock", "login", "migrations", "catalogue", "last sync", "stuck rows",
+        "database", "clock", "login", "migrations", "upstream", "catalogue", "last sync", "stuck rows",
         "redis", "eviction", "persistence", "refresh worker", "chat worker", "beat",
     }  # fmt: skip
 
@@ -164,6 +164,22 @@ def test_13_rows_that_should_not_stand_so(
     findings = examined()
     assert set(faults(findings)) == {named}
     assert detail in faults(findings)[named]
+
+
+def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(healthy: Bench, examined: Examine) -> None:
+    change(healthy, "INSERT INTO llm_upstream_calls (target, last_failure_at, last_failure_code, last_failure_status,"
+                    " failing_since, failures_in_a_row) VALUES ('40', now(), 'upstream_unavailable', 503,"
+                    " now() - interval '2 minutes', 9)")  # fmt: skip
+    for waiting_for in ("'upstream'", "'upstream'", "NULL"):
+        change(healthy, "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name,"
+                        " matcha_llm_id, deadline_at, created_at, waiting_for) VALUES"
+                        f" ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
+                        f" now() - interval '2 minutes', {waiting_for})")  # fmt: skip
+    findings = examined()
+    assert set(faults(findings)) == {"upstream"}
+    assert findings["upstream"].detail.startswith("MatchaAI has not answered since ")
+    assert findings["upstream"].detail.endswith("(503 upstream_unavailable); 2 chats wait; nothing to do here")
+    assert "worker" not in str(findings["upstream"].advice)
 
 
 def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(healthy: Bench, examined: Examine) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ import yaml
 
 from shared.chat import usage
 from shared.figures import CatalogueFigures
+from shared.upstream import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
 from worker.web import metrics
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0)
-CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
+CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
+HEALTH = judge([TargetCalls("28", last_success_at=datetime(2026, 1, 1, tzinfo=UTC))], [], chats_waiting=0)
 
 
 def rules() -> list[dict[str, Any]]:
@@ -34,6 +37,7 @@ def exported() -> dict[str, set[str]]:
     families = [
         *metrics.of_catalogue(CATALOGUE),
         *metrics.of_chats(CHATS, {"gpt-4o"}),
+        *metrics.of_upstream(HEALTH),
         metrics.of_workers({}),
         metrics.up("postgresql", True),
         metrics.up("redis", True),

@@ -56,7 +56,7 @@ export function showChats(chats) {
     el("td", {}, el("time", { datetime: chat.created_at, title: exact(chat.created_at) }, brief(chat.created_at))),
     el("td", {}, el("span", { class: `chip chat-${chat.status}` }, chat.status)),
     el("td", {}, el("code", {}, chat.model?.key), chat.model?.fallback ? el("small", {}, ` for ${chat.model.requested}`) : null),
-    el("td", {}, chat.error?.code ?? ""),
+    el("td", {}, chat.error?.code ?? (chat.waiting_for === "upstream" ? "waits for MatchaAI" : "")),
     el("td", { class: "number" }, chat.timings?.total_ms == null ? "–" : duration(chat.timings.total_ms)))));
   byId("chats-none").hidden = chats.length > 0;
 }

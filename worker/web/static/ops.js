@@ -10,7 +10,7 @@ import { previewHeld } from "./ops-refresh.js";
 import { SHOWN, heldNote, onApplyAnyway, showRuns, underWay } from "./ops-runs.js";
 import { Watch } from "./poll.js";
 import { offerToken } from "./token.js";
-import { ago, exact } from "./words.js";
+import { ago, exact, plural } from "./words.js";
 
 const PACE = { busy: 1000, runs: 3000, listing: 3000, ready: 10000, ledger: 5000, chats: 5000, usage: 15000 };
 
@@ -84,11 +84,26 @@ function partStates(parts) {
     const part = parts[name];
     if (part) states.push([words, part.ok, part.ok ? "good" : part.detail ?? "not good"]);
   }
+  if (parts.matchaai) states.push(["MatchaAI", parts.matchaai.ok !== false, upstreamText(parts.matchaai)]);
   for (const name of ["refresh", "chat", "beat"]) {
     const count = parts.workers?.[name] ?? 0;
     states.push([name === "beat" ? "beat" : `${name} workers`, count > 0, count ? String(count) : "none heard"]);
   }
   return states;
+}
+
+/** MatchaAI's state, by what calls experience. @param {any} part */
+function upstreamText(part) {
+  const waiting = part.chats_waiting ? `; ${plural(part.chats_waiting, "chat waits", "chats wait")}` : "";
+  const failure = part.last_failure ? ` (${[part.last_failure.status, part.last_failure.code].filter(Boolean).join(" ")})` : "";
+  const since = part.since ? ` since ${exact(part.since)}` : "";
+  switch (part.state) {
+    case "up": return part.last_success_at ? `good, answered ${ago(part.last_success_at)}${waiting}` : `good${waiting}`;
+    case "degraded": return `${plural(part.models_down, "model does", "models do")} not answer${since}${failure}${waiting}`;
+    case "down": return part.last_failure?.code === "unauthorised"
+      ? `refuses the key${since}${failure}` : `does not answer${since}${failure}${waiting}`;
+    default: return "not called yet";
+  }
 }
 
 /** @param {string} id @param {string | null | undefined} at @param {string} otherwise */

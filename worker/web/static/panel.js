@@ -6,7 +6,7 @@ import { byId } from "./dom.js";
 import { ENDED, follow } from "./events.js";
 import "./llm-model-select.js";
 import { offerToken } from "./token.js";
-import { cause, duration, fallbackReason, sentence } from "./words.js";
+import { brief, cause, duration, fallbackReason, sentence } from "./words.js";
 
 const PLACE = "llm-refresh.chat";
 const POST_TRIES = 5;
@@ -132,7 +132,7 @@ function stopClock() {
 function stateOf(/** @type {any} */ chat) {
   const name = chat?.model?.name || chat?.model?.key || "The model";
   switch (chat?.status) {
-    case "queued": return "Waiting for its turn…";
+    case "queued": return waitingText(chat);
     case "running": return `${name} is answering…`;
     case "succeeded": return `${name} answered.`;
     case "cancelled": return "Cancelled.";
@@ -140,6 +140,14 @@ function stateOf(/** @type {any} */ chat) {
     case "failed": return "Failed.";
     default: return "Sending…";
   }
+}
+
+/** What a queued chat waits for, and since when. @param {any} chat */
+function waitingText(chat) {
+  if (chat.waiting_for !== "upstream") return "Waiting for its turn…";
+  const since = chat.waiting_since ? ` since ${brief(chat.waiting_since)}` : "";
+  const why = chat.last_failure ? ` Its last failure: ${cause(chat.last_failure)}` : "";
+  return `Waiting for the gateway, which does not answer${since}. The question is kept.${why}`;
 }
 
 function showChat(/** @type {any} */ chat) {
