@@ -173,6 +173,16 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     # No row is inactive yet; a queued chat is still to come.
     assert unanswered == ['sum(max by (provider) (llm_refresh_models{state="inactive"}))']
 
+    # MatchaAI is down, and nobody blames the queue for it.
+    at.gateway.behave(completions={"status": 503})
+    for _ in range(5):
+        at.ask()
+    expect("LlmRefreshUpstreamDown")
+    wait_for(lambda: watching.query('llm_refresh_chats_waiting{reason="upstream"} == 5'), seconds=60)
+    assert "LlmRefreshChatsQueued" not in watching.firing()
+    at.gateway.behave()
+    wait_for(lambda: "LlmRefreshUpstreamDown" not in watching.firing(), seconds=60)
+
     # The default goes, and another takes its place; then nearly everything goes, and is held.
     every = at.web.get("/api/llms").json()["models"]
     listed = [{"id": model["matcha_llm_id"], "name": model["model_name"]} for model in every]
@@ -190,15 +200,7 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     at.query("UPDATE llm_catalogue_version SET last_synced_at = now() - interval '27 hours'")
     expect("LlmRefreshCatalogueStale")
 
-    # MatchaAI is down, and nobody blames the queue for it; then the chat worker goes while a chat waits.
-    at.gateway.behave(completions={"status": 503})
-    for _ in range(5):
-        at.ask()
-    expect("LlmRefreshUpstreamDown")
-    wait_for(lambda: watching.query('llm_refresh_chats_waiting{reason="upstream"} == 5'), seconds=60)
-    assert "LlmRefreshChatsQueued" not in watching.firing()
-    at.gateway.behave()
-    wait_for(lambda: "LlmRefreshUpstreamDown" not in watching.firing(), seconds=60)
+    # The chat worker goes while a chat waits.
     chat.stop()
     at.ask()
     expect("LlmRefreshWorkersMissing")

@@ -5,8 +5,8 @@ Two new tables for service_role alone. Counts stay when a process ends; its open
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
