@@ -8,6 +8,7 @@ from celery import Celery
 from shared.logs import configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.bootstrap import create_worker
+from worker.open_files import raise_limit
 from worker.runtime import build_runtime
 
 _KINDS = ("beat", "flower")
@@ -26,6 +27,7 @@ def main(settings: Settings, process: str) -> Celery:
     """Set up logging and make the application. Raises SettingsError for Flower without a password."""
     if process == "flower":
         _prepare_flower(settings)
+    raise_limit()
     configure(as_json=settings.logs_as_json, level=settings.log_level, process=process, secrets=secrets_of(settings))
     log_misnamed(misnamed(os.environ, DOTENV))
     return create_worker(settings, build_runtime, process=process)

@@ -83,7 +83,11 @@ class ChatRoutes:
         except NoModel as error:
             raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
-        snapshot = self._sent(accepted, call) if wait <= 0 else self._sent_and_awaited(accepted, call, wait)
+        snapshot = (
+            self._sent(accepted, call)
+            if wait <= 0 or self.readers.full
+            else self._sent_and_awaited(accepted, call, wait)
+        )
         links = _links(snapshot)
         return as_json(_shown(snapshot), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
@@ -130,6 +134,8 @@ class ChatRoutes:
 
     def follow(self, call: Call) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
+        if self.readers.full:
+            raise Problem(503, "too_many_readers", "too many readers follow chats here; ask for the chat itself")
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
             snapshot = self._find(chat_id, call.caller)

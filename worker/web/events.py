@@ -60,7 +60,10 @@ class Watch:
 class Readers:
     """All waiting readers of this process."""
 
-    def __init__(self, database: Database, cache: Cache) -> None:
+    def __init__(self, database: Database, cache: Cache, *, most: int = 3600) -> None:
+        """`most`: how many there may be. Each holds a connection, and some have to be left for requests that end."""
+        self._most = most
+        self._count = 0
         self._database = database
         self._cache = cache
         self._watches: dict[uuid.UUID, set[Watch]] = {}
@@ -72,14 +75,21 @@ class Readers:
         for name, run in (("chat-listener", self._listen), ("chat-reader", self._look)):
             threading.Thread(target=run, name=name, daemon=True).start()
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for another reader."""
+        return self._count >= self._most
+
     @contextmanager
     def watching(self, chat_id: uuid.UUID) -> Iterator[Watch]:
         """A watch that is told of every change from now on. Read the chat after this has begun, so none is missed."""
         watch = Watch(chat_id)
         self._watches.setdefault(chat_id, set()).add(watch)
+        self._count += 1
         try:
             yield watch
         finally:
+            self._count -= 1
             others = self._watches[chat_id]
             others.discard(watch)
             if not others:

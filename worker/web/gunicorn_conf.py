@@ -7,11 +7,12 @@ monkey.patch_all()
 import os  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
-import tempfile  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from shared.settings import SettingsError, read_settings  # noqa: E402
+from worker import open_files  # noqa: E402
+from worker.web import metrics_files  # noqa: E402
 
 try:
     _settings = read_settings(os.environ, Path(".env"))
@@ -21,9 +22,10 @@ except SettingsError as error:
 
 # Named explicitly: with PORT in the environment gunicorn would listen on every address.
 bind = [f"127.0.0.1:{_settings.port}" if _settings.local else f"0.0.0.0:{_settings.port}"]
-worker_class = "gevent"
+worker_class = "worker.web.gunicorn_worker.Worker"
 workers = _settings.web_concurrency
-worker_connections = 4000
+_open_files = open_files.raise_limit()
+worker_connections = open_files.connections(_open_files)
 graceful_timeout = 10
 timeout = 60
 keepalive = 75
@@ -36,19 +38,40 @@ control_socket_disable = True  # it would lie in a home folder that several inst
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder through which the web processes add up the durations of their requests.
+    """Make the folder through which the web processes add up the durations of their requests; without room, go without.
 
-    Only histograms are kept in it: those of a process that ended still count, so nothing has to be done when one ends.
+    Only histograms are kept in it: those of a process that ended still count.
     """
-    if _settings.local:  # what a run that was killed has left is cleared by the next one
-        folder = _settings.llm_refresh_home / f"web-metrics-{_settings.port}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="llm-refresh-web-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.absolute())
+    server.log.info("Up to %d connections in each web process (%d open files)", worker_connections, _open_files)
+    at = _settings.llm_refresh_home / f"web-metrics-{_settings.port}" if _settings.local else None
+    try:
+        os.environ[metrics_files.FOLDER] = str(metrics_files.make_folder(at).absolute())
+    except OSError as error:
+        _go_without_shared_metrics(server, error)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Take this process's room in the folder, before prometheus_client is loaded and looks for one."""
+    if metrics_files.FOLDER not in os.environ:
+        return
+    try:
+        metrics_files.reserve(Path(os.environ[metrics_files.FOLDER]), os.getpid())
+    except OSError as error:
+        _go_without_shared_metrics(server, error)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Give back what the process that has ended did not use."""
+    if metrics_files.FOLDER in os.environ:
+        metrics_files.shrink(Path(os.environ[metrics_files.FOLDER]), worker.pid)
 
 
 def on_exit(server: Any) -> None:
     """Take the folder away."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    if metrics_files.FOLDER in os.environ:
+        shutil.rmtree(os.environ[metrics_files.FOLDER], ignore_errors=True)
+
+
+def _go_without_shared_metrics(server: Any, error: OSError) -> None:
+    os.environ.pop(metrics_files.FOLDER, None)
+    server.log.warning("No room for the metrics of requests (%s): each process shows its own", error.strerror)

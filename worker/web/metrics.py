@@ -32,8 +32,8 @@ from worker.web.problems import Problem
 
 log = structlog.get_logger(__name__)
 
-MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""prometheus_client's own variable, set by gunicorn's master: where its processes keep their figures for each other."""
+MAX_LABEL_SETS = 400
+"""More than there are routes with their statuses; what is beyond counts together. FILE_BYTES has room for them."""
 KINDS_OF_WORKERS = ("refresh", "chat", "beat")
 UNMATCHED = "unmatched"
 SCRAPE_SECONDS = 5
@@ -50,7 +50,7 @@ class RequestTimes:
     """
 
     def __init__(self, folder: str | None) -> None:
-        """`folder` is what MULTIPROCESS_FOLDER held when prometheus_client was loaded."""
+        """`folder` is what metrics_files.FOLDER held when prometheus_client was loaded."""
         self._folder = folder
         self._own = CollectorRegistry()
         self._seconds = Histogram(
@@ -61,6 +61,11 @@ class RequestTimes:
             registry=self._own,
         )
         self._children: dict[tuple[str, str, int], Any] = {}  # labels() looks each up anew: half of an observation
+
+    @property
+    def shared(self) -> bool:
+        """Whether the requests of all processes are added up."""
+        return self._folder is not None
 
     def watch(self, app: Flask) -> None:
         """Time the requests of this application."""
@@ -76,6 +81,8 @@ class RequestTimes:
         labels = (method if method in _METHODS else figures.OTHER, route, status)
         child = self._children.get(labels)
         if child is None:
+            if len(self._children) >= MAX_LABEL_SETS:
+                labels = (figures.OTHER, figures.OTHER, 0)
             child = self._children[labels] = self._seconds.labels(*labels)
         child.observe(seconds)
 
@@ -105,7 +112,12 @@ class MetricsRoutes:
     def metrics(self, call: Call) -> Response:
         self._let_in(request.headers.get("Authorization"))
         registry = CollectorRegistry()
-        for collector in (_Families(self._database()), _Families(self._redis()), self.times.collector()):
+        for collector in (
+            _Families(self._database()),
+            _Families(self._redis()),
+            _Families([of_sharing(self.times.shared)]),
+            self.times.collector(),
+        ):
             registry.register(collector)
         response = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
         response.headers["Cache-Control"] = "no-store"
@@ -159,6 +171,14 @@ class _Families(Collector):
 def up(server: str, answered: bool) -> Metric:
     """Whether one of our servers answered this scrape."""
     return _gauge(f"{server}_up", "Whether it answered this scrape", int(answered))
+
+
+def of_sharing(shared: bool) -> Metric:
+    """Whether figures of requests are those of all web processes."""
+    says = (
+        "1: figures of requests are of all web processes; 0: there was no room on the disk, they are of the one asked"
+    )
+    return _gauge("web_metrics_shared", says, int(shared))
 
 
 def of_catalogue(known: figures.CatalogueFigures) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
 from shared.logs import configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
+from worker import open_files
 from worker.celery_app import make_celery
 from worker.runtime import build_runtime
 from worker.web.app import create_app, on_every_answer
@@ -20,7 +21,8 @@ from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.door import Call, Route, as_json
 from worker.web.events import Readers
-from worker.web.metrics import MULTIPROCESS_FOLDER, MetricsRoutes, RequestTimes
+from worker.web.metrics import MetricsRoutes, RequestTimes
+from worker.web.metrics_files import FOLDER
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
@@ -40,7 +42,7 @@ def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.cache)
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
-    readers = Readers(parts.database, parts.cache)
+    readers = Readers(parts.database, parts.cache, most=open_files.readers(open_files.limit()))
     routes += ChatRoutes(parts, queue, readers).routes()
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()
@@ -77,7 +79,7 @@ def main() -> Flask:
         sys.exit(2)
     configure(as_json=settings.logs_as_json, level=settings.log_level, process="web", secrets=secrets_of(settings))
     log_misnamed(misnamed(os.environ, DOTENV))
-    made = build(settings, metrics_folder=os.environ.get(MULTIPROCESS_FOLDER))
+    made = build(settings, metrics_folder=os.environ.get(FOLDER))
     gc.collect()
     gc.freeze()  # what is loaded now stays: looking through it again and again halts every request for 50 ms and more
     return made

@@ -1,0 +1,116 @@
+"""gunicorn's gevent worker, which closes the connections that have been idle longest when places run out.
+
+Without this, idle connections (a proxy's, a browser's, a stranger's) fill all places, and nobody else is accepted until
+their keep-alive is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from types import TracebackType
+from typing import Any
+
+import gevent
+from gunicorn.workers.ggevent import GeventWorker
+
+CROWDED_SHARE = 0.95
+BODY_SECONDS = 30.0
+"""From the request's head to the end of its body, of 1 MiB at most."""
+
+
+class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Idle: a connection whose next request's head has not come. A reader of events is none."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._clients: dict[gevent.Greenlet, socket.socket] = {}
+        self._idle: dict[gevent.Greenlet, socket.socket] = {}  # in the order in which they became idle
+
+    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
+        current = gevent.getcurrent()
+        self._clients[current] = client
+        if len(self._clients) > self.worker_connections * CROWDED_SHARE:
+            self._close_longest_idle()
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._clients.pop(current, None)
+            self._idle.pop(current, None)
+
+    def timeout_ctx(self) -> _Idle:
+        """Around the wait for a request's head."""
+        return _Idle(self._idle, self._clients, self.cfg.keepalive)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        req.body = BoundedBody(req.body, BODY_SECONDS)
+        super().handle_request(listener_name, req, sock, addr)
+
+    def _close_longest_idle(self) -> None:
+        oldest = next(iter(self._idle), None)
+        if oldest is not None:
+            client = self._idle.pop(oldest)
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # its greenlet reads an end, and closes
+
+
+class _Idle:
+    def __init__(
+        self, idle: dict[gevent.Greenlet, socket.socket], clients: dict[gevent.Greenlet, socket.socket], seconds: float
+    ) -> None:
+        self._idle = idle
+        self._clients = clients
+        self._timeout = gevent.Timeout(seconds, False)
+
+    def __enter__(self) -> None:
+        current = gevent.getcurrent()
+        if current in self._clients:
+            self._idle[current] = self._clients[current]
+        self._timeout.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._timeout.close()
+        self._idle.pop(gevent.getcurrent(), None)
+        return error is self._timeout
+
+
+class BoundedBody:
+    """A request's body that has to come within a time, however slowly it drips. Raises TimeoutError, an OSError."""
+
+    def __init__(self, body: Any, seconds: float) -> None:
+        self._body = body
+        self._ends_at = time.monotonic() + seconds
+
+    def read(self, size: int | None = None) -> bytes:
+        with self._bounded():
+            data: bytes = self._body.read(size)
+            return data
+
+    def readline(self, size: int | None = None) -> bytes:
+        with self._bounded():
+            line: bytes = self._body.readline(size)
+            return line
+
+    def readlines(self, size: int | None = None) -> list[bytes]:
+        with self._bounded():
+            lines: list[bytes] = self._body.readlines(size)
+            return lines
+
+    def __iter__(self) -> BoundedBody:
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def _bounded(self) -> gevent.Timeout:
+        left = max(0.0, self._ends_at - time.monotonic())
+        return gevent.Timeout.start_new(left, TimeoutError("the body did not come in time"))
