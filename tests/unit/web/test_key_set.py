@@ -1,6 +1,7 @@
 """One fetch of the key set for all; a failed one is remembered, and what was read stays."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,7 @@ class Source:
         self.now = 1000.0
         self.fetches = 0
         self.keys: dict[str, object] | None = {"one": object()}
+        self.begun = threading.Event()
         self.go = threading.Event()
         self.go.set()
         self.done = threading.Semaphore(0)
@@ -21,6 +23,7 @@ class Source:
 
     def fetch(self) -> Keys:
         self.fetches += 1
+        self.begun.set()
         self.go.wait(20)
         try:
             if self.keys is None:
@@ -79,14 +82,13 @@ def test_strangers_keys_do_not_have_the_set_fetched_again_and_again() -> None:
 def test_who_comes_while_a_silent_fetch_runs_does_not_wait_for_it_anew() -> None:
     source = Source()
     source.go.clear()
-    first = threading.Thread(target=source.set.key, args=("one",), daemon=True)
-    first.start()
-    while not source.fetches:
-        pass
-    source.now += WAIT_SECONDS  # for who comes now, its time is over
-    for number in range(20):
-        with pytest.raises(KeysUnavailable):
-            source.set.key(f"key-{number}")
-    assert source.fetches == 1
-    source.go.set()
-    first.join(10)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(source.set.key, "one")
+        assert source.begun.wait(10)
+        source.now += WAIT_SECONDS  # for who comes now, its time is over
+        for number in range(20):
+            with pytest.raises(KeysUnavailable):
+                source.set.key(f"key-{number}")
+        assert source.fetches == 1
+        source.go.set()
+        first.exception(timeout=10)  # it may have been in time or not
