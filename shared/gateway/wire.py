@@ -107,7 +107,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value.strip()):
-        return float(value)
+        return float(value.strip())
     try:
         when = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
