@@ -6,7 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import context
 
-from migrations import schema
+from migrations import old_system, schema
 from shared.models import metadata
 from shared.settings import read_settings
 
@@ -45,8 +45,15 @@ def run() -> None:
             if found.fit in ("newer", "too_new"):
                 raise schema.NewerSchema(found)
             was_shared = schema.take_over(connection)
+            adoption = None
+            if found.revision is None:
+                tables, adoption = old_system.plan_adoption(connection, context.config.attributes.get("adopter"))
+                old_system.set_aside(connection, tables)
             context.run_migrations()
             schema.state_oldest_code(connection)
+            if adoption is not None:
+                old_system.write(connection, adoption)
+            context.config.attributes.update(found=found, adoption=adoption)
             if was_shared:
                 schema.state_to_the_version_before(connection)
     engine.dispose()

@@ -1,5 +1,6 @@
 """Alembic called as a function, with the address passed in."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -7,25 +8,61 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
+from migrations import old_system, schema
+from migrations.old_system import Adopter
 from migrations.schema import NewerSchema, Schema, SchemaUnclear
+from shared.catalogue.adoption import Adoption, CannotAdopt
 
-REFUSALS = (NewerSchema, SchemaUnclear, CommandError)
+REFUSALS = (NewerSchema, SchemaUnclear, CannotAdopt, CommandError)
 """What `upgrade` raises, beside errors of PostgreSQL, for a database that it leaves as it is."""
 
 
-def upgrade(url: str, revision: str = "head") -> Schema | None:
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade comes to: the schema that it finds, what it runs (revision, title), and what it adopts."""
+
+    found: Schema
+    pending: tuple[tuple[str, str], ...]
+    adoption: Adoption | None = None
+
+
+def upgrade(url: str, revision: str = "head", *, adopter: Adopter | None = None) -> Upgrade:
     """Bring the database at this SQLAlchemy address to a revision. Safe when two start it at once.
 
-    Returns the schema where it is newer than this version and this version's code works with it: nothing is done then.
-    Raises one of REFUSALS: NewerSchema where the code does not work with it.
+    `adopter` decides what becomes of the tables of the system that this one replaces, where they are. A schema that is
+    newer than this version is left as it is. Raises one of REFUSALS; NewerSchema where this version's code does not
+    work with the schema.
     """
+    config = _config(url)
+    config.attributes["adopter"] = adopter
     try:
-        command.upgrade(_config(url), revision)
+        command.upgrade(config, revision)
     except NewerSchema as error:
         if error.schema.fit != "newer":
             raise
-        return error.schema
-    return None
+        return Upgrade(error.schema, ())
+    found: Schema = config.attributes["found"]
+    return Upgrade(found, schema.pending(found), config.attributes["adoption"])
+
+
+def preview(url: str, adopter: Adopter) -> Upgrade:
+    """What `upgrade` would do; changes nothing. Raises as it does."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True,
+                              connect_args={"prepare_threshold": None, "connect_timeout": 5})  # fmt: skip
+    try:
+        with engine.connect() as connection, connection.begin() as transaction:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'")
+            found = schema.read_schema(connection)
+            if found.fit == "too_new":
+                raise NewerSchema(found)
+            schema.check_clear(connection)
+            adoption = None
+            if found.revision is None:
+                _, adoption = old_system.plan_adoption(connection, adopter, lock=False)
+            transaction.rollback()
+    finally:
+        engine.dispose()
+    return Upgrade(found, schema.pending(found), adoption)
 
 
 def downgrade(url: str, revision: str) -> None:

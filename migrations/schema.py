@@ -82,6 +82,14 @@ def head() -> str:
     return revisions()[-1]
 
 
+def pending(found: Schema) -> tuple[tuple[str, str], ...]:
+    """The revisions that are still to be run on this schema, each with its title; none on a newer one."""
+    if found.fit != "behind":
+        return ()
+    done = revisions().index(found.revision) + 1 if found.revision is not None else 0
+    return tuple((revision, _scripts().get_revision(revision).doc) for revision in revisions()[done:])
+
+
 def oldest_code_of(revision: str) -> str:
     """The revision of the oldest code that works with a schema at this revision, as its migration states it."""
     return str(_scripts().get_revision(revision).module.oldest_code)
@@ -99,21 +107,25 @@ def read_schema(connection: sa.Connection) -> Schema:
     return Schema(_shared_revision(connection, tables), None)
 
 
+def check_clear(connection: sa.Connection) -> None:
+    """Raises SchemaUnclear."""
+    tables = _tables(connection)
+    ours = [table for table in OURS_ONLY if table in tables]
+    if ours and read_schema(connection).revision is None:
+        raise SchemaUnclear(
+            f"{', '.join(ours)} exist, but neither {VERSION_TABLE} nor {SHARED_TABLE} says at which revision:"
+            f" restore {VERSION_TABLE} from a backup"
+        )
+
+
 def take_over(connection: sa.Connection) -> bool:
     """Copy the revision out of `alembic_version` where it is ours; returns whether it was copied.
 
     Raises SchemaUnclear. `alembic_version` stays: processes of the version before look at it during an upgrade.
     """
+    check_clear(connection)
     tables = _tables(connection)
-    if VERSION_TABLE in tables:
-        return False
-    revision = _shared_revision(connection, tables)
-    ours = [table for table in OURS_ONLY if table in tables]
-    if revision is None and ours:
-        raise SchemaUnclear(
-            f"{', '.join(ours)} exist, but neither {VERSION_TABLE} nor {SHARED_TABLE} says at which revision:"
-            f" restore {VERSION_TABLE} from a backup"
-        )
+    revision = None if VERSION_TABLE in tables else _shared_revision(connection, tables)
     if revision is None:
         return False
     connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)")

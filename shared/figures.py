@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from shared.catalogue.runs import ENDED, GOOD
-from shared.models import CHANGE_KINDS, RUN_TRIGGERS
+from shared.models import CHANGE_KINDS, RUN_TRIGGERS, metadata
 
 OTHER = "other"
 """The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
@@ -124,17 +124,19 @@ def login(connection: sa.Connection) -> Login:
     row = connection.execute(
         sa.text("""
             SELECT me.rolname, me.rolsuper, me.rolbypassrls,
-              ARRAY(SELECT relname::text FROM pg_class t WHERE relkind = 'r' AND relname LIKE 'llm\\_%'
+              ARRAY(SELECT relname::text FROM pg_class t WHERE relkind = 'r' AND relname = ANY(:tables)
                     AND relnamespace = to_regnamespace(current_schema())
                     AND pg_has_role(me.oid, t.relowner, 'MEMBER') ORDER BY 1),
               ARRAY(SELECT wanted FROM unnest(ARRAY['authenticated', 'service_role']) AS wanted
                     WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted
                                       AND pg_has_role(me.oid, r.oid, 'MEMBER')) ORDER BY 1),
-              ARRAY(SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname LIKE 'llm\\_%'
+              ARRAY(SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname = ANY(:tables)
                     AND relnamespace = to_regnamespace(current_schema())
+                    AND to_regclass('llm_catalogue_version') IS NOT NULL  -- else they are the system's before this one
                     AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1)
             FROM pg_roles me WHERE me.rolname = session_user
-        """)
+        """),
+        {"tables": [*metadata.tables, "llm_refresh_version"]},
     ).one()
     return Login(*row)
 

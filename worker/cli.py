@@ -8,7 +8,7 @@ import click
 
 COMMANDS = {
     "up": "local:up",
-    "migrate": "catalogue:migrate",
+    "migrate": "migrate:migrate",
     "verify": "catalogue:verify",
     "refresh": "catalogue:refresh",
     "models": "catalogue:models",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from shared.cache import Cache, connect
+from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
 from shared.catalogue.outcomes import USED_DAYS, record_nothing
 from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
+from shared.catalogue.rows import Json
 from shared.catalogue.sources import Sources
 from shared.chat.submit import Submitter
 from shared.chat.usage import callers_of, requests_of
@@ -61,6 +64,16 @@ def sources_of(settings: Settings, database: Database) -> Sources:
     return Sources(
         load_mapping(), lambda: ReportingGateway(database, base_url=base_url, api_key=key.get_secret_value())
     )
+
+
+def adopter_of(settings: Settings) -> Callable[[Sequence[Json], Sequence[Json], datetime], Adoption]:
+    """What decides, under these settings, about the rows of the system that this one replaces."""
+    knowledge, policy = Knowledge(load_mapping()), policy_of(settings)
+
+    def adopt_rows(models: Sequence[Json], usage: Sequence[Json], now: datetime) -> Adoption:
+        return adopt(models, usage, describe=knowledge.describer(), policy=policy, now=now)
+
+    return adopt_rows
 
 
 def used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:

@@ -142,10 +142,11 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), wanted);
   END LOOP;
+  -- By whatever name: the usual one may be taken by a table that was renamed.
+  EXECUTE format('GRANT USAGE ON SEQUENCE %s TO service_role', pg_get_serial_sequence('llm_models', 'id'));
 END $$;
 GRANT SELECT ON llm_models, llm_catalogue_version TO authenticated;
 GRANT SELECT, INSERT, UPDATE, DELETE ON llm_models TO service_role;
-GRANT USAGE ON SEQUENCE llm_models_id_seq TO service_role;
 GRANT SELECT, UPDATE ON llm_catalogue_version TO service_role;
 GRANT SELECT, INSERT, UPDATE ON llm_sync_runs TO service_role;
 GRANT SELECT, INSERT ON llm_model_changes TO service_role;

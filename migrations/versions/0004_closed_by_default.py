@@ -18,7 +18,8 @@ BEGIN
   FOREACH stranger IN ARRAY ARRAY['anon', 'authenticated'] LOOP
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = stranger) THEN
       EXECUTE format('REVOKE ALL ON {TABLES} FROM %I', stranger);
-      EXECUTE format('REVOKE ALL ON SEQUENCE llm_models_id_seq, llm_model_changes_id_seq FROM %I', stranger);
+      EXECUTE format('REVOKE ALL ON SEQUENCE %s, %s FROM %I', pg_get_serial_sequence('llm_models', 'id'),
+        pg_get_serial_sequence('llm_model_changes', 'id'), stranger);
     END IF;
   END LOOP;
 END $$;

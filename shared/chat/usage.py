@@ -17,6 +17,7 @@ BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120
 REPORTED_DAYS = 30
 """How far back a refresh's report tells the use of what it removes."""
 
+UNKNOWN_OUTCOME = "unknown"
 OUTCOMES = {"succeeded": "successes", "failed": "failures", "cancelled": "cancelled", "expired": "expired"}
 
 _COUNT = """
@@ -156,7 +157,7 @@ class Figures:
     """What metrics show of chats. Totals are of all time and never fall; `buckets` are not cumulative."""
 
     outcomes: dict[tuple[str, str], int]
-    """(model key, status) -> chats ended"""
+    """(model key, status) -> chats ended; the status is `unknown` for what the system before this one counted"""
     fallbacks: dict[str, int]
     """reason -> chats ended"""
     open: dict[str, int]
@@ -177,12 +178,15 @@ def figures(connection: sa.Connection) -> Figures:
         sa.text("""
             SELECT model_key, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
               sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+              (sum(request_count) - sum(successes + failures + cancelled + expired))::bigint AS unknown,
               array_agg(fallbacks) FILTER (WHERE fallbacks <> '{}') AS fallbacks,
               sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
             FROM llm_usage_stats GROUP BY model_key
         """)
     ).mappings():
         outcomes |= {(row["model_key"], status): row[column] for status, column in OUTCOMES.items()}
+        if row["unknown"]:
+            outcomes[row["model_key"], UNKNOWN_OUTCOME] = row["unknown"]
         fallbacks.update(_summed(row["fallbacks"] or ()))
         latency_ms += row["latency_ms"]
         buckets = _added([buckets, *row["buckets"]])

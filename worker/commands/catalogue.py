@@ -1,4 +1,4 @@
-"""Commands of the catalogue: migrate, verify, refresh, models, runs."""
+"""Commands of the catalogue: verify, refresh, models, runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import uuid
 from typing import Any
 
 import click
-import sqlalchemy as sa
 from pydantic import ValidationError
 
 from shared.catalogue import holds, runs, seed, store
@@ -19,36 +18,10 @@ from shared.catalogue.report import coverage
 from shared.catalogue.requests import Arguments
 from shared.catalogue.rows import MATCHAAI
 from shared.chat import usage
-from worker.commands.context import console, echo_json, in_words, json_option, quiet_logs, runtime, say, short, table
-from worker.commands.entry import GOOD, NOT_GOOD, fail, settings_or_exit
+from worker.commands.context import console, echo_json, in_words, json_option, runtime, say, short, table
+from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
 from worker.runtime import Runtime
-
-
-@click.command()
-@click.option("--step", type=click.Choice(["schema", "seed"]), help="Only this step; both without.")
-def migrate(step: str | None) -> None:
-    """Bring the database to this version's schema, and seed an empty catalogue."""
-    import migrations.run as migrations  # noqa: PLC0415 - slow to load
-    from migrations.schema import describe_schema, head  # noqa: PLC0415 - slow to load
-
-    settings = settings_or_exit()
-    quiet_logs(settings)
-    if step != "seed":
-        owner_url = (settings.migrate_database_url or settings.database_url).get_secret_value()
-        login = sa.make_url(settings.database_url.get_secret_value()).username
-        try:
-            newer = migrations.upgrade(owner_url)
-            migrations.grant_roles(owner_url, login)
-        except sa.exc.DBAPIError as error:
-            fail(f"migration failed: {migrations.reason(error)}")
-        except migrations.REFUSALS as error:
-            fail(f"migration refused, nothing was changed: {migrations.why_refused(error)}")
-        click.echo(f"schema: {describe_schema(newer) if newer else f'at revision {head()}'}")
-    if step != "schema":
-        with runtime() as parts:
-            added = seed.seed(parts.database, parts.knowledge, parts.policy)
-            click.echo(f"seed: {added} models added" if added else "seed: nothing to add, the catalogue is not empty")
 
 
 @click.command()

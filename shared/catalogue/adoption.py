@@ -1,0 +1,387 @@
+"""What becomes of the rows of the hand-made tables that this system replaces. Pure.
+
+Whoever made those tables edited them by hand, so anything may stand in a row. What a row says is kept: where this
+system would say otherwise, it becomes an override, which no sync undoes. Only an upstream id that cannot be one
+refuses the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.catalogue.capabilities import CAPABILITIES, CapabilityValues
+from shared.catalogue.draft import Describe
+from shared.catalogue.names import clean
+from shared.catalogue.parse import MAX_ID, MAX_NAME, Entry, Parsed
+from shared.catalogue.plan import Policy, plan_sync
+from shared.catalogue.rows import Change, Json, ModelRow, addition, choose_default
+from shared.catalogue.spelling import MAX_KEY
+
+MODEL_COLUMNS: Final = (
+    *("id", "matcha_llm_id", "model_name", "model_key", "provider", "capabilities", "is_active", "is_default"),
+    *("display_order", "created_at", "last_synced_at"),
+)
+MODEL_MARKS: Final = ("matcha_llm_id", "model_name", "model_key")
+"""Without these a table is not a list of models. The other columns may be missing."""
+USAGE_COLUMNS: Final = ("model_key", "request_count", "last_used")
+USAGE_MARKS: Final = ("model_key", "request_count")
+
+_LARGEST_ID: Final = MAX_ID - 1_000_000  # of `id`: the sequence goes on after it
+_LARGEST_COUNT: Final = 2**53
+_FAULTS_SAID: Final = 3
+_SHOWN: Final = 80
+_NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_WHOLE_NUMBER: Final = re.compile(r"[+-]?\d{1,19}")
+_IN_A_PATH: Final = re.compile(r"[A-Za-z0-9._~:@+-]+")
+_TRUTH: Final = {"t": True, "true": True, "yes": True, "1": True, "f": False, "false": False, "no": False, "0": False}
+
+
+class CannotAdopt(Exception):
+    """The old tables cannot be taken over as they are; the text says which row and what to do, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedModel:
+    """A row as it will stand. `old_key`: what the old row had; None where it had none. `notes`: for the operator."""
+
+    id: int
+    row: ModelRow
+    created_at: datetime | None
+    last_synced_at: datetime | None
+    old_key: str | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedUsage:
+    """How often a model was asked, as of the day when it was asked last (UTC). What came of it is not known."""
+
+    model_key: str
+    day: date
+    requests: int
+    last_used: datetime
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """Everything that is taken over, in the listing's order. `notes`: about the tables, or rows of usage."""
+
+    models: tuple[AdoptedModel, ...]
+    usage: tuple[AdoptedUsage, ...]
+    notes: tuple[str, ...] = ()
+
+    def changes(self) -> list[Change]:
+        """The lines of the ledger: a replay gives the table."""
+        return [addition(model.row) for model in self.models]
+
+
+def adopt(
+    models: Sequence[Json], usage: Sequence[Json], *, describe: Describe, policy: Policy, now: datetime
+) -> Adoption:
+    """Take over rows of the old tables; what is missing in a row counts as NULL.
+
+    Values are as `to_jsonb` has them. Raises CannotAdopt.
+    """
+    ids = _upstream_ids(models)
+    drafts = [_Draft(id_, raw) for id_, raw in sorted(zip(ids, models, strict=True), key=lambda pair: pair[0])]
+    _give_ids(drafts)
+    entries = tuple(Entry(draft.upstream_id, draft.name, None) for draft in drafts)
+    ours = plan_sync([], Parsed(entries, (), frozenset(ids)), describe, policy, now).written
+    _give_keys(drafts, ours)
+    rows = {entry.matcha_llm_id: draft.row(ours[entry.matcha_llm_id], entry, describe, policy)
+            for draft, entry in zip(drafts, entries, strict=True)}  # fmt: skip
+    _give_default(drafts, rows, policy)
+    adopted = [
+        AdoptedModel(draft.id, rows[draft.upstream_id], _moment(draft.raw.get("created_at")),
+                     _moment(draft.raw.get("last_synced_at")), draft.old_key, tuple(draft.notes))
+        for draft in drafts
+    ]  # fmt: skip
+    adopted.sort(key=lambda model: (model.row.display_order, model.row.model_name, model.row.matcha_llm_id))
+    counted, notes = _adopt_usage(usage, adopted, now)
+    if adopted and not any(model.row.is_active for model in adopted):
+        notes.append("no model is active, so there is no default: `llm-refresh set KEY is_active=true`")
+    return Adoption(tuple(adopted), counted, tuple(notes))
+
+
+def describe_model(model: AdoptedModel) -> str:
+    """What becomes of a row, in a line."""
+    row = model.row
+    mark, default = "✓" if row.is_active else "✗", " [DEFAULT]" if row.is_default else ""
+    kept = []
+    for name, value in row.overrides.items():
+        if name == "capabilities":
+            kept += [f"{capability}={json.dumps(stated)}" for capability, stated in value.items()]
+        else:
+            kept.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
+    said = [f"keeps as overrides {', '.join(kept)}" if kept else "is kept", *model.notes]
+    return f"{mark} {row.model_name} (ID: {row.matcha_llm_id}, Key: {row.model_key}){default}: {'; '.join(said)}"
+
+
+class _Draft:
+    """One old row on its way: what could be read of it, and what is to be said about it."""
+
+    def __init__(self, upstream_id: int, raw: Json) -> None:
+        self.upstream_id = upstream_id
+        self.raw = raw
+        self.notes: list[str] = []
+        self.id = 0
+        self.old_key = raw["model_key"] if isinstance(raw.get("model_key"), str) else None
+        self.key = _tidy(self.old_key or "", MAX_KEY)
+        self.name = self._name()
+        self.is_active = _truth(raw.get("is_active"))
+        self.was_default = _truth(raw.get("is_default")) is True
+        self.order = self._order()
+
+    def _name(self) -> str:
+        raw = self.raw.get("model_name")
+        name = _tidy(raw if isinstance(raw, str) else "", MAX_NAME) or self.key or f"Model {self.upstream_id}"
+        if name != raw:
+            self.notes.append(f"the name {_shown(raw)} becomes {_shown(name)}")
+        return name
+
+    def _order(self) -> int | None:
+        raw = self.raw.get("display_order")
+        order = _whole(raw)
+        if order is None:
+            if raw is not None:
+                self.notes.append(f"display_order {_shown(raw)} is no number and is left out")
+            return None
+        kept = max(-MAX_ID, min(MAX_ID, order))
+        if kept != order:
+            self.notes.append(f"display_order {order} becomes {kept}")
+        return kept
+
+    def row(self, ours: ModelRow, entry: Entry, describe: Describe, policy: Policy) -> ModelRow:
+        """The row under the overrides that keep what the old one says; not the default yet."""
+        overrides: dict[str, Any] = {}
+        stated = self._capabilities(ours)
+        if stated:
+            overrides["capabilities"] = stated
+        known = describe(entry, stated)
+        provenance = dict(known.provenance)
+        if self.key != ours.model_key:
+            overrides["model_key"] = self.key
+            below = {"source": "upstream", "value": ours.model_key}
+            provenance["model_key"] = {"source": "override", "below": below}
+        if not _IN_A_PATH.fullmatch(self.key):
+            self.notes.append(f"the key {_shown(self.key)} cannot stand in a path: `llm-refresh set` gives it another")
+        order = ours.display_order if self.order is None else self.order
+        if order != ours.display_order:
+            overrides["display_order"] = order
+        if self.is_active is False:
+            overrides["is_active"] = False
+            self.notes.append("it was inactive and stays hidden until `llm-refresh set KEY is_active=null`")
+        if self.is_active is None:
+            self.notes.append("it said neither active nor inactive, and is inactive until a list names it")
+        if (provider := self.raw.get("provider")) is not None and provider != known.provider:
+            self.notes.append(f"the provider {_shown(provider)} becomes {known.provider}")
+        return replace(
+            ours,
+            model_key=self.key,
+            provider=known.provider,
+            capabilities=known.capabilities,
+            provenance=provenance,
+            overrides=overrides,
+            is_active=self.is_active is True,
+            is_default=False,
+            display_order=order,
+            missed_syncs=policy.grace_syncs if self.is_active is None else 0,
+        )
+
+    def _capabilities(self, ours: ModelRow) -> dict[str, int | bool]:
+        """What the old row states and we would not."""
+        raw = self.raw.get("capabilities")
+        if isinstance(raw, str):  # an object that was written as text
+            with suppress(ValueError, RecursionError):
+                raw = json.loads(raw)
+        if raw is None:
+            return {}
+        if not isinstance(raw, Mapping):
+            self.notes.append(f"its capabilities are no object ({_shown(raw)}) and are left out")
+            return {}
+        stated: dict[str, int | bool] = {}
+        for name, value in raw.items():
+            if value is None:
+                continue
+            if name not in CAPABILITIES:
+                self.notes.append(f"{_shown(name)} is no capability and is left out")
+            elif (kept := _capability(name, value)) is None:
+                self.notes.append(f"{name} cannot be {_shown(value)} and is left out")
+            elif ours.capabilities.get(name) != kept:
+                stated[name] = kept
+        return {name: stated[name] for name in CAPABILITIES if name in stated}
+
+
+def _upstream_ids(models: Sequence[Json]) -> list[int]:
+    """The upstream id of each row. Raises CannotAdopt: a row without one can be no model."""
+    ids: list[int] = []
+    faults: list[str] = []
+    for raw in models:
+        given = raw.get("matcha_llm_id")
+        id_ = _whole(given)
+        if id_ is None or not 1 <= id_ <= MAX_ID:
+            faults.append(f"{_place(raw)}: matcha_llm_id is {_shown(given)}, not between 1 and {MAX_ID}")
+            id_ = 0
+        elif id_ in ids:
+            faults.append(f"{_place(raw)}: matcha_llm_id {id_} stands in another row too")
+        ids.append(id_)
+    if faults:
+        more = f"; and {len(faults) - _FAULTS_SAID} more" if len(faults) > _FAULTS_SAID else ""
+        raise CannotAdopt(f"llm_models: {'; '.join(faults[:_FAULTS_SAID])}{more}: change or delete these rows first")
+    return ids
+
+
+def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
+    """Each key to one row: of several the active, default, first one keeps it; others get their id as a suffix."""
+    first = sorted(drafts, key=lambda draft: (not draft.key, draft.is_active is not True, not draft.was_default,
+                                              math.inf if draft.order is None else draft.order,
+                                              draft.upstream_id))  # fmt: skip
+    for draft in first:
+        if not draft.key:
+            draft.key = ours[draft.upstream_id].model_key
+            draft.notes.append(f"it had no key and gets {draft.key}")
+    wanted = {draft.key for draft in first}
+    holders: dict[str, _Draft] = {}
+    for draft in first:
+        if (holder := holders.setdefault(draft.key, draft)) is not draft:
+            suffix, number = f"-{draft.upstream_id}", 1
+            while (key := draft.key[: MAX_KEY - len(suffix)] + suffix) in wanted:
+                number += 1
+                suffix = f"-{draft.upstream_id}-{number}"
+            draft.notes.append(f"ID {holder.upstream_id} has the key {_shown(draft.key)} too: this one becomes {key}")
+            draft.key = key
+            wanted.add(key)
+            holders[key] = draft
+        if draft.old_key and _tidy(draft.old_key, MAX_KEY) != draft.old_key:
+            draft.notes.append(f"the key {_shown(draft.old_key)} becomes {_shown(draft.key)}")
+
+
+def _give_ids(drafts: Sequence[_Draft]) -> None:
+    """Each row its own `id`, where it has one that can stay."""
+    taken: set[int] = set()
+    without: list[_Draft] = []
+    for draft in drafts:
+        id_ = _whole(draft.raw.get("id"))
+        if id_ is None or not 1 <= id_ <= _LARGEST_ID or id_ in taken:
+            without.append(draft)
+        else:
+            draft.id = id_
+            taken.add(id_)
+    for number, draft in enumerate(without, max(taken, default=0) + 1):
+        draft.id = number
+        draft.notes.append(f"its id {_shown(draft.raw.get('id'))} becomes {number}")
+
+
+def _give_default(drafts: Sequence[_Draft], rows: dict[int, ModelRow], policy: Policy) -> None:
+    """Exactly one active default; the old one as an override where the rules would choose another."""
+    by_id = {draft.upstream_id: draft for draft in drafts}
+    ours = choose_default(rows, preferred_key=policy.default_key, lost=None)
+    marked = [rows[draft.upstream_id] for draft in drafts if draft.was_default]
+    active = sorted((row for row in marked if row.is_active),
+                    key=lambda row: (row.display_order, row.model_name, row.matcha_llm_id))  # fmt: skip
+    chosen = active[0].matcha_llm_id if active else ours
+    if chosen is None:
+        return
+    row = rows[chosen]
+    if chosen != ours:
+        row = replace(row, overrides=dict(row.overrides) | {"is_default": True})
+    rows[chosen] = replace(row, is_default=True)
+    for other in marked:
+        if other.matcha_llm_id != chosen:
+            why = "was a default too" if other.is_active else "was the default, but is inactive"
+            by_id[other.matcha_llm_id].notes.append(f"it {why}: the default is {row.model_key}")
+    if not marked:
+        by_id[chosen].notes.append("no row was the default: this one is by the rules")
+
+
+def _adopt_usage(
+    usage: Sequence[Json], models: Sequence[AdoptedModel], now: datetime
+) -> tuple[tuple[AdoptedUsage, ...], list[str]]:
+    """The counts under the keys of today, a line a model and day."""
+    by_old_key: dict[str, AdoptedModel] = {}
+    for model in models:
+        if model.old_key is not None and (model.old_key not in by_old_key or model.row.model_key == model.old_key):
+            by_old_key[model.old_key] = model
+    counted: dict[tuple[str, date], AdoptedUsage] = {}
+    notes: list[str] = []
+    for raw in usage:
+        key, requests = raw.get("model_key"), _whole(raw.get("request_count"))
+        if raw.get("request_count") in (None, 0):
+            continue
+        if not isinstance(key, str) or not key or requests is None or not 0 < requests <= _LARGEST_COUNT:
+            notes.append(f"usage of {_shown(key)}: {_shown(raw.get('request_count'))} requests are left out")
+            continue
+        owner = by_old_key.get(key)
+        last_used = _moment(raw.get("last_used"))
+        if last_used is None or last_used > now:
+            last_used = min(now, (owner.created_at if owner is not None else None) or now)
+            said = _shown(raw.get("last_used"))
+            notes.append(f"usage of {_shown(key)}: last_used {said} becomes {last_used:%Y-%m-%d}")
+        place = (owner.row.model_key if owner is not None else key, last_used.date())
+        before = counted.get(place)
+        counted[place] = AdoptedUsage(
+            *place,
+            requests + (before.requests if before is not None else 0),
+            max(last_used, before.last_used) if before is not None else last_used,
+        )
+    return tuple(counted[place] for place in sorted(counted)), notes
+
+
+def _tidy(text: str, longest: int) -> str:
+    """The text in the form in which names are kept, what is no text left out, cut to `longest` characters."""
+    return clean(clean(_NOT_TEXT.sub(" ", text))[:longest])
+
+
+def _whole(value: object) -> int | None:
+    """A whole number in any of the types that a hand-made column may have."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value.is_integer() else None
+    if isinstance(value, str):
+        return int(value) if _WHOLE_NUMBER.fullmatch(value.strip()) else None
+    return value if isinstance(value, int) else None
+
+
+def _truth(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return None if value is None else _TRUTH.get(str(value).strip().lower())
+
+
+def _capability(name: str, value: object) -> int | bool | None:
+    """The value where this capability can have it, else None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        return CapabilityValues.model_validate({name: value}).stated().get(name)
+    except ValidationError:
+        return None
+
+
+def _moment(value: object) -> datetime | None:
+    """A moment as `to_jsonb` writes it; one without a zone is UTC. None for what is none (`infinity`, years BC)."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _place(raw: Json) -> str:
+    return f"row {_shown(raw['id'])}" if raw.get("id") is not None else f"row of {_shown(raw.get('model_name'))}"
+
+
+def _shown(value: object) -> str:
+    """A value of a row in a line of a terminal: escaped, and not too much of it."""
+    text = "NULL" if value is None else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
