@@ -21,7 +21,7 @@ __all__ = ["MAX_KEY", "Bare", "bare_words", "clean", "same_words", "slug", "word
 _GROUP: Final = re.compile(r"[(\[{【]([^()\[\]{}【】]*)[)\]}】]")
 _APART: Final = re.compile(r"(\s+[-\u2010-\u2015|·•~:;]+\s+|\s*[,;:|]\s+)")
 _SUFFIX: Final = re.compile(rf"(?<=[^\s:]):({'|'.join(sorted(qualifiers.SUFFIXES))})$|@default$")
-_RELEASE: Final = re.compile(r"(?:(?<=\d{8})-v\d+:\d+|-v1:0|(?<=-v\d):0)$")  # a host's own: "…-20250929-v1:0"
+_RELEASE: Final = re.compile(r"(?:(?<=\d{8})-v\d+:\d+|-v?1:0|(?<=-v\d):0)$")  # a host's own: "…-20250929-v1:0"
 _SERVED_BY: Final = re.compile(rf"(?:{'|'.join(sorted(qualifiers.SERVED_BY, key=len, reverse=True))})\s+(?=\S)")
 _LIFECYCLE_BESIDE: Final = re.compile(
     rf"^\s*(?:(?:{'|'.join(sorted(qualifiers.LIFECYCLE_ANYWHERE))})\b\s*)+|\s+(?:{'|'.join(sorted(qualifiers.LIFECYCLE_ANYWHERE))})\s*$"
@@ -29,7 +29,7 @@ _LIFECYCLE_BESIDE: Final = re.compile(
 _DAY: Final = re.compile(r"\d{1,2}(st|nd|rd|th)?|20\d\d|\d{6}|\d{8}|\d{1,2}\.\d{1,2}(\.\d{2,4})?")
 _LONGEST: Final = 4  # words of a phrase in the tables
 
-_VERSION: Final = re.compile(r"v(\d+(?:\.\d+)*)")
+_VERSION: Final = re.compile(r"v?(\d+(?:\.\d+)*?)(?:\.0)?")
 _NUMBER_THEN_WORD: Final = re.compile(r"([a-z]{0,2}\d+(?:\.\d+)*)([a-z]?)([a-z]{3,})")
 _PLUS: Final = re.compile(r"(.*[^+])(\++)", re.DOTALL)
 _SHORTEST: Final = 3  # letters of a word that is found inside another
@@ -227,7 +227,7 @@ def _parts(word: str) -> tuple[str, ...]:
     if plus := _PLUS.fullmatch(word):
         return (*_parts(plus[1]), "plus" * len(plus[2]))
     if version := _VERSION.fullmatch(word):
-        return (version[1],)
+        return (version[1],)  # "v2.0" is 2
     if number := _NUMBER_THEN_WORD.fullmatch(word):
         for head, rest in ((number[1], number[2] + number[3]), (number[1] + number[2], number[3])):
             if inner := _known_parts(rest):

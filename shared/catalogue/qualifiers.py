@@ -39,7 +39,7 @@ HOSTS: Final = _phrases(
     gradient ai, groq, groqcloud, helicone, heroku, hf, hf inference, hostinger router, hpc ai, hugging face
     huggingface, hyperbolic, iflow, iflowcn, inference net, inferenceapis, inferencenet, infermatic, io net, jiekou
     kilo, kluster ai, lambda, lambda ai, lepton, libertai, lightning ai, litellm, litellm proxy, llama cpp, llamagate
-    llmgateway, lm studio, lmstudio, localai, lucidquery, meganova, mixlayer, moark, model garden, modelscope
+    llmgateway, lm studio, lmstudio, localai, lucidquery, maas, meganova, mixlayer, moark, model garden, modelscope
     nano gpt, ncompass, near ai, nearai, nebius, nebius ai, neuralwatt, nlp cloud, novita, novita ai, nscale
     nvidia nim, oci, oci generative ai, ollama, ollama cloud, open inference, opencode, opencode go, opencode zen
     openinfer, openinference, openrouter, oracle cloud, oracle oci, orcarouter, ovhcloud, parasail, perplexity agent
@@ -200,14 +200,14 @@ SUCCESSION: Final = _phrases("use, replaced, superseded, migrate, switch, instea
 
 LABELS: Final = _phrases(
     """
-    new, old, free, batch, default, recommended, popular, stable, ga, self moderated, available, unavailable, disabled
+    new, free, batch, default, recommended, popular, stable, ga, self moderated, available, unavailable, disabled
     temporarily unavailable, maintenance, under maintenance, coming soon, end of life, end of support, soon retired
     going away, going away soon, until further notice, hosted, no longer supported, no longer available
     """
 )
 """What says of a model's standing, price or place in a list, and not which it is: in brackets, or set apart."""
 
-LABELS_BESIDE: Final = _phrases("new, old, free")
+LABELS_BESIDE: Final = _phrases("new, free")
 """Those of them that also come off as a first or last word, where what is left tells a maker."""
 
 SUFFIXES: Final = _phrases("free, batch, beta, nitro, floor, exacto")

@@ -59,6 +59,17 @@ SAME_MODEL = (
         ),
     ),
     SameModel(
+        "versions",
+        "A v before it, a nought after its last point, a p for the point, a host's own number of a first release.",
+        (
+            ("Claude 2.1", "claude-v2.1"),
+            ("Gemini 2.0 Flash", "Gemini 2 Flash"),
+            ("DeepSeek V3.1", "deepseek-v3p1"),
+            ("gpt-oss-20b", "openai.gpt-oss-20b-1:0"),
+            ("Nova Pro", "amazon.nova-pro-v1:0"),
+        ),
+    ),
+    SameModel(
         "plus for +",
         "A + at the end of a word is the word plus.",
         _all_of(
@@ -133,6 +144,7 @@ SAME_MODEL = (
             ),
             ("Llama 3.3 70B", "NVIDIA: Llama 3.3 70B"),
             ("Acme Rapid LLM", "azure/acme-rapid-llm"),
+            ("GLM-5", "zai-org/glm-5-maas"),
         ),
     ),
     SameModel(
@@ -196,6 +208,8 @@ ANOTHER_MODEL = (
             ("amazon.titan-embed-text-v1", "amazon.titan-embed-text-v2:0"),
             ("DeepSeek R1", "DeepSeek V3"),
             ("Claude 3.5 Sonnet", "Claude 3.5 Sonnet v2"),
+            ("Claude 3.5 Sonnet", "Claude 3.5 Sonnet (old)"),
+            ("GPT-4", "GPT-40"),
         ),
     ),
     AnotherModel(
