@@ -276,13 +276,16 @@ ANOTHER_MODEL = (
         ),
     ),
     AnotherModel(
-        "a maker's name that is all there is",
+        "words that name a company or a place where no model is told",
         (
             ("Mistral Large", "Large"),
             ("DeepSeek V3", "V3"),
             ("openai/next", "google/next"),
             ("Azure", "Bedrock"),
             ("Legacy", "Deprecated"),
+            ("New York Guide", "York Guide"),
+            ("Global Search", "Search"),
+            ("Bedrock Guide", "Guide"),
         ),
     ),
     AnotherModel("other scripts and signs", (("通义千问", "文心一言"), ("हिन्दी", "हन्दी"), ("🚀", "🔥"))),
