@@ -41,6 +41,10 @@ class CacheUnavailable(Exception):
     """Redis cannot be reached or did not answer in time."""
 
 
+class CommandForbidden(CacheUnavailable):
+    """Redis answers, and does not allow the user of REDIS_URL what was asked."""
+
+
 def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
     """A client whose every call ends within about two seconds.
 
@@ -185,6 +189,10 @@ class Cache:
         except redis.TimeoutError:
             self._silence.unanswered(began)
             raise CacheUnavailable("Redis does not answer") from None
+        except redis.exceptions.NoPermissionError:
+            self._silence.heard()
+            detail = "the user of REDIS_URL may not do that: `llm-refresh doctor` names the rights that are missing"
+            raise CommandForbidden(detail) from None
         except (redis.RedisError, OSError) as error:
             raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
         self._silence.heard()

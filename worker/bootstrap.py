@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_shutdown, worker_shutting_down
 
+from shared.cache import CacheUnavailable, connect
 from shared.chat import read
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.redis_rights import ADVICE, missing_rights
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
 from worker import upkeep
@@ -24,6 +28,8 @@ from worker.duties import refresh_duties
 from worker.notice_duties import notice_duties
 from worker.runtime import Runtime
 from worker.tasks import chat, refresh
+
+log = structlog.get_logger(__name__)
 
 BuildRuntime = Callable[[Settings, str], Runtime]
 
@@ -78,6 +84,7 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
 
     upkeep.install(app, duties)
     _bind_logs()
+    _check_rights_first(settings)
     _bind_shutdown(runtime, chats, going)
     return app
 
@@ -110,6 +117,17 @@ def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: 
     def _close(**_: Any) -> None:
         chats.close()
         runtime.close()
+
+
+def _check_rights_first(settings: Settings) -> None:
+    @worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _check(**_: Any) -> None:
+        """Celery calls a missing right an unrecoverable error, with forty lines of traceback."""
+        with suppress(CacheUnavailable):  # it waits for Redis to come
+            if missing := missing_rights(connect(settings.redis_url.get_secret_value())):
+                log.critical("llm_redis.rights_missing", message="[LLM Refresh] Redis does not allow its user "
+                             + ", ".join(missing), advice=ADVICE)  # fmt: skip
+                sys.exit(1)
 
 
 def _bind_logs() -> None:

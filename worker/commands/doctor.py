@@ -13,15 +13,16 @@ import click
 import sqlalchemy as sa
 
 from shared import figures
-from shared.cache import Cache, CacheUnavailable, connect
+from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.redis_rights import ADVICE, missing_rights
 from shared.settings import DOTENV, Settings, misnamed
 from shared.upstream import read_health
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
-from worker.diagnosis import Finding, fault, good
+from worker.diagnosis import Finding, fault, good, warning
 from worker.web.key_set import KeysUnavailable, fetch_keys
 
 DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0
@@ -152,16 +153,26 @@ def _revision(database: Database) -> Finding:
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
     """Redis: reachable, what it keeps and drops, its clock, and who has said there that it is alive."""
-    cache = Cache(connect(settings.redis_url.get_secret_value()))
+    client = connect(settings.redis_url.get_secret_value())
+    cache = Cache(client)
     try:
-        before = time.time()
-        server = cache.server()
-        middle = (before + time.time()) / 2
-        alive = cache.alive()
+        missing = missing_rights(client)
+        if missing:
+            yield fault("redis", f"answers, and does not allow its user {', '.join(missing)}", ADVICE)
+            return
+        yield good("redis", "answers, and allows its user what is needed")
+        yield from _server(cache)
+        yield from diagnosis.of_workers(cache.alive())
     except CacheUnavailable as error:
         yield fault("redis", str(error), "look at REDIS_URL and the server: chats wait until it is back")
+
+
+def _server(cache: Cache) -> Iterator[Finding]:
+    before = time.time()
+    try:
+        server = cache.server()
+    except CommandForbidden:
+        yield warning("redis", "its user may not use INFO: eviction, persistence and clock were not looked at", ADVICE)
         return
-    yield good("redis", "answers")
-    yield diagnosis.of_clock("Redis", server.now - middle)
+    yield diagnosis.of_clock("Redis", server.now - (before + time.time()) / 2)
     yield from diagnosis.of_redis(server)
-    yield from diagnosis.of_workers(alive)

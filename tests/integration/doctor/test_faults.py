@@ -1,8 +1,12 @@
 """The doctor names each fault that is made here on real servers, and finds none on a healthy system."""
 
+import contextlib
+import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -10,7 +14,10 @@ import redis
 
 from migrations.schema import head
 from shared.clock import new_id
+from shared.redis_rights import ADVICE
 from tests.integration.doctor.conftest import Examine
+from tests.support.living import wait_for
+from tests.support.processes import ROOT, local_variables, worker
 from tests.support.refreshing import Bench
 from tests.support.servers import Database, Servers
 
@@ -128,6 +135,70 @@ def test_11_redis_may_drop_queues(healthy: Bench, redis_url: str, examined: Exam
             client.config_set("maxmemory-policy", kept)
     assert "allkeys-lru" in found["eviction"]
     assert "volatile-lru" in warnings(findings)["eviction"]
+
+
+@contextlib.contextmanager
+def redis_user(url: str, *rules: str) -> Iterator[str]:
+    """The address for a user with these rules."""
+    parts = urlsplit(url)
+    with redis.Redis.from_url(url) as client:
+        client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">narrow-password", *rules)
+        try:
+            yield f"redis://narrow:narrow-password@{parts.hostname}:{parts.port}{parts.path}"
+        finally:
+            client.execute_command("ACL", "DELUSER", "narrow")
+
+
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        (("~*", "&*", "+@all", "-@pubsub"), "publish to channels"),
+        (("~*", "&*", "+@all", "-subscribe", "-psubscribe"), "subscribe to channels"),
+        (("~*", "resetchannels", "+@all"), "subscribe to channels"),
+        (("~llm_refresh:*", "&*", "+@all"), "write lists"),
+        (("~*", "&*", "+@all", "-@write"), "write keys"),
+        (("~*", "&*", "+@all", "-eval"), "run scripts"),
+    ],
+)
+def test_11_the_redis_user_lacks_a_right(
+    healthy: Bench, redis_url: str, examined: Examine, rules: tuple[str, ...], missing: str
+) -> None:
+    with redis_user(redis_url, *rules) as narrow:
+        found = faults(examined(redis_url=narrow))
+    assert missing in found["redis"]
+    assert set(found) == {"redis"}  # of workers nothing can be said: they are not called dead
+
+
+def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(healthy: Bench, redis_url: str, examined: Examine) -> None:
+    with redis_user(redis_url, "~*", "&*", "+@all", "-info") as narrow:
+        findings = examined(redis_url=narrow)
+    assert faults(findings) == {}
+    assert "INFO" in warnings(findings)["redis"]
+    assert findings["refresh worker"].level == "good"
+
+
+def test_11_the_documented_rights_are_enough_for_doctor_and_worker(
+    healthy: Bench, redis_url: str, database: Database, examined: Examine, tmp_path: Path
+) -> None:
+    words = ADVICE.split()
+    assert ADVICE in (ROOT / "docs" / "operations.md").read_text()
+    with redis_user(redis_url, *words[3:]) as narrow:
+        assert faults(examined(redis_url=narrow)) == {}
+        with worker(local_variables(database.url, narrow), tmp_path) as process:
+            wait_for(lambda: "ready" in process.output or process.exit_code is not None, seconds=40)
+            assert process.exit_code is None, process.output
+
+
+def test_11_a_worker_without_a_right_says_which_in_one_line(redis_url: str, database: Database, tmp_path: Path) -> None:
+    with (
+        redis_user(redis_url, "~*", "&*", "+@all", "-@pubsub") as narrow,
+        worker(local_variables(database.url, narrow), tmp_path) as process,
+    ):
+        assert process.wait(40) == 1
+        (line,) = [line for line in process.output.splitlines() if line.startswith("{")]
+    assert json.loads(line)["event"] == "llm_redis.rights_missing"
+    assert "subscribe to channels" in line
+    assert "Traceback" not in process.output
 
 
 def test_12_nobody_consumes(healthy: Bench, redis_url: str, examined: Examine) -> None:

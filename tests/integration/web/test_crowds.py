@@ -98,9 +98,10 @@ def test_readers_leave_places_for_requests(migrated: Database, servers: Servers,
 
 
 def test_the_soft_limit_of_open_files_is_raised(migrated: Database, servers: Servers, tmp_path: Path) -> None:
-    variables = local_variables(migrated.url, servers.redis_url())
+    variables = local_variables(migrated.url, servers.redis_url(), CHAT_CONCURENCY="10")
     with one_web("ulimit -Sn 256; ulimit -Hn 1500", tmp_path, variables) as running:
         assert "Up to 1200 connections" in running.process.output
+        assert "CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is" in running.process.output
 
 
 def mounted(folder: Path, kilobytes: int) -> str:
