@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import psycopg
@@ -26,6 +27,7 @@ from tests.support.servers import Database as Addresses
 FLAT = Aim(1.5)
 ANNA = Caller("authenticated", "anna")
 OPEN_CHATS = 200
+A_NIGHT = timedelta(hours=26)
 _FINISHED = """
 INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, status, answer,
                        attempt, version, created_at, deadline_at, started_at, finished_at, upstream_ms)
@@ -89,7 +91,10 @@ OPERATIONS: dict[str, tuple[Caller, Callable[[sa.Connection, _Table], object]]] 
     "one chat": (ANNA, lambda connection, table: read.find(connection, table.open_chats[0])),
     "retention, nothing due": (SYSTEM, lambda c, _: lifecycle.retire(c, older_than_days=30, limit=1000)),
     "retention of 100": (SYSTEM, lambda c, _: lifecycle.retire(c, older_than_days=24, limit=100)),
-    "the listing": (READER, lambda connection, _: (read_state(connection), read_models(connection))),
+    "the listing": (
+        READER,
+        lambda connection, _: (read_state(connection, stale_after=A_NIGHT), read_models(connection)),
+    ),
 }
 
 

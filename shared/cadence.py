@@ -19,8 +19,8 @@ _DAY = timedelta(days=1)
 LEAST_SLACK: Final = timedelta(minutes=2)
 """However short the gaps are, a refresh takes its time."""
 _YEARS = (timedelta(days=400), timedelta(days=9 * 366))
-"""How far to look: both changes of a clock, and, where that holds few due days, a 29 February."""
-_FEW_DAYS = 20
+"""How far to look: both changes of a clock, and, where that holds few due days, every length of a month."""
+_FEW_DAYS = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from shared.catalogue.holds import open_hold
 from shared.catalogue.runs import ENDED, GOOD
 from shared.models import CHANGE_KINDS, RUN_TRIGGERS, metadata
 
@@ -76,6 +77,8 @@ class CatalogueFigures:
     """kind -> lines of the ledger"""
     promotions: int
     notices_waiting: int
+    undecided_holds: int
+    """1 while a held list waits for a decision, whatever failed after it"""
 
 
 def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
@@ -97,6 +100,7 @@ def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
         changes=dict.fromkeys(CHANGE_KINDS, 0) | {row.kind: row.number for row in connection.execute(by_kind)},
         promotions=connection.execute(sa.text(_PROMOTIONS)).scalar_one(),
         notices_waiting=connection.execute(sa.text(_NOTICES_WAITING)).scalar_one(),
+        undecided_holds=int(open_hold(connection) is not None),
     )
 
 

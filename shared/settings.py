@@ -32,10 +32,13 @@ class SettingsError(Exception):
 
 
 def _cron(value: object) -> object:
+    five = len(str(value).split()) == 5  # CronSim takes seconds as well
     try:
         CronSim(str(value), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError:
-        raise ValueError("must be a cron expression of five fields, such as 0 0 * * *") from None
+        five = False
+    if not five:
+        raise ValueError("must be a cron expression of five fields, such as 0 0 * * *")
     return value
 
 
@@ -79,7 +82,8 @@ class Settings(BaseModel):
     refresh_timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
     refresh_max_shrink: float = Field(default=0.5, ge=0, le=1)
     refresh_grace_syncs: int = Field(default=2, ge=1)
-    refresh_grace_min_hours: float = Field(default=12, ge=0)
+    refresh_grace_min_hours: float | None = Field(default=None, ge=0)
+    """None: half the shortest gap of REFRESH_CRON (`shared/cadence.py`)."""
     refresh_attempts: int = Field(default=3, ge=1)
     refresh_wait_seconds: float = Field(default=20, ge=0, le=300)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Literal
 
 from shared.cache import Server
-from shared.catalogue.listing import STALE_AFTER_HOURS
+from shared.catalogue.held import most_used, summary
+from shared.catalogue.holds import Hold
 from shared.figures import Login, Standing
 from shared.settings import Settings
 from shared.upstream import UpstreamHealth, describe_health
@@ -152,10 +154,28 @@ def of_upstream(health: UpstreamHealth) -> Finding:
                 "chats that wait are answered when it is back; docs/runbook.md, upstream down")  # fmt: skip
 
 
-def of_standing(now: Standing, health: UpstreamHealth) -> Iterator[Finding]:
-    """The catalogue, its last runs, and rows that do not move."""
+def of_hold(hold: Hold | None) -> Iterator[Finding]:
+    """The list that waits for a decision, whatever has failed since."""
+    if hold is None:
+        return
+    used = most_used(hold.held, most=3)
+    yield warning("held list", f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"
+                               + (f"; in use: {used}" if used else "; none of them in use"),
+                  f"see `llm-refresh runs {hold.run_id}`; apply it with `llm-refresh refresh --force"
+                  f" {hold.held['sha256']}`, or end the hold with --dismiss")  # fmt: skip
+
+
+def of_source(configured: str, *, changed: bool, tried: bool) -> Iterator[Finding]:
+    """Whether the list comes from the source that is set up now. `tried`: a refresh has asked it since."""
+    if changed:
+        advice = "see `llm-refresh runs`, then `llm-refresh refresh`" if tried else "a worker refreshes once by itself"
+        yield warning("source", f"the list is not from the source that is set up now ({configured})", advice)
+
+
+def of_standing(now: Standing, health: UpstreamHealth, *, stale_after: timedelta) -> Iterator[Finding]:
+    """The catalogue, its last runs, and rows that do not move. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
-    yield _last_sync(now)
+    yield _last_sync(now, stale_after)
     stuck = [
         (now.runs_without_lease, "runs are running without a worker"),
         (now.runs_waiting, "runs have waited for more than ten minutes"),
@@ -182,10 +202,10 @@ def _catalogue(now: Standing) -> Iterator[Finding]:
         yield good("catalogue", f"{now.active_models} active models, one of them the default")
 
 
-def _last_sync(now: Standing) -> Finding:
+def _last_sync(now: Standing, stale_after: timedelta) -> Finding:
     hours = now.age_seconds / 3600
     last = f"the last run {now.last_run}" + (f" ({now.last_error})" if now.last_error else "")
-    if hours > STALE_AFTER_HOURS:
+    if now.age_seconds > stale_after.total_seconds():
         since = f"{hours:.0f} hours without a good sync" + (f"; {last}" if now.last_run else "; nothing ran")
         return fault("last sync", since, "see docs/runbook.md, catalogue stale")
     if not now.ever_synced:

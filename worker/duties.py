@@ -34,6 +34,12 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
                 log.warning("llm_refresh.night_missed", message="[LLM Refresh] Missed night, refreshing now",
                             run_id=str(run_id), scheduled_for=due.local.isoformat())  # fmt: skip
 
+    def new_source() -> None:
+        run_id = parts.refresher.request_for_new_source()
+        if run_id is not None:
+            log.warning("llm_refresh.source_changed", message="[LLM Refresh] Another source is set up, refreshing now",
+                        run_id=str(run_id))  # fmt: skip
+
     def dead_and_failed() -> None:
         with parts.database.transaction() as connection:
             abandoned = parts.refresher.abandon_expired(connection)
@@ -53,6 +59,7 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
 
     return [
         Duty("missed night", 15, missed_night),
+        Duty("new source", 15, new_source),
         Duty("dead and failed runs", 10, dead_and_failed),
         Duty("lost messages of runs", 5, lost_messages),
     ]

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.cache import Cache, connect
+from shared.cadence import Cadence, cadence_of
 from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
@@ -15,12 +16,12 @@ from shared.catalogue.mapping import load_mapping
 from shared.catalogue.outcomes import USED_DAYS, record_nothing
 from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
-from shared.catalogue.rows import Json
+from shared.catalogue.rows import MAPPING, MATCHAAI, Json
 from shared.catalogue.sources import Sources
 from shared.chat.submit import Submitter
 from shared.chat.usage import callers_of, requests_of
 from shared.chat.wakeups import Wakeups
-from shared.clock import new_id
+from shared.clock import new_id, utc_now
 from shared.db import PATIENT, Database, Limits
 from shared.notices.outbox import Outbox
 from shared.settings import Settings
@@ -36,6 +37,7 @@ class Runtime:
     cache: Cache
     knowledge: Knowledge
     policy: Policy
+    cadence: Cadence
     refresher: Refresher
     editor: Editor
     submitter: Submitter
@@ -46,14 +48,25 @@ class Runtime:
         self.database.dispose()
 
 
-def policy_of(settings: Settings) -> Policy:
+def cadence_of_settings(settings: Settings) -> Cadence:
+    """How often a refresh is due, as of now."""
+    return cadence_of(settings.refresh_cron, settings.refresh_timezone, utc_now())
+
+
+def policy_of(settings: Settings, cadence: Cadence) -> Policy:
     """The settings that a plan depends on."""
+    given = settings.refresh_grace_min_hours
     return Policy(
         default_key=settings.matchaai_default_model,
         max_shrink=settings.refresh_max_shrink,
         grace_syncs=settings.refresh_grace_syncs,
-        grace_min_hours=settings.refresh_grace_min_hours,
+        grace_min_hours=cadence.grace_min_hours if given is None else given,
     )
+
+
+def configured_source(settings: Settings) -> str:
+    """The source of a refresh that names none."""
+    return MATCHAAI if settings.upstream_given else MAPPING
 
 
 def sources_of(settings: Settings, database: Database) -> Sources:
@@ -68,7 +81,7 @@ def sources_of(settings: Settings, database: Database) -> Sources:
 
 def adopter_of(settings: Settings) -> Callable[[Sequence[Json], Sequence[Json], datetime], Adoption]:
     """What decides, under these settings, about the rows of the system that this one replaces."""
-    knowledge, policy = Knowledge(load_mapping()), policy_of(settings)
+    knowledge, policy = Knowledge(load_mapping()), policy_of(settings, cadence_of_settings(settings))
 
     def adopt_rows(models: Sequence[Json], usage: Sequence[Json], now: datetime) -> Adoption:
         return adopt(models, usage, describe=knowledge.describer(), policy=policy, now=now)
@@ -86,7 +99,8 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
     url = settings.database_url.get_secret_value()
     database = Database(url, application_name=process, pool_size=pool_size, limits=limits)
     knowledge = Knowledge(load_mapping())
-    policy = policy_of(settings)
+    cadence = cadence_of_settings(settings)
+    policy = policy_of(settings, cadence)
     refresher = Refresher(
         database=database,
         sources=sources_of(settings, database),
@@ -103,4 +117,4 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
     submitter = Submitter(
         database, ids=new_id, deadline_seconds=settings.chat_deadline_seconds, max_open=settings.chat_max_queued
     )
-    return Runtime(settings, database, cache, knowledge, policy, refresher, editor, submitter, Wakeups(cache))
+    return Runtime(settings, database, cache, knowledge, policy, cadence, refresher, editor, submitter, Wakeups(cache))

@@ -8,6 +8,7 @@ import structlog
 
 from shared.catalogue import store
 from shared.catalogue.edits import ModelEdit, edit_model
+from shared.catalogue.inactive import why_inactive
 from shared.catalogue.mapping import Mapping
 from shared.catalogue.plan import Policy
 from shared.catalogue.rows import UNORDERED
@@ -29,7 +30,7 @@ class Editor:
         self._policy = policy
 
     def edit(self, key: str, edit: ModelEdit, *, caller: Caller) -> dict[str, Any]:
-        """Apply an edit to the model with this key; returns the row as the API shows it.
+        """Apply an edit to the model with this key; returns the row as the API shows it, with why it is inactive.
 
         Raises UnknownModel and EditRefused; then nothing was written.
         """
@@ -45,6 +46,7 @@ class Editor:
             store.write_rows(connection, edited.written, ())
             store.append_changes(connection, edited.changes, run_id=None, actor=caller.subject)
             shown = store.shown_row(connection, row.matcha_llm_id)
+            shown["why"] = why_inactive(connection, row.matcha_llm_id)
         log.info(
             "llm_refresh.edited",
             message=f"[LLM Refresh] {caller.subject} edited {key}",

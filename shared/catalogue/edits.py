@@ -78,8 +78,7 @@ def edit_model(
         row = _with_capabilities(row, edit.capabilities)
     if "is_active" in given:
         row = _overridden(row, "is_active", edit.is_active)
-        listed = row.missed_syncs < policy.grace_syncs
-        row = replace(row, is_active=listed if edit.is_active is None else edit.is_active)
+        row = replace(row, is_active=_may_show(row, edit.is_active, policy))
     if "is_default" in given:
         row = _as_default(row, edit.is_default)
 
@@ -100,6 +99,17 @@ def edit_model(
         raise EditRefused("this is the last active model: without it there would be no default")
     written = {key: value for key, value in after.items() if before[key] != value}
     return Edited(after[id_], written, tuple(changes))
+
+
+def _may_show(row: ModelRow, wish: bool | None, policy: Policy) -> bool:
+    """Whether a row is active after an operator's wish: nobody can show what upstream does not list.
+
+    A row that is active stays so when it is shown again, or, without a wish, while its grace lasts.
+    """
+    if wish is False:
+        return False
+    listed = row.missed_syncs == 0
+    return listed or (row.is_active and (wish is True or row.missed_syncs < policy.grace_syncs))
 
 
 def _overridden(row: ModelRow, name: str, value: Any) -> ModelRow:
@@ -133,7 +143,8 @@ def _as_default(row: ModelRow, wish: bool | None) -> ModelRow:
     if wish is False and row.is_default:
         raise EditRefused("there is always one default: make another model the default instead")
     if wish and not row.is_active:
-        raise EditRefused("an inactive model cannot be the default; make it active first")
+        how = "make it active first" if row.missed_syncs == 0 else "upstream does not list it"
+        raise EditRefused(f"an inactive model cannot be the default: {how}")
     if wish:
         return _overridden(row, "is_default", True)
     # Dropped: the rule decides anew, and may well decide for the same model.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,9 +18,6 @@ from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, Wron
 from shared.models import llm_models
 
 log = structlog.get_logger(__name__)
-
-STALE_AFTER_HOURS = 26
-"""A night and two hours: longer means that a nightly refresh did not come through."""
 
 READER = Caller("authenticated", "listing")
 
@@ -43,14 +40,14 @@ class Encoded:
     etag: str
 
 
-def read_state(connection: sa.Connection) -> State:
-    """The version of the catalogue, and whether its last good sync is too old."""
+def read_state(connection: sa.Connection, *, stale_after: timedelta) -> State:
+    """The version of the catalogue, and whether its last good sync is older than `stale_after`."""
     row = connection.execute(
         sa.text(
             "SELECT version, last_synced_at, source,"
-            " coalesce(last_synced_at < now() - make_interval(hours => :hours), true) FROM llm_catalogue_version"
+            " coalesce(last_synced_at < now() - :stale_after, true) FROM llm_catalogue_version"
         ),
-        {"hours": STALE_AFTER_HOURS},
+        {"stale_after": stale_after},
     ).one()
     return State(*row)
 
@@ -90,7 +87,9 @@ class ListingKeeper:
     While PostgreSQL is away the last good copy goes out as stale; a process that has none takes the one in Redis.
     """
 
-    def __init__(self, database: Database, cache: Cache) -> None:
+    def __init__(self, database: Database, cache: Cache, *, stale_after: timedelta) -> None:
+        """`stale_after`: the age of the last good sync at which the listing is stale."""
+        self._stale_after = stale_after
         self._database = database
         self._cache = cache
         self._state: State | None = None
@@ -113,7 +112,7 @@ class ListingKeeper:
 
     def _follow(self) -> None:
         with self._database.transaction(READER) as connection:
-            state = read_state(connection)
+            state = read_state(connection, stale_after=self._stale_after)
             if state == self._state:
                 return
             models = read_models(connection)

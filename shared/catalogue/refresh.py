@@ -46,6 +46,8 @@ APPLY_SECONDS = 60.0
 """Bounds each statement of the transaction that plans and applies."""
 LEAST_APPLY_SECONDS = 5.0
 CLAIM_PAUSE_SECONDS = 0.2
+NEW_SOURCE_PAUSE_SECONDS = 3600.0
+"""Upkeep refreshes for a new source at most once in so long: during an upgrade, processes may have different ones."""
 CLAIM_PATIENCE_SECONDS = 200.0
 """How long a run waits for the running one: longer than its lease."""
 
@@ -120,6 +122,44 @@ class Refresher:
             return runs.enqueue_night(
                 connection, run_id=self._ids(), trigger=trigger, due=due, task_id=task_id, actor=actor
             )
+
+    def request_for_new_source(self) -> uuid.UUID | None:
+        """Queue one run when the last good one asked another source than is set up now; None where none is due.
+
+        Whether that run is good, held or failed: upkeep does not ask again, the next night does.
+        """
+        source = self._sources.configured
+        with self._database.transaction() as connection:
+            if not self._is_new(connection, source):
+                return None
+        with self._database.transaction() as connection:
+            store.lock(connection)  # workers take turns: one of them queues it
+            if not self._is_new(connection, source):
+                return None
+            run_id, _, new = runs.enqueue(
+                connection, run_id=self._ids(), trigger="startup", options={}, source=source, actor="upkeep",
+                request_id=None, task_id=None, publish_pause_seconds=0,
+            )  # fmt: skip
+        return run_id if new else None
+
+    def _is_new(self, connection: Any, source: str) -> bool:
+        return (
+            runs.source_changed(connection, source)
+            and not runs.source_tried(connection, source)
+            and not runs.followed_source(connection, pause_seconds=NEW_SOURCE_PAUSE_SECONDS)
+        )
+
+    def needs_first(self) -> bool:
+        """Whether `make up` has to refresh: no run was ever good, or the last good one asked another source.
+
+        Not while a list of the source that is set up now is held: that waits for a decision.
+        """
+        source = self._sources.configured
+        with self._database.transaction() as connection:
+            if not runs.ever_good(connection):
+                return True
+            hold = holds.open_hold(connection)
+            return runs.source_changed(connection, source) and (hold is None or hold.source != source)
 
     def publish_soon(self, run_id: uuid.UUID) -> None:
         """Let upkeep send the message for a queued run at its next round: Redis did not take it."""

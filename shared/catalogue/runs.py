@@ -252,6 +252,46 @@ def ever_good(connection: sa.Connection) -> bool:
     return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD)))).scalar_one())
 
 
+# The newest good run that says which source was set up: runs that named another one on purpose do not.
+_LAST_SOURCE = """
+SELECT source, finished_at FROM llm_sync_runs
+WHERE status = ANY(:good) AND (source = :configured OR (source IS NOT NULL AND NOT options ? 'source'))
+ORDER BY finished_at DESC LIMIT 1
+"""
+
+
+def source_changed(connection: sa.Connection, configured: str) -> bool:
+    """Whether the last good run asked another source than the one that is set up now; False where there was none."""
+    row = connection.execute(sa.text(_LAST_SOURCE), {"good": list(GOOD), "configured": configured}).first()
+    return row is not None and row.source != configured
+
+
+def source_tried(connection: sa.Connection, configured: str) -> bool:
+    """Whether a run, however it ended, has asked this source since the last good run that asked another one."""
+    return bool(
+        connection.execute(
+            sa.text(f"""
+                SELECT EXISTS (SELECT FROM llm_sync_runs, ({_LAST_SOURCE}) AS last
+                               WHERE llm_sync_runs.source = :configured AND created_at > last.finished_at)
+            """),
+            {"good": list(GOOD), "configured": configured},
+        ).scalar_one()
+    )
+
+
+def followed_source(connection: sa.Connection, *, pause_seconds: float) -> bool:
+    """Whether upkeep has refreshed for a new source within the pause: processes may be set up differently."""
+    return bool(
+        connection.execute(
+            sa.text("""
+                SELECT EXISTS (SELECT FROM llm_sync_runs WHERE trigger = 'startup' AND actor = 'upkeep'
+                               AND created_at > now() - make_interval(secs => :pause))
+            """),
+            {"pause": pause_seconds},
+        ).scalar_one()
+    )
+
+
 def night_missing(connection: sa.Connection, due: datetime, *, due_at: datetime, skew_seconds: float) -> bool:
     """Whether the night `due` (local; the instant `due_at`) is over, came after the migration, and has no run."""
     return bool(

@@ -87,7 +87,21 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
         assert (failed.returncode, "unauthorised" in failed.stdout) == (1, True)
         assert gateway.api_key not in failed.stdout + failed.stderr
         gateway.behave()
+        for refused in (command("refresh", "--force", "0" * 64, **upstream), command("refresh", "--dismiss", "0" * 64)):
+            assert (refused.returncode, sha256 in refused.stderr, refused.stdout) == (1, True, "")
+        listed = command("runs").stdout
+        assert "waits for a decision" in listed
+        shown = command("runs", listed.split("llm-refresh runs ")[1].split()[0])
+        assert all(word in shown.stdout for word in ("claude-29", "claude-30", "absent", sha256))
+        assert "held list" in command("doctor").stdout
+        assert "dismissed" in command("refresh", "--dismiss", sha256).stdout
+        assert "waits for a decision" not in command("runs").stdout
         assert command("refresh", "--force", sha256, **upstream).returncode == 0
+        assert "upstream has not listed it since" in command("models", "--all").stdout
+        assert command("set", "claude-28", "is_active=false").returncode == 1  # the last active one
+        stays = command("set", "claude-29", "is_active=true")
+        assert (stays.returncode, "inactive (upstream has not listed it" in stays.stdout) == (0, True)
+        assert command("refresh", **upstream).returncode == 0
 
 
 STRANGE = ("Qwen [/INST] 7B", "FLUX [max]", "[bold red]Red", "Smile :smile: 4")

@@ -188,7 +188,7 @@ RULES = (
     ),
     Rule(
         "deactivated",
-        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS (12) apart.",
+        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS apart (12 for a nightly refresh).",
         (_ABC, _A | _B, _A | _B),
         ("deactivated",),
         {3: "gemini-2-5-pro"},

@@ -1,8 +1,15 @@
 """What the doctor makes of clocks and settings, which no test can move on a real machine."""
 
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
 import pytest
 
+from shared.catalogue.holds import Hold
+from shared.figures import Standing
 from shared.settings import Settings
+from shared.upstream import judge
 from worker import diagnosis
 
 
@@ -42,3 +49,29 @@ def test_a_gateway_without_a_mission_is_a_fault() -> None:
 
 def test_local_mode_has_its_stand_in() -> None:
     assert levels(production(llm_refresh_env="local")) == ["good", "good"]
+
+
+def standing(**more: object) -> Standing:
+    """A healthy system, but for these."""
+    values = {"active_models": 5, "has_default": True, "age_seconds": 3600.0, "ever_synced": True,
+              "last_run": "succeeded", "last_error": None}  # fmt: skip
+    names = [field.name for field in fields(Standing)]
+    return Standing(**(dict.fromkeys(names, 0) | values | more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])
+def test_the_age_that_is_allowed_follows_the_schedule(hours: float, level: str) -> None:
+    health = judge([], [], chats_waiting=0)
+    found = diagnosis.of_standing(standing(age_seconds=hours * 3600), health, stale_after=timedelta(hours=1.08))
+    assert next(finding.level for finding in found if finding.name == "last sync") == level
+
+
+def test_a_hold_is_a_warning_that_names_both_ways_out() -> None:
+    model = {"model_key": "gpt-4o", "requests": 3, "callers": 1}
+    held = {"absent": 4, "active": 5, "repointed": 0, "sha256": "f" * 64, "models": [model]}
+    hold = Hold(UUID(int=1), datetime(2026, 11, 25, tzinfo=UTC), held, "matchaai")
+    (finding,) = diagnosis.of_hold(hold)
+    assert finding.level == "warning"
+    assert "gpt-4o (3 requests, 1 callers)" in finding.detail
+    assert "--force " + "f" * 64 in (finding.advice or "")
+    assert list(diagnosis.of_hold(None)) == []

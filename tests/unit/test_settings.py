@@ -22,7 +22,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         "0 0 * * *",
         "UTC",
     )
-    assert (settings.refresh_max_shrink, settings.refresh_grace_syncs, settings.refresh_grace_min_hours) == (0.5, 2, 12)
+    assert (settings.refresh_max_shrink, settings.refresh_grace_syncs, settings.refresh_grace_min_hours) == (
+        0.5,
+        2,
+        None,
+    )
     assert (settings.chat_concurrency, settings.chat_lease_seconds, settings.chat_deadline_seconds) == (200, 30, 600)
     assert settings.matchaai_default_model == "claude-3-7-sonnet"
     assert settings.auth_off

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.catalogue import holds, runs, seed, store
 from shared.catalogue.held import summary
+from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.outcomes import Outcome
 from shared.catalogue.plan import COUNTED
@@ -46,7 +47,12 @@ def verify(as_json: bool) -> None:
 @click.option("--force", metavar="SHA", help="Apply the held list with this sha256: absent models go at once.")
 @click.option("--dismiss", metavar="SHA", help="End the hold of the list with this sha256 without applying it.")
 @click.option("--source", help="matchaai or mapping; MatchaAI where it is set up.")
-@click.option("--first", is_flag=True, hidden=True, help="Only when no run has ever succeeded (make up).")
+@click.option(
+    "--first",
+    is_flag=True,
+    hidden=True,
+    help="Only when no run of this source has succeeded (make up).",
+)
 @json_option
 def refresh(
     dry_run: bool, force: str | None, dismiss: str | None, source: str | None, first: bool, as_json: bool
@@ -65,8 +71,8 @@ def refresh(
     with runtime() as parts:
         if source == MATCHAAI and not parts.settings.upstream_given:
             raise click.UsageError("--source matchaai: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY first")
-        if first and _ever_good(parts):
-            click.echo("refresh: a run has succeeded before, nothing to do")
+        if first and not parts.refresher.needs_first():
+            click.echo("refresh: a run of this source has succeeded before, or its list is held: nothing to do")
             return
         if not dry_run:
             check_force(parts, arguments)
@@ -111,11 +117,6 @@ def _removed(parts: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
         return usage.of_removed(connection, changes or ())
 
 
-def _ever_good(parts: Runtime) -> bool:
-    with parts.database.transaction() as connection:
-        return runs.ever_good(connection)
-
-
 def _described(outcome: Outcome) -> dict[str, Any]:
     return outcome.as_result() | {"errors": list(outcome.errors), "held": outcome.held}
 
@@ -154,23 +155,30 @@ def _brief(values: Any) -> str:
 
 @click.command()
 @click.option("--provenance", is_flag=True, help="Where each capability is known from, and of which models nothing is.")
+@click.option("--all", "with_inactive", is_flag=True, help="Inactive ones too, each with why.")
 @json_option
-def models(provenance: bool, as_json: bool) -> None:
+def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
     """List the active models."""
+    read = read_all_models if with_inactive else read_models
     with runtime() as parts, parts.database.transaction() as connection:
-        found, state = read_models(connection, provenance=True), read_state(connection)
+        found = read(connection, provenance=True)
+        state = read_state(connection, stale_after=parts.cadence.stale_after)
     if as_json:
         echo_json(found)
         return
     if provenance:
         _print_provenance(found)
         return
-    listed = table("id", "key", "name", "provider", "default", "capabilities")
+    last = "why it is inactive" if with_inactive else "capabilities"
+    listed = table("id", "key", "name", "provider", "default", last)
     for model in found:
         able = in_words(model["capabilities"] or None)
+        why = (model["why"] or {}).get("text", "") if with_inactive else able
         listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["model_name"], model["provider"],
-                       "default" if model["is_default"] else "", able)  # fmt: skip
+                       "default" if model["is_default"] else "", why)  # fmt: skip
     console().print(listed)
+    if any(model.get("why") and model["why"]["reason"] == "hidden" for model in found):
+        click.echo("to show a hidden one again: llm-refresh set KEY is_active=null")
     click.echo(f"{len(found)} models; last synced {short(state.last_synced_at)}{', stale' if state.stale else ''}")
 
 

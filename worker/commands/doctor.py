@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from shared import figures
 from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
+from shared.catalogue import runs
+from shared.catalogue.holds import open_hold
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.redis_rights import ADVICE, missing_rights
 from shared.settings import DOTENV, Settings, misnamed
@@ -23,6 +25,7 @@ from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
 from worker.diagnosis import Finding, fault, good, warning
+from worker.runtime import cadence_of_settings, configured_source
 from worker.web.key_set import KeysUnavailable, fetch_keys
 
 DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0
@@ -122,8 +125,15 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         if revision.level != "fault":
             with database.transaction(timeout_seconds=5) as connection:
                 standing, health = figures.standing(connection), read_health(connection)
+                hold = open_hold(connection)
+                configured = configured_source(settings)
+                changed = runs.source_changed(connection, configured)
+                tried = changed and runs.source_tried(connection, configured)
             yield diagnosis.of_upstream(health)
-            yield from diagnosis.of_standing(standing, health)
+            stale_after = cadence_of_settings(settings).stale_after
+            yield from diagnosis.of_standing(standing, health, stale_after=stale_after)
+            yield from diagnosis.of_hold(hold)
+            yield from diagnosis.of_source(configured, changed=changed, tried=tried)
     except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:

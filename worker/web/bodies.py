@@ -29,6 +29,7 @@ class ListingQuery(Query):
     provenance: Annotated[bool, Field(description="With where each capability is known from; service_role only")] = (
         False
     )
+    all: Annotated[bool, Field(description="Inactive ones too, each with why; service_role only")] = False
 
 
 class RunsQuery(Query):
@@ -54,13 +55,32 @@ class Model(BaseModel):
     display_order: int
 
 
+class Why(BaseModel):
+    reason: Annotated[
+        Literal["hidden", "gone", "refused", "unknown"],
+        Field(description="Hidden by an operator, no longer listed, not known to upstream, or changed outside"),
+    ]
+    since: datetime | None
+    by: str | None
+    listed: Annotated[bool, Field(description="Whether upstream lists it: showing it makes it active then")]
+    last_listed: datetime | None
+    text: str
+
+
 class EditedModel(Model):
     overrides: dict[str, Any]
     provenance: dict[str, Any]
+    why: Annotated[Why | None, Field(description="Why it is inactive, also after it was to be shown; null if active")]
+
+
+class ListedModel(Model):
+    overrides: Annotated[dict[str, Any] | None, Field(description="With provenance=1")] = None
+    provenance: Annotated[dict[str, Any] | None, Field(description="With provenance=1")] = None
+    why: Annotated[Why | None, Field(description="With all=1: why it is inactive")] = None
 
 
 class ListingBody(BaseModel):
-    models: list[Model]
+    models: list[ListedModel]
     defaultModel: str | None
     count: int
     lastSynced: datetime | None

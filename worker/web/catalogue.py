@@ -17,6 +17,7 @@ from shared.cache import CacheUnavailable
 from shared.catalogue import holds, runs, store
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused
+from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
 from shared.catalogue.outcomes import FORCE_REFUSED, Outcome
 from shared.catalogue.plan import COUNTED
@@ -92,8 +93,8 @@ class CatalogueRoutes:
         ]  # fmt: skip
 
     def list_models(self, call: Call) -> Response:
-        if call.query.provenance:
-            return self._with_provenance(call)
+        if call.query.provenance or call.query.all:
+            return self._list_for_operators(call)
         current = self.keeper.current
         if current is None:
             raise Problem(503, "listing_unavailable", "no list of models has been read yet; see /readyz",
@@ -104,12 +105,14 @@ class CatalogueRoutes:
         response.headers.update(listing_headers(current))
         return response
 
-    def _with_provenance(self, call: Call) -> Response:
+    def _list_for_operators(self, call: Call) -> Response:
         if call.caller.role != "service_role":
-            raise Problem(403, "forbidden", "provenance takes the role service_role")
+            raise Problem(403, "forbidden", "provenance and all take the role service_role")
+        read_listed = read_all_models if call.query.all else read_models
         with self.parts.database.transaction() as connection:
-            body = listing(read_models(connection, provenance=True), read_state(connection))
-        return as_json(body)
+            models = read_listed(connection, provenance=call.query.provenance)
+            state = read_state(connection, stale_after=self.parts.cadence.stale_after)
+        return as_json(listing(models, state))
 
     def refresh(self, call: Call) -> Response:
         body: bodies.RefreshBody = call.body

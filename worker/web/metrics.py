@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, get_args
 
 import structlog
@@ -143,7 +144,7 @@ class MetricsRoutes:
             yield up("postgresql", False)
             return
         yield up("postgresql", True)
-        yield from of_catalogue(catalogue)
+        yield from of_catalogue(catalogue, stale_after=self.parts.cadence.stale_after)
         yield from of_chats(chats, known)
         yield from of_upstream(health)
 
@@ -181,13 +182,16 @@ def of_sharing(shared: bool) -> Metric:
     return _gauge("web_metrics_shared", says, int(shared))
 
 
-def of_catalogue(known: figures.CatalogueFigures) -> Iterator[Metric]:
-    """The families of the catalogue."""
+def of_catalogue(known: figures.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
+    """The families of the catalogue. `stale_after`: the age at which it is stale."""
     yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), known.runs)
     last = {(status,): int(status == known.last_run) for status in ENDED}
     yield _gauge("last_run", "1 for the status of the run that ended last", last, ("status",))
     yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", known.failed_in_a_row)
     yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", known.age_seconds)
+    yield _gauge("catalogue_age_allowed_seconds", "The age at which the listing is stale: it follows REFRESH_CRON",
+                 stale_after.total_seconds())  # fmt: skip
+    yield _gauge("undecided_holds", "1 while a held list waits to be applied or dismissed", known.undecided_holds)
     yield _gauge("models", "Model rows", known.models, ("state", "provider"))
     changes = {(kind,): number for kind, number in known.changes.items()}
     yield _counter("model_changes", "Lines of the ledger", ("kind",), changes)

@@ -40,7 +40,7 @@ def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     parts.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings)
     queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
-    keeper = ListingKeeper(parts.database, parts.cache)
+    keeper = ListingKeeper(parts.database, parts.cache, stale_after=parts.cadence.stale_after)
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
     readers = Readers(parts.database, parts.cache, most=open_files.readers(open_files.limit()))
     routes += ChatRoutes(parts, queue, readers).routes()

@@ -77,6 +77,8 @@ def test_no_broken_expired_and_foreign_tokens_are_a_401(guarded: Web, authorizat
         ("GET", "/api/llms/runs"),
         ("GET", "/api/llms/changes"),
         ("GET", "/api/llms?provenance=1"),
+        ("GET", "/api/llms?all=1"),
+        ("POST", "/api/llms/runs/01a214b5-340d-7961-8cd0-b4ff3624610a/dismiss"),
         ("PATCH", "/api/llms/gpt-4o"),
     ],
 )

@@ -121,6 +121,21 @@ def test_a_held_list_is_a_409_that_says_how_to_force_it(stack: Stack) -> None:
     assert stack.web.post("/api/llms/refresh").status_code == 200
 
 
+def test_inactive_models_are_listed_with_why_for_who_asks_for_all(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    hidden = stack.web.client.patch("/api/llms/gpt-4o", json={"is_active": False}).json()
+    assert (hidden["why"]["reason"], hidden["why"]["by"]) == ("hidden", "local")
+    body = stack.web.get("/api/llms?all=1").json()
+    assert (body["count"], stack.web.get("/api/llms").json()["count"]) == (5, 4)
+    why = {model["model_key"]: model["why"] for model in body["models"]}
+    assert why["gpt-4o"] == hidden["why"]
+    assert why["claude-3-7-sonnet"] is None
+    shown = stack.web.client.patch("/api/llms/gpt-4o", json={"is_active": None}).json()
+    assert (shown["is_active"], shown["why"]) == (True, None)
+    both = stack.web.get("/api/llms?all=1&provenance=1").json()["models"][0]
+    assert {"provenance", "overrides", "why"} <= both.keys()
+
+
 def test_a_force_of_a_list_that_is_another_one_by_now_changes_nothing(stack: Stack) -> None:
     stack.web.post("/api/llms/refresh")
     stack.gateway.set_models(FIVE[:1])

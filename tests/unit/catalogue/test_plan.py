@@ -424,3 +424,38 @@ def test_any_lists_leave_one_active_default_unique_keys_and_a_ledger_that_replay
             then = meant.get(row.model_key)
             if then is not None and not same_words(then.upstream_name, row.upstream_name):
                 pytest.fail(f"{row.model_key} meant {then.upstream_name!r} and now means {row.upstream_name!r}")
+
+
+def test_a_forced_list_needs_no_grace() -> None:
+    rows, _ = sync([], (1, "Claude 3.7 Sonnet"), (2, "GPT-4o"), (3, "Gemini 2.5 Pro"))
+    plan = plan_sync(rows, parsed((2, "GPT-4o")), describe, POLICY, NIGHT, at_once=True)
+    assert [row.is_active for row in after(rows, plan)] == [False, True, False]
+    assert plan.promoted == ("claude-3-7-sonnet", "gpt-4o")
+    again = plan_sync(after(rows, plan), parsed((2, "GPT-4o")), describe, POLICY, NIGHT)
+    assert (again.written, again.guard.absent) == ({}, 0)
+
+
+def test_a_row_kept_active_although_it_is_gone_counts_once_for_the_guard() -> None:
+    rows, _ = sync([], (1, "Claude 3.7 Sonnet"), (2, "GPT-4o"), (3, "Gemini 2.5 Pro"))
+    rows = [replace(row, overrides={"is_active": True}) for row in rows]
+    plan = plan_sync(rows, parsed((2, "GPT-4o")), describe, POLICY, NIGHT, at_once=True)
+    assert plan.guard.absent == 2
+    rows = after(rows, plan)
+    assert all(row.is_active for row in rows)
+    again = plan_sync(rows, parsed((2, "GPT-4o")), describe, POLICY, NIGHT)
+    assert (again.guard.absent, again.guard.active, again.guard.holds(0.5)) == (0, 1, False)
+
+
+def test_rows_that_upstream_never_promised_go_at_once_and_hold_no_list() -> None:
+    rows, _ = sync([], (1, "Claude 3.7 Sonnet"), (2, "GPT-4o"), (3, "Gemini 2.5 Pro"), (4, "Kimi K2"))
+    plan = plan_sync(rows, parsed((9, "Mistral Large 3")), describe, POLICY, NIGHT, unpromised={1, 2, 3, 4})
+    assert not plan.guard.holds(POLICY.max_shrink)
+    assert [row.is_active for row in after(rows, plan)] == [False, False, False, False, True]
+    guarded = plan_sync(rows, parsed((9, "Mistral Large 3")), describe, POLICY, NIGHT, unpromised={1, 2})
+    assert guarded.guard.holds(POLICY.max_shrink)
+    assert set(guarded.lost) == {3, 4}
+
+
+def test_an_empty_list_is_held_also_where_nothing_was_promised() -> None:
+    rows, _ = sync([], (1, "Claude 3.7 Sonnet"))
+    assert plan_sync(rows, parsed(), describe, POLICY, NIGHT, unpromised={1}).guard.holds(POLICY.max_shrink)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from tests.support.tools import ROOT, run_tool, tool
 from worker.web import metrics
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
-CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0)
+CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)
 CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
 HEALTH = judge([TargetCalls("28", last_success_at=datetime(2026, 1, 1, tzinfo=UTC))], [], chats_waiting=0)
 
@@ -35,7 +35,7 @@ def exported() -> dict[str, set[str]]:
     times = metrics.RequestTimes(None)
     times.observe("GET", "/api/llms", 200, 0.1)
     families = [
-        *metrics.of_catalogue(CATALOGUE),
+        *metrics.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
         *metrics.of_chats(CHATS, {"gpt-4o"}),
         *metrics.of_upstream(HEALTH),
         metrics.of_workers({}),

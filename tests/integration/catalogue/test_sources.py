@@ -1,0 +1,132 @@
+"""Another source is set up: it is noticed, refreshed once, and its first list is not held for the mapping's models."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared.catalogue import runs
+from shared.gateway.sandbox import default_models
+from tests.support.refreshing import Bench, bench
+from tests.support.sandbox import RunningSandbox
+from tests.support.servers import Database
+
+REAL = [{"id": 500 + number, "name": f"Real {number}"} for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[RunningSandbox]:
+    with RunningSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def mapped(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+    """A catalogue of the mapping: seeded, and refreshed once without a gateway."""
+    gateway.behave()
+    gateway.set_models(REAL)
+    with bench(database.url, None) as made:
+        made.seed()
+        made.refresh()
+        yield made
+
+
+@pytest.fixture
+def upstream(mapped: Bench, database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+    """The same catalogue, for processes with a gateway."""
+    with bench(database.url, gateway) as made:
+        yield made
+
+
+def follow(catalogue: Bench) -> str | None:
+    """What upkeep does; how the run that it asked for ended, None where it asked for none."""
+    run_id = catalogue.refresher.request_for_new_source()
+    return None if run_id is None else catalogue.refresher.perform(run_id).status
+
+
+def later(catalogue: Bench) -> None:
+    """Two hours pass."""
+    catalogue.run("UPDATE llm_sync_runs SET created_at = created_at - interval '2 hours',"
+                  " finished_at = finished_at - interval '2 hours'")  # fmt: skip
+
+
+def active(catalogue: Bench) -> set[int]:
+    return {id_ for id_, row in catalogue.models().items() if row["is_active"]}
+
+
+def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_away(upstream: Bench) -> None:
+    assert upstream.refresher.needs_first()
+    assert follow(upstream) == "succeeded"
+    assert active(upstream) == {model["id"] for model in REAL}
+    assert not upstream.refresher.needs_first()
+    assert follow(upstream) is None
+    later(upstream)
+    assert follow(upstream) is None
+
+
+def test_a_first_real_list_over_nothing_but_the_seed_is_not_held(database: Database, gateway: RunningSandbox) -> None:
+    gateway.behave()
+    gateway.set_models(REAL)
+    with bench(database.url, gateway) as catalogue:
+        catalogue.seed()
+        assert follow(catalogue) is None  # the first refresh is the first night's, or make up's
+        assert catalogue.refresh().status == "succeeded"
+        assert active(catalogue) == {model["id"] for model in REAL}
+
+
+def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, gateway: RunningSandbox) -> None:
+    gateway.set_models([])
+    assert follow(upstream) == "held"
+    later(upstream)
+    assert follow(upstream) is None
+    assert not upstream.refresher.needs_first()
+
+
+def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Bench, gateway: RunningSandbox) -> None:
+    gateway.behave(llms={"status": 401})
+    assert follow(upstream) == "failed"
+    later(upstream)
+    assert follow(upstream) is None
+    assert upstream.refresher.needs_first()
+    with upstream.database.transaction() as connection:
+        assert runs.source_changed(connection, "matchaai")
+        assert runs.source_tried(connection, "matchaai")
+
+
+def test_real_models_are_guarded_on_the_way_back_and_forth(
+    upstream: Bench, mapped: Bench, gateway: RunningSandbox
+) -> None:
+    follow(upstream)
+    later(upstream)
+    assert follow(mapped) == "held"  # the mapping lists none of the 20 that MatchaAI promised
+    assert len(active(mapped)) == 20
+    later(mapped)
+    assert follow(mapped) is None
+    assert follow(upstream) is None
+    gateway.set_models(REAL[:5])
+    assert upstream.refresh().status == "held"
+
+
+def test_models_of_the_mapping_that_upstream_lists_are_promised_from_then_on(
+    upstream: Bench, gateway: RunningSandbox
+) -> None:
+    gateway.set_models(default_models())
+    assert follow(upstream) == "succeeded"
+    promised = upstream.run("SELECT DISTINCT listed_by FROM llm_models WHERE is_active")
+    assert [row["listed_by"] for row in promised] == ["matchaai"]
+    gateway.set_models([model for model in default_models() if model["id"] != 28])
+    upstream.refresh()
+    assert 28 in active(upstream)
+
+
+def test_a_source_that_an_operator_names_is_no_new_one(upstream: Bench) -> None:
+    follow(upstream)
+    later(upstream)
+    upstream.refresh(source="mapping")
+    assert follow(upstream) is None
+
+
+def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway: RunningSandbox) -> None:
+    gateway.set_models(default_models()[:8])
+    assert follow(upstream) == "succeeded"
+    with bench(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
+        assert follow(old) is None
