@@ -15,20 +15,13 @@ MAX_MODELS: Final = 500
 def affected_models(rows: Iterable[ModelRow], plan: Plan) -> list[dict[str, Any]]:
     """The active models that a list would take away, as `held.models` shows them but for their use.
 
-    `kind`: `absent` (no longer listed), `moved` (listed under another id, the key goes along), or `repointed` (its id
-    means another model; `becomes` is that one's name).
+    `kind`: `absent` (no longer listed), or `repointed` (its id means another model; `becomes` is that one's name).
     """
     by_id = {row.matcha_llm_id: row for row in rows}
-    moved = {
-        change.before["matcha_llm_id"]
-        for change in plan.changes
-        if change.kind == "moved" and change.before is not None and "matcha_llm_id" in change.before
-    }
     found: list[dict[str, Any]] = []
     for id_, loss in plan.lost.items():
         row = by_id[id_]
-        model = {"matcha_llm_id": id_, "model_key": row.model_key, "name": row.model_name,
-                 "kind": "moved" if id_ in moved else loss}  # fmt: skip
+        model = {"matcha_llm_id": id_, "model_key": row.model_key, "name": row.model_name, "kind": loss}
         if loss == "repointed":
             model["becomes"] = plan.written[id_].upstream_name
         found.append(model)

@@ -109,8 +109,8 @@ class HeldModel(BaseModel):
     model_key: str
     name: str
     kind: Annotated[
-        Literal["absent", "moved", "repointed"],
-        Field(description="No longer listed, listed under another id, or its id means another model"),
+        Literal["absent", "repointed"],
+        Field(description="No longer listed, or its id means another model"),
     ]
     becomes: Annotated[str | None, Field(description="Of a repointed one: the model that its id means")] = None
     requests: Annotated[int, Field(description="Chats by this model in 30 days")]

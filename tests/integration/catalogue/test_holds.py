@@ -98,15 +98,17 @@ def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningS
     assert (held["absent"], len(held["models"])) == (804, 500)
 
 
-def test_repointed_and_moved_models_are_told_apart_from_absent_ones(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_neither(
+    catalogue: Bench, gateway: RunningSandbox
+) -> None:
     repointed = [(id_, f"Another {id_}") for id_, _ in ALL[:120]]
     moved = [(9_000, "Model 200")]
     held = hold(catalogue, gateway, *repointed, *ALL[120:200], *moved)
     kinds = {model["model_key"]: (model["kind"], model.get("becomes")) for model in held["models"]}
     assert kinds["model-0"] == ("repointed", "Another 1000")
-    assert kinds["model-200"] == ("moved", None)
+    assert "model-200" not in kinds
     assert kinds["model-201"] == ("absent", None)
-    assert (held["absent"], held["repointed"]) == (6, 120)
+    assert (held["absent"], held["repointed"]) == (5, 120)
 
 
 def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Bench, gateway: RunningSandbox) -> None:
