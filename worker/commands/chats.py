@@ -134,6 +134,8 @@ def list_chats(limit: int, as_json: bool) -> None:
         total = body["timings"]["total_ms"]
         instead = f"{model['requested']} ({model['reason']})" if model["fallback"] else ""
         cause = body["error"]["code"] if "error" in body else ""
+        if body.get("waiting_for") == "upstream":
+            cause = "waits for MatchaAI"
         listed.add_row(body["id"], short(body["created_at"]), chat.status, model["key"], instead,
                        str(body["attempts"]), "-" if total is None else f"{total / 1000:.1f}", cause)  # fmt: skip
     console().print(listed)

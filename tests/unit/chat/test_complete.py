@@ -171,6 +171,15 @@ def test_a_failed_probe_is_not_tried_again_in_its_place() -> None:
     assert end == Release(uuid.UUID(int=1), 4, 1, "It is down.", PARK_SECONDS, code="upstream_unavailable")
 
 
+def test_a_probe_of_a_lost_model_does_not_call_a_default_that_is_down() -> None:
+    breaker = CircuitBreaker(failures=1)
+    breaker.record_failure(CallKey(uuid.UUID(int=9), DEFAULT.matcha_llm_id, "ann"), "timeout")
+    gateway = Gateway([UNKNOWN])
+    end = attempt(gateway, instead=DEFAULT, breaker=breaker, is_probe=True)
+    assert end == Release(uuid.UUID(int=1), 4, 1, None, PARK_SECONDS, code="timeout")
+    assert [asked[0] for asked in gateway.asked] == [SONNET.matcha_llm_id]
+
+
 @pytest.mark.parametrize("failure", [DOWN, BUSY])
 def test_a_long_pause_is_spent_in_the_queue_and_grows_over_attempts(failure: GatewayError) -> None:
     end = attempt(Gateway([failure]), base_seconds=2, tries=3, seconds_left=600)
