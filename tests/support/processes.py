@@ -31,14 +31,14 @@ def free_port() -> int:
 class Process:
     """One process, its output in a file; a context manager that ends it with SIGTERM, then SIGKILL."""
 
-    def __init__(self, command: tuple[str, ...], variables: Mapping[str, str], log: Path) -> None:
+    def __init__(self, command: tuple[str, ...], variables: Mapping[str, str], log: Path, *, cwd: Path = ROOT) -> None:
         self.log = log
         # Only what is named here: a test does not depend on the environment it runs in.
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
-                cwd=ROOT,
+                cwd=cwd,
                 env={**kept, "PYTHONUNBUFFERED": "1", **variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -102,10 +102,10 @@ class Web:
 
 
 @contextlib.contextmanager
-def web(variables: Mapping[str, str], folder: Path, *, port: int | None = None) -> Iterator[Web]:
+def web(variables: Mapping[str, str], folder: Path, *, port: int | None = None, cwd: Path = ROOT) -> Iterator[Web]:
     """gunicorn with two web processes, ready to answer."""
     taken = port or free_port()
-    with Process(WEB, {**variables, "PORT": str(taken)}, folder / "web.log") as process:
+    with Process(WEB, {**variables, "PORT": str(taken)}, folder / f"web-{taken}.log", cwd=cwd) as process:
         running = Web(process, taken)
         try:
             wait_for(lambda: running.answers() or process.exit_code is not None, seconds=30)
@@ -116,10 +116,12 @@ def web(variables: Mapping[str, str], folder: Path, *, port: int | None = None) 
 
 
 @contextlib.contextmanager
-def worker(variables: Mapping[str, str], folder: Path, command: tuple[str, ...] = REFRESH) -> Iterator[Process]:
+def worker(
+    variables: Mapping[str, str], folder: Path, command: tuple[str, ...] = REFRESH, *, cwd: Path = ROOT
+) -> Iterator[Process]:
     """A Celery process of the Procfile."""
     name = next((word.split("@")[0] for word in command if "@" in word), command[3])
-    with Process(command, variables, folder / f"{name}-{time.monotonic_ns()}.log") as process:
+    with Process(command, variables, folder / f"{name}-{time.monotonic_ns()}.log", cwd=cwd) as process:
         yield process
 
 
