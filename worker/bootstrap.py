@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
 import threading
 import uuid
@@ -11,7 +13,18 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
+from celery.worker import state
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from shared.cache import CacheUnavailable, connect
 from shared.chat import read
@@ -24,12 +37,16 @@ from worker.celery_app import make_celery
 from worker.chat_duties import chat_duties
 from worker.chat_gateway import make_chat_gateway
 from worker.chat_process import ChatProcess
+from worker.departure import Departure
 from worker.duties import refresh_duties
 from worker.notice_duties import notice_duties
 from worker.runtime import Runtime
 from worker.tasks import chat, refresh
 
 log = structlog.get_logger(__name__)
+SOCKET_SECONDS = 10.0
+FLOWER_SOCKET_SECONDS = 3.0
+"""Its threads are waited for when it ends, some exchanges each."""
 
 BuildRuntime = Callable[[Settings, str], Runtime]
 
@@ -69,17 +86,27 @@ class Lazily(Generic[P]):
 
 def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: str = "worker") -> Celery:
     """The Celery application of workers, beat and Flower, with its tasks and its upkeep."""
-    app = make_celery(settings, own_transport=process != "flower")
+    is_flower = process == "flower"
+    app = make_celery(
+        settings,
+        socket_timeout_seconds=FLOWER_SOCKET_SECONDS if is_flower else SOCKET_SECONDS,
+        own_transport=not is_flower,
+    )
     runtime = Lazily(lambda: build_runtime(settings, process))
     going = threading.Event()
     chats = Lazily(lambda: _chat_process(runtime(), going))
     refresh.register(app, runtime)
     chat.register(app, chats, lambda chat_id: _state_of(runtime(), chat_id))
 
+    def illness(kind: str) -> str | None:
+        process = chats.built if kind == CHAT_QUEUE else None
+        overdue = process.overdue_seconds if process is not None else 0.0
+        return f"its heartbeat is {overdue:.0f} s overdue: no lease is renewed" if overdue else None
+
     def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
         parts = runtime()
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
-        alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node)
+        alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node, illness)
         return [alive, *refresh_duties(app, parts), *chat_duties(app, parts), *notice_duties(parts)]
 
     upkeep.install(app, duties)
@@ -107,11 +134,33 @@ def _chat_process(parts: Runtime, going: threading.Event) -> ChatProcess:
 
 
 def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: threading.Event) -> None:
+    departure = Departure(chats.close)
+
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(**_: Any) -> None:
         going.set()
+        departure.begin()
         if chats.built is not None:
             chats.built.drain()
+
+    def at_once(number: int, frame: object) -> None:
+        """As SIGTERM, without the time for calls under way. Celery's own handlers would kill threads, and cannot."""
+        _drain()
+        if chats.built is not None:
+            chats.built.give_back()
+        state.should_stop = 0
+
+    def interrupted(number: int, frame: object) -> None:
+        """The first Ctrl-C is as SIGTERM."""
+        signal.signal(signal.SIGINT, at_once)
+        _drain()
+        state.should_stop = 0
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _take_signals(**_: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGQUIT, at_once)
+            signal.signal(signal.SIGINT, interrupted)
 
     @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
     def _close(**_: Any) -> None:
@@ -130,7 +179,20 @@ def _check_rights_first(settings: Settings) -> None:
                 sys.exit(1)
 
 
+class _Outages(logging.Filter):
+    """A server that is away is told in a line: the traceback of a lost connection says nothing more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OSError | RedisError | OperationalError):
+            record.exc_info = None
+        return True
+
+
 def _bind_logs() -> None:
+    for name in ("celery.worker.request", "celery.worker.consumer.consumer"):
+        logging.getLogger(name).addFilter(_Outages())
+
     @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def _ours(**_: Any) -> None:
         """Logging is set up already: Celery leaves it alone when somebody answers this signal."""

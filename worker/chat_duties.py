@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from shared.chat import lifecycle
 from shared.clock import new_id
+from shared.db import DatabaseUnavailable
 from shared.task_names import CHAT_QUEUE, CHAT_TASK, REQUEST_ID_HEADER
 from worker.runtime import Runtime
 from worker.upkeep import Duty
@@ -17,19 +19,57 @@ from worker.upkeep import Duty
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 2.0
+SWEEP_TIMEOUT_SECONDS = 5.0
+SLEPT_SECONDS = 10.0
 RETIRE_SECONDS = 60.0
 RETIRE_BATCH = 1000
 RETIRE_BATCHES = 20
 """In one round, so that other duties have their turn."""
 
 
+class LeaseWatch:
+    """When leases that ran out may be taken back: not right after PostgreSQL was away, or everything slept.
+
+    Nobody could renew a lease meanwhile. Who still works on a chat does it first, and no call is made twice.
+    """
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._swept_at: float | None = None
+        self._failed = False
+        self._rests_until = float("-inf")
+
+    def may_take(self, now: float) -> bool:
+        """Whether a sweep that begins now takes leases back."""
+        slept = self._swept_at is not None and now - self._swept_at > self._lease_seconds + SLEPT_SECONDS
+        if self._failed or slept:
+            self._rests_until = now + self._lease_seconds / 2
+        return now >= self._rests_until
+
+    def failed(self) -> None:
+        """A sweep did not come through."""
+        self._failed = True
+
+    def swept(self, now: float) -> None:
+        """A sweep has come through."""
+        self._failed, self._swept_at = False, now
+
+
 def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
     """The duties of every worker."""
     settings = parts.settings
 
+    leases = LeaseWatch(settings.chat_lease_seconds)
+
     def sweep() -> None:
-        with parts.database.transaction() as connection:
-            swept = lifecycle.sweep(connection, max_attempts=settings.chat_max_attempts)
+        take = leases.may_take(time.monotonic())
+        try:
+            with parts.database.transaction(timeout_seconds=SWEEP_TIMEOUT_SECONDS) as connection:
+                swept = lifecycle.sweep(connection, max_attempts=settings.chat_max_attempts, leases=take)
+        except DatabaseUnavailable:
+            leases.failed()
+            raise
+        leases.swept(time.monotonic())
         parts.wakeups.tell(swept.changed)
         for chat_id in swept.lost_leases:
             log.warning("llm_chat.lease_lost", message="[ChaSen Chat] Its worker stopped, the chat goes on",
@@ -58,7 +98,7 @@ def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
             if gone < RETIRE_BATCH:
                 return
 
-    return [Duty("open chats", SWEEP_SECONDS, sweep), Duty("old chats", RETIRE_SECONDS, retire)]
+    return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", RETIRE_SECONDS, retire)]
 
 
 def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None, producer: Any = None) -> None:

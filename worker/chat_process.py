@@ -36,7 +36,9 @@ DRAIN_SECONDS = 30.0
 """How long calls may go on after SIGTERM; what is left then goes back to the queue."""
 CLOSE_SECONDS = 5.0
 CHECK_SECONDS = 2.0
-"""How soon a call is closed whose chat was cancelled, or taken by another process."""
+"""How soon a call is closed whose chat has ended: cancelled, past its deadline, or answered by another process."""
+BEAT_SECONDS = 5.0
+"""How long the server may take for a heartbeat; a connection that does not answer is replaced in time for the lease."""
 FLAG_SECONDS = 1.0
 """A refresh may hold what is flagged; the answer does not wait for it."""
 _NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
@@ -99,6 +101,7 @@ class ChatProcess:
         self._running: dict[uuid.UUID, _Running] = {}
         self._draining = False
         self._stopped = threading.Event()
+        self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="chat-loop", daemon=True)
         self._heartbeat = threading.Thread(target=self._beat, name="chat-heartbeat", daemon=True)
 
@@ -119,16 +122,25 @@ class ChatProcess:
         self._probes.notify()
         self._reporter.notify()
 
+    @property
+    def overdue_seconds(self) -> float:
+        """How long the heartbeat is late; 0 while leases are renewed as they should be."""
+        return max(0.0, time.monotonic() - self._beat_at - self._lease_seconds)
+
     def drain(self) -> None:
         """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._drain)
+
+    def give_back(self) -> None:
+        """Claim nothing more, and give back at once what is not done. Safe in a signal handler."""
+        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._give_back)
 
     def close(self) -> None:
         """Give back what is left, write what has been ordered, close the connections to the gateway."""
         if self._stopped.is_set():
             return
-        self._loop.call_soon_threadsafe(self._drain)
-        self._loop.call_soon_threadsafe(self._give_back)
+        self.give_back()
         give_up = time.monotonic() + CLOSE_SECONDS
         while self._in_hand and time.monotonic() < give_up:
             time.sleep(0.02)
@@ -191,13 +203,13 @@ class ChatProcess:
             await asyncio.wait([call])
             end = self._end_of(running)
             if end is None:
-                log.info("llm_chat.call_closed", message="[ChaSen Chat] Cancelled or taken by another, call closed")
+                log.info("llm_chat.call_closed", message="[ChaSen Chat] The chat has ended, call closed")
                 return None
             written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
         finally:
             del self._running[claim.chat_id]
         if not written:
-            log.warning("llm_chat.fenced", message="[ChaSen Chat] No longer ours, nothing written")
+            log.warning("llm_chat.fenced", message="[ChaSen Chat] It had ended, or is another's, nothing written")
         elif isinstance(end, Finish):
             _tell_end(end)
             return end
@@ -256,37 +268,42 @@ class ChatProcess:
             running.call.cancel()
 
     def _beat(self) -> None:
-        """Renew the leases of all calls, keep queued chats in hand, close calls that are no longer ours."""
+        """Renew the leases of all calls, keep queued chats in hand, close calls whose chats have ended."""
         pause = min(CHECK_SECONDS, self._lease_seconds / 3)
         renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
+        missed = False
         while not self._stopped.wait(pause):
-            renew = next(renewals)
+            renew = next(renewals) or missed
             held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
-            waiting = [chat_id for chat_id in self._in_hand.copy() if chat_id not in held] if renew else []
+            missed = renew  # until it is done
             try:
-                ours = self._ours(held, waiting, renew=renew)
+                still_open = self._still_open(held, self._in_hand.copy(), renew=renew)
             except _NO_DATABASE as error:
                 log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
                 continue
             except Exception:  # told, and survived: without a heartbeat every call would be made twice
                 log.exception("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed")
                 continue
-            lost = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in ours}
-            if lost:
-                self._loop.call_soon_threadsafe(self._close_lost, lost)
+            missed = False
+            self._beat_at = time.monotonic()
+            ended = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in still_open}
+            if ended:
+                self._loop.call_soon_threadsafe(self._close_ended, ended)
 
-    def _ours(self, held: dict[uuid.UUID, int], waiting: list[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
-        if not held and not waiting:
+    def _still_open(self, held: dict[uuid.UUID, int], in_hand: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
+        if not in_hand:
             return set()
-        with self._database.transaction() as connection:
-            if waiting:
-                lifecycle.postpone(connection, waiting, seconds=self._lease_seconds)
+        seconds = min(BEAT_SECONDS, self._lease_seconds / 6)
+        with self._database.transaction(timeout_seconds=max(0.5, seconds)) as connection:
             if not renew:
-                return lifecycle.still_ours(connection, held)
-            return lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
+                return lifecycle.still_open(connection, held)
+            still_open = lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
+            # Those that nobody has claimed, and those whose lease was lost meanwhile: nobody else need start on them.
+            lifecycle.postpone(connection, in_hand, seconds=self._lease_seconds)
+            return still_open
 
-    def _close_lost(self, lost: dict[uuid.UUID, int]) -> None:
-        for chat_id, attempt in lost.items():
+    def _close_ended(self, ended: dict[uuid.UUID, int]) -> None:
+        for chat_id, attempt in ended.items():
             running = self._running.get(chat_id)
             if running is not None and running.claim.attempt == attempt:
                 running.call.cancel()

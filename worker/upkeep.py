@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps
 from celery.signals import worker_ready
+from kombu.exceptions import OperationalError
 
 from shared.cache import Cache, CacheUnavailable
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
@@ -61,8 +62,8 @@ class Upkeep:
     def _do(self, duty: Duty) -> None:
         try:
             duty.run()
-        except (DatabaseUnavailable, CacheUnavailable, OSError) as error:
-            log.warning("llm_upkeep.unreachable", duty=duty.name, error=str(error))
+        except (DatabaseUnavailable, CacheUnavailable, OperationalError, OSError) as error:
+            log.warning("llm_upkeep.unreachable", duty=duty.name, error=str(error) or type(error).__name__)
         except (DatabaseError, WrongLogin) as error:
             log.error("llm_upkeep.failed", duty=duty.name, error=str(error))  # noqa: TRY400 - the text says it all
         except Exception:  # the thread must outlive what nobody foresaw; it is told, with where it came from
@@ -74,15 +75,34 @@ def grouped(duties: Sequence[Duty]) -> list[list[Duty]]:
     return [[duty for duty in duties if not duty.apart], *([duty] for duty in duties if duty.apart)]
 
 
-def alive_duty(cache: Callable[[], Cache], ready: threading.Event, kinds: Sequence[str], node: str) -> Duty:
-    """Say every few seconds that this worker consumes; not before it does."""
+def alive_duty(
+    cache: Callable[[], Cache],
+    ready: threading.Event,
+    kinds: Sequence[str],
+    node: str,
+    illness: Callable[[str], str | None] = lambda kind: None,
+) -> Duty:
+    """Say every few seconds that this worker consumes; not before it does, and not while it cannot do its work.
+
+    `illness` says why a worker of a kind does not work; None when it does.
+    """
+    ill: dict[str, str] = {}
 
     def announce() -> None:
-        if ready.is_set():
-            for kind in kinds:
+        if not ready.is_set():
+            return
+        for kind in kinds:
+            why = illness(kind)
+            if why is None:
+                ill.pop(kind, None)
                 cache().announce(kind, node, seconds=ALIVE_SECONDS)
+                continue
+            cache().withdraw(kind, node)
+            if kind not in ill:
+                log.error("llm_worker.ill", message="[LLM Refresh] A worker does not work", kind=kind, reason=why)
+            ill[kind] = why
 
-    return Duty("alive", 2, announce)
+    return Duty("alive", 2, announce, apart=True)
 
 
 def install(app: Celery, make_duties: Callable[[Sequence[str], str, threading.Event], Sequence[Duty]]) -> None:

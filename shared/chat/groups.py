@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 import structlog
@@ -30,6 +30,12 @@ RETRY_SECONDS = 0.5
 LOCK_SECONDS = 2.0
 """A row that somebody holds for longer is left for the next time, and the group goes on without it."""
 MAX_LATE = 3
+"""So many groups or rows in a row that cannot be written now are more than a matter of their own."""
+WRITE_SECONDS = 5.0
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+"""Of answers in one transaction: PostgreSQL refuses a statement of a gigabyte, and each is in memory several times."""
+ORDER_BYTES = 1024
+"""What an order counts at least."""
 _LOCKED = "55P03"
 
 
@@ -50,6 +56,12 @@ class _Order:
     wanted: Wanted
     future: asyncio.Future[Done]
     give_up_at: float
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        answer = self.wanted.answer if isinstance(self.wanted, Finish) else None
+        # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
+        self.bytes = ORDER_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
 
 
 class GroupCommits:
@@ -80,6 +92,7 @@ class GroupCommits:
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
         self._latest = float("inf")
+        self._group_bytes = MAX_GROUP_BYTES
 
     def start(self) -> None:
         self._thread.start()
@@ -119,7 +132,7 @@ class GroupCommits:
         while waiting or not stopping:
             began = self._clock()
             stopping |= self._gather(waiting, block=not waiting and not stopping)
-            again = self._write(waiting) if waiting else []
+            again = self._write_groups(waiting)
             waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
             self._deliver([(order, None) for order in again if order not in waiting])
             pause = RETRY_SECONDS if waiting else PAUSE_SECONDS
@@ -136,6 +149,26 @@ class GroupCommits:
                 block = False
         except queue.Empty:
             return False
+
+    def _write_groups(self, orders: list[_Order]) -> list[_Order]:
+        """Write all in groups of a bounded size, small ones first; returns what has to be tried again.
+
+        After a failure groups are half as large, after a success twice: one that PostgreSQL cannot take is split until
+        it can, and one order that it cannot take at all lets the others pass.
+        """
+        rest, again = sorted(orders, key=lambda order: order.bytes), list[_Order]()
+        failures = 0
+        while rest and failures < MAX_LATE:
+            group, rest = _split(rest, self._group_bytes)
+            late = self._write(group)
+            again += late
+            if len(late) == len(group):
+                failures += 1
+                self._group_bytes = max(ORDER_BYTES, min(self._group_bytes, sum(order.bytes for order in group)) // 2)
+            else:
+                failures = 0
+                self._group_bytes = min(MAX_GROUP_BYTES, self._group_bytes * 2)
+        return [*rest, *again]
 
     def _write(self, orders: list[_Order]) -> list[_Order]:
         """Write the group; returns what has to be tried again."""
@@ -172,7 +205,7 @@ class GroupCommits:
         probes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, ProbeClaim)}
         finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
         releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
-        with self._database.transaction(lock_seconds=LOCK_SECONDS) as connection:
+        with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=LOCK_SECONDS) as connection:
             parked = self._park(connection, claims)
             claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
             released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
@@ -204,6 +237,16 @@ class GroupCommits:
     def _deliver(self, done: Sequence[tuple[_Order, Told]]) -> None:
         if done and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_over, done)
+
+
+def _split(orders: list[_Order], limit_bytes: int) -> tuple[list[_Order], list[_Order]]:
+    """The first orders that fit into so many bytes, one at least; and the rest."""
+    taken = 0
+    for number, order in enumerate(orders):
+        taken += order.bytes
+        if number and taken > limit_bytes:
+            return orders[:number], orders[number:]
+    return orders, []
 
 
 def _hand_over(done: Sequence[tuple[_Order, Told]]) -> None:

@@ -1,8 +1,9 @@
 """The statements over `llm_chats` from a claim to an end. Leases and deadlines go by the database's clock alone.
 
-Whoever writes for a chat says its attempt: once that is no longer the row's, or the row is not running, nothing is
-written. Locks are taken in one order everywhere, chats before usage, and chats by id or without waiting, so that groups
-of them do not deadlock.
+An answer is written while the row is open, whoever's attempt is current: the first one stored is the chat's, and
+nothing follows it. Anything else that a process writes for a chat counts only while its attempt is the row's. Locks
+are taken in one order everywhere, chats before usage, and chats by id or without waiting, so that groups of them do not
+deadlock.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two messages for a chat that stays queued: doubling from the first to the longest."""
 BATCH = 500
+DEADLINE_GRACE_SECONDS = 2.0
+"""So long after its deadline the process that has a chat may still write what it has; then anybody ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,11 @@ class Swept:
     lost_leases: tuple[uuid.UUID, ...] = ()
 
 
-_CLAIM = """
+_LEASE = f"least(now() + make_interval(secs => %s), deadline_at + interval '{DEADLINE_GRACE_SECONDS} s')"
+
+_CLAIM = f"""
 UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1, waiting_for = NULL,
-  started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => %s)
+  started_at = coalesce(started_at, now()), lease_until = {_LEASE}
 WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[])
     AND (status = 'queued' OR (status = 'running' AND lease_until < now()))
@@ -104,15 +109,17 @@ RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fa
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active) AS means
 """
 
+# Answers go in binary form: psycopg's text form of an array escapes character by character.
 _FINISH = """
 UPDATE llm_chats c SET status = n.status, answer = n.answer, error_code = n.error_code, error_detail = n.error_detail,
   model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id, fallback_reason = n.reason,
   fallback_story = CASE WHEN n.reason = c.fallback_reason THEN c.fallback_story END,
-  tries = c.tries + n.tries, upstream_ms = n.upstream_ms, version = version + 1, finished_at = now(), lease_until = NULL
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
+  tries = c.tries + n.tries, upstream_ms = n.upstream_ms, version = version + 1, finished_at = now(),
+  lease_until = NULL, waiting_for = NULL
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
             %s::text[], %s::int[], %s::int[])
   AS n (id, attempt, status, answer, error_code, error_detail, key, name, llm_id, reason, tries, upstream_ms)
-WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status = 'succeeded' OR c.attempt = n.attempt)
 RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.upstream_ms
 """
 
@@ -131,18 +138,16 @@ RETURNING c.id
 """
 
 # Rows that are being written at this moment are left alone: whoever waits for nobody deadlocks with nobody.
-_RENEW = """
-UPDATE llm_chats SET lease_until = now() + make_interval(secs => %s)
+_RENEW = f"""
+UPDATE llm_chats SET lease_until = {_LEASE}
 WHERE id = ANY(ARRAY(
   SELECT c.id FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
   JOIN llm_chats c ON c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+  WHERE c.deadline_at > now()
   FOR UPDATE OF c SKIP LOCKED))
 """
 
-_OURS = """
-SELECT c.id FROM unnest(%s::uuid[], %s::int[]) AS n (id, attempt)
-JOIN llm_chats c ON c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
-"""
+_OPEN = "SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[]) AND status IN ('queued', 'running')"
 
 _EXPIRE = f"""
 UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = now(), lease_until = NULL,
@@ -153,7 +158,8 @@ UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = no
     || coalesce(' The last failure: ' || last_failure, '')
 WHERE id = ANY(
   ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND deadline_at < now() LIMIT {BATCH} FOR UPDATE SKIP LOCKED)
-  || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now() AND deadline_at < now()
+  || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND deadline_at < now()
+             AND (lease_until < now() OR deadline_at < now() - interval '{DEADLINE_GRACE_SECONDS} s')
            LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
 RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
 """
@@ -259,7 +265,10 @@ def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Reso
 
 
 def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UUID]:
-    """End those of these attempts that are still ours, and count them; returns their ids."""
+    """End the chats of these attempts, and count them; returns the ids of those that it ended.
+
+    An answer ends a chat that is open, a failure only one that nobody else has taken since.
+    """
     columns = [
         [f.chat_id for f in finishes],
         [f.attempt for f in finishes],
@@ -294,14 +303,17 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
 
 
 def renew(connection: sa.Connection, held: Mapping[uuid.UUID, int], *, lease_seconds: float) -> set[uuid.UUID]:
-    """Renew the leases of these attempts; returns those that are still ours."""
+    """Renew the leases of those of these attempts that are the row's, never past a deadline; returns the open chats.
+
+    One that is open and no longer ours is queued again or another's: what we have of it by its end is still wanted.
+    """
     connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))
-    return still_ours(connection, held)
+    return still_open(connection, held)
 
 
-def still_ours(connection: sa.Connection, held: Mapping[uuid.UUID, int]) -> set[uuid.UUID]:
-    """Which of these attempts are still ours."""
-    return set(connection.exec_driver_sql(_OURS, (list(held), list(held.values()))).scalars())
+def still_open(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Which of these chats have not ended."""
+    return set(connection.exec_driver_sql(_OPEN, (list(chat_ids),)).scalars())
 
 
 def postpone(connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seconds: float) -> None:
@@ -314,13 +326,14 @@ def unsent(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
     connection.exec_driver_sql(_UNSENT, (FIRST_PAUSE_SECONDS, list(chat_ids)))
 
 
-def sweep(connection: sa.Connection, *, max_attempts: int) -> Swept:
+def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) -> Swept:
     """Expire what is past its deadline, take back what lost its lease, and take what has to be published (again).
 
-    Several processes may do this at the same time: none takes what another is taking.
+    Several processes may do this at the same time: none takes what another is taking. Without `leases` those that ran
+    out are left as they are.
     """
     expired = connection.exec_driver_sql(_EXPIRE).all()
-    lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all()
+    lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all() if leases else []
     exhausted = [row for row in lost if row.status == "failed"]
     publish = connection.exec_driver_sql(_TAKE, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()
     usage.count(connection, _ended([*expired, *exhausted]))

@@ -73,24 +73,67 @@ def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
     assert [held.attempt for held in claims] == [1]
 
 
-def test_a_chat_whose_lease_ran_out_is_claimed_by_the_next_and_the_first_writes_nothing(chats: Chats) -> None:
+def failure(held: Claim) -> Finish:
+    return Finish(held.chat_id, held.attempt, "failed", held.model, error_code="timeout", error_detail="Late.", tries=1)
+
+
+def test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open(chats: Chats) -> None:
     chat_id = chats.submit()
     (first,) = claim(chats, chat_id)
     assert claim(chats, chat_id) == []
     lose_lease(chats, chat_id)
     (second,) = claim(chats, chat_id)
 
-    assert finish(chats, success(first, "of the first")) == set()
+    assert finish(chats, failure(first)) == set(), "another has taken it since"
     with chats.parts.database.transaction() as connection:
         assert lifecycle.release(connection, [Release(chat_id, first.attempt)]) == set()
-        assert lifecycle.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == set()
-        assert lifecycle.still_ours(connection, {chat_id: first.attempt}) == set()
-        assert lifecycle.still_ours(connection, {chat_id: second.attempt}) == {chat_id}
-    assert finish(chats, success(second, "of the second")) == {chat_id}
-    assert finish(chats, success(second, "once more")) == set()
-    assert chats.row(chat_id)["answer"] == "of the second"
+        assert lifecycle.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == {chat_id}
+    assert finish(chats, success(first, "of the first")) == {chat_id}
+    assert finish(chats, success(second, "of the second")) == set()
+    with chats.parts.database.transaction() as connection:
+        assert lifecycle.still_open(connection, [chat_id]) == set()
+    assert chats.row(chat_id)["answer"] == "of the first"
     with chats.parts.database.transaction() as connection:
         assert usage.requests_of(connection, ["claude-3-7-sonnet"], days=1)["claude-3-7-sonnet"]["request_count"] == 1
+
+
+def test_what_came_of_an_attempt_whose_lease_ran_out_counts_until_another_takes_it(chats: Chats) -> None:
+    answered, failed = chats.submit(), chats.submit()
+    held = {each.chat_id: each for each in claim(chats, answered, failed)}
+    for chat_id in held:
+        lose_lease(chats, chat_id)
+    assert set(sweep(chats).lost_leases) == {answered, failed}
+
+    assert finish(chats, success(held[answered]), failure(held[failed])) == {answered, failed}
+    assert [chats.row(chat_id)["status"] for chat_id in (answered, failed)] == ["succeeded", "failed"]
+
+
+def test_a_lease_is_never_renewed_past_the_deadline(chats: Chats) -> None:
+    chat_id = chats.submit()
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() + interval '10 seconds'")
+    (held,) = claim(chats, chat_id, lease_seconds=600)
+    ends = "SELECT extract(epoch FROM lease_until - deadline_at)::float8 AS seconds, lease_until FROM llm_chats"
+    (claimed,) = chats.at.run(ends)
+    with chats.parts.database.transaction() as connection:
+        lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
+    (renewed,) = chats.at.run(ends)
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', lease_until = now()")
+    (before,) = chats.at.run(ends)
+    with chats.parts.database.transaction() as connection:
+        lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
+    (after,) = chats.at.run(ends)
+    assert claimed["seconds"] == renewed["seconds"] == lifecycle.DEADLINE_GRACE_SECONDS
+    assert after["lease_until"] == before["lease_until"]
+
+
+def test_answers_of_every_kind_of_text_are_stored_as_they_are(chats: Chats) -> None:
+    answers = ["", '"' * 100_000, "\\,{}NULL", "NULL", "é☃😀\n\t", "a" * 3_900_000]
+    held = {each.chat_id: each for each in claim(chats, *[chats.submit() for _ in answers])}
+    wanted = dict(zip(held, answers, strict=True))
+    failing = claim(chats, chats.submit())[0]
+    finish(chats, *[success(held[chat_id], text) for chat_id, text in wanted.items()], failure(failing))
+    stored = {row["id"]: row["answer"] for row in chats.at.run("SELECT id, answer FROM llm_chats")}
+    assert stored == {**wanted, failing.chat_id: None}
 
 
 def test_a_returned_attempt_is_not_counted_and_its_number_does_not_come_back(chats: Chats) -> None:
@@ -159,7 +202,9 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.'")
     swept = sweep(chats)
     assert swept.ended == {waiting: "expired", dead: "expired"}
-    assert chats.row(alive)["status"] == "running", "whoever holds it ends it at the deadline"
+    assert chats.row(alive)["status"] == "running", "whoever holds it has a moment to write what it has"
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '3 seconds' WHERE id = :id", id=alive)
+    assert sweep(chats).ended == {alive: "expired"}
     row = chats.row(waiting)
     assert row["error_code"] == "expired"
     assert row["error_detail"].endswith("The last failure: It is down.")
@@ -233,7 +278,7 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
     with chats.parts.database.transaction() as connection:
         held = lifecycle.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
         lifecycle.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
-        lifecycle.still_ours(connection, {each.chat_id: each.attempt for each in held.values()})
+        lifecycle.still_open(connection, held)
         lifecycle.finish(connection, [success(held[open_ids[0]])])
         lifecycle.release(connection, [Release(open_ids[1], 1)])
         lifecycle.postpone(connection, [open_ids[1]], seconds=9)
