@@ -62,7 +62,7 @@ def run(place: Place) -> Iterator[Figure]:
     with place.servers.database() as database, contextlib.ExitStack() as ending:
         with Catalogue(database.url) as catalogue:
             catalogue.refresh(entries(MODELS))
-        variables = local_variables(database.url, place.servers.redis_url(), JWT_SECRET=SECRET, LOG_LEVEL="warning")
+        variables = local_variables(database.url, place.servers.redis_url(), JWT_SECRET=SECRET, LOG_LEVEL="info")
         variables["LLM_REFRESH_HOME"] = str(place.folder)
         ours = ending.enter_context(web(variables, place.folder))
         body = ours.get("/api/llms", headers={"Authorization": f"Bearer {token()}"}).content

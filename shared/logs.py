@@ -1,22 +1,30 @@
 """structlog for every process: one formatter for our events and for what the libraries say."""
 
+import io
+import json
 import logging
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TextIO
+from urllib.parse import quote, unquote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from shared.log_output import log_uncaught, redirect_output
 
 _QUIET = (
     "httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime",
     "celery.worker.strategy", "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
 )  # fmt: skip
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")
 _TRACEBACKS = ("exception", "stack")
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": ")).encode
 _ADDRESS_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
@@ -41,13 +49,60 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+class DirectLines:
+    """Writes lines of known fields past the loggers, for what is written at every request: 12 µs of CPU instead of 76.
+
+    They look like the others and are masked like them. Level: info.
+    """
+
+    def __init__(
+        self, handler: logging.StreamHandler[TextIO], mask: Callable[[str], str], *, as_json: bool, process: str
+    ) -> None:
+        self._handler = handler
+        self._mask = mask
+        self._process = process
+        self._render = self._as_json if as_json else self._as_text
+
+    def write(self, event: str, fields: Mapping[str, str | float | None]) -> None:
+        """Write one line, unless the level is above info."""
+        if logging.getLogger().level > logging.INFO:
+            return
+        line = self._mask(self._render(event, datetime.now(UTC).isoformat().replace("+00:00", "Z"), fields))
+        self._handler.acquire()
+        try:
+            self._handler.stream.write(line + "\n")
+            self._handler.flush()
+        except (OSError, ValueError):  # nobody reads any more: the request goes on
+            pass
+        finally:
+            self._handler.release()
+
+    def _as_json(self, event: str, now: str, fields: Mapping[str, str | float | None]) -> str:
+        members = {"event": event, **fields, "level": "info", "timestamp": now, "process": self._process}
+        return _ENCODE(members)
+
+    def _as_text(self, event: str, now: str, fields: Mapping[str, str | float | None]) -> str:
+        told = " ".join(f"{name}={visible(str(value))}" for name, value in fields.items() if value is not None)
+        return f"{now} [info     ] {event} {told} process={self._process}"
+
+
 def configure(
-    *, as_json: bool, level: str, process: str, secrets: Iterable[str] = (), stream: TextIO = sys.stdout
-) -> None:
+    *,
+    as_json: bool,
+    level: str,
+    process: str,
+    secrets: Iterable[str] = (),
+    stream: TextIO = sys.stdout,
+    redirect: bool = False,
+) -> DirectLines:
     """Set up logging for this process. Called once, by the one who starts it.
 
     `secrets` never appear in a line, wherever they came from; neither do bearer tokens and passwords in addresses.
+    `redirect`: with `as_json`, what is printed becomes log lines too: for processes that have no other output.
     """
+    mask = _masking(secrets)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a half of a surrogate pair is no reason to lose a line
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -73,7 +128,7 @@ def configure(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info if as_json else _show_controls,
             render,
-            _masked(secrets),
+            lambda logger, method, line: mask(str(line)),
         ],
     )
     handler = logging.StreamHandler(stream)
@@ -93,6 +148,11 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    if as_json:
+        log_uncaught()
+        if redirect:
+            redirect_output()
+    return DirectLines(handler, mask, as_json=as_json, process=process)
 
 
 def log_misnamed(lines: Iterable[str]) -> None:
@@ -118,13 +178,25 @@ def _show_controls(logger: WrappedLogger, method: str, event: EventDict) -> Even
     return event
 
 
-def _masked(secrets: Iterable[str]) -> Processor:
-    hidden = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+def _masking(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Takes secrets out of a rendered line, in each form in which they may stand there."""
+    hidden = sorted({form for secret in secrets if len(secret) >= 4 for form in _forms(secret)}, key=len, reverse=True)
 
-    def mask(logger: WrappedLogger, method: str, line: EventDict) -> str:
-        text = str(line)
+    def mask(line: str) -> str:
         for secret in hidden:
-            text = text.replace(secret, "[secret]")
-        return _ADDRESS_PASSWORD.sub(r"\1[secret]@", _BEARER.sub("Bearer [secret]", text))
+            if secret in line:
+                line = line.replace(secret, "[secret]")
+        if "bearer" in line.lower():
+            line = _BEARER.sub("Bearer [secret]", line)
+        if "://" in line:
+            line = _ADDRESS_PASSWORD.sub(r"\1[secret]@", line)
+        # Ends of lines to some readers, and to JSON mere characters.
+        return line if line.isascii() else line.translate(_LINE_ENDS)
 
     return mask
+
+
+def _forms(secret: str) -> set[str]:
+    plain = {secret, unquote(secret), quote(secret, safe="")}
+    escaped = {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in plain for ascii_only in (True, False)}
+    return plain | escaped | {repr(form)[1:-1] for form in plain}

@@ -137,7 +137,8 @@ def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: 
     departure = Departure(chats.close)
 
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
-    def _drain(**_: Any) -> None:
+    def _drain(sig: str = "", **_: Any) -> None:
+        log.info("llm_worker.stopping", signal=sig)
         going.set()
         departure.begin()
         if chats.built is not None:

@@ -28,7 +28,13 @@ def main(settings: Settings, process: str) -> Celery:
     if process == "flower":
         _prepare_flower(settings)
     raise_limit()
-    configure(as_json=settings.logs_as_json, level=settings.log_level, process=process, secrets=secrets_of(settings))
+    configure(
+        as_json=settings.logs_as_json,
+        level=settings.log_level,
+        process=process,
+        secrets=secrets_of(settings),
+        redirect=True,
+    )
     log_misnamed(misnamed(os.environ, DOTENV))
     return create_worker(settings, build_runtime, process=process)
 

@@ -36,17 +36,19 @@ SHOWN = (
     chats.c.waiting_since,
     chats.c.last_failure_code,
     chats.c.last_failure_at,
+    chats.c.subject,
 )
 _WHOLE = (*SHOWN, chats.c.answer)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A chat as it was at one moment. `body` is what the API shows of it, without links."""
+    """A chat as it was at one moment. `body` is what the API shows of it, without links; `subject` whose it is."""
 
     chat_id: uuid.UUID
     version: int
     body: Mapping[str, Any]
+    subject: str = ""
 
     @property
     def status(self) -> str:
@@ -128,7 +130,7 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
         "created_at": created,
         "finished_at": finished,
     }
-    return Snapshot(row["id"], row["version"], body)
+    return Snapshot(row["id"], row["version"], body, row["subject"])
 
 
 def _between(begin: datetime, end: datetime | None) -> int | None:

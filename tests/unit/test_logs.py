@@ -53,6 +53,34 @@ def test_every_line_of_json_names_its_process_level_and_time() -> None:
         assert {"event", "level", "timestamp", "process"} <= json.loads(line).keys()
 
 
+ELSEWHERE = r"""
+import logging, sys, threading, warnings
+from shared.logs import configure
+lines = configure(as_json=True, level="info", process="test", secrets=['a"b\\c-secret'], redirect=True)
+print("printed", "in two\nlines")
+print('a"b\\c-secret', file=sys.stderr)
+warnings.warn("old\nthing")
+lines.write("llm_web.request", {"subject": "\udc80 \u2028 a\nb", "status": 200, "ms": 0.1, "role": None})
+logging.getLogger("odd").warning("half \udc80 and \u2028")
+thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
+sys.__stdout__.write("never ended")
+raise LookupError("nobody catches this")
+"""
+
+
+def test_prints_warnings_and_uncaught_exceptions_are_json_lines_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [line["event"] for line in lines]
+    assert events[:3] == ["printed in two", "lines", "[secret]"]
+    assert "never ended" in events
+    assert events.count("llm_process.uncaught") == 2
+    assert all({"event", "level", "timestamp", "process"} <= line.keys() for line in lines)
+
+
 def test_nothing_is_set_up_by_an_import() -> None:
     code = "import logging, shared.logs; assert not logging.getLogger().handlers"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

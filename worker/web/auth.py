@@ -58,13 +58,13 @@ class Authenticator:
             self._remembered.popitem(last=False)
         return verified.caller
 
-    def remembers(self, authorization: str | None) -> bool:
-        """Whether this header's token was verified before and still holds: `caller` would let it in at once.
+    def remembered(self, authorization: str | None) -> Caller | None:
+        """Who this header's token stands for where it was verified before and still holds: `caller` lets it in at once.
 
         Never while auth is off: a caller is then known by other checks than a token.
         """
         known = None if self._off else self._remembered.get(_bearer(authorization) or "")
-        return known is not None and self._now() < known.expires
+        return known.caller if known is not None and self._now() < known.expires else None
 
     def _verify(self, token: str) -> _Verified:
         try:

@@ -156,6 +156,10 @@ class ChatRoutes:
             snapshot = read.find(connection, chat_id)
         if snapshot is None:
             raise _no_chat()
+        if snapshot.subject != caller.subject:
+            log.info("llm_chat.read_by_another", message="[ChaSen Chat] Somebody read another's chat",
+                     chat_id=str(chat_id), owner=snapshot.subject, subject=caller.subject,
+                     role=caller.role)  # fmt: skip
         return snapshot
 
 

@@ -128,6 +128,8 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
         if any("\x00" in segment for segment in path.values()):  # PostgreSQL's text takes none: nothing is called so
             raise Problem(404, "not_found", "nothing has a NUL character in its name")
         caller = authenticator.caller(request.headers.get("Authorization")) if route.roles is not None else _NOBODY
+        if route.roles is not None:
+            g.caller = caller
         if route.roles is not None and caller.role not in route.roles:
             raise Problem(403, "forbidden", f"the role {caller.role} may not do this; it takes service_role")
         query = _parsed(route.query, request.args, "query") if request.args else route.query()

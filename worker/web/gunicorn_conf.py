@@ -10,15 +10,26 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-from shared.settings import SettingsError, read_settings  # noqa: E402
+from shared.logs import configure  # noqa: E402
+from shared.settings import SettingsError, read_settings, secrets_of  # noqa: E402
 from worker import open_files  # noqa: E402
 from worker.web import metrics_files  # noqa: E402
+from worker.web.gunicorn_logs import RootLogger  # noqa: E402
 
 try:
     _settings = read_settings(os.environ, Path(".env"))
 except SettingsError as error:
     print(f"llm-refresh: {error}", file=sys.stderr)
     sys.exit(2)
+
+configure(
+    as_json=_settings.logs_as_json,
+    level=_settings.log_level,
+    process="web",
+    secrets=secrets_of(_settings),
+    redirect=True,
+)
+logger_class = RootLogger
 
 # Named explicitly: with PORT in the environment gunicorn would listen on every address.
 bind = [f"127.0.0.1:{_settings.port}" if _settings.local else f"0.0.0.0:{_settings.port}"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, get_args
 
 import structlog
-from flask import Flask, Response, g, request
-from flask.signals import request_finished, request_started
+from flask import Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -27,6 +25,7 @@ from shared.gateway.errors import ErrorCode
 from shared.models import FALLBACK_REASONS
 from shared.upstream import UpstreamHealth, read_health
 from worker.runtime import Runtime
+from worker.web.access import Answered
 from worker.web.auth import Authenticator
 from worker.web.door import SERVICE, Call, Route
 from worker.web.problems import Problem
@@ -36,7 +35,6 @@ log = structlog.get_logger(__name__)
 MAX_LABEL_SETS = 400
 """More than there are routes with their statuses; what is beyond counts together. FILE_BYTES has room for them."""
 KINDS_OF_WORKERS = ("refresh", "chat", "beat")
-UNMATCHED = "unmatched"
 SCRAPE_SECONDS = 5
 Samples = Mapping[Any, float]
 """Values by their labels, which are tuples of texts."""
@@ -68,32 +66,20 @@ class RequestTimes:
         """Whether the requests of all processes are added up."""
         return self._folder is not None
 
-    def watch(self, app: Flask) -> None:
-        """Time the requests of this application."""
-        request_started.connect(self._begin, app)
-        request_finished.connect(self._end, app)
-
     def collector(self) -> Collector:
         """What has been timed, in all processes."""
         return self._own if self._folder is None else MultiProcessCollector(None, path=self._folder)  # type: ignore[no-untyped-call]
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, answered: Answered) -> None:
         """Note one request."""
-        labels = (method if method in _METHODS else figures.OTHER, route, status)
+        method = answered.method
+        labels = (method if method in _METHODS else figures.OTHER, answered.route, answered.status)
         child = self._children.get(labels)
         if child is None:
             if len(self._children) >= MAX_LABEL_SETS:
                 labels = (figures.OTHER, figures.OTHER, 0)
             child = self._children[labels] = self._seconds.labels(*labels)
-        child.observe(seconds)
-
-    def _begin(self, sender: Flask, **_: Any) -> None:
-        g.started = time.perf_counter()
-
-    def _end(self, sender: Flask, response: Response, **_: Any) -> None:
-        endpoint = request.endpoint
-        route = UNMATCHED if endpoint is None else endpoint.partition(" ")[2]
-        self.observe(request.method, route, response.status_code, time.perf_counter() - g.started)
+        child.observe(answered.seconds)
 
 
 @dataclass(frozen=True)
@@ -129,7 +115,8 @@ class MetricsRoutes:
         given = (authorization or "").partition(" ")[2].strip().encode()
         if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
             return
-        if self.authenticator.caller(authorization).role not in SERVICE:
+        g.caller = self.authenticator.caller(authorization)
+        if g.caller.role not in SERVICE:
             raise Problem(403, "forbidden", "metrics take the role service_role, or METRICS_TOKEN")
 
     def _database(self) -> Iterator[Metric]:

@@ -44,6 +44,7 @@ def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:
 
 def as_response(problem: Problem) -> Response:
     """The problem as it goes out."""
+    g.refusal = (problem.code, problem.detail)
     body = problem_members(problem.status, problem.code, problem.detail) | problem.members
     response = Response(
         json.dumps(body, ensure_ascii=False), status=problem.status, content_type="application/problem+json"

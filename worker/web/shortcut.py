@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from shared.catalogue.listing import Encoded
+from shared.db import Caller
+from worker.web.access import Answered, Observe
 from worker.web.app import request_id
 from worker.web.auth import Authenticator
 from worker.web.catalogue import LISTING_PATH, listing_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-Observe = Callable[[str, str, int, float], None]
-"""Takes note of a request: method, route, status, seconds."""
 
 
 class ListingShortcut:
@@ -30,38 +29,44 @@ class ListingShortcut:
         current: Callable[[], Encoded | None],
         authenticator: Authenticator,
         standing: Sequence[tuple[str, str]],
-        observe: Observe,
+        observers: Sequence[Observe],
     ) -> None:
         """`current` gives the listing now; `standing`: headers that no answer goes without."""
         self._beyond = beyond
         self._standing = standing
         self._current = current
         self._authenticator = authenticator
-        self._observe = observe
+        self._observers = observers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
         current = self._current()
-        if current is None or not self._is_plain(environ):
+        caller = self._caller(environ) if current is not None else None
+        if current is None or caller is None:
             return self._beyond(environ, start_response)
         wanted = environ.get("HTTP_IF_NONE_MATCH")
         if wanted not in (None, current.etag):  # one of several tags, a weak one, an old one: Flask compares
             return self._beyond(environ, start_response)
         headers = [*listing_headers(current).items(), *self._standing]
-        headers.append(("X-Request-ID", request_id(environ.get("HTTP_X_REQUEST_ID", ""))))
+        id_ = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        headers.append(("X-Request-ID", id_))
         if wanted is None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(current.body)))]
         start_response("200 OK" if wanted is None else "304 NOT MODIFIED", headers)
-        self._observe("GET", LISTING_PATH, 200 if wanted is None else 304, time.perf_counter() - began)
+        status, seconds = 200 if wanted is None else 304, time.perf_counter() - began
+        answered = Answered("GET", LISTING_PATH, status, seconds, caller, id_)
+        for observe in self._observers:
+            observe(answered)
         return (current.body,) if wanted is None else ()
 
-    def _is_plain(self, environ: WSGIEnvironment) -> bool:
-        return (
+    def _caller(self, environ: WSGIEnvironment) -> Caller | None:
+        """Whose plain request for the listing this is; None where it is not one."""
+        plain = (
             environ["PATH_INFO"] == LISTING_PATH
             and environ["REQUEST_METHOD"] == "GET"
             and not environ.get("QUERY_STRING")
             and "HTTP_ORIGIN" not in environ
             and not environ.get("CONTENT_LENGTH")
             and "HTTP_TRANSFER_ENCODING" not in environ
-            and self._authenticator.remembers(environ.get("HTTP_AUTHORIZATION"))
         )
+        return self._authenticator.remembered(environ.get("HTTP_AUTHORIZATION")) if plain else None

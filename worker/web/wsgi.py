@@ -10,11 +10,12 @@ from flask import Flask, Response
 
 from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
-from shared.logs import configure, log_misnamed
+from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker import open_files
 from worker.celery_app import make_celery
 from worker.runtime import build_runtime
+from worker.web.access import AccessLog, observe_requests
 from worker.web.app import create_app, on_every_answer
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
@@ -34,8 +35,8 @@ POOL_SIZE = 20
 OPENED_AHEAD = 10
 
 
-def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
-    """Put the web process together, and start following the catalogue's version."""
+def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None = None) -> Flask:
+    """Put the web process together, with `lines` for its access log, and start following the catalogue's version."""
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
     parts.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings)
@@ -57,9 +58,10 @@ def build(settings: Settings, *, metrics_folder: str | None = None) -> Flask:
     keeper.poll()
     threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
     app = create_app(settings, routes, authenticator)
-    times.watch(app)
+    observers = [times.observe, AccessLog(lines).observe]
+    observe_requests(app, observers)
     standing = on_every_answer(settings)
-    shortcut = ListingShortcut(app.wsgi_app, lambda: keeper.current, authenticator, standing, times.observe)
+    shortcut = ListingShortcut(app.wsgi_app, lambda: keeper.current, authenticator, standing, observers)
     app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
 
@@ -77,9 +79,15 @@ def main() -> Flask:
     except SettingsError as error:
         print(f"llm-refresh: {error}", file=sys.stderr)
         sys.exit(2)
-    configure(as_json=settings.logs_as_json, level=settings.log_level, process="web", secrets=secrets_of(settings))
+    lines = configure(
+        as_json=settings.logs_as_json,
+        level=settings.log_level,
+        process="web",
+        secrets=secrets_of(settings),
+        redirect=True,
+    )
     log_misnamed(misnamed(os.environ, DOTENV))
-    made = build(settings, metrics_folder=os.environ.get(FOLDER))
+    made = build(settings, lines, metrics_folder=os.environ.get(FOLDER))
     gc.collect()
     gc.freeze()  # what is loaded now stays: looking through it again and again halts every request for 50 ms and more
     return made

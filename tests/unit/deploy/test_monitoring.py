@@ -13,6 +13,7 @@ from shared.figures import CatalogueFigures
 from shared.upstream import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
 from worker.web import metrics
+from worker.web.access import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)
@@ -33,7 +34,7 @@ def queries() -> list[str]:
 def exported() -> dict[str, set[str]]:
     """Each series that `/metrics` shows, with its labels."""
     times = metrics.RequestTimes(None)
-    times.observe("GET", "/api/llms", 200, 0.1)
+    times.observe(Answered("GET", "/api/llms", 200, 0.1, None, "request"))
     families = [
         *metrics.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
         *metrics.of_chats(CHATS, {"gpt-4o"}),
