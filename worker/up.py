@@ -235,8 +235,9 @@ class _Run:
         user, password = self._variables["FLOWER_USER"], self._variables["FLOWER_PASSWORD"]
         for line in (
             f"processes: all answer ({seconds:.1f} s)",
-            f"page:   {web}/",
             f"API:    {web}/api/llms",
+            f"page:   {web}/",
+            f"/ops:   {web}/ops",
             f"Flower: {flower}/ (user {user}, password {password})",
             f"ready: {web}",
         ):

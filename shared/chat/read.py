@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,9 +71,42 @@ def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | 
     return None if row is None else (row.status, row.error_code)
 
 
-def newest(connection: sa.Connection, caller: Caller, *, limit: int, before: uuid.UUID | None) -> list[Snapshot]:
+@dataclass(frozen=True, slots=True)
+class ChatFilter:
+    """Which chats: with one of these statuses, of a model (asked for or asked), of a caller, made in a span of time."""
+
+    statuses: Sequence[str] = ()
+    model: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        given: list[sa.ColumnElement[bool]] = []
+        if self.statuses:
+            given.append(chats.c.status.in_(self.statuses))
+        if self.model is not None:
+            given.append(sa.or_(chats.c.model_key == self.model, chats.c.requested_model == self.model))
+        if self.subject is not None:
+            given.append(chats.c.subject == self.subject)
+        if self.since is not None:
+            given.append(chats.c.created_at >= self.since)
+        if self.until is not None:
+            given.append(chats.c.created_at < self.until)
+        return given
+
+
+def newest(
+    connection: sa.Connection,
+    caller: Caller,
+    *,
+    limit: int,
+    before: uuid.UUID | None,
+    wanted: ChatFilter = ChatFilter(),
+) -> list[Snapshot]:
     """Chats that the caller may see, newest first, those older than `before`; without their answers."""
-    query = sa.select(*SHOWN).order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made
+    query = sa.select(*SHOWN).where(*wanted.conditions())
+    query = query.order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made
     if before is not None:
         query = query.where(chats.c.id < before)
     if caller.role == "authenticated":  # the policy says so too; saying it again shows the planner whom it is for

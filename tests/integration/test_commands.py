@@ -8,6 +8,7 @@ from pathlib import Path
 import jwt
 import pytest
 
+from tests.support.living import wait_for
 from tests.support.processes import BIN, local_variables
 from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database, Servers
@@ -26,12 +27,25 @@ class Commands:
         self.variables = variables
         self.folder = folder
 
-    def __call__(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
         return subprocess.run(
             [str(BIN / "llm-refresh"), *words], env={**kept, **self.variables, **more}, cwd=self.folder,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=60, check=False, input=stdin,
         )  # fmt: skip
+
+    def start(self, *words: str, stdin: str) -> subprocess.Popen[str]:
+        """The command in the background, its standard input given."""
+        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+        process = subprocess.Popen(
+            [str(BIN / "llm-refresh"), *words], env={**kept, **self.variables}, cwd=self.folder, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        process.stdin = None  # communicate() would flush it
+        return process
 
 
 @pytest.fixture
@@ -102,6 +116,57 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
         stays = command("set", "claude-29", "is_active=true")
         assert (stays.returncode, "inactive (upstream has not listed it" in stays.stdout) == (0, True)
         assert command("refresh", **upstream).returncode == 0
+
+
+def ids(printed: str) -> list[int]:
+    return [int(line.split()[0]) for line in printed.splitlines() if line.split()[0].isdigit()]
+
+
+def test_the_ledger_is_read_newest_first_and_says_what_it_leaves_out(command: Commands) -> None:
+    command("migrate")
+    for order in (7, 8, 9):
+        command("set", "gpt-4o", f"display_order={order}")
+    newest = command("changes", "--limit", "2").stdout
+    assert ids(newest) == sorted(ids(newest), reverse=True)
+    assert "7 older lines are left out" in newest
+    assert len(ids(command("changes", "--all").stdout)) == 9
+    told = json.loads(command("changes", "--kind", "operator", "--json").stdout)
+    assert ({change["kind"] for change in told["changes"]}, told["left_out"]) == ({"operator"}, 0)
+    assert [change["after"]["display_order"] for change in told["changes"]] == [9, 8, 7]
+    assert json.loads(command("changes", "--since", str(told["next"]), "--json").stdout)["changes"] == []
+    assert len(ids(command("changes", "--key", "gpt-4o", "--since", "1h").stdout)) == 4
+    assert command("changes", "--key", "nobody").stdout == "no change is recorded that fits\n"
+    assert command("changes", "--kind", "nonsense").returncode == 2
+
+
+def test_a_chat_asked_from_a_pipe_is_found_cancelled_and_shown(command: Commands) -> None:
+    command("migrate")
+    with RunningSandbox() as gateway:
+        command.variables |= {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
+        command.variables |= {"MATCHAAI_MISSION_ID": "1"}
+        assert command("chat", "-", stdin=" \n").returncode == 2
+        assert command("chat").returncode == 2
+        asking = command.start("chat", "-", "--model", "[/x]", stdin="Which?\n")  # no worker runs: it waits
+        chat_id = wait_for(lambda: [chat["id"] for chat in chats(command)])[0]
+        assert command("chat", "cancel", chat_id).stdout == f"chat {chat_id}: cancelled\n"
+        _, told = asking.communicate(timeout=30)
+    assert (asking.returncode, "cancelled" in told) == (1, True)
+    shown = command("chat", "show", chat_id)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "[/x]" in shown.stdout
+    assert "[/x]" in command("chats").stdout
+    for found in (("--status", "cancelled"), ("--model", "[/x]"), ("--caller", "cli"), ("--since", "1h")):
+        assert [chat["caller"] for chat in chats(command, *found)] == ["cli"]
+    for nothing in (("--status", "queued"), ("--model", "gpt-4o"), ("--caller", "anna"), ("--until", "1h")):
+        assert command("chats", *nothing).stdout == "no chat fits\n"
+    ended = command("chat", "cancel", chat_id)
+    assert (ended.returncode, "had ended before" in ended.stdout) == (0, True)
+    assert command("chat", "show", "not-an-id").returncode == 2
+    assert command("chat", "show", "01a214bb-04ec-77fc-8d0e-ab9d58df2318").returncode == 1
+
+
+def chats(command: Commands, *words: str) -> list[dict]:
+    return list(json.loads(command("chats", *words, "--json").stdout))
 
 
 STRANGE = ("Qwen [/INST] 7B", "FLUX [max]", "[bold red]Red", "Smile :smile: 4")

@@ -1,10 +1,11 @@
-"""Commands of chats: ask and wait, and list."""
+"""Commands of chats: ask and wait, show, cancel, and list."""
 
 from __future__ import annotations
 
 import sys
 import time
 import uuid
+from datetime import datetime
 
 import click
 from kombu.exceptions import OperationalError
@@ -19,26 +20,48 @@ from shared.chat.read import Snapshot
 from shared.chat.submit import Asked, TooManyOpen
 from shared.clock import new_id
 from shared.db import Caller
+from shared.models import CHAT_STATUSES
 from worker.celery_app import make_celery
 from worker.chat_duties import publish
 from worker.chat_gateway import missing_set_up
 from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
+from worker.commands.moments import Moment
 from worker.runtime import Runtime
 
 POLL_SECONDS = 0.2
 OPERATOR = Caller("service_role", "cli")
 
 
-@click.command()
+class ChatCommands(click.Group):
+    """`chat QUESTION` asks; `chat show ID` and `chat cancel ID` are commands of their own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in ("-h", "--help", *self.commands):
+            args = ["ask", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=ChatCommands)
+def chat() -> None:
+    """Ask a model: `chat "Which?"`, `chat -` for a question from standard input; or look at a chat, or cancel it.
+
+    A question that is one of the words below goes behind `ask --`.
+    """
+
+
+@chat.command()
 @click.argument("question")
 @click.option("--model", help="A model_key; the default model without.")
 @click.option("--system", "system_prompt", help="A system prompt.")
 @json_option
-def chat(question: str, model: str | None, system_prompt: str | None, as_json: bool) -> None:
-    """Ask a model and wait for its answer; Ctrl-C cancels. Exit 1 when there is none."""
+def ask(question: str, model: str | None, system_prompt: str | None, as_json: bool) -> None:
+    """Ask a model and wait for its answer; Ctrl-C cancels. Exit 1 when there is none.
+
+    QUESTION is a text, or - for standard input (UTF-8).
+    """
     try:
-        asked = Question(question=question, model=model, systemPrompt=system_prompt)
+        asked = Question(question=_read(question), model=model, systemPrompt=system_prompt)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
@@ -48,12 +71,57 @@ def chat(question: str, model: str | None, system_prompt: str | None, as_json: b
             _send(parts, accepted)
             ended = _awaited(parts, accepted)
         except KeyboardInterrupt:
-            ended = _cancelled(parts, accepted)
+            ended = _cancelled(parts, accepted.chat_id)
     if as_json:
         echo_json(ended.body)
     else:
-        _print(ended)
+        _print(ended, err=True)
     sys.exit(GOOD if ended.status == "succeeded" else NOT_GOOD)
+
+
+@chat.command()
+@click.argument("chat_id", metavar="ID", type=click.UUID)
+@json_option
+def show(chat_id: uuid.UUID, as_json: bool) -> None:
+    """Show one chat: whose it is, its model, how it ended, and its answer."""
+    with runtime() as parts:
+        chat = _find(parts, chat_id)
+    if as_json:
+        echo_json({**chat.body, "caller": chat.subject})
+        return
+    say(f"chat {chat.chat_id} of {chat.subject}, created {short(chat.body['created_at'])} (UTC)")
+    if chat.ended:
+        _print(chat, err=False)
+    else:
+        waiting = f", waits for {chat.body['waiting_for']}" if chat.body.get("waiting_for") else ""
+        say(f"{chat.status}: {_model(chat)}{waiting}, attempts: {chat.body['attempts']}")
+
+
+@chat.command()
+@click.argument("chat_id", metavar="ID", type=click.UUID)
+@json_option
+def cancel(chat_id: uuid.UUID, as_json: bool) -> None:
+    """End an open chat at once. Exit 1 when it had ended otherwise before."""
+    with runtime() as parts:
+        before = _find(parts, chat_id)
+        chat = before if before.ended else _cancelled(parts, chat_id)
+    if as_json:
+        echo_json({**chat.body, "caller": chat.subject})
+    else:
+        say(f"chat {chat_id}: {'had ended before, ' if before.ended else ''}{chat.status}")
+    sys.exit(GOOD if chat.status == "cancelled" else NOT_GOOD)
+
+
+def _read(question: str) -> str:
+    if question != "-":
+        return question
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8") from None
+    if not text.strip():
+        raise click.UsageError("standard input holds no question")
+    return text
 
 
 def _accepted(parts: Runtime, question: Question) -> Snapshot:
@@ -89,25 +157,29 @@ def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _cancelled(parts: Runtime, snapshot: Snapshot) -> Snapshot:
+def _cancelled(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
     with parts.database.transaction() as connection:
-        lifecycle.cancel(connection, snapshot.chat_id, OPERATOR)
-    return _find(parts, snapshot.chat_id)
+        lifecycle.cancel(connection, chat_id, OPERATOR)
+    parts.wakeups.tell([chat_id])
+    return _find(parts, chat_id)
 
 
 def _find(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
     with parts.database.transaction(OPERATOR) as connection:
         found = read.find(connection, chat_id)
     if found is None:
-        raise click.ClickException(f"chat {chat_id} is no longer there")
+        raise click.ClickException(f"there is no chat {chat_id}: `llm-refresh chats` lists them")
     return found
 
 
-def _print(chat: Snapshot) -> None:
+def _model(chat: Snapshot) -> str:
     model = chat.body["model"]
     told = f"{model['name']} (ID: {model['matcha_llm_id']}, Key: {model['key']})"
-    if model["fallback"]:
-        told += f", instead of {model['requested']}: {model['reason']}"
+    return told + (f", instead of {model['requested']}: {model['reason']}" if model["fallback"] else "")
+
+
+def _print(chat: Snapshot, *, err: bool) -> None:
+    told = _model(chat)
     between = "in" if chat.status == "succeeded" else "after"
     by = "by" if chat.status == "succeeded" else "of"
     seconds = chat.body["timings"]["total_ms"] / 1000
@@ -115,27 +187,58 @@ def _print(chat: Snapshot) -> None:
     if chat.status == "succeeded":
         say_text(chat.body["answer"])
     else:
-        say(f"{chat.body['error']['code']}: {chat.body['error']['detail']}", err=True)
+        say(f"{chat.body['error']['code']}: {chat.body['error']['detail']}", err=err)
 
 
 @click.command(name="chats")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(CHAT_STATUSES),
+    help="Only with this status; may be repeated.",
+)
+@click.option("--model", help="Only of this model_key, whether it was asked for or answered.")
+@click.option("--caller", "subject", help="Only of this caller (the token's sub).")
+@click.option("--since", type=Moment(), help="Only made since: 2026-03-01, 90m, 6h, 3d.")
+@click.option("--until", type=Moment(), help="Only made before.")
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
 @json_option
-def list_chats(limit: int, as_json: bool) -> None:
+def list_chats(
+    statuses: tuple[str, ...],
+    model: str | None,
+    subject: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List chats, newest first; what was asked and answered is not shown."""
+    wanted = read.ChatFilter(statuses, model, subject, since, until)
     with runtime() as parts, parts.database.transaction(OPERATOR) as connection:
-        found = read.newest(connection, OPERATOR, limit=limit, before=None)
+        found = read.newest(connection, OPERATOR, limit=limit + 1, before=None, wanted=wanted)
+    shown = found[:limit]
     if as_json:
-        echo_json([chat.body for chat in found])
+        echo_json([{**chat.body, "caller": chat.subject} for chat in shown])
         return
-    listed = table("chat", "created (UTC)", "status", "model", "instead of", "attempts", "seconds", "cause")
-    for chat in found:
-        body, model = chat.body, chat.body["model"]
-        total = body["timings"]["total_ms"]
-        instead = f"{model['requested']} ({model['reason']})" if model["fallback"] else ""
-        cause = body["error"]["code"] if "error" in body else ""
-        if body.get("waiting_for") == "upstream":
-            cause = "waits for MatchaAI"
-        listed.add_row(body["id"], short(body["created_at"]), chat.status, model["key"], instead,
-                       str(body["attempts"]), "-" if total is None else f"{total / 1000:.1f}", cause)  # fmt: skip
+    if not shown:
+        say("no chat fits")
+        return
+    listed = table("chat", "created (UTC)", "caller", "status", "model", "instead of", "attempts", "seconds", "cause")
+    for chat in shown:
+        listed.add_row(*_cells(chat))
     console().print(listed)
+    if len(found) > limit:
+        say("older chats are left out: --limit shows more, --status, --model, --caller, --since and --until choose")
+
+
+def _cells(chat: Snapshot) -> tuple[str, ...]:
+    body, model = chat.body, chat.body["model"]
+    total = body["timings"]["total_ms"]
+    instead = f"{model['requested']} ({model['reason']})" if model["fallback"] else ""
+    cause = body["error"]["code"] if "error" in body else ""
+    if body.get("waiting_for") == "upstream":
+        cause = "waits for MatchaAI"
+    seconds = "-" if total is None else f"{total / 1000:.1f}"
+    return (body["id"], short(body["created_at"]), chat.subject, chat.status, model["key"], instead,
+            str(body["attempts"]), seconds, cause)  # fmt: skip

@@ -5,19 +5,22 @@ from __future__ import annotations
 import getpass
 import json
 import uuid
+from datetime import datetime
 from typing import Any
 
 import click
 from pydantic import ValidationError
 
-from shared.catalogue import store
 from shared.catalogue.capabilities import CAPABILITIES
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused, ModelEdit
+from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
+from shared.models import CHANGE_KINDS
 from worker.commands.context import echo_json, in_words, json_option, runtime, say, short
 from worker.commands.entry import fail
+from worker.commands.moments import LineOrMoment
 
 
 @click.command(name="set")
@@ -87,16 +90,38 @@ def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
 
 
 @click.command(name="changes")
-@click.option("--since", type=click.IntRange(min=0), default=0, help="Only lines after this id.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(CHANGE_KINDS), help="Only this kind; may be repeated."
+)
+@click.option("--key", help="Only of this model_key, also where the model has another one now.")
+@click.option(
+    "--since", type=LineOrMoment(), default=0, help="Only after this line's id, or since a time: 3d, 2026-03-01."
+)
 @click.option("--run", "run_id", type=click.UUID, help="Only the changes of this run.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--all", "everything", is_flag=True, help="Every line, however many.")
 @json_option
-def list_changes(since: int, limit: int, run_id: uuid.UUID | None, as_json: bool) -> None:
-    """Read the ledger, oldest first."""
+def list_changes(
+    kinds: tuple[str, ...],
+    key: str | None,
+    since: int | datetime,
+    run_id: uuid.UUID | None,
+    limit: int,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Read the ledger, newest first."""
+    after, moment = (since, None) if isinstance(since, int) else (0, since)
+    wanted = LedgerFilter(kinds, key, run_id, after, moment)
     with runtime() as parts, parts.database.transaction() as connection:
-        found = store.read_changes(connection, since=since, limit=limit, run_id=run_id)
+        lines, left_out = newest_changes(connection, wanted, limit=None if everything else limit)
     if as_json:
-        echo_json({"changes": found, "next": found[-1]["id"] if found else since})
+        echo_json({"changes": lines, "left_out": left_out, "next": lines[0]["id"] if lines else after})
         return
-    for change in found:
+    for change in lines:
         say(f"{change['id']:>6}  {short(change['at'])}  {change['actor']:<12}  {sentence(change)}")
+    if not lines:
+        say("no change is recorded that fits")
+    elif left_out:
+        older = "1 older line is" if left_out == 1 else f"{left_out} older lines are"
+        say(f"{older} left out: --all shows them, --kind, --key and --since choose")
