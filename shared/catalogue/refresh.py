@@ -264,13 +264,18 @@ class Refresher:
             return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
         parsed = parse_entries(fetched.entries)
         describe = self._describe()
-        with self._database.transaction() as connection:
-            now, forced = store.now(connection), options.force == fetched.sha256
-            rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
-            held = None if forced else self._held(connection, rows, plan, fetched)
-            if held is not None:
-                rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
-            plan = self._with_use(connection, plan)
+        try:
+            with self._database.transaction() as connection:
+                now, forced = store.now(connection), options.force == fetched.sha256
+                rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
+                held = None if forced else self._held(connection, rows, plan, fetched)
+                if held is not None:
+                    rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
+                elif options.force is not None:
+                    self._check_forced(connection, plan, fetched, options.force)
+                plan = self._with_use(connection, plan)
+        except _Failure as failure:
+            return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
 

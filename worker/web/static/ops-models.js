@@ -2,11 +2,19 @@
 /** The models, with where each of their capabilities is known from. */
 
 import { nameOf, valueOf } from "./changes.js";
+import { ApiError, ask } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { marks, providerName } from "./llm-model-select.js";
+import { cause } from "./words.js";
 
 /** @type {any[]} */ let models = [];
-const filter = byId("models-filter");
+const filter = byId("models-filter"), states = byId("models-state"), answer = byId("models-answer");
+/** @type {() => void} */ let edited = () => {};
+
+/** @param {() => void} take called when a model was edited here */
+export function onModelEdit(take) {
+  edited = take;
+}
 
 /** @param {any[]} latest */
 export function showModels(latest) {
@@ -16,10 +24,12 @@ export function showModels(latest) {
 
 function draw() {
   const wanted = filter.value.trim().toLowerCase();
-  const found = models.filter((model) =>
+  const state = states.value;
+  const chosen = models.filter((model) => state === "all" || (state === "active") === model.is_active);
+  const found = chosen.filter((model) =>
     `${model.model_name} ${model.model_key} ${model.provider} ${model.matcha_llm_id}`.toLowerCase().includes(wanted));
   show(byId("models-rows"), ...found.map(row));
-  byId("models-count").textContent = wanted ? `${found.length} of ${models.length}` : String(models.length);
+  byId("models-count").textContent = wanted ? `${found.length} of ${chosen.length}` : String(chosen.length);
 }
 
 /** @param {any} model */
@@ -28,11 +38,36 @@ function row(model) {
   return el("tr", {},
     el("th", { scope: "row" }, el("span", { dir: "auto" }, model.model_name), mark && ` ${mark}`,
       model.is_default && el("span", { class: "chip default" }, "default"),
-      model.is_active === false && el("span", { class: "chip" }, "inactive")),
+      model.is_active === false && el("span", { class: "chip" }, "inactive"),
+      model.why && whyInactive(model)),
     el("td", {}, el("code", {}, model.model_key)),
     el("td", { "data-label": "Id", class: "number" }, model.matcha_llm_id),
     el("td", { "data-label": "Maker" }, providerName(model.provider)),
     el("td", {}, known(model)));
+}
+
+/** Why a model is inactive, and the way to show one that was hidden. @param {any} model */
+function whyInactive(model) {
+  return el("div", { class: "why" }, model.why.text,
+    model.why.reason === "hidden" && el("button", { type: "button", class: "small", "data-key": `show-${model.model_key}`,
+      "aria-label": `Show ${model.model_name} again`, onclick: () => showAgain(model) }, "Show again"));
+}
+
+/** @param {any} model */
+async function showAgain(model) {
+  try {
+    const { data } = await ask(`/api/llms/${encodeURIComponent(model.model_key)}`, { method: "PATCH", body: { is_active: null } });
+    showAnswer(data.why ? `${model.model_name} stays inactive: ${data.why.text}.` : `${model.model_name} is active again.`);
+  } catch (error) {
+    showAnswer(error instanceof ApiError ? cause(error) : String(error));
+  }
+  edited();
+}
+
+/** @param {string} text */
+function showAnswer(text) {
+  answer.textContent = text;
+  answer.hidden = !text;
 }
 
 const ORDER = ["supports_vision", "supports_files", "supports_tools", "supports_reasoning", "supports_websearch",
@@ -64,3 +99,4 @@ function known(model) {
 }
 
 filter.addEventListener("input", draw);
+states.addEventListener("change", () => { showAnswer(""); draw(); });

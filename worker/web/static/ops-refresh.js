@@ -3,7 +3,8 @@
 
 import { ApiError, ask, pause } from "./api.js";
 import { byId, el, show } from "./dom.js";
-import { changeList, heldWords, rejected } from "./ops-runs.js";
+import { effectWords, heldModels, heldWords, wouldBeHeldWords } from "./ops-held.js";
+import { changeList, rejected } from "./ops-runs.js";
 import { askAll } from "./poll.js";
 import { cause, plural, sentence } from "./words.js";
 
@@ -11,29 +12,34 @@ const dialog = byId("refresh-dialog"), title = byId("refresh-title"), body = byI
 const state = byId("refresh-state"), apply = byId("refresh-apply"), close = byId("refresh-close");
 
 /** @type {string | null} the held list's sha256 that is to be applied */ let force = null;
+/** @type {import("./ops-held.js").Held | null} what the held run keeps */ let wanted = null;
 let round = 0;
 
 /** Preview a refresh. */
 export function previewRefresh() {
-  begin("Refresh now", null);
+  begin("Refresh now", null, null);
 }
 
 /** Preview what applying a held list would do. @param {any} run */
 export function previewHeld(run) {
-  begin("Apply the held list", run.held.sha256);
+  begin("Apply the held list", run.held.sha256, run.held);
 }
 
-/** @param {string} heading @param {string | null} sha256 */
-async function begin(heading, sha256) {
+/** @param {string} heading @param {string | null} sha256 @param {import("./ops-held.js").Held | null} held @param {string} [note] */
+async function begin(heading, sha256, held, note) {
   const mine = ++round;
   force = sha256;
+  wanted = held;
   title.textContent = heading;
   apply.hidden = true;
   if (!dialog.open) dialog.showModal();
   say("Asking for the list, to see what would change…");
   try {
     const plan = await outcome({ dryRun: true, ...(force ? { force } : {}) }, () => mine !== round);
-    if (mine === round) showPlan(plan);
+    if (mine !== round) return;
+    // What was held is not listed any more, and what is listed instead needs no force.
+    if (plan?.code === "force_refused") begin("Refresh now", null, null, "The held list is gone: what is listed now is not held.");
+    else showPlan(plan, note);
   } catch (error) {
     if (mine === round) fail(error);
   }
@@ -65,25 +71,26 @@ async function outcome(request, forgotten) {
   }
 }
 
-/** @param {any} plan */
-function showPlan(plan) {
+/** @param {any} plan @param {string} [note] */
+function showPlan(plan, note) {
   if (plan.status === "failed") return showOutcome(plan);
   const { held, plan: changes = [], syncResults } = plan;
-  const parts = [];
-  if (held) {
-    parts.push(el("p", { class: "note warn" }, force
-      ? "The list is not the one that was held any more. Look at what it would change now."
-      : heldWords(held).replace("The list was held", "This list would be held").replace(" Nothing was changed.", "")));
-    force = held.sha256;
+  const parts = [note && el("p", { class: "note" }, note)];
+  if (held || force) {
+    const lost = held ?? wanted;
+    parts.push(el("p", { class: "note warn" },
+      held && force ? `The list is not the one that was held any more. ${wouldBeHeldWords(held)} ` : held ? `${wouldBeHeldWords(held)} ` : "",
+      effectWords(syncResults ?? {}, changes, lost)), lost && heldModels(lost));
+    if (held) force = held.sha256;
   }
   say(`${countsOf(syncResults)}. Nothing has been changed yet.`);
   if (syncResults?.errors?.length) parts.push(rejected(syncResults.errors));
   if (changes.length) parts.push(changeList(changes));
   show(body, ...parts);
-  apply.textContent = held || force ? "Apply anyway" : changes.length ? `Apply ${plural(changes.length, "change")}` : "Refresh all the same";
-  apply.classList.toggle("danger", Boolean(held || force));
+  apply.textContent = force ? "Apply anyway" : changes.length ? `Apply ${plural(changes.length, "change")}` : "Refresh all the same";
+  apply.classList.toggle("danger", Boolean(force));
   apply.hidden = false;
-  apply.focus();
+  (force ? close : apply).focus(); // what takes models away is not one key press away
 }
 
 apply.addEventListener("click", async () => {

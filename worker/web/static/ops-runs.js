@@ -4,6 +4,7 @@
 import { ApiError, ask } from "./api.js";
 import { comparison, kindLabel } from "./changes.js";
 import { byId, el, show, svg } from "./dom.js";
+import { heldNote } from "./ops-held.js";
 import { brief, cause, duration, exact, plural } from "./words.js";
 
 /** @type {Record<string, string>} a shape for each, beside its colour and its word */
@@ -18,16 +19,12 @@ export const SHOWN = 30;
 /** @type {Map<string, any[]>} the changes of ended runs, which never change */ const changesOf = new Map();
 /** @type {any[]} */ let runs = [];
 let rows = ROWS;
-/** @type {(run: any) => void} */ let applyAnyway = () => {};
+/** @type {string | null} the run whose list waits for a decision */ let waiting = null;
 
-/** @param {(run: any) => void} apply called when someone wants a held list applied */
-export function onApplyAnyway(apply) {
-  applyAnyway = apply;
-}
-
-/** Show these runs, newest first. @param {any[]} latest */
-export function showRuns(latest) {
+/** Show these runs, newest first. @param {any[]} latest @param {any} undecided the held run that waits for a decision */
+export function showRuns(latest, undecided) {
   runs = latest;
+  waiting = undecided?.id ?? null;
   draw();
 }
 
@@ -131,25 +128,10 @@ function details(run) {
   showChanges(run, changes);
   return el("tr", { class: "details" }, el("td", { colspan: 5 },
     run.error && el("p", { class: "note bad" }, `${run.error.code}: ${run.error.detail ?? ""}`),
-    run.held && heldNote(run),
+    run.held && heldNote(run, run.id === waiting),
     el("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     run.errors?.length ? rejected(run.errors) : null,
     changes));
-}
-
-/** What was held, and the way to apply it all the same. @param {any} run */
-export function heldNote(run) {
-  return el("div", { class: "note warn" },
-    el("p", {}, heldWords(run.held)),
-    el("button", { type: "button", class: "small", "data-key": `apply-${run.id}`, onclick: () => applyAnyway(run) }, "Apply anyway…"));
-}
-
-/** @param {{absent: number, active: number, repointed: number}} held */
-export function heldWords({ absent, active, repointed }) {
-  if (active === 0) return "The list was held: it is empty. Nothing was changed.";
-  const taken = [absent && `${absent} of ${plural(active, "active model")} ${absent === 1 ? "is" : "are"} missing from it`,
-    repointed && `${plural(repointed, "id")} would mean another model`].filter(Boolean);
-  return `The list was held: ${taken.join(", ") || "it is empty"}. Nothing was changed.`;
 }
 
 /** @param {any[]} errors */

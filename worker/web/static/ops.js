@@ -5,9 +5,10 @@ import { ApiError, access, currentToken, open } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { DAYS, showChats, showOpen, showUsage } from "./ops-chats.js";
 import { bringChanges, showChanges } from "./ops-ledger.js";
-import { showModels } from "./ops-models.js";
+import { heldNote, onApplyAnyway } from "./ops-held.js";
+import { onModelEdit, showModels } from "./ops-models.js";
 import { previewHeld } from "./ops-refresh.js";
-import { SHOWN, heldNote, onApplyAnyway, showRuns, underWay } from "./ops-runs.js";
+import { SHOWN, showRuns, underWay } from "./ops-runs.js";
 import { Watch } from "./poll.js";
 import { offerToken } from "./token.js";
 import { ago, exact, plural } from "./words.js";
@@ -17,14 +18,16 @@ const PACE = { busy: 1000, runs: 3000, listing: 3000, ready: 10000, ledger: 5000
 /** @type {any} */ let listing = null;
 /** @type {any} */ let ready = null;
 /** @type {any[]} */ let runs = [];
+/** @type {any} */ let undecided = null;
 
 offerToken();
 onApplyAnyway(previewHeld);
+onModelEdit(() => { models.now(); ledger.now(); });
 
 const ledger = new Watch(bringChanges, { every: PACE.ledger, note: byId("ledger-note"), take: showChanges });
 
 // The listing carries an ETag, so asking costs a 304; provenance is fetched when the listing has changed.
-const models = new Watch(async () => (await open("/api/llms?provenance=1")).text(), {
+const models = new Watch(async () => (await open("/api/llms?provenance=1&all=1")).text(), {
   every: 10 * 60000, note: byId("models-note"), take: (text) => showModels(JSON.parse(text).models),
 });
 new Watch("/api/llms", { every: PACE.listing, note: byId("fresh-note"), take: (text) => {
@@ -37,10 +40,11 @@ new Watch("/api/llms", { every: PACE.listing, note: byId("fresh-note"), take: (t
 new Watch(readiness, { every: PACE.ready, note: byId("ready-note"), take: (text) => { ready = JSON.parse(text); showFreshness(); } });
 
 const watchRuns = new Watch(`/api/llms/runs?limit=${SHOWN}`, { every: PACE.runs, note: byId("runs-note"), take: (text) => {
-  runs = JSON.parse(text).runs;
+  ({ runs, undecided } = JSON.parse(text));
   watchRuns.every = underWay(runs) ? PACE.busy : PACE.runs;
-  showRuns(runs);
+  showRuns(runs, undecided);
   showHeld();
+  showFreshness();
   ledger.now();
 } });
 
@@ -61,8 +65,9 @@ async function readiness() {
 function showFreshness() {
   if (listing) {
     const label = byId("fresh-state");
-    label.textContent = listing.stale ? "Stale" : "Fresh";
-    label.className = `chip big ${listing.stale ? "status-failed" : "status-succeeded"}`;
+    const [word, status] = freshness();
+    label.textContent = word;
+    label.className = `chip big ${status}`;
     moment("fresh-last", listing.lastSynced, "never");
     byId("fresh-source").textContent = listing.source ?? "–";
     byId("fresh-count").textContent = String(listing.count);
@@ -111,12 +116,19 @@ function moment(id, at, otherwise) {
   show(byId(id), at ? el("time", { datetime: at, title: exact(at) }, ago(at)) : otherwise);
 }
 
-/** A list that waits for a decision stands at the top, until a later run has ended otherwise. */
+/** A list that waits for a decision stands at the top, whatever has failed since. */
 function showHeld() {
-  const last = runs.find((run) => run.finished_at);
   const place = byId("held");
-  place.hidden = last?.status !== "held";
-  show(place, place.hidden ? null : heldNote(last));
+  place.hidden = !undecided;
+  show(place, undecided ? heldNote(undecided, true) : null);
+}
+
+/** How the catalogue is, as a word and a colour. @returns {[string, string]} */
+function freshness() {
+  const last = runs.find((run) => run.finished_at && run.status !== "queued" && run.status !== "running");
+  if (listing.stale) return ["Stale", "status-failed"];
+  if (last?.status === "failed" || last?.status === "abandoned") return ["Failing", "status-failed"];
+  return undecided ? ["Held", "status-held"] : ["Fresh", "status-succeeded"];
 }
 
 setInterval(showFreshness, 15000); // "5 minutes ago" grows older by itself
