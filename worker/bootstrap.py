@@ -41,6 +41,7 @@ from worker.departure import Departure
 from worker.duties import refresh_duties
 from worker.notice_duties import notice_duties
 from worker.runtime import Runtime
+from worker.task_events import ChatEnds
 from worker.tasks import chat, refresh
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,8 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     )
     runtime = Lazily(lambda: build_runtime(settings, process))
     going = threading.Event()
-    chats = Lazily(lambda: _chat_process(runtime(), going))
+    ends = ChatEnds(app)
+    chats = Lazily(lambda: _chat_process(runtime(), going, ends))
     refresh.register(app, runtime)
     chat.register(app, chats, lambda chat_id: _state_of(runtime(), chat_id))
 
@@ -105,9 +107,10 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
 
     def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
         parts = runtime()
+        ends.node = node
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
         alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node, illness)
-        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts), *notice_duties(parts)]
+        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts, ends), *notice_duties(parts)]
 
     upkeep.install(app, duties)
     _bind_logs()
@@ -124,9 +127,15 @@ def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
         return "unknown", None  # the row says it to whoever asks
 
 
-def _chat_process(parts: Runtime, going: threading.Event) -> ChatProcess:
+def _chat_process(parts: Runtime, going: threading.Event, ends: ChatEnds) -> ChatProcess:
     settings = parts.settings
-    process = ChatProcess(settings, parts.database, parts.wakeups, lambda: make_chat_gateway(settings))
+    process = ChatProcess(
+        settings,
+        parts.database,
+        parts.wakeups,
+        lambda: make_chat_gateway(settings),
+        on_probed=lambda end: ends.publish([(end.chat_id, end.status, end.error_code)]),
+    )
     process.start()
     if going.is_set():  # its first chat came after the signal
         process.drain()

@@ -14,6 +14,7 @@ from shared.clock import new_id
 from shared.db import DatabaseUnavailable
 from shared.task_names import CHAT_QUEUE, CHAT_TASK, REQUEST_ID_HEADER
 from worker.runtime import Runtime
+from worker.task_events import ChatEnds
 from worker.upkeep import Duty
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,8 @@ RETIRE_SECONDS = 60.0
 RETIRE_BATCH = 1000
 RETIRE_BATCHES = 20
 """In one round, so that other duties have their turn."""
+_CODES = {"failed": "attempts_exhausted"}
+"""The error's code of a chat that upkeep ends with this status, where it is not the status."""
 
 
 class LeaseWatch:
@@ -55,8 +58,8 @@ class LeaseWatch:
         self._failed, self._swept_at = False, now
 
 
-def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
-    """The duties of every worker."""
+def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
+    """The duties of every worker. `ends` tells Flower of the chats that upkeep ends."""
     settings = parts.settings
 
     leases = LeaseWatch(settings.chat_lease_seconds)
@@ -77,6 +80,7 @@ def chat_duties(app: Celery, parts: Runtime) -> list[Duty]:
         for chat_id, status in swept.ended.items():
             log.error("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
                       chat_id=str(chat_id), status=status)  # fmt: skip
+        ends.publish((chat_id, status, _CODES.get(status)) for chat_id, status in swept.ended.items())
         if not swept.publish:
             return
         unsent = dict(swept.publish)

@@ -68,7 +68,10 @@ class ChatProcess:
         make_gateway: Callable[[], ClosableGateway],
         *,
         drain_seconds: float = DRAIN_SECONDS,
+        on_probed: Callable[[Finish], None] = lambda end: None,
     ) -> None:
+        """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it."""
+        self._on_probed = on_probed
         self._database = database
         self._gateway = make_gateway()
         self._settings = settings
@@ -187,9 +190,12 @@ class ChatProcess:
         try:
             with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
                 claim = await self._commits.claim_probe(chat_id)
-                if claim is not None:
-                    await self._attempted(claim)
-                return claim is not None
+                if claim is None:
+                    return False
+                end = await self._attempted(claim)
+                if end is not None:
+                    await asyncio.to_thread(self._on_probed, end)
+                return True
         finally:
             self._in_hand.discard(chat_id)
 

@@ -91,3 +91,28 @@ def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: Running
         password = httpx.URL(state[name]).password
         assert password
         assert password not in said
+
+
+def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time() -> None:
+    nobody_listens = {"MATCHAAI_BASE_URL": "http://127.0.0.1:1/rest/api/v1", "MATCHAAI_API_KEY": "k"}
+    with running_up(**nobody_listens, MATCHAAI_MISSION_ID="1", CHAT_DEADLINE_SECONDS="12") as down:
+        states: set[str] = set()
+        login = (down.state["FLOWER_USER"], down.state["FLOWER_PASSWORD"])
+        url = f"http://127.0.0.1:{down.state['FLOWER_PORT']}"
+        with httpx.Client(base_url=url, auth=login, trust_env=False) as flower:
+            asked = [
+                httpx.post(f"{down.url}/api/chasen/chat", json={"question": "Why?"}, trust_env=False).json()["id"]
+                for _ in range(8)
+            ]
+
+            def ends() -> list[str]:
+                shown = flower.get("/api/tasks").json()
+                states.update(task["state"] for task in shown.values())
+                failed = [shown.get(chat_id, {"state": None}) for chat_id in asked]
+                return [task["exception"] for task in failed if task["state"] == "FAILURE"]
+
+            exceptions = wait_for(lambda: len(found := ends()) == len(asked) and found, seconds=60)
+        assert "SUCCESS" not in states
+        for exception, chat_id in zip(exceptions, asked, strict=True):
+            assert chat_id in exception
+            assert "ChatFailed" in exception

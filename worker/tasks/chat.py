@@ -9,7 +9,7 @@ from celery.exceptions import Ignore
 from shared.task_names import CHAT_QUEUE, CHAT_TASK
 from worker.chat_process import ChatProcess
 from worker.task_errors import ChatFailed, of_chat
-from worker.tasks.events import REVOKED, publish_event
+from worker.task_events import RETRIED, REVOKED, publish_event
 
 _FAILED = ("failed", "expired", "not_found")
 
@@ -17,7 +17,7 @@ _FAILED = ("failed", "expired", "not_found")
 def register(
     app: Celery, chats: Callable[[], ChatProcess], state_of: Callable[[uuid.UUID], tuple[str, str | None]]
 ) -> None:
-    """Add `llm.chat(chat_id)` -> `{chat_id, status}`. Raises ChatFailed; a cancelled chat's task is revoked (ADR 24).
+    """Add `llm.chat(chat_id)` -> `{chat_id, status}`. Raises ChatFailed; ADR 24 has the other ends.
 
     Acknowledged late: what one process has no room for waits where all can take it. `state_of` gives the status and
     the error's code of a chat that another process, or its caller, has ended.
@@ -36,4 +36,8 @@ def register(
             raise Ignore
         if status in _FAILED:
             raise of_chat(known, status, code)
+        if status != "succeeded":  # a worker that stops, a circuit that is open: it is no success of this task
+            text = f"chat {known} is {status}: another message, a probe or its deadline carries on"
+            publish_event(self, RETRIED, exception=text, traceback="")
+            raise Ignore
         return {"chat_id": chat_id, "status": status}

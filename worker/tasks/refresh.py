@@ -10,7 +10,7 @@ from shared.task_names import REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER, TR
 from worker.runtime import Runtime
 from worker.schedule import SKEW, latest_due
 from worker.task_errors import RefreshFailed, RefreshHeld, of_outcome
-from worker.tasks.events import ENDED, publish_event
+from worker.task_events import ENDED, publish_event
 
 
 def register(app: Celery, runtime: Callable[[], Runtime]) -> None:

@@ -117,6 +117,8 @@ def test_tasks_are_found_by_state_and_by_name(flower: Page, api: httpx.Client, g
         expect(row).to_contain_text("FAILURE")
         expect(row).to_contain_text("llm.refresh")
     shoot(flower, "flower-by-state-and-name")
+    expect(search(flower, "state:FAILURE result:upstream_unavailable").first).to_contain_text("llm.refresh")
+    expect(search(flower, "worker:refresh@").first).to_contain_text("llm.refresh")
 
 
 def test_the_broker_page_names_every_queue(flower: Page, gateway: RunningSandbox) -> None:
