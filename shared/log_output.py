@@ -36,6 +36,8 @@ class OutputLines(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
+        if not self._rest:  # always so while the interpreter ends, when no lock of gevent's can be taken any more
+            return
         with self._lock:
             rest, self._rest = self._rest, ""
         self._emit([rest])

@@ -143,7 +143,7 @@ def test_a_missing_secret_ends_a_process_with_one_line(stack: Stack) -> None:
         shutil.move(aside, file)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "DATABASE_URL_FILE: cannot read" in refused.stderr
+    assert "DATABASE_URL_FILE: names no file" in refused.stderr
 
 
 def test_flower_without_a_password_does_not_start(stack: Stack) -> None:

@@ -32,7 +32,8 @@ class Logged:
 
     def lines(self, process: str = "web") -> list[dict[str, Any]]:
         """The lines that the process has written, each an object. A line under way is left out."""
-        text = (self.folder / f"{process}.log").read_text()
+        path = self.web.process.log if process == "web" else self.folder / f"{process}.log"
+        text = path.read_text()
         return [dict(json.loads(line)) for line in text[: text.rfind("\n") + 1].split("\n")[:-1]]
 
     def of_request(self, request_id: str, event: str = "llm_web.request") -> dict[str, Any]:
