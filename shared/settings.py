@@ -27,6 +27,10 @@ STATE_FILE = "state.json"
 """In LLM_REFRESH_HOME: the mode and the addresses of what `make up` started."""
 
 
+MAX_INTEGER = 2_147_483_647
+MAX_SECONDS = 30 * 86_400.0
+
+
 class SettingsError(Exception):
     """A setting is wrong or missing. The text is one line that names it and says what to do."""
 
@@ -61,7 +65,7 @@ class Settings(BaseModel):
     Durations are seconds unless the name says otherwise. Secrets are `SecretStr`: they do not print.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True, allow_inf_nan=False)
 
     llm_refresh_env: Literal["local", "production"] = "production"
     llm_refresh_home: Path = Path(".local")
@@ -71,7 +75,7 @@ class Settings(BaseModel):
 
     matchaai_base_url: BaseAddress | None = None
     matchaai_api_key: SecretStr | None = None
-    matchaai_mission_id: int | None = None
+    matchaai_mission_id: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
     matchaai_default_model: str = "claude-3-7-sonnet"
     matchaai_model_field: Literal["llm_id", "options.responseLLM"] = "llm_id"
     stand_in_url: BaseAddress | None = None
@@ -81,20 +85,20 @@ class Settings(BaseModel):
     refresh_cron: Annotated[str, BeforeValidator(_cron)] = "0 0 * * *"
     refresh_timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
     refresh_max_shrink: float = Field(default=0.5, ge=0, le=1)
-    refresh_grace_syncs: int = Field(default=2, ge=1)
+    refresh_grace_syncs: int = Field(default=2, ge=1, le=1000)
     refresh_grace_min_hours: float | None = Field(default=None, ge=0)
     """None: half the shortest gap of REFRESH_CRON (`shared/cadence.py`)."""
-    refresh_attempts: int = Field(default=3, ge=1)
+    refresh_attempts: int = Field(default=3, ge=1, le=100)
     refresh_wait_seconds: float = Field(default=20, ge=0, le=300)
 
     chat_concurrency: int = Field(default=200, ge=1, le=5000)
-    chat_lease_seconds: float = Field(default=30, ge=1)
-    chat_deadline_seconds: float = Field(default=600, gt=0)
-    chat_retry_base_seconds: float = Field(default=2, gt=0)
-    chat_max_attempts: int = Field(default=3, ge=1)
-    chat_max_queued: int = Field(default=5000, ge=1)
-    chat_max_chars: int = Field(default=200_000, ge=1)
-    chat_retention_days: float = Field(default=30, gt=0)
+    chat_lease_seconds: float = Field(default=30, ge=1, le=3600)
+    chat_deadline_seconds: float = Field(default=600, gt=0, le=MAX_SECONDS)
+    chat_retry_base_seconds: float = Field(default=2, gt=0, le=3600)
+    chat_max_attempts: int = Field(default=3, ge=1, le=100)
+    chat_max_queued: int = Field(default=5000, ge=1, le=MAX_INTEGER)
+    chat_max_chars: int = Field(default=200_000, ge=1, le=MAX_INTEGER)
+    chat_retention_days: float = Field(default=30, gt=0, le=36_500)
 
     jwt_secret: SecretStr | None = None
     jwks_url: WebAddress | None = None

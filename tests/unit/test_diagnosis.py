@@ -39,6 +39,13 @@ def test_production_without_a_gateway_is_a_warning() -> None:
     assert levels(production()) == ["good", "warning"]
 
 
+def test_a_name_that_looks_like_ours_is_a_warning() -> None:
+    found = list(diagnosis.of_settings(production(), ["CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is"]))
+    assert ("warning", "CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is") in [
+        (each.level, each.detail) for each in found
+    ]
+
+
 def test_a_gateway_without_a_mission_is_a_fault() -> None:
     given = {"matchaai_base_url": "https://h/rest/api/v1", "matchaai_api_key": "k"}
     assert levels(production(**given)) == ["good", "fault"]

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.settings import SettingsError, read_settings, secrets_of
+from shared.settings import NAMES, SettingsError, read_settings, secrets_of
 
 LOCAL = {
     "LLM_REFRESH_ENV": "local",
@@ -55,6 +57,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("LOG_LEVEL", "loud"),
         ("LLM_REFRESH_ENV", "staging"),
         ("CHAT_CONCURRENCY", "0"),
+        ("CHAT_DEADLINE_SECONDS", "inf"),
+        ("CHAT_LEASE_SECONDS", "nan"),
+        ("CHAT_RETENTION_DAYS", "1e300"),
+        ("CHAT_MAX_QUEUED", "9" * 40),
+        ("MATCHAAI_MISSION_ID", "-1"),
         ("DATABASE_URL", "postgresql://app:Sup3rS3cret/more@db/x"),
         ("REDIS_URL", "redis://user:Sup3r#more@db"),
         ("CORS_ORIGINS", "*"),
@@ -124,3 +131,14 @@ def test_a_command_takes_what_make_up_left_unless_told_otherwise(tmp_path: Path)
     assert told.port == 3200
     with pytest.raises(SettingsError, match="REDIS_URL is missing"):
         read_settings({"LLM_REFRESH_HOME": str(tmp_path), "DATABASE_URL": "postgresql://h/d"})
+
+
+@given(name=st.sampled_from(sorted(NAMES)), value=st.text(max_size=40))
+def test_any_value_is_taken_or_named_in_one_line(name: str, value: str) -> None:
+    try:
+        settings = read_settings(LOCAL | {name: value})
+    except SettingsError as wrong:
+        assert str(wrong).startswith(name)
+        assert "\n" not in str(wrong)
+    else:
+        assert all(secret for secret in secrets_of(settings))

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, g, request
+from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
 from shared.cache import CacheUnavailable
@@ -102,7 +103,7 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
             return None
         response = Response(status=204)
         if request.headers.get("Origin") in origins:
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Methods"] = ", ".join(_methods_here())
             response.headers["Access-Control-Allow-Headers"] = _ALLOWED
             response.headers["Access-Control-Max-Age"] = "600"
         return response
@@ -114,6 +115,13 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
             response.headers["Access-Control-Allow-Origin"] = origin or ""
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED
         return response
+
+
+def _methods_here() -> list[str]:
+    """The methods that this address takes; all of them where there is nothing, so that a page is told just that."""
+    adapter = request_ctx.url_adapter
+    allowed = sorted(set(adapter.allowed_methods()) - {"HEAD", "OPTIONS"}) if adapter is not None else []
+    return allowed or ["GET", "POST", "PATCH", "DELETE"]
 
 
 def _tell_problems(app: Flask) -> None:

@@ -33,11 +33,14 @@ class Rules:
     role_claims: tuple[str, ...] = ("role",)
     role_map: Mapping[str, Role] | None = None
     """Without it our own names of roles mean themselves; with it nothing else does."""
+    lists: bool = True
+    """Whether a claim may hold several names. Where nobody has said how roles are read, a role is one text."""
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         names = tuple(settings.jwt_role_claim.split(","))
-        return cls(settings.jwt_audience, names, dict(settings.jwt_role_map) or None)
+        described = "jwt_role_claim" in settings.model_fields_set or bool(settings.jwt_role_map)
+        return cls(settings.jwt_audience, names, dict(settings.jwt_role_map) or None, lists=described)
 
 
 def caller_of(claims: Mapping[str, Any], rules: Rules, now: float) -> tuple[Caller, float]:
@@ -94,7 +97,10 @@ def _is_for(claims: Mapping[str, Any], audience: str) -> bool:
 
 
 def _role(claims: Mapping[str, Any], rules: Rules) -> Role:
-    names = {name for path in rules.role_claims for name in _names_at(claims, path)}
+    if rules.lists:
+        names = {name for path in rules.role_claims for name in _names_at(claims, path)}
+    else:
+        names = {value for path in rules.role_claims if isinstance(value := claims.get(path), str)}
     known: Mapping[str, Role] = {role: role for role in ROLES} if rules.role_map is None else rules.role_map
     roles = {known[name] for name in names if name in known}
     for role in ROLES:

@@ -345,6 +345,7 @@ def test_origins_that_are_named_may_ask_and_others_not(stack: Stack) -> None:
     )
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
     assert "Authorization" in asked.headers["access-control-allow-headers"]
+    assert asked.headers["access-control-allow-methods"] == "POST"
 
 
 def test_operators_edit_over_http_and_the_ledger_says_who(stack: Stack) -> None:

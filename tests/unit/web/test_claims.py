@@ -121,6 +121,23 @@ def test_a_role_that_is_not_there_or_not_ours_is_refused(paths: tuple[str, ...],
         caller(Rules(None, paths), **claims)
 
 
+def test_where_nothing_is_said_about_roles_a_role_is_one_text() -> None:
+    for variables, taken in (
+        ({}, False),
+        ({"JWT_ROLE_CLAIM": "role"}, True),
+        ({"JWT_ROLE_MAP": "admin=service_role"}, True),
+    ):
+        rules = Rules.of(read_settings(LOCAL | variables))
+        role = "service_role" if rules.role_map is None else "admin"
+        assert caller(rules, role=role).role == "service_role"
+        for several in ([role], f"openid {role}"):
+            if taken:
+                assert caller(rules, role=several).role == "service_role"
+            else:
+                with pytest.raises(ClaimsRefused, match="role"):
+                    caller(rules, role=several)
+
+
 def test_a_map_is_the_whole_truth() -> None:
     rules = Rules(None, ("role",), {"admin": "service_role", "user": "authenticated"})
     assert caller(rules, role="admin").role == "service_role"
