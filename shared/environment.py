@@ -17,6 +17,8 @@ class EnvironmentFault(Exception):
     """A file cannot be used, or a variable is given twice. The text is one line that names it, and holds no value."""
 
 
+STATE_FILE = "state.json"
+"""In LLM_REFRESH_HOME: the mode and the addresses of what `make up` started."""
 _OWN_PREFIXES = ("LLM_REFRESH_", "MATCHAAI_")
 _SHORTEST = 6
 """Shorter names look like too much else."""

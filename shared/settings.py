@@ -23,8 +23,6 @@ from shared import addresses, environment, roles
 
 DOTENV = Path(".env")
 """Read below the environment, in the folder that a process is started in."""
-STATE_FILE = "state.json"
-"""In LLM_REFRESH_HOME: the mode and the addresses of what `make up` started."""
 
 
 MAX_INTEGER = 2_147_483_647
@@ -208,7 +206,7 @@ def with_local_state(variables: dict[str, str]) -> dict[str, str]:
     """Fill in what `make up` left in LLM_REFRESH_HOME, when neither the mode nor a database is given."""
     if "LLM_REFRESH_ENV" in variables or "DATABASE_URL" in variables:
         return variables
-    state = Path(variables.get("LLM_REFRESH_HOME", ".local")) / STATE_FILE
+    state = Path(variables.get("LLM_REFRESH_HOME", ".local")) / environment.STATE_FILE
     try:
         left = json.loads(state.read_text(encoding="utf-8"))
         known = {name: str(value) for name, value in left.items() if name in NAMES}

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
+from shared.environment import STATE_FILE
 from shared.local.errors import LocalServicesError
 from shared.local.home import hold_home, is_held, open_home, passwords, read_json, write_private
 from shared.local.postgres import SUPERUSER
 from shared.local.roles import APP, OWNER, Login, address, bootstrap_roles
 from shared.local.supervisor import Request
-from shared.settings import STATE_FILE
 
 DATABASE = "llm_refresh"
 _EXPORTED = ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from shared.environment import STATE_FILE
 from shared.local.ports import free_port
-from shared.settings import STATE_FILE
 from tests.support.living import wait_for
 
 ROOT = Path(__file__).parents[2]

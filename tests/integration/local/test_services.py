@@ -17,9 +17,9 @@ import psycopg
 import pytest
 import redis
 
+from shared.environment import STATE_FILE
 from shared.local.errors import LocalServicesError
 from shared.local.services import LocalServices, local_env_lines, start_services, write_state
-from shared.settings import STATE_FILE
 from tests.integration.local.conftest import ROOT, Start
 from tests.support.living import living, wait_for
 

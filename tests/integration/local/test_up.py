@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.environment import STATE_FILE
 from shared.local.ports import free_port
-from shared.settings import STATE_FILE
 from tests.integration.local.conftest import ROOT
 from tests.support.living import living, wait_for
 from tests.support.servers import Servers
