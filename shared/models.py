@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 metadata = sa.MetaData()
 
 RUN_STATUSES = ("queued", "running", "succeeded", "partial", "held", "failed", "abandoned")
-RUN_TRIGGERS = ("schedule", "api", "cli", "task", "startup", "catch-up")
+RUN_TRIGGERS = ("schedule", "api", "cli", "task", "startup", "catch-up", "refusal")
 CHANGE_KINDS = (
     "added",
     "renamed",
@@ -220,6 +220,8 @@ llm_usage_stats = sa.Table(
     sa.Column("cancelled", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("expired", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     _json("fallbacks"),
+    # "reason model_key" -> chats that asked for this model and were answered by the row's.
+    _json("requested"),
     sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False),
     sa.Index("llm_usage_stats_day", "day"),

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from shared.chat.calls import Gateway, ModelCalls, Patience
 from shared.chat.circuit import CircuitBreaker
 from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.groups import GroupCommits
-from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.chat.waiting import Parked
 from shared.chat.wakeups import Wakeups
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
@@ -41,6 +41,8 @@ BEAT_SECONDS = 5.0
 """How long the server may take for a heartbeat; a connection that does not answer is replaced in time for the lease."""
 FLAG_SECONDS = 1.0
 """A refresh may hold what is flagged; the answer does not wait for it."""
+SWITCH_SECONDS = 5.0
+"""So long is it tried to write that another model is asked; then the chat goes back to the queue."""
 _NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
 
 
@@ -91,13 +93,14 @@ class ChatProcess:
             circuits_closed=self._probes.wake,
             record=self._reporter.record,
         )
-        self._completer = Completer(self._calls, default_instead=self._default_instead)
+        self._completer = Completer(self._calls, default_instead=self._default_instead, switch_model=self._switch_model)
         self._commits = GroupCommits(
             database,
             self._loop,
             lease_seconds=self._lease_seconds,
             max_attempts=settings.chat_max_attempts,
             changed=wakeups.tell,
+            default_key=settings.matchaai_default_model,
             barred=lambda: barred_by(self._breaker),
         )
         self._in_hand: set[uuid.UUID] = set()
@@ -230,13 +233,18 @@ class ChatProcess:
             return call.result()
         return Release(claim.chat_id, claim.attempt) if running.giving_back else None
 
-    async def _default_instead(self, of: Resolution) -> Resolution | None:
-        return await asyncio.to_thread(self._flag_and_replace, of)
+    async def _switch_model(self, switch: SwitchModel) -> bool:
+        return await self._commits.write(switch, retry_seconds=SWITCH_SECONDS)
 
-    def _flag_and_replace(self, of: Resolution) -> Resolution | None:
+    async def _default_instead(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
+        return await asyncio.to_thread(self._flag_and_replace, of, refused)
+
+    def _flag_and_replace(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
         try:
             with self._database.transaction() as connection:
-                instead = keys.default_instead(connection, of)
+                instead = keys.default_instead(
+                    connection, of, refused, preferred_key=self._settings.matchaai_default_model
+                )
         except _NO_DATABASE as error:
             log.warning("llm_chat.no_default", message="[ChaSen Chat] Nobody can say which default answers instead",
                         error=str(error))  # fmt: skip

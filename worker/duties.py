@@ -40,6 +40,12 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
             log.warning("llm_refresh.source_changed", message="[LLM Refresh] Another source is set up, refreshing now",
                         run_id=str(run_id))  # fmt: skip
 
+    def refused_models() -> None:
+        run_id = parts.refresher.request_after_refusal()
+        if run_id is not None:
+            log.warning("llm_refresh.refused", message="[LLM Refresh] MatchaAI refuses a model, refreshing now",
+                        run_id=str(run_id))  # fmt: skip
+
     def dead_and_failed() -> None:
         with parts.database.transaction() as connection:
             abandoned = parts.refresher.abandon_expired(connection)
@@ -60,6 +66,7 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
     return [
         Duty("missed night", 15, missed_night),
         Duty("new source", 15, new_source),
+        Duty("refused models", 10, refused_models),
         Duty("dead and failed runs", 10, dead_and_failed),
         Duty("lost messages of runs", 5, lost_messages),
     ]

@@ -115,6 +115,10 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
     cache = Cache(connect(settings.redis_url.get_secret_value()))
     editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)
     submitter = Submitter(
-        database, ids=new_id, deadline_seconds=settings.chat_deadline_seconds, max_open=settings.chat_max_queued
+        database,
+        ids=new_id,
+        deadline_seconds=settings.chat_deadline_seconds,
+        max_open=settings.chat_max_queued,
+        default_key=settings.matchaai_default_model,
     )
     return Runtime(settings, database, cache, knowledge, policy, cadence, refresher, editor, submitter, Wakeups(cache))

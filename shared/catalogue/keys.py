@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -42,6 +42,20 @@ class Resolution:
         return self.reason is not None
 
 
+FLAGGED_SECONDS = 10.0
+"""A flag that is younger is not written again."""
+REFUSED = "(unknown_upstream_at > coalesce(last_synced_at, '-infinity'))"
+"""Of a row of `llm_models`: whether upstream has refused the model since it was last listed."""
+
+_NEXT_DEFAULT = sa.text(f"""
+    SELECT model_key, model_name, matcha_llm_id, is_default FROM llm_models
+    WHERE is_active AND {REFUSED} IS NOT TRUE AND matcha_llm_id <> ALL(:refused)
+    ORDER BY is_default DESC, model_key = :preferred DESC,
+      provider = (SELECT provider FROM llm_models WHERE is_default) DESC NULLS LAST,
+      display_order, model_name COLLATE "C", matcha_llm_id LIMIT 1
+""")
+
+
 def live(connection: sa.Connection, key: str | None) -> Resolution | None:
     """The active model of this key, or the default when it is None; None where there is none. For any role."""
     wanted = models.c.is_default if key is None else models.c.model_key == key
@@ -51,40 +65,70 @@ def live(connection: sa.Connection, key: str | None) -> Resolution | None:
     return None if row is None else Resolution(key, *row)
 
 
-def resolve(connection: sa.Connection, key: str | None) -> Resolution:
+def resolve(connection: sa.Connection, key: str | None, *, preferred_key: str = "") -> Resolution:
     """The model that answers for this key: its own, or the default with the reason. None means the default.
 
-    A key that its model exchanged for another when it moved between ids still means this model.
-    For service_role: others see neither inactive models nor the ledger. Raises NoModel.
+    A key that its model exchanged for another when it moved between ids still means this model. A default that
+    upstream has refused since it was last listed gives way to the next by the rules: `preferred_key`
+    (MATCHAAI_DEFAULT_MODEL), the same provider's first, the first. For service_role: others see neither inactive
+    models nor the ledger. Raises NoModel.
     """
-    found = live(connection, key)
-    if found is not None:
-        return found
-    default = live(connection, None)
+    own = None if key is None else live(connection, key)
+    if own is not None:
+        return own
+    default = next_default(connection, (), preferred_key=preferred_key) or live(connection, None)
     if default is None:
         raise NoModel("no model is active: refresh the catalogue, or activate one")
-    why = _why(connection, str(key))
+    if key is None:
+        return default
+    why = _why(connection, key)
     if isinstance(why, Resolution):
         return why
     reason, story = why
-    return Resolution(key, default.key, default.name, default.matcha_llm_id, reason, story)
+    return replace(default, requested=key, reason=reason, story=story)
 
 
-def default_instead(connection: sa.Connection, of: Resolution) -> Resolution | None:
-    """The default in place of a model that upstream does not know; None when that is the default itself, or none is."""
-    default = live(connection, None)
-    if default is None or default.matcha_llm_id == of.matcha_llm_id:
+def next_default(connection: sa.Connection, refused: Collection[int], *, preferred_key: str = "") -> Resolution | None:
+    """The default, or the next by the rules, without models that upstream refuses; None when none is left.
+
+    `refused`: upstream's ids beside those that are flagged. Another one than the default has the reason
+    `unknown_upstream`.
+    """
+    row = connection.execute(_NEXT_DEFAULT, {"refused": list(refused), "preferred": preferred_key}).first()
+    if row is None:
         return None
-    return Resolution(of.requested, default.key, default.name, default.matcha_llm_id, "unknown_upstream")
+    return Resolution(
+        None, row.model_key, row.model_name, row.matcha_llm_id, None if row.is_default else "unknown_upstream"
+    )
+
+
+def default_instead(
+    connection: sa.Connection, of: Resolution, refused: Collection[int], *, preferred_key: str = ""
+) -> Resolution | None:
+    """Who answers in place of a model that upstream does not know: see `next_default`. None when no model is left."""
+    default = next_default(connection, refused, preferred_key=preferred_key)
+    return None if default is None else replace(default, requested=of.requested, reason="unknown_upstream")
 
 
 def flag_unknown(connection: sa.Connection, matcha_llm_id: int) -> None:
     """Note that upstream does not know this id, and let the next refresh look at every row again."""
+    lately = sa.text(f"""
+        SELECT FROM llm_models WHERE matcha_llm_id = :id AND {REFUSED}
+          AND unknown_upstream_at > now() - make_interval(secs => :seconds)
+    """)
+    if connection.execute(lately, {"id": matcha_llm_id, "seconds": FLAGGED_SECONDS}).first() is not None:
+        return  # many chats of one model are refused at the same time: they need not wait for each other
     # The version's row first, as everyone does who writes models: so nobody waits for one who waits for them.
     connection.execute(sa.text("UPDATE llm_catalogue_version SET settled_inputs = NULL"))
     connection.execute(
         models.update().where(models.c.matcha_llm_id == matcha_llm_id).values(unknown_upstream_at=sa.func.now())
     )
+
+
+def refused_ids(connection: sa.Connection) -> frozenset[int]:
+    """Ids of the active models that upstream has refused since it last listed them."""
+    rows = connection.execute(sa.text(f"SELECT matcha_llm_id FROM llm_models WHERE is_active AND {REFUSED}"))
+    return frozenset(rows.scalars())
 
 
 def _why(connection: sa.Connection, key: str) -> Resolution | tuple[Reason, Mapping[str, Any] | None]:

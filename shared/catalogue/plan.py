@@ -80,13 +80,15 @@ def plan_sync(
     retired: Mapping[str, str] = MappingProxyType({}),
     *,
     unpromised: Collection[int] = (),
+    refused: Collection[int] = (),
     at_once: bool = False,
 ) -> Plan:
     """Reconcile the rows with what upstream lists at `now` (aware).
 
     `retired`: keys that no row holds any more -> the name of the model that each meant; none of them is given to a
     model of another name. `unpromised`: ids of rows that upstream itself never listed; where they are absent they go
-    without grace, and the guard does not count them. `at_once`: whatever is absent goes without grace.
+    without grace, and the guard does not count them. `refused`: ids that upstream has refused to answer for since it
+    last listed them; where they are absent they go without grace. `at_once`: whatever is absent goes without grace.
 
     Any list leaves unique keys and, while a model is active, exactly one active default; planning the same list over
     the outcome changes nothing.
@@ -100,7 +102,7 @@ def plan_sync(
         if entry.matcha_llm_id not in placed.ids:
             _refresh(draft, draft.after[entry.matcha_llm_id], entry, describe)
     for row in absent:
-        no_grace = at_once or row.matcha_llm_id in unpromised
+        no_grace = at_once or row.matcha_llm_id in unpromised or row.matcha_llm_id in refused
         _miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
     more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
     draft.changes.extend(more)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from shared.catalogue import holds, runs, store
+from shared.catalogue import holds, keys, runs, store
 from shared.catalogue.draft import Describe
 from shared.catalogue.held import affected_models, with_use
 from shared.catalogue.outcomes import (
@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 ASKED_FETCH_SECONDS = 15.0
 """How long a fetch that somebody waits for may take, retries included."""
 NIGHTLY_FETCH_SECONDS = 60.0
+UNATTENDED = ("schedule", "catch-up", "refusal")
+"""Triggers of runs that nobody waits for."""
 TASK_SECONDS = 36.0
 """How long a refresh may take that a service asked for by a task: waiting for another one, fetch and apply together."""
 APPLY_SECONDS = 60.0
@@ -160,6 +162,13 @@ class Refresher:
                 return True
             hold = holds.open_hold(connection)
             return runs.source_changed(connection, source) and (hold is None or hold.source != source)
+
+    def request_after_refusal(self) -> uuid.UUID | None:
+        """Queue a run where the gateway has refused a model that it listed; None when none is due."""
+        run_id = self._ids()
+        with self._database.transaction() as connection:
+            new = runs.enqueue_after_refusal(connection, run_id=run_id, source=self._sources.configured)
+        return run_id if new else None
 
     def publish_soon(self, run_id: uuid.UUID) -> None:
         """Let upkeep send the message for a queued run at its next round: Redis did not take it."""
@@ -307,7 +316,7 @@ class Refresher:
 
     def _carry_out(self, claim: Claim, apply_seconds: float) -> Outcome:
         options = Options(claim.options.get("source"), claim.options.get("force"))
-        deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in ("schedule", "catch-up") else ASKED_FETCH_SECONDS
+        deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
         fetched = self._fetch(options.source, deadline, claim.request_id)
         inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()
         known = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
@@ -387,7 +396,17 @@ class Refresher:
         """The rows, and what this list would make of them; `forced`: what is absent goes at once."""
         rows, retired = store.read_rows(connection), store.retired_keys(connection)
         unpromised = store.unpromised_ids(connection, fetched.source)
-        plan = plan_sync(rows, parsed, describe, self._policy, now, retired, unpromised=unpromised, at_once=forced)
+        plan = plan_sync(
+            rows,
+            parsed,
+            describe,
+            self._policy,
+            now,
+            retired,
+            unpromised=unpromised,
+            refused=keys.refused_ids(connection),
+            at_once=forced,
+        )
         return rows, plan
 
     def _held(self, connection: Any, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
@@ -396,13 +415,15 @@ class Refresher:
         if not guard.holds(self._policy.max_shrink):
             return None
         models = affected_models(rows, plan)
-        keys = {model["model_key"] for model in models}
+        model_keys = {model["model_key"] for model in models}
         return {
             "absent": guard.absent,
             "active": guard.active,
             "repointed": guard.repointed,
             "sha256": fetched.sha256,
-            "models": with_use(models, self._used(connection, keys), self._callers(connection, keys)) if keys else [],
+            "models": with_use(models, self._used(connection, model_keys), self._callers(connection, model_keys))
+            if keys
+            else [],
         }
 
     def _check_forced(self, connection: Any, plan: Plan, fetched: Fetched, sha256: str) -> None:

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from shared.db import DatabaseError
 from shared.models import llm_sync_runs as runs
 
-Trigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up"]
+Trigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up", "refusal"]
+REFUSAL_PAUSE_SECONDS = 600.0
+"""Refusals of models ask for one refresh in this time."""
 LEASE_SECONDS = 180
 """Longer than the longest fetch and the longest apply together, both of which have their own bounds."""
 ENDED = ("succeeded", "partial", "held", "failed", "abandoned")
@@ -113,6 +115,36 @@ def enqueue_night(
         return run_id, True
     found = connection.execute(sa.select(runs.c.id).where(runs.c.scheduled_for == due)).scalar_one()
     return found, False
+
+
+_REFUSAL_DUE = sa.text("""
+    SELECT EXISTS (
+      SELECT FROM llm_models WHERE is_active AND unknown_upstream_at > greatest(
+        (SELECT last_synced_at FROM llm_catalogue_version),
+        (SELECT max(created_at) FROM llm_sync_runs WHERE trigger = 'refusal'), '-infinity'))
+    AND NOT EXISTS (SELECT FROM llm_sync_runs
+      WHERE trigger = 'refusal' AND created_at > now() - make_interval(secs => :pause))
+""")
+_ONE_ASKS = sa.text("SELECT pg_advisory_xact_lock(7293450128892)")
+
+
+def enqueue_after_refusal(connection: sa.Connection, *, run_id: uuid.UUID, source: str | None) -> bool:
+    """Queue a run when the gateway has refused a model since the last good sync; returns whether it is new.
+
+    Each refusal asks for one run at most, and all of them together for one in REFUSAL_PAUSE_SECONDS, however many
+    processes look: a run that fails or is held is not repeated until a chat is refused again.
+    """
+    pause = {"pause": REFUSAL_PAUSE_SECONDS}
+    if not connection.execute(_REFUSAL_DUE, pause).scalar_one():
+        return False
+    connection.execute(_ONE_ASKS)
+    if not connection.execute(_REFUSAL_DUE, pause).scalar_one():
+        return False
+    insert = sa.text("""
+        INSERT INTO llm_sync_runs (id, trigger, source, actor) VALUES (:id, 'refusal', :source, 'upkeep')
+        ON CONFLICT (options) WHERE status = 'queued' AND scheduled_for IS NULL DO NOTHING RETURNING id
+    """)
+    return connection.execute(insert, {"id": run_id, "source": source}).first() is not None
 
 
 def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None, configured_source: str) -> Claim | None:

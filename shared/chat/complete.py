@@ -1,16 +1,15 @@
-"""One attempt at a chat: the prompt goes to the model, and once more to the default where upstream has lost it."""
+"""One attempt at a chat: the prompt goes to the model, and to the next default while upstream does not know it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
 from shared.catalogue.keys import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
-from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.gateway.errors import GatewayError
 
 log = structlog.get_logger(__name__)
@@ -30,50 +29,70 @@ class Completer:
         self,
         calls: ModelCalls,
         *,
-        default_instead: Callable[[Resolution], Awaitable[Resolution | None]],
+        default_instead: Callable[[Resolution, Collection[int]], Awaitable[Resolution | None]],
+        switch_model: Callable[[SwitchModel], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`default_instead` gives the default in place of a model that upstream does not know, and flags that model.
-
-        It raises DefaultUnknown where it cannot: the attempt is then not the chat's to spend.
+        """`default_instead` flags a model that upstream does not know, and gives the next default by the rules without
+        the ids that this attempt was refused; None when no model is left. It raises DefaultUnknown where it cannot
+        say: the attempt is then not the chat's to spend. `switch_model` writes which model is asked next, before it
+        is asked; False where that could not be written, or the attempt is no longer ours.
         """
         self._calls = calls
         self._default_instead = default_instead
+        self._switch_model = switch_model
         self._clock = clock
 
     async def attempt(self, claim: Claim) -> Finish | Release:
         """Carry out one attempt, until an answer, a failure for good, the deadline, or a longer pause."""
         ends_at = self._clock() + claim.seconds_left
-        begun = Finish(claim.chat_id, claim.attempt, "failed", claim.model)
-        progress = Progress()
-        _tell(claim.model)
-        try:
+        model, progress = claim.model, Progress()
+        refused: dict[int, str] = {}
+        _tell(model)
+        while True:
             try:
-                return await self._asked(claim, claim.model, ends_at, progress)
+                return await self._asked(claim, model, ends_at, progress)
             except GatewayError as error:
                 failure = error
-            if failure.code == "unknown_model":
-                instead = await self._default_instead(claim.model)
-                if instead is not None:
-                    begun = replace(begun, model=instead)
-                    _tell(instead, lost=claim.model)
-                    try:
-                        return await self._asked(claim, instead, ends_at, progress)
-                    except GatewayError as error:
-                        failure = error
-        except DefaultUnknown:
-            return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
-        except PlaceGivenUp as pause:
-            return Release(
-                claim.chat_id,
-                claim.attempt,
-                progress.tries,
-                pause.detail,
-                pause.seconds,
-                code=pause.code,
-                counted=pause.counted,
-            )
-        return replace(begun, error_code=failure.code, error_detail=failure.detail, tries=progress.tries)
+            except PlaceGivenUp as pause:
+                return Release(
+                    claim.chat_id,
+                    claim.attempt,
+                    progress.tries,
+                    pause.detail,
+                    pause.seconds,
+                    code=pause.code,
+                    counted=pause.counted,
+                )
+            if failure.code != "unknown_model":
+                return self._failed(claim, model, progress, failure.code, failure.detail)
+            refused[model.matcha_llm_id] = model.key
+            try:
+                instead = await self._default_instead(model, refused)
+            except DefaultUnknown:
+                return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
+            if instead is None:
+                keys = ", ".join(refused.values())
+                detail = (
+                    f"MatchaAI does not know {keys}, and no other model is left. The last failure: {failure.detail}"
+                )
+                return self._failed(claim, model, progress, "no_model", detail)
+            if not await self._switch_model(SwitchModel(claim.chat_id, claim.attempt, instead)):
+                return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
+            _tell(instead, lost=model)
+            model = instead
+
+    @staticmethod
+    def _failed(claim: Claim, model: Resolution, progress: Progress, code: str, detail: str) -> Finish:
+        return Finish(
+            claim.chat_id,
+            claim.attempt,
+            "failed",
+            model,
+            error_code=code,
+            error_detail=detail,
+            tries=progress.tries,
+        )
 
     async def _asked(self, claim: Claim, model: Resolution, ends_at: float, progress: Progress) -> Finish:
         answer = await self._calls.ask(claim, model, ends_at, progress)

@@ -19,7 +19,7 @@ import structlog
 
 from shared.catalogue.keys import NoModel
 from shared.chat import lifecycle, waiting
-from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.chat.waiting import Barred, Parked
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 
@@ -46,7 +46,7 @@ class ProbeClaim:
     chat_id: uuid.UUID
 
 
-Wanted = uuid.UUID | ProbeClaim | Finish | Release
+Wanted = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
 Done = Claim | Parked | bool | None
 Told = Done | Exception
 
@@ -76,11 +76,13 @@ class GroupCommits:
         max_attempts: int,
         changed: Callable[[Collection[uuid.UUID]], None],
         barred: Callable[[], Sequence[Barred]] = tuple,
+        default_key: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed` is told, after each commit, of the chats whose readers should know; it must not block.
 
-        `barred` says which chats are not to be claimed at the moment; they are told to wait instead.
+        `default_key` is MATCHAAI_DEFAULT_MODEL. `barred` says which chats are not to be claimed at the moment; they are
+        told to wait instead.
         """
         self._database = database
         self._loop = loop
@@ -88,6 +90,7 @@ class GroupCommits:
         self._max_attempts = max_attempts
         self._changed = changed
         self._barred = barred
+        self._default_key = default_key
         self._clock = clock
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
@@ -117,8 +120,8 @@ class GroupCommits:
         done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
         return replace(done, is_probe=True) if isinstance(done, Claim) else None
 
-    async def write(self, end: Finish | Release, *, retry_seconds: float) -> bool:
-        """Write how an attempt ended, for so long as PostgreSQL is away; False where the attempt is no longer ours."""
+    async def write(self, end: Finish | Release | SwitchModel, *, retry_seconds: float) -> bool:
+        """Write how an attempt ended or goes on, for so long as PostgreSQL is away; False where it is not ours."""
         return await self._order(end, retry_seconds=retry_seconds) is True
 
     async def _order(self, wanted: Wanted, *, retry_seconds: float) -> Done:
@@ -205,17 +208,22 @@ class GroupCommits:
         probes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, ProbeClaim)}
         finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
         releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
+        switches = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, SwitchModel)}
         with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=LOCK_SECONDS) as connection:
             parked = self._park(connection, claims)
             claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
             released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
+            switched = self._switch(
+                connection, [o.wanted for o in switches.values() if isinstance(o.wanted, SwitchModel)]
+            )
             finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])
-        self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *finished])
+        self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
         done: list[tuple[_Order, Done]] = [
             (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
         ]
         done += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
         done += [(order, chat_id in released) for chat_id, order in releases.items()]
+        done += [(order, chat_id in switched) for chat_id, order in switches.items()]
         done += [(order, chat_id in finished) for chat_id, order in finishes.items()]
         return done
 
@@ -226,10 +234,19 @@ class GroupCommits:
     def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Claim]:
         if not chat_ids:
             return {}
-        return lifecycle.claim(connection, chat_ids, lease_seconds=self._lease_seconds, max_attempts=self._max_attempts)
+        return lifecycle.claim(
+            connection,
+            chat_ids,
+            lease_seconds=self._lease_seconds,
+            max_attempts=self._max_attempts,
+            default_key=self._default_key,
+        )
 
     def _release(self, connection: sa.Connection, releases: list[Release]) -> set[uuid.UUID]:
         return lifecycle.release(connection, releases) if releases else set()
+
+    def _switch(self, connection: sa.Connection, switches: list[SwitchModel]) -> set[uuid.UUID]:
+        return lifecycle.switch_models(connection, switches) if switches else set()
 
     def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes) if finishes else set()

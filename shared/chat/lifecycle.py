@@ -67,6 +67,15 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchModel:
+    """An attempt goes on with another model: written before that one is asked."""
+
+    chat_id: uuid.UUID
+    attempt: int
+    model: Resolution
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """An attempt that ends without a result: the gateway is down, the chat pauses, or the process is going.
 
@@ -106,7 +115,17 @@ WHERE id = ANY(ARRAY(
 RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
   subject, tries, attempt - attempts_returned AS spent,
-  (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active) AS means
+  (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
+     AND (c.requested_model = c.model_key OR {keys.REFUSED} IS NOT TRUE)) AS means
+"""
+
+_SWITCH = """
+UPDATE llm_chats c SET model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id, fallback_reason = n.reason,
+  fallback_story = NULL, version = version + 1
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::int[], %s::text[])
+  AS n (id, attempt, key, name, llm_id, reason)
+WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
+RETURNING c.id
 """
 
 # Answers go in binary form: psycopg's text form of an array escapes character by character.
@@ -120,7 +139,7 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[
             %s::text[], %s::int[], %s::int[])
   AS n (id, attempt, status, answer, error_code, error_detail, key, name, llm_id, reason, tries, upstream_ms)
 WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status = 'succeeded' OR c.attempt = n.attempt)
-RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.upstream_ms
+RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.requested_model, c.upstream_ms
 """
 
 _RELEASE = """
@@ -161,7 +180,7 @@ WHERE id = ANY(
   || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND deadline_at < now()
              AND (lease_until < now() OR deadline_at < now() - interval '{DEADLINE_GRACE_SECONDS} s')
            LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
-RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
 """
 
 _LEASES = f"""
@@ -174,7 +193,7 @@ UPDATE llm_chats SET version = version + 1, lease_until = NULL, publish_at = now
     || coalesce(' The last failure: ' || last_failure, '') END
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now()
                      LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
-RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
 """
 
 _TAKE = f"""
@@ -199,7 +218,7 @@ _CANCEL = """
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled', error_detail = 'Cancelled by its caller.',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = %s AND status IN ('queued', 'running') AND (%s::text IS NULL OR subject = %s)
-RETURNING id, model_key, status, fallback_reason, NULL::int AS upstream_ms
+RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
 """
 
 _RETIRE = """
@@ -210,11 +229,17 @@ DELETE FROM llm_chats WHERE id = ANY(ARRAY(
 
 
 def claim(
-    connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, lease_seconds: float, max_attempts: int
+    connection: sa.Connection,
+    chat_ids: Collection[uuid.UUID],
+    *,
+    lease_seconds: float,
+    max_attempts: int,
+    default_key: str = "",
 ) -> dict[uuid.UUID, Claim]:
     """Make those of these chats ours that are queued or whose lease has run out.
 
-    Whose key no longer means the model that was promised gets it resolved again. Raises NoModel.
+    If the key no longer means the model that was promised, or upstream has refused a model that nobody named, it is
+    resolved again. Raises NoModel.
     """
     rows = connection.exec_driver_sql(_CLAIM, (lease_seconds, list(chat_ids), max_attempts)).mappings().all()
     claims = {}
@@ -227,7 +252,11 @@ def claim(
             row["fallback_reason"],
             row["fallback_story"],
         )
-        model = promised if row["means"] == promised.matcha_llm_id else _resolve_again(connection, row["id"], promised)
+        model = (
+            promised
+            if row["means"] == promised.matcha_llm_id
+            else _resolve_again(connection, row["id"], promised, default_key)
+        )
         claims[row["id"]] = Claim(
             row["id"],
             row["attempt"],
@@ -245,8 +274,8 @@ def claim(
     return claims
 
 
-def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution) -> Resolution:
-    model = keys.resolve(connection, promised.requested)
+def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution, default_key: str) -> Resolution:
+    model = keys.resolve(connection, promised.requested, preferred_key=default_key)
     connection.execute(
         sa.text("""
             UPDATE llm_chats SET model_key = :key, model_name = :name, matcha_llm_id = :llm_id,
@@ -262,6 +291,19 @@ def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Reso
         },
     )
     return model
+
+
+def switch_models(connection: sa.Connection, switches: Sequence[SwitchModel]) -> set[uuid.UUID]:
+    """Write which model each of these attempts asks from now on, where they are still ours; returns their ids."""
+    columns = (
+        [s.chat_id for s in switches],
+        [s.attempt for s in switches],
+        [s.model.key for s in switches],
+        [s.model.name for s in switches],
+        [s.model.matcha_llm_id for s in switches],
+        [s.model.reason for s in switches],
+    )
+    return set(connection.exec_driver_sql(_SWITCH, columns).scalars())
 
 
 def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UUID]:
@@ -359,4 +401,7 @@ def retire(connection: sa.Connection, *, older_than_days: float, limit: int) -> 
 
 
 def _ended(rows: Sequence[sa.Row[Any]]) -> list[usage.Ended]:
-    return [usage.Ended(row.model_key, row.status, row.fallback_reason, row.upstream_ms) for row in rows]
+    return [
+        usage.Ended(row.model_key, row.status, row.fallback_reason, row.upstream_ms, row.requested_model)
+        for row in rows
+    ]

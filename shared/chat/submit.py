@@ -34,7 +34,7 @@ _INSERT = f"""
     RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
 """
 _INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
-_INSERT_DEFAULT = _INSERT.format(wanted="is_default")
+_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
 _EARLIER = sa.text(
     "SELECT id, body_sha256 FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
 )
@@ -110,11 +110,19 @@ class Submitter:
     """Accepts questions. One may serve many threads."""
 
     def __init__(
-        self, database: Database, *, ids: Callable[[], uuid.UUID], deadline_seconds: float, max_open: int
+        self,
+        database: Database,
+        *,
+        ids: Callable[[], uuid.UUID],
+        deadline_seconds: float,
+        max_open: int,
+        default_key: str = "",
     ) -> None:
+        """`default_key`: MATCHAAI_DEFAULT_MODEL."""
         self._database = database
         self._ids = ids
         self._deadline_seconds = deadline_seconds
+        self._default_key = default_key
         self._open = OpenChats(max_open)
 
     def submit(self, asked: Asked) -> Accepted:
@@ -139,7 +147,7 @@ class Submitter:
         accepted = self._insert(asked, asked.question.model, counting=counting)
         while accepted is None:
             with self._database.transaction() as connection:
-                model = keys.resolve(connection, asked.question.model)
+                model = keys.resolve(connection, asked.question.model, preferred_key=self._default_key)
             accepted = self._insert(asked, model.key, model, counting=counting)
         return accepted
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import bisect
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+
+from shared.catalogue.draft import MAX_KEY
 
 BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency histogram; one more bucket holds what took longer."""
@@ -18,16 +20,20 @@ REPORTED_DAYS = 30
 """How far back a refresh's report tells the use of what it removes."""
 
 UNKNOWN_OUTCOME = "unknown"
+
+DEFAULT, OTHER = "default", "other"
+"""Stand for what was asked for where no model was named, and where it is no key that a model ever had."""
+
 OUTCOMES = {"succeeded": "successes", "failed": "failures", "cancelled": "cancelled", "expired": "expired"}
 
 _COUNT = """
 INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
-                                    fallbacks, latency_ms, latency_buckets)
+                                    fallbacks, requested, latency_ms, latency_buckets)
 SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
-       fallbacks::jsonb, latency, buckets::bigint[]
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
-            %s::text[])
-  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, latency, buckets)
+       fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+            %s::bigint[], %s::text[])
+  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, requested, latency, buckets)
 ORDER BY key
 ON CONFLICT (model_key, day) DO UPDATE SET
   request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
@@ -38,32 +44,52 @@ ON CONFLICT (model_key, day) DO UPDATE SET
        SELECT reason, sum(number::bigint) AS total
        FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
          AS both_of (reason, number) GROUP BY reason) AS summed) END,
+  requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
+    (SELECT jsonb_object_agg(what, total) FROM (
+       SELECT what, sum(number::bigint) AS total
+       FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
+         AS both_of (what, number) GROUP BY what) AS summed) END,
   latency_ms = old.latency_ms + excluded.latency_ms,
   latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
 """
 
 
+_KNOWN_KEYS = sa.text("""
+    SELECT model_key FROM llm_models WHERE model_key = ANY(:keys)
+    UNION SELECT before ->> 'model_key' FROM llm_model_changes
+    WHERE before ? 'model_key' AND before ->> 'model_key' = ANY(:keys)
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer."""
+    """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer.
+
+    `requested`: what the chat asked for, in its caller's words; None when it named no model.
+    """
 
     model_key: str
     status: str
     fallback_reason: str | None = None
     upstream_ms: int | None = None
+    requested: str | None = None
 
 
 @dataclass(slots=True)
 class _Sum:
     outcomes: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
+    requested: Counter[str] = field(default_factory=Counter)
     latency_ms: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
 
-    def add(self, ended: Ended) -> None:
+    def add(self, ended: Ended, known_keys: Set[str]) -> None:
         self.outcomes[ended.status] += 1
         if ended.fallback_reason is not None:
             self.fallbacks[ended.fallback_reason] += 1
+            asked_for = DEFAULT if ended.requested is None else ended.requested
+            label = asked_for if ended.requested is None or asked_for in known_keys else OTHER
+            self.requested[f"{ended.fallback_reason} {label}"] += 1
         if ended.upstream_ms is not None and ended.status == "succeeded":
             self.latency_ms += ended.upstream_ms
             self.buckets[bisect.bisect_left(BUCKETS_MS, ended.upstream_ms)] += 1
@@ -71,20 +97,32 @@ class _Sum:
 
 def count(connection: sa.Connection, ended: Iterable[Ended]) -> None:
     """Count these chats, in the transaction that ends them. The last lock of a transaction: rows in order of keys."""
+    ended = list(ended)
+    if not ended:
+        return
+    known_keys = _known_keys(connection, {each.requested for each in ended if each.fallback_reason is not None})
     sums: dict[str, _Sum] = {}
     for each in ended:
-        sums.setdefault(each.model_key, _Sum()).add(each)
-    if not sums:
-        return
+        sums.setdefault(each.model_key, _Sum()).add(each, known_keys)
     keys = sorted(sums)
     columns: list[list[Any]] = [keys, [sums[key].outcomes.total() for key in keys]]
     columns += [[sums[key].outcomes[status] for key in keys] for status in OUTCOMES]
     columns += [
         [json.dumps(sums[key].fallbacks) for key in keys],
+        [json.dumps(sums[key].requested) for key in keys],
         [sums[key].latency_ms for key in keys],
         ["{" + ",".join(map(str, sums[key].buckets)) + "}" for key in keys],
     ]
     connection.exec_driver_sql(_COUNT, tuple(columns))
+
+
+def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[str]:
+    """Which of these are keys that a model has or had: others are any text that callers send."""
+    wanted = [each for each in requested if each is not None and len(each) <= MAX_KEY]
+    if not wanted:
+        return frozenset()
+    rows = connection.execute(_KNOWN_KEYS, {"keys": wanted})
+    return frozenset(rows.scalars())
 
 
 def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
@@ -94,8 +132,8 @@ def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
             SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
               sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
               sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
-              array_agg(fallbacks) AS fallbacks, sum(latency_ms)::bigint AS latency_ms,
-              array_agg(latency_buckets) AS buckets
+              array_agg(fallbacks) AS fallbacks, array_agg(requested) AS requested,
+              sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
             FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
             GROUP BY model_key ORDER BY 2 DESC, model_key
         """),
@@ -167,12 +205,16 @@ class Figures:
     waiting_for_upstream: int
     buckets: tuple[int, ...]
     latency_ms: int
+    requested: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(reason, model key that was asked for, DEFAULT or OTHER) -> chats ended; fewer than `fallbacks` where chats ended
+    before this was counted"""
 
 
 def figures(connection: sa.Connection) -> Figures:
     """The figures of chats, for metrics."""
     outcomes: dict[tuple[str, str], int] = {}
     fallbacks: Counter[str] = Counter()
+    requested: Counter[str] = Counter()
     buckets, latency_ms = [0] * (len(BUCKETS_MS) + 1), 0
     for row in connection.execute(
         sa.text("""
@@ -180,6 +222,7 @@ def figures(connection: sa.Connection) -> Figures:
               sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
               (sum(request_count) - sum(successes + failures + cancelled + expired))::bigint AS unknown,
               array_agg(fallbacks) FILTER (WHERE fallbacks <> '{}') AS fallbacks,
+              array_agg(requested) FILTER (WHERE requested <> '{}') AS requested,
               sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
             FROM llm_usage_stats GROUP BY model_key
         """)
@@ -188,6 +231,7 @@ def figures(connection: sa.Connection) -> Figures:
         if row["unknown"]:
             outcomes[row["model_key"], UNKNOWN_OUTCOME] = row["unknown"]
         fallbacks.update(_summed(row["fallbacks"] or ()))
+        requested.update(_summed(row["requested"] or ()))
         latency_ms += row["latency_ms"]
         buckets = _added([buckets, *row["buckets"]])
     # A chat that waits for the gateway, and whose messages nobody takes any more, waits for a worker.
@@ -203,6 +247,7 @@ def figures(connection: sa.Connection) -> Figures:
     return Figures(
         outcomes=outcomes,
         fallbacks=dict(fallbacks),
+        requested={_reason_and_key(what): number for what, number in requested.items()},
         open={"queued": waiting[0], "running": waiting[1]},
         oldest_queued_seconds=float(waiting[2]),
         waiting_for_upstream=waiting[3],
@@ -219,6 +264,7 @@ def _shown(row: sa.RowMapping) -> dict[str, Any]:
         "last_used": row["last_used"],
         **{column: row[column] for column in OUTCOMES.values()},
         "fallbacks": dict(_summed(row["fallbacks"])),
+        "requested": _by_reason(_summed(row["requested"])),
         "latency": {
             "mean_ms": round(row["latency_ms"] / sum(buckets)) if sum(buckets) else None,
             "buckets": [
@@ -226,6 +272,19 @@ def _shown(row: sa.RowMapping) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _reason_and_key(what: str) -> tuple[str, str]:
+    reason, _, key = what.partition(" ")
+    return reason, key
+
+
+def _by_reason(requested: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for what, number in sorted(requested.items()):
+        reason, key = _reason_and_key(what)
+        found.setdefault(reason, {})[key] = number
+    return found
 
 
 def _summed(each: Iterable[dict[str, int]]) -> Counter[str]:

@@ -93,6 +93,7 @@ class Usage(BaseModel):
     cancelled: int
     expired: int
     fallbacks: dict[str, int]
+    requested: dict[str, dict[str, int]]
     latency: Latency
 
 

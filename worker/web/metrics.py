@@ -194,8 +194,8 @@ def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
         labels = (key if key in keys else figures.OTHER, outcome)
         outcomes[labels] = outcomes.get(labels, 0) + number
     yield _counter("chats", "Chats that ended", ("model", "outcome"), outcomes)
-    reasons = {(reason,): known.fallbacks.get(reason, 0) for reason in FALLBACK_REASONS}
-    yield _counter("chat_fallbacks", "Ended chats that another model than the asked one had", ("reason",), reasons)
+    yield _counter("chat_fallbacks", "Ended chats that another model than the asked one had", ("reason", "requested"),
+                   _fallbacks(known))  # fmt: skip
     yield _gauge("chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()},
                  ("status",))  # fmt: skip
     yield _gauge("chat_oldest_queued_seconds",
@@ -215,6 +215,16 @@ def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
                  {} if moment is None else moment.timestamp())  # fmt: skip
     codes = {(code,): health.failures.get(code, 0) for code in get_args(ErrorCode)}
     yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
+
+
+def _fallbacks(known: usage.Figures) -> dict[tuple[str, str], int]:
+    """(reason, what was asked for) -> chats. Chats that ended before it was counted what they asked for are others."""
+    found = dict(known.requested)
+    for reason in FALLBACK_REASONS:
+        counted = sum(number for (why, _), number in found.items() if why == reason)
+        rest = max(0, known.fallbacks.get(reason, 0) - counted)
+        found[reason, figures.OTHER] = found.get((reason, figures.OTHER), 0) + rest
+    return found
 
 
 def _upstream(known: usage.Figures) -> Metric:

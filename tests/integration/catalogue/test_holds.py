@@ -106,7 +106,7 @@ def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_nei
     held = hold(catalogue, gateway, *repointed, *ALL[120:200], *moved)
     kinds = {model["model_key"]: (model["kind"], model.get("becomes")) for model in held["models"]}
     assert kinds["model-0"] == ("repointed", "Another 1000")
-    assert "model-200" not in kinds
+    assert "model-200" not in kinds  # it is listed under another id: nothing of it is taken away
     assert kinds["model-201"] == ("absent", None)
     assert (held["absent"], held["repointed"]) == (5, 120)
 

@@ -114,12 +114,6 @@ def test_a_model_that_upstream_does_not_know_is_answered_by_the_default_and_flag
     assert chats.at.run("SELECT settled_inputs FROM llm_catalogue_version")[0]["settled_inputs"] is None
 
 
-def test_a_default_that_upstream_does_not_know_is_a_failure(chats: Chats) -> None:
-    chats.gateway.set_models([])
-    chat = chats.answered()
-    assert (chat["status"], chat["error_code"], chat["tries"]) == ("failed", "unknown_model", 1)
-
-
 @pytest.fixture(autouse=True)
 def all_models(chats: Chats) -> None:
     chats.gateway.set_models([{"id": row, "name": "A model"} for row in (25, 28, 30, 35, 40)])

@@ -260,6 +260,22 @@ def test_a_model_is_deactivated_after_the_grace_and_comes_back_by_itself(four: l
     assert (by_id(rows)[40].is_active, by_id(rows)[40].missed_syncs) == (True, 0)
 
 
+def test_a_model_that_upstream_refused_needs_no_grace_when_it_is_absent(four: list[ModelRow]) -> None:
+    plan = plan_sync(four, parsed(HAIKU, GPT, GEMINI), describe, POLICY, NIGHT, refused=(28, 25))
+    rows = by_id(after(four, plan))
+    assert (rows[28].is_active, rows[25].is_active) == (False, True)  # what is listed is offered, refused or not
+    assert plan.promoted == ("claude-3-7-sonnet", "claude-3-5-haiku")
+    assert plan.guard.absent == 1
+    again = plan_sync(after(four, plan), parsed(HAIKU, GPT, GEMINI), describe, POLICY, NIGHT, refused=(28, 25))
+    assert not again.changes
+
+
+def test_a_refused_model_that_an_operator_keeps_active_stays_so(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, is_active=True)
+    plan = plan_sync(rows, parsed(SONNET, HAIKU, GEMINI), describe, POLICY, NIGHT, refused=(40,))
+    assert by_id(after(rows, plan))[40].is_active
+
+
 def test_two_clicks_do_not_use_up_the_grace(four: list[ModelRow]) -> None:
     rows = four
     for minute in range(5):

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from shared.catalogue.keys import Resolution
 from shared.chat.calls import ModelCalls, Patience
 from shared.chat.circuit import CallKey, CircuitBreaker
 from shared.chat.complete import Completer, DefaultUnknown
-from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 
 SONNET = Resolution("sonnet", "sonnet", "Sonnet", 25)
 DEFAULT = Resolution("sonnet", "default", "Default", 28, "unknown_upstream")
+SECOND = Resolution("sonnet", "second", "Second", 30, "unknown_upstream")
 DOWN = GatewayError("upstream_unavailable", "It is down.", trips_circuit=True)
 BUSY = GatewayError("rate_limited", "It is busy.")
 LATE = GatewayError("timeout", "It is late.", trips_circuit=True)
@@ -66,23 +67,34 @@ def claimed(seconds_left: float = 60, **more: Any) -> Claim:
 def attempt(
     gateway: Gateway,
     *,
-    instead: Resolution | DefaultUnknown | None = None,
+    instead: Sequence[Resolution] | DefaultUnknown = (),
+    switched: list[Resolution] | None = None,
+    still_ours: bool = True,
     seconds_left: float = 60,
     breaker: CircuitBreaker | None = None,
     call_seconds: float = 300,
     base_seconds: float = 0.001,
     **claim: Any,
 ) -> Finish | Release:
-    async def default_instead(of: Resolution) -> Resolution | None:
-        assert of == SONNET
+    async def default_instead(of: Resolution, refused: Collection[int]) -> Resolution | None:
+        assert of.matcha_llm_id in refused
         if isinstance(instead, DefaultUnknown):
             raise instead
-        return instead
+        return next((model for model in instead if model.matcha_llm_id not in refused), None)
+
+    async def switch_model(switch: SwitchModel) -> bool:
+        assert (switch.chat_id, switch.attempt) == (uuid.UUID(int=1), 4)
+        if switched is not None:
+            assert switch.model.matcha_llm_id not in [asked[0] for asked in gateway.asked]
+            switched.append(switch.model)
+        return still_ours
 
     async def run() -> Finish | Release:
         patience = Patience(call_seconds, base_seconds)
         calls = ModelCalls(gateway, breaker or CircuitBreaker(), patience, jitter=lambda: 0.0)
-        return await Completer(calls, default_instead=default_instead).attempt(claimed(seconds_left, **claim))
+        return await Completer(calls, default_instead=default_instead, switch_model=switch_model).attempt(
+            claimed(seconds_left, **claim)
+        )
 
     return asyncio.run(run())
 
@@ -113,22 +125,43 @@ def test_what_may_pass_is_tried_again() -> None:
     assert (end.status, end.tries) == ("succeeded", 3)
 
 
-@pytest.mark.parametrize("error", [NO, UNKNOWN])
-def test_what_is_permanent_is_not(error: GatewayError) -> None:
-    end = attempt(Gateway([error]))
+def test_what_is_permanent_is_not() -> None:
+    end = attempt(Gateway([NO]))
     assert isinstance(end, Finish)
-    assert (end.status, end.error_code, end.error_detail, end.tries) == ("failed", error.code, error.detail, 1)
+    assert (end.status, end.error_code, end.error_detail, end.tries) == ("failed", NO.code, NO.detail, 1)
 
 
-def test_an_unknown_model_is_asked_of_the_default_once() -> None:
+def test_an_unknown_model_is_answered_by_the_next_that_upstream_knows() -> None:
+    gateway, switched = Gateway([UNKNOWN, UNKNOWN, "A."]), []
+    end = attempt(gateway, instead=(DEFAULT, SECOND), switched=switched)
+    assert isinstance(end, Finish)
+    assert (end.status, end.model, end.tries) == ("succeeded", SECOND, 3)
+    assert [asked[0] for asked in gateway.asked] == [25, 28, 30]
+    assert switched == [DEFAULT, SECOND]  # each before it is asked
+
+
+def test_when_no_model_is_left_the_chat_fails_at_once_and_names_those_that_were_asked() -> None:
+    gateway = Gateway([UNKNOWN])
+    end = attempt(gateway, instead=(DEFAULT, SECOND))
+    assert isinstance(end, Finish)
+    assert (end.status, end.error_code, end.model, end.tries) == ("failed", "no_model", SECOND, 3)
+    assert "sonnet, default, second" in str(end.error_detail)
+    alone = attempt(Gateway([UNKNOWN]))
+    assert isinstance(alone, Finish)
+    assert (alone.error_code, alone.model, alone.tries) == ("no_model", SONNET, 1)
+
+
+def test_another_failure_of_the_next_model_ends_the_chat_with_its_cause() -> None:
+    end = attempt(Gateway([UNKNOWN, NO]), instead=(DEFAULT, SECOND))
+    assert isinstance(end, Finish)
+    assert (end.error_code, end.model, end.tries) == ("upstream_rejected", DEFAULT, 2)
+
+
+def test_a_model_is_not_asked_before_it_is_written_that_it_is() -> None:
     gateway = Gateway([UNKNOWN, "A."])
-    end = attempt(gateway, instead=DEFAULT)
-    assert isinstance(end, Finish)
-    assert (end.status, end.model, end.tries) == ("succeeded", DEFAULT, 2)
-    assert [asked[0] for asked in gateway.asked] == [25, 28]
-    twice = attempt(Gateway([UNKNOWN]), instead=DEFAULT)
-    assert isinstance(twice, Finish)
-    assert (twice.status, twice.error_code, twice.model, twice.tries) == ("failed", "unknown_model", DEFAULT, 2)
+    end = attempt(gateway, instead=(DEFAULT,), still_ours=False)
+    assert end == Release(uuid.UUID(int=1), 4, 1, "Not known.", 5.0)
+    assert [asked[0] for asked in gateway.asked] == [25]
 
 
 def test_while_nobody_can_say_which_the_default_is_the_attempt_is_given_back() -> None:
@@ -175,7 +208,7 @@ def test_a_probe_of_a_lost_model_does_not_call_a_default_that_is_down() -> None:
     breaker = CircuitBreaker(failures=1)
     breaker.record_failure(CallKey(uuid.UUID(int=9), DEFAULT.matcha_llm_id, "ann"), "timeout")
     gateway = Gateway([UNKNOWN])
-    end = attempt(gateway, instead=DEFAULT, breaker=breaker, is_probe=True)
+    end = attempt(gateway, instead=(DEFAULT,), breaker=breaker, is_probe=True)
     assert end == Release(uuid.UUID(int=1), 4, 1, None, PARK_SECONDS, code="timeout")
     assert [asked[0] for asked in gateway.asked] == [SONNET.matcha_llm_id]
 
@@ -205,7 +238,7 @@ def test_a_pause_ends_when_the_circuit_opens() -> None:
     async def run() -> Finish | Release:
         breaker = CircuitBreaker()
         calls = ModelCalls(Gateway([DOWN]), breaker, Patience(9, 4.0), jitter=lambda: 0.0)
-        completer = Completer(calls, default_instead=_nothing)
+        completer = Completer(calls, default_instead=_nothing, switch_model=_written)
         async with asyncio.timeout(2):
             ends = [completer.attempt(replace(claimed(), chat_id=uuid.UUID(int=number))) for number in range(5)]
             return (await asyncio.gather(*ends))[0]
@@ -218,7 +251,9 @@ def test_a_pause_ends_when_the_circuit_opens() -> None:
 def test_a_process_that_goes_gives_back_chats_that_pause() -> None:
     async def run() -> Finish | Release:
         calls = ModelCalls(Gateway([DOWN]), CircuitBreaker(), Patience(9, 4.0), jitter=lambda: 0.0)
-        attempt = asyncio.create_task(Completer(calls, default_instead=_nothing).attempt(claimed()))
+        attempt = asyncio.create_task(
+            Completer(calls, default_instead=_nothing, switch_model=_written).attempt(claimed())
+        )
         await asyncio.sleep(0)
         calls.shutdown()
         async with asyncio.timeout(2):
@@ -234,8 +269,12 @@ def test_refusals_never_open_the_circuit() -> None:
     assert breaker.open_circuits == ()
 
 
-async def _nothing(of: Resolution) -> None:
+async def _nothing(of: Resolution, refused: Collection[int]) -> None:
     return None
+
+
+async def _written(switch: SwitchModel) -> bool:
+    return True
 
 
 def test_what_still_fails_at_the_deadline_fails_with_its_cause() -> None:

@@ -4,7 +4,7 @@
 /** @type {Record<string, string>} */
 const CAUSES = {
   unauthorised: "The gateway refused our key. An operator has to look at it.",
-  unknown_model: "The gateway does not know this model, nor the default one.",
+  unknown_model: "The gateway does not know this model.",
   prompt_too_long: "The question is too long for this model. Shorten it, or choose a model with a larger context.",
   rate_limited: "The gateway takes no more requests at the moment.",
   upstream_unavailable: "The gateway could not be reached, or answered with an error of its own.",
@@ -19,7 +19,7 @@ const CAUSES = {
   unreachable: "The server cannot be reached. Check the connection.",
   not_found: "This question is no longer kept on the server.",
   too_many_chats: "Too many questions are waiting. Try again in a moment.",
-  no_model: "No model is active. An operator has to refresh the catalogue.",
+  no_model: "No model can answer: none is active, or the gateway knows none of them. An operator has to look at the catalogue.",
   database_unavailable: "The database cannot be reached at the moment.",
   redis_unavailable: "The queue cannot be reached at the moment.",
   body_too_large: "The question is too long.",

@@ -1,0 +1,240 @@
+"""Models that upstream does not know: who answers, what the row says meanwhile, what is counted."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from shared.chat import lifecycle, usage
+from tests.integration.chat.conftest import Chats
+from worker.web.metrics import of_chats
+
+DEFAULT, OTHER = "claude-3-7-sonnet", "claude-3-5-sonnet"
+
+
+def lists(chats: Chats, *ids: int) -> None:
+    chats.gateway.set_models([{"id": id_, "name": "A model"} for id_ in ids])
+
+
+def called(chats: Chats) -> list[int]:
+    return [call["body"]["llm_id"] for call in chats.gateway.calls()["requests"] if call["method"] == "POST"]
+
+
+def model_of(chats: Chats, chat_id: uuid.UUID) -> tuple[str, int, str | None]:
+    row = chats.row(chat_id)
+    return row["model_key"], row["matcha_llm_id"], row["fallback_reason"]
+
+
+def used(chats: Chats) -> dict[str, dict[str, Any]]:
+    return {line["model_key"]: line for line in chats.call("GET", "/api/llms/usage?days=1").json["usage"]}
+
+
+@contextmanager
+def while_the_next_is_asked(chats: Chats, **settings: Any) -> Iterator[uuid.UUID]:
+    """A chat for 25, which upstream does not know, while 28 is being asked; its call ends with the block."""
+    lists(chats, 28, 30)
+    chats.gateway.behave(by_llm_id={28: {"delay": 30}})
+    chat_id = chats.accepted(model=OTHER)
+    process = chats.process(**settings)
+    thread = threading.Thread(target=process.carry_out, args=(chat_id,))
+    thread.start()
+    chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1 and calls["completions"] == 2)
+    yield chat_id
+    process.close()
+    thread.join()
+
+
+def test_a_default_that_upstream_does_not_know_gives_way_to_the_next_by_the_rules(chats: Chats) -> None:
+    lists(chats, 30, 35)
+    chat = chats.answered()
+    assert (chat["status"], chat["tries"]) == ("succeeded", 3)
+    assert (chat["model_key"], chat["fallback_reason"]) == ("claude-3-opus-4-1", "unknown_upstream")
+    assert called(chats) == [28, 25, 30]
+    shown = chats.shown(chat["id"])["model"]
+    assert (shown["requested"], shown["fallback"], shown["reason"]) == (None, True, "unknown_upstream")
+
+
+def test_the_next_default_is_the_preferred_one_then_the_same_providers_first(chats: Chats) -> None:
+    lists(chats, 35, 40)
+    assert chats.answered(settings={"matchaai_default_model": "gpt-4o"})["model_key"] == "gpt-4o"
+    assert chats.answered("Another?")["model_key"] == "gemini-2-5-flash-lite"
+
+
+def test_models_that_other_chats_were_refused_are_not_asked(chats: Chats) -> None:
+    lists(chats, 30)
+    chats.answered()
+    chats.gateway.forget_calls()
+    accepted = chats.accepted("Another?")
+    assert model_of(chats, accepted) == ("claude-3-opus-4-1", 30, "unknown_upstream")
+    assert chats.answered("A third?", model=OTHER)["status"] == "succeeded"
+    assert called(chats) == [25, 30]  # what a caller names is asked; the default that was refused is not
+
+
+def test_a_chat_that_waited_while_its_default_was_refused_does_not_ask_it(chats: Chats) -> None:
+    waiting = chats.accepted("Waiting?")
+    assert model_of(chats, waiting) == (DEFAULT, 28, None)
+    lists(chats, 30)
+    chats.answered("The first?")
+    chats.gateway.forget_calls()
+    chats.process().carry_out(waiting)
+    assert model_of(chats, waiting) == ("claude-3-opus-4-1", 30, "unknown_upstream")
+    assert called(chats) == [30]
+
+
+def test_a_default_that_was_listed_again_after_its_refusal_answers_again(chats: Chats) -> None:
+    lists(chats, 30)
+    chats.answered()
+    lists(chats, 28, 30)
+    chats.at.run("UPDATE llm_models SET last_synced_at = now() WHERE matcha_llm_id = 28")
+    assert (chats.answered("Another?")["model_key"], chats.stored()) == (DEFAULT, 2)
+
+
+def test_when_no_model_is_left_the_chat_fails_at_once_with_no_model(chats: Chats) -> None:
+    lists(chats)
+    chat = chats.answered()
+    assert (chat["status"], chat["error_code"], chat["attempt"], chat["tries"]) == ("failed", "no_model", 1, 5)
+    assert chats.answered("Another?")["tries"] == 1
+
+
+def test_the_row_names_the_model_that_is_being_asked_and_a_cancel_counts_it(chats: Chats) -> None:
+    with while_the_next_is_asked(chats) as chat_id:
+        shown = chats.shown(chat_id)
+        assert (shown["status"], shown["model"]["key"], shown["model"]["reason"]) == (
+            "running",
+            DEFAULT,
+            "unknown_upstream",
+        )
+        assert chats.call("DELETE", f"/api/chats/{chat_id}").json["model"]["key"] == DEFAULT
+        lines = used(chats)
+    assert list(lines) == [DEFAULT]
+    assert (lines[DEFAULT]["cancelled"], lines[DEFAULT]["requested"]) == (1, {"unknown_upstream": {OTHER: 1}})
+
+
+def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(chats: Chats) -> None:
+    with while_the_next_is_asked(chats) as chat_id:
+        chats.at.run("""
+            UPDATE llm_chats SET lease_until = now() - interval '1 second', deadline_at = now() - interval '1 second'
+        """)
+        with chats.parts.database.transaction() as connection:
+            lifecycle.sweep(connection, max_attempts=3)
+        assert model_of(chats, chat_id) == (DEFAULT, 28, "unknown_upstream")
+        assert chats.row(chat_id)["status"] == "expired"
+    assert [(key, line["expired"]) for key, line in used(chats).items()] == [(DEFAULT, 1)]
+
+
+def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_last(chats: Chats) -> None:
+    with while_the_next_is_asked(chats) as chat_id:
+        chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
+        with chats.parts.database.transaction() as connection:
+            lifecycle.sweep(connection, max_attempts=3)
+            claim = lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)[chat_id]
+        assert (claim.model.requested, claim.model.key, claim.model.reason) == (OTHER, DEFAULT, "unknown_upstream")
+        assert claim.attempt == 2
+
+
+def test_a_lost_attempt_switches_no_model(chats: Chats) -> None:
+    chat_id = chats.submit(model=OTHER)
+    with chats.parts.database.transaction() as connection:
+        first = lifecycle.claim(connection, [chat_id], lease_seconds=-1, max_attempts=3)[chat_id]
+        lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
+    with chats.parts.database.transaction() as connection:
+        switch = lifecycle.SwitchModel(chat_id, first.attempt, first.model)
+        assert lifecycle.switch_models(connection, [switch]) == set()
+
+
+def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> None:
+    lists(chats, 28, 30, 35, 40)
+    chats.answered("One?", model=OTHER)
+    for number in range(3):
+        chats.answered(f"Unknown {number}?", model=f"made-up-{number}")
+    chats.at.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 40")
+    chats.answered("Inactive?", model="gpt-4o")
+    chats.answered("No fallback?")
+    assert used(chats)[DEFAULT]["requested"] == {
+        "unknown_upstream": {OTHER: 1},
+        "unknown_key": {"other": 3},
+        "inactive_key": {"gpt-4o": 1},
+    }
+    with chats.parts.database.transaction() as connection:
+        known = usage.figures(connection)
+    (family,) = [metric for metric in of_chats(known, {DEFAULT}) if metric.name == "llm_refresh_chat_fallbacks"]
+    counted = {
+        (sample.labels["reason"], sample.labels["requested"]): sample.value for sample in family.samples if sample.value
+    }
+    assert counted == {
+        ("unknown_upstream", OTHER): 1,
+        ("unknown_key", "other"): 3,
+        ("inactive_key", "gpt-4o"): 1,
+    }
+
+
+def test_fallbacks_that_an_older_version_counted_keep_their_sum(chats: Chats) -> None:
+    lists(chats, 28)
+    chats.answered("One?", model=OTHER)
+    chats.at.run("""UPDATE llm_usage_stats SET fallbacks = '{"unknown_upstream": 7}'""")
+    with chats.parts.database.transaction() as connection:
+        (family,) = [each for each in of_chats(usage.figures(connection), set()) if "fallbacks" in each.name]
+    by_label = {sample.labels["requested"]: sample.value for sample in family.samples if sample.value}
+    assert by_label == {OTHER: 1, "other": 6}
+
+
+def forget_runs(chats: Chats) -> None:
+    with psycopg.connect(chats.superuser_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM llm_sync_runs WHERE trigger = 'refusal'")
+
+
+def refusal_runs(chats: Chats) -> list[dict[str, Any]]:
+    return [dict(row) for row in chats.at.run("SELECT * FROM llm_sync_runs WHERE trigger = 'refusal'")]
+
+
+def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Chats) -> None:
+    forget_runs(chats)
+    assert chats.parts.refresher.request_after_refusal() is None
+    lists(chats, 28)
+    chats.answered(model=OTHER)
+    asked: list[uuid.UUID | None] = []
+    threads = [
+        threading.Thread(target=lambda: asked.append(chats.parts.refresher.request_after_refusal())) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refusal_runs(chats)) == len([run_id for run_id in asked if run_id is not None]) == 1
+    chats.answered("Again?", model=OTHER)
+    assert chats.parts.refresher.request_after_refusal() is None
+
+
+def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) -> None:
+    forget_runs(chats)
+    chats.at.run("UPDATE llm_models SET listed_by = 'matchaai'")
+    names = {25: "Claude 3.5 Sonnet", 30: "Claude Opus 4.1", 35: "Gemini 2.5 Flash-Lite"}
+    chats.gateway.set_models([{"id": id_, "name": name} for id_, name in names.items()])
+    chat = chats.answered()
+    assert (chat["model_key"], chat["fallback_reason"]) == (OTHER, "unknown_upstream")
+    run_id = chats.parts.refresher.request_after_refusal()
+    assert run_id is not None
+    assert chats.parts.refresher.perform(run_id).status == "succeeded"
+    models = chats.at.models()
+    assert (models[28]["is_active"], models[40]["is_active"]) == (False, True)  # only the default was refused
+    assert models[25]["is_default"]
+    assert model_of(chats, chats.accepted("Now?")) == (OTHER, 25, None)
+    assert chats.parts.refresher.request_after_refusal() is None
+
+
+def test_a_failed_refresh_after_a_refusal_is_not_repeated_until_a_chat_is_refused_again(chats: Chats) -> None:
+    forget_runs(chats)
+    lists(chats, 28)
+    chats.answered(model=OTHER)
+    run_id = chats.parts.refresher.request_after_refusal()
+    assert run_id is not None
+    chats.gateway.behave(llms={"status": 401})
+    assert chats.parts.refresher.perform(run_id).status == "failed"
+    chats.at.run("UPDATE llm_sync_runs SET created_at = created_at - interval '11 minutes' WHERE trigger = 'refusal'")
+    chats.at.run("UPDATE llm_models SET unknown_upstream_at = unknown_upstream_at - interval '12 minutes'")
+    assert chats.parts.refresher.request_after_refusal() is None
+    chats.answered("Again?", model=OTHER)
+    assert chats.parts.refresher.request_after_refusal() is not None
