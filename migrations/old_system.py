@@ -182,7 +182,10 @@ def _old_table(connection: sa.Connection, found: sa.Row[Any], *, lock: bool) -> 
             " give it another name, or use a schema of its own"
         )
     if not found.is_ours_to_change:
-        raise CannotAdopt(f"{found.name} belongs to {found.owner}: let MIGRATE_DATABASE_URL log in as its owner")
+        raise CannotAdopt(
+            f"{found.name} belongs to {found.owner}: let MIGRATE_DATABASE_URL log in as its owner, or give it the table"
+            " (ALTER TABLE … OWNER TO …)"
+        )
     if lock:
         connection.exec_driver_sql(f"LOCK TABLE {found.name} IN ACCESS EXCLUSIVE MODE")
     if found.forced:

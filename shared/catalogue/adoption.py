@@ -179,7 +179,7 @@ class _Draft:
             overrides["display_order"] = order
         if self.is_active is False:
             overrides["is_active"] = False
-            self.notes.append("it was inactive and stays hidden until `llm-refresh set KEY is_active=null`")
+            self.notes.append(f"it was inactive and stays hidden until `llm-refresh set {self.key} is_active=null`")
         if self.is_active is None:
             self.notes.append("it said neither active nor inactive, and is inactive until a list names it")
         if (provider := self.raw.get("provider")) is not None and provider != known.provider:

@@ -246,3 +246,11 @@ def test_indexes_and_policies_of_the_old_table_go_with_it(old: Old) -> None:
         "llm_models_pkey_before_llm_refresh",
     ]
     assert old.rows("SELECT count(*) FROM pg_policies WHERE tablename = 'llm_models_before_llm_refresh'") == [(2,)]
+
+
+def test_the_doctor_says_nothing_of_policies_on_tables_that_are_not_ours(old: Old) -> None:
+    old.make(WHOLE, "CREATE TABLE llm_notes (id int)")
+    before = {finding.name for finding in check_database(old.settings) if finding.level == "fault"}
+    assert before == {"migrations"}
+    old.migrate()
+    assert {finding.name for finding in check_database(old.settings) if finding.level == "fault"} == set()
