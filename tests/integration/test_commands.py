@@ -169,6 +169,22 @@ def chats(command: Commands, *words: str) -> list[dict]:
     return list(json.loads(command("chats", *words, "--json").stdout))
 
 
+def test_make_ups_first_refresh_is_run_again_for_another_source(command: Commands) -> None:
+    command("migrate")
+    assert command("refresh", "--first").returncode == 0
+    assert "nothing to do" in command("refresh", "--first").stdout
+    with RunningSandbox() as gateway:
+        upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
+        assert (
+            "! source: the list is not from the source that is set up now (matchaai)"
+            in command("doctor", **upstream).stdout
+        )
+        assert command("refresh", "--first", **upstream).returncode == 0
+        assert "27 models" in command("models").stdout
+        assert "nothing to do" in command("refresh", "--first", **upstream).stdout
+        assert "! source" not in command("doctor", **upstream).stdout
+
+
 STRANGE = ("Qwen [/INST] 7B", "FLUX [max]", "[bold red]Red", "Smile :smile: 4")
 
 

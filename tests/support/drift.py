@@ -63,8 +63,11 @@ class World:
         self.refused = set(parsed.ids_seen) - self.listed.keys()
         before = by_id(self.rows)
         plan = plan_sync(self.rows, parsed, describe, POLICY, self.now, self.retired())
-        if plan.guard.holds(POLICY.max_shrink) and not force:
+        held = plan.guard.holds(POLICY.max_shrink)
+        if held and not force:
             return False
+        if held:
+            plan = plan_sync(self.rows, parsed, describe, POLICY, self.now, self.retired(), at_once=True)
         self.rows = sorted((before | dict(plan.written)).values(), key=lambda row: row.matcha_llm_id)
         self.ledger.extend(plan.changes)
         self.check_table()
@@ -73,6 +76,10 @@ class World:
         again = plan_sync(self.rows, parsed, describe, POLICY, self.now, self.retired())
         assert not again.written, again.changes
         assert not again.changes
+        if held:
+            assert not self.listed or not again.guard.holds(POLICY.max_shrink)
+            kept = [row for row in self.rows if row.is_active and row.matcha_llm_id not in parsed.ids_seen]
+            assert all(row.overrides.get("is_active") for row in kept)
         return True
 
     def edit(self, id_: int, edit: dict[str, Any]) -> None:

@@ -1,11 +1,14 @@
 """Another source is set up: it is noticed, refreshed once, and its first list is not held for the mapping's models."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from shared.catalogue import runs
 from shared.gateway.sandbox import default_models
+from tests.support.living import wait_for
+from tests.support.processes import local_variables, worker
 from tests.support.refreshing import Bench, bench
 from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
@@ -130,3 +133,13 @@ def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway
     assert follow(upstream) == "succeeded"
     with bench(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
         assert follow(old) is None
+
+
+def test_a_worker_that_starts_with_another_source_refreshes_by_itself(
+    mapped: Bench, database: Database, redis_url: str, gateway: RunningSandbox, tmp_path: Path
+) -> None:
+    upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
+    with worker(local_variables(database.url, redis_url, **upstream), tmp_path):
+        wait_for(lambda: active(mapped) == {model["id"] for model in REAL}, seconds=60)
+    last = mapped.run("SELECT status, trigger, actor, source FROM llm_sync_runs ORDER BY created_at DESC LIMIT 1")[0]
+    assert dict(last) == {"status": "succeeded", "trigger": "startup", "actor": "upkeep", "source": "matchaai"}
