@@ -29,14 +29,25 @@ def affected_models(rows: Iterable[ModelRow], plan: Plan) -> list[dict[str, Any]
 
 
 def with_use(
-    models: Sequence[Mapping[str, Any]], requests: Mapping[str, int], callers: Mapping[str, int]
+    models: Sequence[Mapping[str, Any]], requests: Mapping[str, int] | None, callers: Mapping[str, int] | None
 ) -> list[dict[str, Any]]:
-    """The models with their recent requests and callers, the most used first, MAX_MODELS at most."""
+    """The models with their recent requests and callers, the most used first, MAX_MODELS at most.
+
+    A count that is not known is None for each of them.
+    """
     used = [
-        {**model, "requests": requests.get(model["model_key"], 0), "callers": callers.get(model["model_key"], 0)}
+        {
+            **model,
+            "requests": None if requests is None else requests.get(model["model_key"], 0),
+            "callers": None if callers is None else callers.get(model["model_key"], 0),
+        }
         for model in models
     ]
-    return sorted(used, key=lambda model: (-model["requests"], -model["callers"], model["model_key"]))[:MAX_MODELS]
+    return sorted(used, key=_by_use)[:MAX_MODELS]
+
+
+def _by_use(model: Mapping[str, Any]) -> tuple[int, int, str]:
+    return -(model["requests"] or 0), -(model["callers"] or 0), model["model_key"]
 
 
 def summary(held: Mapping[str, Any]) -> str:
@@ -46,11 +57,15 @@ def summary(held: Mapping[str, Any]) -> str:
     return f"{held['absent']} of {held['active']} active models absent, {held['repointed']} repointed"
 
 
+def use_words(model: Mapping[str, Any]) -> str:
+    """How much one of the models was used."""
+    callers = "?" if model["callers"] is None else model["callers"]
+    return f"{model['requests']} requests, {callers} callers"
+
+
 def most_used(held: Mapping[str, Any], most: int = 5) -> str:
     """The most used of the models that would go, in one clause; empty where none was used."""
     used = [model for model in held.get("models", ()) if model["requests"]]
-    named = [
-        f"{model['model_key']} ({model['requests']} requests, {model['callers']} callers)" for model in used[:most]
-    ]
+    named = [f"{model['model_key']} ({use_words(model)})" for model in used[:most]]
     more = len(used) - most
     return ", ".join([*named, *([f"{more} more"] if more > 0 else [])])

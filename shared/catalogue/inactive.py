@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.catalogue.rows import MAPPING
 from shared.catalogue.store import SHOWN
 from shared.models import llm_models
 
@@ -37,8 +38,9 @@ _COLUMNS = (
     llm_models.c.missed_syncs,
     llm_models.c.last_synced_at,
     llm_models.c.unknown_upstream_at,
+    llm_models.c.listed_by,
 )
-_INSIDE = ("missed_syncs", "last_synced_at", "unknown_upstream_at")
+_INSIDE = ("missed_syncs", "last_synced_at", "unknown_upstream_at", "listed_by")
 _EDITED = ("overrides", "provenance")
 
 
@@ -109,6 +111,8 @@ def _gone(row: Mapping[str, Any]) -> str:
     moved_to = row["provenance"].get("moved_to", {}).get("value")
     if moved_to is not None:
         return f"upstream lists its model under the ID {moved_to} now"
+    if row["listed_by"] == MAPPING:
+        return "only the built-in mapping has listed it, upstream never has"
     if row["last_synced_at"] is None:
         return "upstream has never listed it"
     return f"upstream has not listed it since {_day(row['last_synced_at'])}"

@@ -32,7 +32,7 @@ from shared.catalogue.rows import ModelRow
 from shared.catalogue.runs import Claim, Trigger
 from shared.catalogue.sources import Fetched, Sources
 from shared.clock import Ids
-from shared.db import Database, DatabaseError
+from shared.db import Database, DatabaseError, DatabaseUnavailable
 from shared.gateway.errors import GatewayError
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,8 @@ TASK_SECONDS = 36.0
 APPLY_SECONDS = 60.0
 """Bounds each statement of the transaction that plans and applies."""
 LEAST_APPLY_SECONDS = 5.0
+COUNT_USE_SECONDS = 20.0
+"""For counting who would miss the models of a held list."""
 CLAIM_PAUSE_SECONDS = 0.2
 NEW_SOURCE_PAUSE_SECONDS = 3600.0
 """Upkeep refreshes for a new source at most once in so long: during an upgrade, processes may have different ones."""
@@ -277,7 +279,7 @@ class Refresher:
             with self._database.transaction() as connection:
                 now, forced = store.now(connection), options.force == fetched.sha256
                 rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
-                held = None if forced else self._held(connection, rows, plan, fetched)
+                held = None if forced else self._held(rows, plan, fetched)
                 if held is not None:
                     rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
                 elif options.force is not None:
@@ -285,6 +287,8 @@ class Refresher:
                 plan = self._with_use(connection, plan)
         except _Failure as failure:
             return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
+        if held is not None:
+            held = self._with_held_use(held, LEAST_APPLY_SECONDS)
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
 
@@ -322,6 +326,7 @@ class Refresher:
         known = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
 
         describe = self._describe()
+        held: dict[str, Any] | None = None
         with self._database.transaction(timeout_seconds=apply_seconds) as connection:
             runs.hold_fence(connection, claim)
             version = store.lock(connection)
@@ -340,10 +345,15 @@ class Refresher:
                 forced = options.force == fetched.sha256
                 rows, plan = self._plan(connection, fetched, parsed, describe, version.now, forced=forced)
                 known["plan_ms"] = _since(started)
-                held = None if forced else self._held(connection, rows, plan, fetched)
-                if options.force is not None and held is None:
-                    self._check_forced(connection, plan, fetched, options.force)
-                outcome = self._apply(connection, claim, fetched, parsed, plan, held, inputs, known)
+                held = None if forced else self._held(rows, plan, fetched)
+                if held is None:
+                    if options.force is not None:
+                        self._check_forced(connection, plan, fetched, options.force)
+                    outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, known)
+        if held is not None and plan is not None:
+            # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.
+            held = self._with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
+            outcome = self._hold(claim, parsed, plan, held, known)
         self._tell(outcome, plan, fetched)
         return outcome
 
@@ -354,16 +364,10 @@ class Refresher:
         fetched: Fetched,
         parsed: Parsed,
         plan: Plan,
-        held: Mapping[str, Any] | None,
         inputs: str,
         known: Mapping[str, Any],
     ) -> Outcome:
         errors = _errors(parsed)
-        if held is not None:
-            counts = dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
-            runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
-            self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
-            return Outcome(claim.run_id, "held", counts, errors, held)
         started = time.monotonic()
         plan = self._with_use(connection, plan)
         store.write_rows(connection, plan.written, plan.listed, source=fetched.source)
@@ -375,6 +379,16 @@ class Refresher:
         ending = Ending(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
         self._record(connection, ending)
         return Outcome(claim.run_id, status, plan.counts, errors)
+
+    def _hold(
+        self, claim: Claim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], known: Mapping[str, Any]
+    ) -> Outcome:
+        """End a run as held, with what its list would take away."""
+        errors, counts = _errors(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
+        with self._database.transaction() as connection:
+            runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
+            self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
+        return Outcome(claim.run_id, "held", counts, errors, held)
 
     def _with_use(self, connection: Any, plan: Plan) -> Plan:
         """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
@@ -409,22 +423,32 @@ class Refresher:
         )
         return rows, plan
 
-    def _held(self, connection: Any, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
+    def _held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
         """What the guard has against this list, and whom it would take away; None when it may be applied."""
         guard = plan.guard
         if not guard.holds(self._policy.max_shrink):
             return None
-        models = affected_models(rows, plan)
-        model_keys = {model["model_key"] for model in models}
         return {
             "absent": guard.absent,
             "active": guard.active,
             "repointed": guard.repointed,
             "sha256": fetched.sha256,
-            "models": with_use(models, self._used(connection, model_keys), self._callers(connection, model_keys))
-            if keys
-            else [],
+            "models": affected_models(rows, plan),
         }
+
+    def _with_held_use(self, held: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """What is held, its models with their use; a count that takes longer than `seconds` is None."""
+        model_keys = {model["model_key"] for model in held["models"]}
+        counts: list[Mapping[str, int] | None] = []
+        for count in (self._used, self._callers):
+            try:
+                with self._database.transaction(timeout_seconds=seconds) as connection:
+                    counts.append(count(connection, model_keys) if model_keys else {})
+            except DatabaseUnavailable as error:
+                message = "[LLM Refresh] The use of models that would go was not counted"
+                log.warning("llm_refresh.use_not_counted", message=message, error=str(error))
+                counts.append(None)
+        return {**held, "models": with_use(held["models"], *counts)}
 
     def _check_forced(self, connection: Any, plan: Plan, fetched: Fetched, sha256: str) -> None:
         """Raises _Failure unless this very list is the one to force, and a held one."""

@@ -163,8 +163,11 @@ def callers_of(connection: sa.Connection, keys: Collection[str], *, days: int) -
     """
     rows = connection.execute(
         sa.text("""
-            SELECT model_key, count(DISTINCT subject)::int FROM llm_chats
-            WHERE model_key = ANY(:keys) AND created_at > now() - make_interval(days => :days) GROUP BY model_key
+            -- count(DISTINCT …) sorts every chat; this hashes the pairs.
+            SELECT model_key, count(*)::int FROM (
+              SELECT DISTINCT model_key, subject FROM llm_chats
+              WHERE model_key = ANY(:keys) AND created_at > now() - make_interval(days => :days)) AS pair
+            GROUP BY model_key
         """),
         {"keys": list(keys), "days": days},
     )

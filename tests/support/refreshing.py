@@ -1,6 +1,6 @@
 """A refresher on real servers: its database, and the stand-in gateway as its source."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from shared.catalogue import seed, store
 from shared.catalogue.editing import Editor
 from shared.catalogue.knowledge import Knowledge
 from shared.catalogue.mapping import load_mapping
-from shared.catalogue.outcomes import USED_DAYS, Options, Outcome, Record, record_nothing
+from shared.catalogue.outcomes import USED_DAYS, Options, Outcome, Record, Used, record_nothing
 from shared.catalogue.plan import Policy
 from shared.catalogue.refresh import Refresher
 from shared.catalogue.sources import Sources
@@ -61,9 +61,19 @@ class Bench:
             return result.mappings().all() if result.returns_rows else result.rowcount
 
 
+def count_callers(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
+    """As production counts them."""
+    return callers_of(connection, keys, days=USED_DAYS)
+
+
 @contextmanager
 def bench(
-    url: str, gateway: RunningSandbox | None, *, record: Record = record_nothing, **policy: Any
+    url: str,
+    gateway: RunningSandbox | None,
+    *,
+    record: Record = record_nothing,
+    callers: Used = count_callers,
+    **policy: Any,
 ) -> Iterator[Bench]:
     """A bench on this database, with this stand-in as its gateway; the mapping alone without one."""
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -83,7 +93,7 @@ def bench(
         rules=lambda: knowledge.digest(rules),
         record=record,
         used=used,
-        callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
+        callers=callers,
     )
     made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), knowledge, rules)
     sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))

@@ -228,9 +228,10 @@ def _show_run(run_id: uuid.UUID, *, as_json: bool) -> None:
     with runtime() as parts, parts.database.transaction() as connection:
         run = runs.find(connection, run_id)
         changes = len(store.read_changes(connection, since=0, limit=1000, run_id=run_id))
+        hold = holds.open_hold(connection)
     if run is None:
         fail(f"there is no run {run_id}; `llm-refresh runs` lists them")
     elif as_json:
         echo_json(run)
     else:
-        print_run(run, changes)
+        print_run(run, changes, waits=hold is not None and hold.run_id == run_id)

@@ -15,8 +15,8 @@ from worker.runtime import Runtime
 MODELS_SHOWN = 40
 
 
-def print_held(held: Mapping[str, Any], *, most: int | None = None) -> None:
-    """What a held list would take away, and how to decide. `most`: so many models; all that are kept when None."""
+def print_held(held: Mapping[str, Any], *, most: int | None = None, waits: bool = True) -> None:
+    """What a held list would take away, and, while it waits, how to decide. `most`: so many models; all when None."""
     say(f"held: {summary(held)}; nothing was changed")
     models = held.get("models", [])
     if models:
@@ -24,13 +24,19 @@ def print_held(held: Mapping[str, Any], *, most: int | None = None) -> None:
         for model in models[:most]:
             what = f"becomes {model['becomes']}" if model.get("becomes") else model["kind"]
             listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["name"], what,
-                           str(model["requests"]), str(model["callers"]))  # fmt: skip
+                           _count(model["requests"]), _count(model["callers"]))  # fmt: skip
         console().print(listed)
     more = held["absent"] + held["repointed"] - len(models[:most])
     if models and more > 0:
         say(f"and {more} more; --json has the {len(models)} most used")
+    if not waits:
+        return
     say(f"to apply this very list, whose absent models go at once: llm-refresh refresh --force {held['sha256']}")
     say(f"to wait for a better one: llm-refresh refresh --dismiss {held['sha256']}")
+
+
+def _count(number: int | None) -> str:
+    return "not counted" if number is None else str(number)
 
 
 def check_force(parts: Runtime, arguments: Any) -> None:
@@ -56,8 +62,8 @@ def dismiss_list(parts: Runtime, sha256: str) -> dict[str, Any]:
     return {"run_id": str(run_id), "dismissed_by": actor}
 
 
-def print_run(run: Mapping[str, Any], changes: int) -> None:
-    """One run with all that is known of it."""
+def print_run(run: Mapping[str, Any], changes: int, *, waits: bool) -> None:
+    """One run with all that is known of it. `waits`: its list waits for a decision."""
     say(f"run {run['id']}: {run['status']}, {run['trigger']} by {run['actor']}, source {run['source'] or '-'}")
     say(f"created {short(run['created_at'])}, started {short(run['started_at'])}, ended {short(run['finished_at'])}"
         f" (UTC), attempt {run['attempt']}")  # fmt: skip
@@ -76,7 +82,7 @@ def print_run(run: Mapping[str, Any], changes: int) -> None:
             errors.add_row(str(error["id"]), str(error["name"]), error["reason"])
         console().print(errors)
     if run["held"]:
-        print_held(run["held"])
+        print_held(run["held"], waits=waits)
     if run["dismissed"]:
         say(f"dismissed by {run['dismissed']['by']} at {short(run['dismissed']['at'])}")
     if run["dismissed_before"]:

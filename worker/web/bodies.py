@@ -113,8 +113,8 @@ class HeldModel(BaseModel):
         Field(description="No longer listed, or its id means another model"),
     ]
     becomes: Annotated[str | None, Field(description="Of a repointed one: the model that its id means")] = None
-    requests: Annotated[int, Field(description="Chats by this model in 30 days")]
-    callers: Annotated[int, Field(description="Distinct subjects of these chats")]
+    requests: Annotated[int | None, Field(description="Chats by this model in 30 days; null: counting took too long")]
+    callers: Annotated[int | None, Field(description="Distinct subjects of these chats; null: counting took too long")]
 
 
 class Held(BaseModel):

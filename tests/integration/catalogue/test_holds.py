@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from shared.catalogue import holds
 from shared.catalogue import runs as sync_runs
@@ -235,3 +236,18 @@ def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway:
     catalogue.refresh()
     with pytest.raises(holds.NotHeld, match="a later run was good"):
         catalogue.refresher.dismiss(found.run_id, actor="ann")
+
+
+def test_a_count_of_callers_that_takes_too_long_fails_no_hold(database: Database, gateway: RunningSandbox) -> None:
+    gateway.behave()
+    gateway.set_models(entries(*ALL[:4]))
+    with bench(database.url, gateway, callers=never_ending) as catalogue:
+        catalogue.refresh()
+        gateway.set_models(entries(*ALL[:1]))
+        held = catalogue.refresher.preview(Options()).held or {}
+    assert {(model["requests"], model["callers"]) for model in held["models"]} == {(0, None)}
+
+
+def never_ending(connection: Any, keys: Any) -> dict[str, int]:
+    connection.execute(sa.text("SELECT pg_sleep(60)"))
+    return {}

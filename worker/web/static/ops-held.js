@@ -8,7 +8,7 @@ import { cause, exact, plural } from "./words.js";
 
 /**
  * @typedef {{matcha_llm_id: number, model_key: string, name: string, kind: string, becomes?: string | null,
- *   requests: number, callers: number}} HeldModel
+ *   requests: number | null, callers: number | null}} HeldModel
  * @typedef {{absent: number, active: number, repointed: number, sha256: string, models?: HeldModel[]}} Held
  */
 
@@ -37,13 +37,20 @@ export function wouldBeHeldWords(held) {
   return `This list would be held: ${lossWords(held)}.`;
 }
 
+/** How much a model was used; a count that took too long is not known. @param {HeldModel} model */
+function usedBy({ requests, callers }) {
+  const by = callers === null ? "an unknown number of callers" : plural(callers, "caller");
+  return requests === null ? "use not counted" : `${plural(requests, "request")} by ${by}`;
+}
+
 /** Who would miss the models, the most used by name. @param {Held} held */
 function useWords({ models = [] }) {
   const used = models.filter((model) => model.requests);
   if (!models.length) return "";
+  if (models.some((model) => model.requests === null)) return "Their use could not be counted.";
   if (!used.length) return "None of them was asked in the last 30 days.";
   const named = used.slice(0, NAMED)
-    .map((model) => `${model.model_key} (${plural(model.requests, "request")} by ${plural(model.callers, "caller")})`);
+    .map((model) => `${model.model_key} (${usedBy(model)})`);
   if (used.length > NAMED) named.push(`${used.length - NAMED} more`);
   return `Asked in the last 30 days: ${named.join(", ")}.`;
 }
@@ -71,7 +78,7 @@ export function heldModels({ models = [], absent, repointed }) {
     el("ul", { class: "changes" }, ...models.map((model) => el("li", {},
       el("code", {}, model.model_key), ` ${model.name} (ID ${model.matcha_llm_id}), `,
       model.becomes ? `becomes ${model.becomes}` : model.kind,
-      el("small", {}, ` ${plural(model.requests, "request")} by ${plural(model.callers, "caller")}`)))));
+      el("small", {}, ` ${usedBy(model)}`)))));
 }
 
 /** What was held, and, while it waits for a decision, the ways to decide. @param {any} run @param {boolean} waits */
