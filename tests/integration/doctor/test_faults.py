@@ -195,7 +195,7 @@ def test_11_a_worker_without_a_right_says_which_in_one_line(redis_url: str, data
         worker(local_variables(database.url, narrow), tmp_path) as process,
     ):
         assert process.wait(40) == 1
-        (line,) = [line for line in process.output.splitlines() if line.startswith("{")]
+        (line,) = [line for line in process.output.splitlines() if "llm_redis.rights_missing" in line]
     assert json.loads(line)["event"] == "llm_redis.rights_missing"
     assert "subscribe to channels" in line
     assert "Traceback" not in process.output

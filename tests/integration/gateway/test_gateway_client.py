@@ -180,7 +180,7 @@ def test_an_answer_that_does_not_come_to_an_end_ends_at_the_deadline(
 ) -> None:
     sandbox.behave(completions=behaviour)
 
-    error = failure_of(client_of(sandbox), deadline=0.5)
+    error = failure_of(client_of(sandbox), deadline=2)
 
     assert (error.code, error.permanent, error.trips_circuit) == ("timeout", False, True)
     assert_tells_nothing_secret(error, sandbox)
