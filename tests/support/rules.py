@@ -188,7 +188,8 @@ RULES = (
     ),
     Rule(
         "deactivated",
-        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS apart (12 for a nightly refresh).",
+        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS apart (12 for a nightly refresh);"
+        " at once when MatchaAI has refused the model in a chat since it last listed it.",
         (_ABC, _A | _B, _A | _B),
         ("deactivated",),
         {3: "gemini-2-5-pro"},
