@@ -66,6 +66,7 @@ def test_migrate_makes_and_seeds_an_empty_database_and_may_be_run_again(servers:
         assert (again.returncode, "nothing to add" in again.stdout) == (0, True)
 
 
+@pytest.mark.timeout(400)  # some forty processes, one after the other
 def test_a_day_of_an_operator(command: Commands) -> None:
     assert command("migrate").returncode == 0
     assert command("verify").stdout == FOUND
