@@ -12,6 +12,7 @@ from migrations import old_system, schema
 from migrations.old_system import Adopter
 from migrations.schema import NewerSchema, Schema, SchemaUnclear
 from shared.catalogue.adoption import Adoption, CannotAdopt
+from shared.roles import ROLES
 
 REFUSALS = (NewerSchema, SchemaUnclear, CannotAdopt, CommandError)
 """What `upgrade` raises, beside errors of PostgreSQL, for a database that it leaves as it is."""
@@ -79,7 +80,7 @@ def _config(url: str) -> Config:
 
 
 def grant_roles(url: str, login: str | None) -> None:
-    """Let the application's login take the two roles. Does nothing where it can already, or is who migrates.
+    """Let the application's login take each of the roles. Does nothing where it can already, or is who migrates.
 
     A login that walks past policies (a superuser) needs no grant, and gets none.
     """
@@ -90,14 +91,14 @@ def grant_roles(url: str, login: str | None) -> None:
         with engine.begin() as connection:
             missing = connection.execute(
                 sa.text(
-                    "SELECT role FROM unnest(ARRAY['authenticated', 'service_role']) AS role, pg_roles login"
+                    "SELECT role FROM unnest(CAST(:roles AS text[])) AS role, pg_roles login"
                     " WHERE login.rolname = :login AND NOT pg_has_role(login.oid, role, 'MEMBER')"
                 ),
-                {"login": login},
+                {"login": login, "roles": list(ROLES)},
             )
             for role in missing.scalars().all():
                 name = connection.dialect.identifier_preparer.quote(str(login))
-                connection.exec_driver_sql(f"GRANT {role} TO {name} WITH INHERIT FALSE, SET TRUE")
+                connection.exec_driver_sql(f'GRANT "{role}" TO {name} WITH INHERIT FALSE, SET TRUE')
     finally:
         engine.dispose()
 

@@ -233,5 +233,5 @@ def _without_values(error: DBAPIError) -> Exception:
     if sqlstate in ("28P01", "28000", "3D000"):
         return DatabaseUnavailable(sqlstate)
     if sqlstate in ("42501", "22023") and diagnosis is not None and "role" in (diagnosis.message_primary or ""):
-        return WrongLogin("the login of DATABASE_URL may not take the role service_role: run `llm-refresh migrate`")
+        return WrongLogin("the login of DATABASE_URL may not take a role that it needs: run `llm-refresh migrate`")
     return DatabaseError(sqlstate, diagnosis.constraint_name if diagnosis is not None else None)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from shared.catalogue.holds import open_hold
 from shared.catalogue.runs import ENDED, GOOD
 from shared.models import CHANGE_KINDS, RUN_TRIGGERS, metadata
+from shared.roles import ROLES
 
 OTHER = "other"
 """The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
@@ -131,7 +132,7 @@ def login(connection: sa.Connection) -> Login:
               ARRAY(SELECT relname::text FROM pg_class t WHERE relkind = 'r' AND relname = ANY(:tables)
                     AND relnamespace = to_regnamespace(current_schema())
                     AND pg_has_role(me.oid, t.relowner, 'MEMBER') ORDER BY 1),
-              ARRAY(SELECT wanted FROM unnest(ARRAY['authenticated', 'service_role']) AS wanted
+              ARRAY(SELECT wanted FROM unnest(CAST(:roles AS text[])) AS wanted
                     WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted
                                       AND pg_has_role(me.oid, r.oid, 'MEMBER')) ORDER BY 1),
               ARRAY(SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname = ANY(:tables)
@@ -140,7 +141,7 @@ def login(connection: sa.Connection) -> Login:
                     AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1)
             FROM pg_roles me WHERE me.rolname = session_user
         """),
-        {"tables": [*metadata.tables, "llm_refresh_version"]},
+        {"tables": [*metadata.tables, "llm_refresh_version"], "roles": list(ROLES)},
     ).one()
     return Login(*row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Role = Literal["service_role", "authenticated"]
+Role = Literal["service_role", "operator", "authenticated"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """The highest first: a token that names several is taken for the highest of them."""
 

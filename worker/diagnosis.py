@@ -79,7 +79,8 @@ def of_login(login: Login) -> Iterator[Finding]:
     else:
         yield good("login", f"{login.name} owns nothing, and the policies hold for it")
     if login.missing_roles:
-        missing = " and ".join(login.missing_roles)
+        *others, last = login.missing_roles
+        missing = f"{', '.join(others)} and {last}" if others else last
         yield fault("roles", f"{login.name} may not take {missing}",
                     "run `llm-refresh migrate` with MIGRATE_DATABASE_URL, or GRANT them")  # fmt: skip
     if login.open_tables:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once by the postgres image, in an empty data folder: the database, the two roles that policies name, and the two
+# Run once by the postgres image, in an empty data folder: the database, the three roles that policies name, and the two
 # logins, with the passwords of the addresses in DATABASE_URL_FILE and MIGRATE_DATABASE_URL_FILE. By hand it does the
 # same on any PostgreSQL 16 or newer (psql as a superuser: PGHOST, PGUSER and so on say where). Run again it mends.
 set -eu
@@ -26,15 +26,15 @@ psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "${POSTGRES_USER:-${PG
 \getenv owner_password OWNER_PASSWORD
 \getenv database DATABASE
 SET log_statement = 'none';
-SELECT format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted) FROM unnest(ARRAY['authenticated', 'service_role']) AS wanted
+SELECT format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted) FROM unnest(ARRAY['authenticated', 'operator', 'service_role']) AS wanted
   WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) \gexec
 SELECT format('CREATE ROLE %I', wanted) FROM unnest(ARRAY[:'owner', :'app']) AS wanted
   WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) \gexec
 ALTER ROLE :"owner" LOGIN NOSUPERUSER NOCREATEDB CREATEROLE PASSWORD :'owner_password';
 ALTER ROLE :"app" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT PASSWORD :'app_password';
 -- The owner may give the roles on and not take them; the application takes one in each transaction.
-GRANT authenticated, service_role TO :"owner" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
-GRANT authenticated, service_role TO :"app" WITH INHERIT FALSE, SET TRUE;
+GRANT authenticated, operator, service_role TO :"owner" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+GRANT authenticated, operator, service_role TO :"app" WITH INHERIT FALSE, SET TRUE;
 SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'owner')
   WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;

@@ -389,7 +389,7 @@ def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) 
 
 def cancel(connection: sa.Connection, chat_id: uuid.UUID, caller: Caller) -> bool:
     """End an open chat that is the caller's to end; False where it had ended before, or is none of theirs."""
-    subject = caller.subject if caller.role == "authenticated" else None
+    subject = None if caller.role == "service_role" else caller.subject
     rows = connection.exec_driver_sql(_CANCEL, (chat_id, subject, subject)).all()
     usage.count(connection, _ended(rows))
     return bool(rows)

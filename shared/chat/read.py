@@ -5,13 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from shared.db import Caller
 from shared.models import llm_chats as chats
+
+Content = Literal["none", "answer", "all"]
+"""How much of what was asked and answered is read with a chat."""
 
 ENDED = ("succeeded", "failed", "cancelled", "expired")
 
@@ -37,18 +40,27 @@ SHOWN = (
     chats.c.last_failure_code,
     chats.c.last_failure_at,
     chats.c.subject,
+    chats.c.request_id,
 )
 _WHOLE = (*SHOWN, chats.c.answer)
+_COLUMNS: Mapping[Content, tuple[sa.ColumnElement[Any], ...]] = {
+    "none": SHOWN,
+    "answer": _WHOLE,
+    "all": (*_WHOLE, chats.c.question, chats.c.system_prompt, chats.c.history),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A chat as it was at one moment. `body` is what the API shows of it, without links; `subject` whose it is."""
+    """A chat as it was at one moment. `body` is what the API shows its caller, without links; `subject` whose it is."""
 
     chat_id: uuid.UUID
     version: int
     body: Mapping[str, Any]
     subject: str = ""
+    request_id: str | None = None
+    prompt: Mapping[str, Any] | None = None
+    """What was asked, in the fields of the request; None where it was not read"""
 
     @property
     def status(self) -> str:
@@ -59,9 +71,9 @@ class Snapshot:
         return self.status in ENDED
 
 
-def find(connection: sa.Connection, chat_id: uuid.UUID) -> Snapshot | None:
-    """One chat that the transaction's caller may see."""
-    row = connection.execute(sa.select(*_WHOLE).where(chats.c.id == chat_id)).mappings().first()
+def find(connection: sa.Connection, chat_id: uuid.UUID, *, content: Content = "answer") -> Snapshot | None:
+    """One chat that the transaction's caller may see. The role `operator` may read no content."""
+    row = connection.execute(sa.select(*_COLUMNS[content]).where(chats.c.id == chat_id)).mappings().first()
     return None if row is None else snapshot_of(row)
 
 
@@ -90,9 +102,9 @@ class ChatFilter:
         if self.subject is not None:
             given.append(chats.c.subject == self.subject)
         if self.since is not None:
-            given.append(chats.c.created_at >= self.since)
+            given += [chats.c.created_at >= self.since, chats.c.id >= _first_id(self.since - _APART)]
         if self.until is not None:
-            given.append(chats.c.created_at < self.until)
+            given += [chats.c.created_at < self.until, chats.c.id < _first_id(self.until + _APART)]
         return given
 
 
@@ -112,6 +124,16 @@ def newest(
     if caller.role == "authenticated":  # the policy says so too; saying it again shows the planner whom it is for
         query = query.where(chats.c.subject == caller.subject)
     return [snapshot_of(row) for row in connection.execute(query).mappings()]
+
+
+_APART = timedelta(minutes=10)
+"""How far the clock of who makes ids may be from the database's: ids narrow a search by time, created_at decides."""
+
+
+def _first_id(moment: datetime) -> uuid.UUID:
+    """The lowest id (UUID version 7, RFC 9562) of this moment."""
+    milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return uuid.UUID(int=max(0, min(milliseconds, 2**48 - 1)) << 80)
 
 
 def those(connection: sa.Connection, known: Mapping[uuid.UUID, int]) -> list[Snapshot]:
@@ -163,7 +185,14 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
         "created_at": created,
         "finished_at": finished,
     }
-    return Snapshot(row["id"], row["version"], body, row["subject"])
+    return Snapshot(row["id"], row["version"], body, row["subject"], row["request_id"], _prompt_of(row))
+
+
+def _prompt_of(row: sa.RowMapping) -> dict[str, Any] | None:
+    if "question" not in row:
+        return None
+    history = [{"role": role, "content": content} for role, content in row["history"]]
+    return {"question": row["question"], "systemPrompt": row["system_prompt"], "history": history}
 
 
 def _between(begin: datetime, end: datetime | None) -> int | None:

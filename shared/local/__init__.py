@@ -6,7 +6,7 @@ postgres    one PostgreSQL: made, started, asked, stopped
 valkey      one Valkey, the same
 supervisor  the process that owns both and outlives its parent long enough to leave nothing behind
 services    what callers use: start_services, LocalServices
-roles       the two logins and the two roles a new database needs
+roles       the two logins and the roles a new database needs
 home        the folder's lock, passwords and state file
 processes   the Procfile's processes: started, restarted, stopped
 """

@@ -1,8 +1,8 @@
 """The roles and logins of a new database, as plain SQL; what a hosted PostgreSQL's operator would type.
 
-`authenticated` and `service_role` (Supabase's names) log in to nothing: policies name them. The owner's login owns the
-database and everything the migrations make; the application's login owns nothing, inherits nothing and becomes one of
-the two roles in each transaction. Neither is a superuser: policies do not hold for those.
+`authenticated`, `service_role` (Supabase's names) and `operator` log in to nothing: policies name them. The owner's
+login owns the database and everything the migrations make; the application's login owns nothing, inherits nothing and
+becomes one of the three roles in each transaction. Neither is a superuser: policies do not hold for those.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
+from shared.roles import ROLES
+
 OWNER = "llm_refresh_owner"
 APP = "llm_refresh_app"
-ROLES = ("authenticated", "service_role")
 _MEMBERSHIP_OPTIONS_SINCE = 160_000
 
 
@@ -28,14 +29,14 @@ class Login:
 def bootstrap_roles(
     superuser_url: str, database: str, *, owner: Login, app: Login, connect_timeout_seconds: int = 10
 ) -> None:
-    """Make the two roles, the two logins and the database, or bring them to what they should be. Idempotent.
+    """Make the roles, the two logins and the database, or bring them to what they should be. Idempotent.
 
     Raises psycopg.Error.
     """
     with psycopg.connect(superuser_url, autocommit=True, connect_timeout=connect_timeout_seconds) as connection:
         for role in ROLES:
             _role(connection, role, "NOLOGIN")
-        # CREATEROLE: the migrations make the two roles where they are missing.
+        # CREATEROLE: the migrations make the roles where they are missing.
         _role(connection, owner.user, "LOGIN NOSUPERUSER NOCREATEDB CREATEROLE", owner.password)
         _role(connection, app.user, "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT", app.password)
         options = connection.info.server_version >= _MEMBERSHIP_OPTIONS_SINCE

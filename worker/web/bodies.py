@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.requests import Arguments
+from shared.roles import Role
 
 RefreshBody = Arguments
 EditBody = ModelEdit
@@ -26,10 +27,10 @@ class NoQuery(Query):
 
 
 class ListingQuery(Query):
-    provenance: Annotated[bool, Field(description="With where each capability is known from; service_role only")] = (
-        False
-    )
-    all: Annotated[bool, Field(description="Inactive ones too, each with why; service_role only")] = False
+    provenance: Annotated[
+        bool, Field(description="With where each capability is known from; operator and service_role only")
+    ] = False
+    all: Annotated[bool, Field(description="Inactive ones too, each with why; operator and service_role only")] = False
 
 
 class RunsQuery(Query):
@@ -226,6 +227,12 @@ class TaskBody(BaseModel):
 class ReadyBody(BaseModel):
     status: Literal["ready", "not ready"]
     parts: dict[str, Any]
+
+
+class MeBody(BaseModel):
+    subject: str
+    role: Role
+    auth: Annotated[bool, Field(description="False in local mode without JWT_SECRET: no token is looked at")]
 
 
 class HealthBody(BaseModel):

@@ -28,7 +28,7 @@ from shared.task_names import CHAT_TASK, REFRESH_TASK
 from worker.runtime import Runtime
 from worker.task_errors import TaskFailure
 from worker.web import bodies
-from worker.web.door import SERVICE, Call, Route, as_json
+from worker.web.door import READERS, SERVICE, Call, Route, as_json, forbidden
 from worker.web.problems import Problem, problem_members
 from worker.web.queue import Queue
 
@@ -75,17 +75,17 @@ class CatalogueRoutes:
         return [
             Route("GET", LISTING_PATH, self.list_models, "The active models",
                   query=bodies.ListingQuery, returns={200: bodies.ListingBody, 304: None}),
-            Route("POST", "/api/llms/refresh", self.refresh, "Refresh the catalogue now, or preview it",
-                  roles=SERVICE, body=bodies.RefreshBody, returns=done,
+            Route("POST", "/api/llms/refresh", self.refresh, "Refresh now, or preview it; `operator`: preview",
+                  roles=READERS, body=bodies.RefreshBody, returns=done,
                   headers={"Prefer": "respond-async: answer 202 at once"}),
             Route("GET", "/api/llms/runs", self.list_runs, "Sync runs, newest first",
-                  roles=SERVICE, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
+                  roles=READERS, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
             Route("GET", "/api/llms/runs/{run_id}", self.show_run, "One sync run",
-                  roles=SERVICE, returns={200: bodies.Run}),
+                  roles=READERS, returns={200: bodies.Run}),
             Route("POST", "/api/llms/runs/{run_id}/dismiss", self.dismiss_run, "End a hold without applying its list",
                   roles=SERVICE, returns={200: bodies.Run}),
             Route("GET", "/api/llms/changes", self.list_changes, "The ledger, oldest first",
-                  roles=SERVICE, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
+                  roles=READERS, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
             Route("PATCH", "/api/llms/{model_key}", self.edit_model, "Override what a sync would set; null drops it",
                   roles=SERVICE, body=bodies.EditBody, returns={200: bodies.EditedModel}),
             Route("GET", "/api/tasks/{task_id}", self.show_task, "A task of this API; `authenticated`: of an own chat",
@@ -106,16 +106,18 @@ class CatalogueRoutes:
         return response
 
     def _list_for_operators(self, call: Call) -> Response:
-        if call.caller.role != "service_role":
-            raise Problem(403, "forbidden", "provenance and all take the role service_role")
+        if call.caller.role not in READERS:
+            raise forbidden(call.caller, READERS, what="more than read the plain list (provenance, all)")
         read_listed = read_all_models if call.query.all else read_models
-        with self.parts.database.transaction() as connection:
+        with self.parts.database.transaction(call.caller) as connection:
             models = read_listed(connection, provenance=call.query.provenance)
             state = read_state(connection, stale_after=self.parts.cadence.stale_after)
         return as_json(listing(models, state))
 
     def refresh(self, call: Call) -> Response:
         body: bodies.RefreshBody = call.body
+        if not body.dry_run and call.caller.role not in SERVICE:
+            raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
         if body.source == "matchaai" and not self.parts.settings.upstream_given:
             detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY, or name no source"
             raise Problem(422, "source_not_set_up", detail)
@@ -286,7 +288,7 @@ class CatalogueRoutes:
     def show_task(self, call: Call) -> Response:
         task_id = call.path["task_id"]
         chat = self._chat_of_task(call, task_id)
-        if chat is not None or call.caller.role != "service_role":
+        if chat is not None or call.caller.role not in READERS:
             return _chat_task(task_id, chat)
         with self.parts.database.transaction(call.caller) as connection:
             run = runs.find_by_task(connection, task_id)
@@ -320,7 +322,7 @@ class CatalogueRoutes:
         except ValueError:
             return None
         with self.parts.database.transaction(call.caller) as connection:
-            return read.find(connection, chat_id)
+            return read.find(connection, chat_id, content="none")
 
 
 def listing_headers(current: Encoded) -> dict[str, str]:

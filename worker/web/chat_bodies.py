@@ -2,21 +2,75 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from shared.chat.questions import Question
 from worker.web.bodies import Query
 
 ChatBody = Question
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+
+
+def _statuses(text: str) -> str:
+    allowed = get_args(Status)
+    if any(part not in allowed for part in text.split(",")):
+        raise ValueError(f"must be one or more of {', '.join(allowed)}, separated by commas")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("must lie in the years 1970 to 9998")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a character that no key and no subject has")
+    return text
+
+
+def _time(value: object) -> object:
+    """In a query a plus sign means a space: 2026-03-01T10:00:00+01:00 arrives so where nobody has encoded it."""
+    return re.sub(r" (\d\d:?\d\d)$", r"+\1", value) if isinstance(value, str) and "T" in value else value
+
+
+Moment = Annotated[datetime, BeforeValidator(_time), AfterValidator(_in_utc)]
+Name = Annotated[str, AfterValidator(_plain), Field(min_length=1, max_length=255)]
 
 
 class ChatsQuery(Query):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     before: Annotated[uuid.UUID | None, Field(description="The id of a chat: only older ones")] = None
+    status: Annotated[
+        Annotated[str, AfterValidator(_statuses)] | None,
+        Field(description="One of queued, running, succeeded, failed, cancelled, expired, or several with commas"),
+    ] = None
+    model: Annotated[Name | None, Field(description="A model_key: that answers, or that was asked for")] = None
+    caller: Annotated[Name | None, Field(description="Whose chats: the subject of their tokens")] = None
+    since: Annotated[Moment | None, Field(description="Accepted then or later (ISO 8601; without a zone: UTC)")] = None
+    until: Annotated[Moment | None, Field(description="Accepted before then")] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ChatsQuery:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since must lie before until")
+        return self
+
+
+class ChatQuery(Query):
+    content: Annotated[
+        bool | None,
+        Field(
+            description="true: with the question, systemPrompt, history and answer; false: without any of them;"
+            " left out: with the answer (operator: without). Reading another's content is logged"
+        ),
+    ] = None
 
 
 class UsageQuery(Query):
@@ -51,9 +105,16 @@ class Timings(BaseModel):
 
 class Chat(BaseModel):
     id: uuid.UUID
-    status: Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+    status: Status
     model: ChatModel
     answer: str | None = None
+    question: Annotated[str | None, Field(description="With content=true")] = None
+    system_prompt: Annotated[str | None, Field(description="With content=true", serialization_alias="systemPrompt")] = (
+        None
+    )
+    history: Annotated[list[dict[str, str]] | None, Field(description="With content=true")] = None
+    caller: Annotated[str | None, Field(description="Whose chat it is; for operator and service_role")] = None
+    request_id: Annotated[str | None, Field(description="For operator and service_role: finds its log lines")] = None
     error: ChatError | None = None
     waiting_for: Annotated[
         Literal["turn", "limit", "upstream"] | None,

@@ -22,7 +22,7 @@ from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
 from worker.chat_gateway import missing_set_up
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
-from worker.web.door import Call, Route, as_json, json_value
+from worker.web.door import CALLERS, READERS, Call, Route, as_json, forbidden, json_value
 from worker.web.events import Readers, Watch
 from worker.web.problems import Problem
 from worker.web.queue import Queue
@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 MAX_WAIT_SECONDS = 25.0
 """Platforms in front cut requests at about 26 s."""
 COMMENT_SECONDS = 5.0
+STATEMENT_TIMEOUT = "57014"
 _EVENTS = {"queued": "status", "running": "status", "succeeded": "answer"}
 
 
@@ -47,16 +48,16 @@ class ChatRoutes:
         chat = {200: bodies.Chat}
         return [
             Route("POST", "/api/chasen/chat", self.ask, "Ask a model; the answer is read at the chat's own address",
-                  body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat},
+                  roles=CALLERS, body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat},
                   headers={"Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
                            "Prefer": "wait=N: answer when the chat has ended, or after N seconds (25 at most)"}),
-            Route("GET", "/api/chats", self.list_chats, "The caller's chats, newest first, without their answers",
+            Route("GET", "/api/chats", self.list_chats, "Chats that the caller may see, newest first, without content",
                   query=bodies.ChatsQuery, returns={200: bodies.ChatsBody}),
-            Route("GET", "/api/chats/{chat_id}", self.show, "One chat", returns=chat),
+            Route("GET", "/api/chats/{chat_id}", self.show, "One chat", query=bodies.ChatQuery, returns=chat),
             Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once; one that has ended stays",
-                  returns=chat),
+                  roles=CALLERS, returns=chat),
             Route("GET", "/api/chats/{chat_id}/events", self.follow, "A chat's states and its end, as they come",
-                  returns={200: None, 204: None}, media_type="text/event-stream",
+                  roles=CALLERS, returns={200: None, 204: None}, media_type="text/event-stream",
                   headers={"Last-Event-ID": "The last version that the reader has seen"}),
             Route("GET", "/api/llms/usage", self.usage, "How often each model was used",
                   query=bodies.UsageQuery, returns={200: bodies.UsageBody}),
@@ -89,7 +90,7 @@ class ChatRoutes:
             else self._sent_and_awaited(accepted, call, wait)
         )
         links = _links(snapshot)
-        return as_json(_shown(snapshot), 200 if snapshot.ended else 202, {"Location": links["self"]})
+        return as_json(_shown(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
     def _sent(self, accepted: Accepted, call: Call) -> Snapshot:
         if accepted.new:
@@ -117,12 +118,28 @@ class ChatRoutes:
             return snapshot
 
     def list_chats(self, call: Call) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
-            found = read.newest(connection, call.caller, limit=call.query.limit, before=call.query.before)
-        return as_json({"chats": [_shown(snapshot) for snapshot in found]})
+        query: bodies.ChatsQuery = call.query
+        statuses = () if query.status is None else tuple(query.status.split(","))
+        wanted = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
+        try:
+            with self.parts.database.transaction(call.caller) as connection:
+                found = read.newest(connection, call.caller, limit=query.limit, before=query.before, wanted=wanted)
+        except DatabaseUnavailable as error:
+            if error.sqlstate != STATEMENT_TIMEOUT or wanted == read.ChatFilter():
+                raise
+            detail = "too many chats to look through in time: name a caller, or a shorter time by since and until"
+            raise Problem(503, "search_too_long", detail) from None
+        return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in found]})
 
     def show(self, call: Call) -> Response:
-        return as_json(_shown(self._find(_uuid(call.path["chat_id"]), call.caller)))
+        caller, asked_for = call.caller, call.query.content
+        if asked_for and caller.role not in CALLERS:
+            raise forbidden(caller, what="more than read a chat without its content")
+        content: read.Content = "all" if asked_for else "answer"
+        if asked_for is False or caller.role not in CALLERS:
+            content = "none"
+        snapshot = self._find(_uuid(call.path["chat_id"]), caller, content)
+        return as_json(_shown(snapshot, caller) | dict(snapshot.prompt or {}))
 
     def cancel(self, call: Call) -> Response:
         chat_id = _uuid(call.path["chat_id"])
@@ -130,7 +147,7 @@ class ChatRoutes:
             cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
             self.parts.wakeups.tell([chat_id])
-        return as_json(_shown(self._find(chat_id, call.caller)))
+        return as_json(_shown(self._find(chat_id, call.caller), call.caller))
 
     def follow(self, call: Call) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
@@ -151,20 +168,23 @@ class ChatRoutes:
         with self.parts.database.transaction(call.caller) as connection:
             return as_json({"usage": usage.by_model(connection, days=call.query.days)})
 
-    def _find(self, chat_id: uuid.UUID, caller: Caller) -> Snapshot:
+    def _find(self, chat_id: uuid.UUID, caller: Caller, content: read.Content = "answer") -> Snapshot:
         with self.parts.database.transaction(caller) as connection:
-            snapshot = read.find(connection, chat_id)
+            snapshot = read.find(connection, chat_id, content=content)
         if snapshot is None:
             raise _no_chat()
-        if snapshot.subject != caller.subject:
+        if content != "none" and snapshot.subject != caller.subject:
             log.info("llm_chat.read_by_another", message="[ChaSen Chat] Somebody read another's chat",
                      chat_id=str(chat_id), owner=snapshot.subject, subject=caller.subject,
                      role=caller.role)  # fmt: skip
         return snapshot
 
 
-def _shown(snapshot: Snapshot) -> dict[str, Any]:
-    return {**snapshot.body, "links": _links(snapshot)}
+def _shown(snapshot: Snapshot, caller: Caller | None = None) -> dict[str, Any]:
+    shown = {**snapshot.body, "links": _links(snapshot)}
+    if caller is not None and caller.role in READERS:
+        shown |= {"caller": snapshot.subject, "request_id": snapshot.request_id}
+    return shown
 
 
 def _links(snapshot: Snapshot) -> dict[str, str]:

@@ -22,7 +22,11 @@ from worker.web.auth import Authenticator
 from worker.web.bodies import NoQuery, Query
 from worker.web.problems import Problem
 
-ANYONE: frozenset[Role] = frozenset(("authenticated", "service_role"))
+ANYONE: frozenset[Role] = frozenset(("authenticated", "operator", "service_role"))
+READERS: frozenset[Role] = frozenset(("operator", "service_role"))
+"""Who may see how the system is, and every chat without its content."""
+CALLERS: frozenset[Role] = frozenset(("authenticated", "service_role"))
+"""Who has chats of their own."""
 SERVICE: frozenset[Role] = frozenset(("service_role",))
 MAX_BODY_BYTES = 1024 * 1024
 MAX_FAULTS_TOLD = 3
@@ -131,7 +135,7 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
         if route.roles is not None:
             g.caller = caller
         if route.roles is not None and caller.role not in route.roles:
-            raise Problem(403, "forbidden", f"the role {caller.role} may not do this; it takes service_role")
+            raise forbidden(caller, route.roles)
         query = _parsed(route.query, request.args, "query") if request.args else route.query()
         body = _body(route.body) if route.body is not None else None
         return route.handler(Call(caller, g.request_id, query, body, path))
@@ -139,10 +143,16 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
     return view
 
 
+def forbidden(caller: Caller, roles: frozenset[Role] = SERVICE, *, what: str = "this") -> Problem:
+    """What a caller gets who may not do `what`, which takes one of these roles."""
+    return Problem(403, "forbidden", f"the role {caller.role} may not do {what}; it takes {' or '.join(sorted(roles))}")
+
+
 _WORDS = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "dict_type": "must be an object",
+    "datetime_from_date_parsing": "must be a time (ISO 8601)",
     "datetime_parsing": "must be a time (ISO 8601)",
     "extra_forbidden": "no such field; /openapi.json lists those that there are",
     "greater_than_equal": "must be {ge} or more",
@@ -150,12 +160,14 @@ _WORDS = {
     "int_type": "must be a whole number",
     "json_invalid": "not JSON in UTF-8 ({error})",
     "less_than_equal": "must be {le} or less",
+    "literal_error": "must be one of {expected}",
     "list_type": "must be a list",
     "missing": "is missing",
     "model_attributes_type": "must be an object",
     "model_type": "must be an object",
     "string_pattern_mismatch": "must have the form {pattern}",
     "string_type": "must be a text",
+    "string_too_short": "must hold {min_length} or more characters",
     "string_too_long": "may hold {max_length} characters at most",
     "too_long": "may hold {max_length} at most",
     "tuple_type": "must be a list",

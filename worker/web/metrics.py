@@ -27,7 +27,7 @@ from shared.upstream import UpstreamHealth, read_health
 from worker.runtime import Runtime
 from worker.web.access import Answered
 from worker.web.auth import Authenticator
-from worker.web.door import SERVICE, Call, Route
+from worker.web.door import READERS, Call, Route
 from worker.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,7 @@ class MetricsRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/metrics", self.metrics, "Figures for Prometheus; service_role, or METRICS_TOKEN as bearer",
+            Route("GET", "/metrics", self.metrics, "Figures for Prometheus; operator, service_role, or METRICS_TOKEN",
                   roles=None, returns={200: None}, media_type="text/plain"),
         ]  # fmt: skip
 
@@ -116,8 +116,8 @@ class MetricsRoutes:
         if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
             return
         g.caller = self.authenticator.caller(authorization)
-        if g.caller.role not in SERVICE:
-            raise Problem(403, "forbidden", "metrics take the role service_role, or METRICS_TOKEN")
+        if g.caller.role not in READERS:
+            raise Problem(403, "forbidden", "metrics take the role operator or service_role, or METRICS_TOKEN")
 
     def _database(self) -> Iterator[Metric]:
         """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""

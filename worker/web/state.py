@@ -46,7 +46,13 @@ class StateRoutes:
                   returns={200: bodies.HealthBody}),
             Route("GET", "/readyz", self.ready, "Whether PostgreSQL is reachable and migrated, and how the parts are",
                   roles=None, returns=ready),
+            Route("GET", "/api/me", self.me, "Who is calling, by which role", returns={200: bodies.MeBody}),
         ]  # fmt: skip
+
+    def me(self, call: Call) -> Response:
+        return as_json(
+            {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.parts.settings.auth_off}
+        )
 
     def alive(self, call: Call) -> Response:
         return as_json({"status": "ok"})

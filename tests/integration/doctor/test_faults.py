@@ -111,7 +111,7 @@ def test_7_the_login_bypasses_the_policies(database: Database, stranger: str, ex
 
 
 def test_8_the_login_may_not_take_the_roles(stranger: str, examined: Examine) -> None:
-    assert "may not take authenticated and service_role" in faults(examined(database_url=stranger))["roles"]
+    assert "may not take authenticated, operator and service_role" in faults(examined(database_url=stranger))["roles"]
 
 
 def test_9_a_table_has_lost_its_policies(healthy: Bench, database: Database, examined: Examine) -> None:

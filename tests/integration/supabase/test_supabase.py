@@ -43,6 +43,7 @@ GRANT anon, authenticated, service_role TO authenticator;
 CREATE ROLE supabase_postgres LOGIN CREATEROLE CREATEDB BYPASSRLS PASSWORD 'of-postgres';
 GRANT anon, authenticated, service_role TO supabase_postgres WITH ADMIN OPTION;
 DROP ROLE llm_refresh_app;
+DROP ROLE operator;
 CREATE DATABASE supabase OWNER supabase_postgres;
 """
 INSIDE = """
@@ -198,6 +199,9 @@ def test_what_supabase_grants_by_default_is_taken_back(supabase: Supabase) -> No
         " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS privilege"
         " WHERE has_table_privilege(role, 'public.' || name, privilege)"
     )
+    assert supabase.query("SELECT count(*) FROM llm_chats", role="operator") != []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        supabase.query("SELECT question FROM llm_chats", role="operator")
     reading = {"llm_models", "llm_catalogue_version", "llm_chats", "llm_usage_stats"}
     assert set(granted) == {("authenticated", table, "SELECT") for table in reading}
     for table in TABLES:
