@@ -253,7 +253,9 @@ def test_tells_a_token_without_the_role_what_it_takes(pages: Pages, asks_for_tok
     field = page.get_by_label("Token")
     field.fill(token("authenticated"))
     field.press("Enter")
-    expect(section(page, "Sync runs")).to_contain_text("This token may not do that: it takes the role service_role.")
+    expect(section(page, "Sync runs")).to_contain_text(
+        "The role authenticated may not do this; it takes operator or service_role."
+    )
     expect(section(page, "Catalogue")).to_contain_text("Fresh")
     page.get_by_role("button", name="Forget token").click()
     field.fill(token("service_role"))

@@ -118,7 +118,7 @@ def test_a_model_that_upstream_dropped_stays_inactive_when_it_is_shown(
     page = pages.open("/ops")
     models = section(page, "Models")
     models.get_by_label("Which models").select_option("All")
-    expect(models.locator("tbody tr")).to_have_count(27)
+    expect(models.get_by_role("row").filter(has_text="gpt-4o-mini")).to_be_visible()
     catalogue.set_models([model for model in default_models() if model["id"] != 41])  # type: ignore[index]
     assert api.post("/api/llms/refresh", json={}).is_success
     models.get_by_role("row").filter(has_text="gpt-4o-mini").get_by_role("button", name="again").click()
@@ -134,7 +134,7 @@ def test_axe_finds_nothing_in_a_held_list_and_inactive_models_and_360_pixels_are
     page = pages.open("/ops", width=360)
     page.locator("#held summary").click()
     section(page, "Models").get_by_label("Which models").select_option("All")
-    expect(section(page, "Models").locator("tbody tr")).to_have_count(27)
+    expect(section(page, "Models").get_by_role("row").filter(has_text="gpt-4o-mini")).to_be_visible()
     assert violations(page, axe) == []
     assert too_wide(page) == 0
     assert api.patch("/api/llms/gpt-4o-mini", json={"is_active": None}).is_success

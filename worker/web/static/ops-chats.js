@@ -1,8 +1,8 @@
 // @ts-check
-/** Chats by state, and how much each model is used. */
+/** How many chats there are by state, and how much each model is used. */
 
 import { byId, el, show, svg } from "./dom.js";
-import { brief, duration, exact, plural } from "./words.js";
+import { duration, plural } from "./words.js";
 
 export const DAYS = 30;
 /** @type {[string, string][]} a column of the usage and its word */
@@ -48,15 +48,4 @@ function usageRow(row, most) {
       svg("rect", { class: "track", width: 100, height: 8 }),
       svg("rect", { class: "value", width: Math.max(1, (100 * row.request_count) / most), height: 8 })),
     told.length > 0 && el("small", {}, told.join(" · ")));
-}
-
-/** @param {any[]} chats newest first */
-export function showChats(chats) {
-  show(byId("chats-rows"), ...chats.map((chat) => el("tr", {},
-    el("td", {}, el("time", { datetime: chat.created_at, title: exact(chat.created_at) }, brief(chat.created_at))),
-    el("td", {}, el("span", { class: `chip chat-${chat.status}` }, chat.status)),
-    el("td", {}, el("code", {}, chat.model?.key), chat.model?.fallback ? el("small", {}, ` for ${chat.model.requested}`) : null),
-    el("td", {}, chat.error?.code ?? (chat.waiting_for === "upstream" ? "waits for MatchaAI" : "")),
-    el("td", { class: "number" }, chat.timings?.total_ms == null ? "–" : duration(chat.timings.total_ms)))));
-  byId("chats-none").hidden = chats.length > 0;
 }

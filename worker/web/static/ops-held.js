@@ -89,7 +89,7 @@ export function heldNote(run, waits) {
     before && el("p", {}, `This very list was dismissed before, by ${before.by} on ${exact(before.at)}.`),
     run.dismissed && el("p", {}, `Dismissed by ${run.dismissed.by} on ${exact(run.dismissed.at)}.`),
     heldModels(run.held),
-    waits && el("div", { class: "row" },
+    waits && el("div", { class: "row acts" },
       el("button", { type: "button", class: "small", "data-key": `apply-${run.id}`, onclick: () => applyAnyway(run) }, "Apply anyway…"),
       el("button", { type: "button", class: "small", "data-key": `dismiss-${run.id}`, onclick: () => dismiss(run, trouble) }, "Dismiss"),
       el("small", {}, "Dismiss: nothing changes, and the same list is held again if it comes again.")),

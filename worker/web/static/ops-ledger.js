@@ -4,6 +4,9 @@
 import { ask } from "./api.js";
 import { comparison, kindLabel } from "./changes.js";
 import { byId, el, show } from "./dom.js";
+import { confirmFirst, explainOnly } from "./ops-confirm.js";
+import { askAll } from "./poll.js";
+import { undo } from "./undo.js";
 import { brief, exact } from "./words.js";
 
 const KEPT = 200, FIRST_SHOWN = 12, PAGE = 1000;
@@ -11,6 +14,17 @@ const KEPT = 200, FIRST_SHOWN = 12, PAGE = 1000;
 /** @type {any[]} newest first */ let changes = [];
 /** @type {number | null} */ let cursor = null;
 let shown = FIRST_SHOWN;
+/** @type {any[]} all models, for putting back */ let models = [];
+
+/** The newest changes, newest first. */
+export function newestChanges() {
+  return changes;
+}
+
+/** @param {any[]} latest */
+export function knowModels(latest) {
+  models = latest;
+}
 
 /** @param {number} since @param {number} limit */
 async function page(since, limit) {
@@ -54,8 +68,25 @@ function row(change) {
     el("td", {}, el("time", { datetime: change.at, title: exact(change.at) }, brief(change.at))),
     el("td", { "data-label": "Who" }, change.actor),
     el("td", {}, kindLabel(change.kind)),
-    el("td", {}, el("code", {}, change.model_key)),
-    el("td", {}, comparison(change)));
+    el("td", { class: "key" }, el("code", {}, change.model_key)),
+    el("td", {}, el("div", { class: "beside" }, comparison(change), el("button", { type: "button", class: "quiet small acts", "data-key": `undo-${change.id}`,
+      "aria-label": `Put back: ${change.kind} of ${change.model_key}`, onclick: () => putBack(change) }, "Put back…"))));
+}
+
+/** Ask, and then edit the model so that it is as before; or say why that cannot be. @param {any} change */
+function putBack(change) {
+  const found = undo(change, models);
+  if ("why" in found) return explainOnly(found.why);
+  confirmFirst({
+    heading: `Put back: ${found.name}`,
+    effects: [...found.effects, "It becomes a line of the ledger, and can be put back as well."],
+    button: "Put back",
+    danger: found.body.is_active === false || found.body.model_key !== undefined,
+    run: async () => {
+      await ask(`/api/llms/${encodeURIComponent(found.key)}`, { method: "PATCH", body: found.body });
+      askAll();
+    },
+  });
 }
 
 byId("ledger-more").addEventListener("click", () => { shown = KEPT; showChanges(); });

@@ -5,10 +5,14 @@ import { nameOf, valueOf } from "./changes.js";
 import { ApiError, ask } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { marks, providerName } from "./llm-model-select.js";
+import { editModel } from "./ops-edit.js";
 import { cause } from "./words.js";
 
+const FOLDED = 30, NARROW = 700;
+
 /** @type {any[]} */ let models = [];
-const filter = byId("models-filter"), states = byId("models-state"), answer = byId("models-answer");
+let unfolded = false;
+const more = byId("models-more"), filter = byId("models-filter"), states = byId("models-state"), answer = byId("models-answer");
 /** @type {() => void} */ let edited = () => {};
 
 /** @param {() => void} take called when a model was edited here */
@@ -28,7 +32,9 @@ function draw() {
   const chosen = models.filter((model) => state === "all" || (state === "active") === model.is_active);
   const found = chosen.filter((model) =>
     `${model.model_name} ${model.model_key} ${model.provider} ${model.matcha_llm_id}`.toLowerCase().includes(wanted));
-  show(byId("models-rows"), ...found.map(row));
+  show(byId("models-rows"), ...(unfolded ? found : found.slice(0, FOLDED)).map(row));
+  more.hidden = unfolded || found.length <= FOLDED;
+  more.textContent = `Show all ${found.length}`;
   byId("models-count").textContent = wanted ? `${found.length} of ${chosen.length}` : String(chosen.length);
 }
 
@@ -40,16 +46,17 @@ function row(model) {
       model.is_default && el("span", { class: "chip default" }, "default"),
       model.is_active === false && el("span", { class: "chip" }, "inactive"),
       model.why && whyInactive(model)),
-    el("td", {}, el("code", {}, model.model_key)),
+    el("td", { class: "key" }, el("code", {}, model.model_key)),
     el("td", { "data-label": "Id", class: "number" }, model.matcha_llm_id),
     el("td", { "data-label": "Maker" }, providerName(model.provider)),
-    el("td", {}, known(model)));
+    el("td", {}, el("div", { class: "beside" }, known(model), el("button", { type: "button", class: "quiet small acts", "data-key": `edit-${model.model_key}`,
+      "aria-label": `Edit ${model.model_name}`, onclick: () => editModel(model, models) }, "Edit…"))));
 }
 
 /** Why a model is inactive, and the way to show one that was hidden. @param {any} model */
 function whyInactive(model) {
   return el("div", { class: "why" }, model.why.text,
-    model.why.reason === "hidden" && el("button", { type: "button", class: "small", "data-key": `show-${model.model_key}`,
+    model.why.reason === "hidden" && el("button", { type: "button", class: "small acts", "data-key": `show-${model.model_key}`,
       "aria-label": `Show ${model.model_name} again`, onclick: () => showAgain(model) }, "Show again"));
 }
 
@@ -65,7 +72,7 @@ async function showAgain(model) {
 }
 
 /** @param {string} text */
-function showAnswer(text) {
+export function showAnswer(text) {
   answer.textContent = text;
   answer.hidden = !text;
 }
@@ -94,9 +101,10 @@ function known(model) {
     if (below) bySource.set("override", [...(bySource.get("override") ?? []), `${nameOf(name)} (below: ${valueOf(below.value)})`]);
   }
   if (!bySource.size) return el("small", {}, "nothing is known");
-  return el("ul", { class: "known" }, ...[...bySource].map(([source, said]) =>
-    el("li", {}, said.join(" · "), source && el("small", {}, ` from ${source}`))));
+  return el("details", { open: innerWidth >= NARROW }, el("summary", {}, "What is known"), el("ul", { class: "known" }, ...[...bySource].map(([source, said]) =>
+    el("li", {}, said.join(" · "), source && el("small", {}, ` from ${source}`)))));
 }
 
+more.addEventListener("click", () => { unfolded = true; draw(); });
 filter.addEventListener("input", draw);
 states.addEventListener("change", () => { showAnswer(""); draw(); });

@@ -4,6 +4,7 @@
 import { ApiError, ask, pause } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { effectWords, heldModels, heldWords, wouldBeHeldWords } from "./ops-held.js";
+import { mayAct } from "./ops-role.js";
 import { changeList, rejected } from "./ops-runs.js";
 import { askAll } from "./poll.js";
 import { cause, plural, sentence } from "./words.js";
@@ -89,8 +90,8 @@ function showPlan(plan, note) {
   show(body, ...parts);
   apply.textContent = force ? "Apply anyway" : changes.length ? `Apply ${plural(changes.length, "change")}` : "Refresh all the same";
   apply.classList.toggle("danger", Boolean(force));
-  apply.hidden = false;
-  (force ? close : apply).focus(); // what takes models away is not one key press away
+  apply.hidden = !mayAct();
+  (force || apply.hidden ? close : apply).focus(); // what takes models away is not one key press away
 }
 
 apply.addEventListener("click", async () => {

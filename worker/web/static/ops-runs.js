@@ -95,8 +95,8 @@ function row(run) {
   return el("tr", {},
     el("td", {}, toggle),
     el("td", {}, statusLabel(run.status)),
-    el("td", { "data-label": "Begun by" }, `${run.trigger}, ${run.actor}`),
-    el("td", { "data-label": "Result" }, resultOf(run)),
+    el("td", { "data-label": "Begun by", class: "key" }, `${run.trigger}, ${run.actor}`),
+    el("td", { "data-label": "Result", class: "key" }, resultOf(run)),
     el("td", { "data-label": "Took", class: "number" }, ms === null ? "–" : duration(ms)));
 }
 

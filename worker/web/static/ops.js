@@ -3,12 +3,16 @@
 
 import { ApiError, access, currentToken, open } from "./api.js";
 import { byId, el, show } from "./dom.js";
-import { DAYS, showChats, showOpen, showUsage } from "./ops-chats.js";
-import { bringChanges, showChanges } from "./ops-ledger.js";
+import { failedRuns, showAlerts } from "./ops-alerts.js";
+import { DAYS, showOpen, showUsage } from "./ops-chats.js";
+import { knowUsage, onSaved } from "./ops-edit.js";
+import "./ops-find.js";
+import { bringChanges, knowModels, newestChanges, showChanges } from "./ops-ledger.js";
 import { heldNote, onApplyAnyway } from "./ops-held.js";
-import { onModelEdit, showModels } from "./ops-models.js";
+import { onModelEdit, showAnswer, showModels } from "./ops-models.js";
 import { previewHeld } from "./ops-refresh.js";
-import { SHOWN, showRuns, underWay } from "./ops-runs.js";
+import { watchRole } from "./ops-role.js";
+import { SHOWN, openRun, showRuns, underWay } from "./ops-runs.js";
 import { Watch } from "./poll.js";
 import { offerToken } from "./token.js";
 import { ago, exact, plural } from "./words.js";
@@ -19,16 +23,24 @@ const PACE = { busy: 1000, runs: 3000, listing: 3000, ready: 10000, ledger: 5000
 /** @type {any} */ let ready = null;
 /** @type {any[]} */ let runs = [];
 /** @type {any} */ let undecided = null;
+/** @type {any[]} */ let catalogue = [];
 
 offerToken();
 onApplyAnyway(previewHeld);
 onModelEdit(() => { models.now(); ledger.now(); });
+onSaved((words) => { showAnswer(words); models.now(); ledger.now(); });
+watchRole(alarm);
 
-const ledger = new Watch(bringChanges, { every: PACE.ledger, note: byId("ledger-note"), take: showChanges });
+const ledger = new Watch(bringChanges, { every: PACE.ledger, note: byId("ledger-note"), take: () => { showChanges(); alarm(); } });
 
 // The listing carries an ETag, so asking costs a 304; provenance is fetched when the listing has changed.
 const models = new Watch(async () => (await open("/api/llms?provenance=1&all=1")).text(), {
-  every: 10 * 60000, note: byId("models-note"), take: (text) => showModels(JSON.parse(text).models),
+  every: 10 * 60000, note: byId("models-note"), take: (text) => {
+    catalogue = JSON.parse(text).models;
+    showModels(catalogue);
+    knowModels(catalogue);
+    alarm();
+  },
 });
 new Watch("/api/llms", { every: PACE.listing, note: byId("fresh-note"), take: (text) => {
   listing = JSON.parse(text);
@@ -48,8 +60,11 @@ const watchRuns = new Watch(`/api/llms/runs?limit=${SHOWN}`, { every: PACE.runs,
   ledger.now();
 } });
 
-new Watch(`/api/llms/usage?days=${DAYS}`, { every: PACE.usage, note: byId("usage-note"), take: (text) => showUsage(JSON.parse(text).usage) });
-new Watch("/api/chats?limit=10", { every: PACE.chats, note: byId("chats-note"), take: (text) => showChats(JSON.parse(text).chats) });
+new Watch(`/api/llms/usage?days=${DAYS}`, { every: PACE.usage, note: byId("usage-note"), take: (text) => {
+  const { usage } = JSON.parse(text);
+  showUsage(usage);
+  knowUsage(usage);
+} });
 new Watch("/metrics", { every: PACE.chats, note: byId("states-note"), take: showOpen });
 
 /** `/readyz`, also when it says that the server is not ready. */
@@ -62,7 +77,13 @@ async function readiness() {
   }
 }
 
+/** Say what needs a person. */
+function alarm() {
+  showAlerts({ runs, listing, ready, models: catalogue, changes: newestChanges() }, Boolean(undecided), openRun);
+}
+
 function showFreshness() {
+  alarm();
   if (listing) {
     const label = byId("fresh-state");
     const [word, status] = freshness();
@@ -125,9 +146,8 @@ function showHeld() {
 
 /** How the catalogue is, as a word and a colour. @returns {[string, string]} */
 function freshness() {
-  const last = runs.find((run) => run.finished_at && run.status !== "queued" && run.status !== "running");
   if (listing.stale) return ["Stale", "status-failed"];
-  if (last?.status === "failed" || last?.status === "abandoned") return ["Failing", "status-failed"];
+  if (failedRuns(runs).length) return ["Failing", "status-failed"];
   return undecided ? ["Held", "status-held"] : ["Fresh", "status-succeeded"];
 }
 

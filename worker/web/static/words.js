@@ -23,7 +23,6 @@ const CAUSES = {
   database_unavailable: "The database cannot be reached at the moment.",
   redis_unavailable: "The queue cannot be reached at the moment.",
   body_too_large: "The question is too long.",
-  forbidden: "This token may not do that: it takes the role service_role.",
   unauthenticated: "A token is needed.",
 };
 
