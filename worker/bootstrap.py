@@ -39,6 +39,7 @@ from worker.chat_gateway import make_chat_gateway
 from worker.chat_process import ChatProcess
 from worker.departure import Departure
 from worker.duties import refresh_duties
+from worker.memory import return_large_blocks
 from worker.notice_duties import notice_duties
 from worker.runtime import Runtime
 from worker.task_events import ChatEnds
@@ -128,6 +129,7 @@ def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
 
 
 def _chat_process(parts: Runtime, going: threading.Event, ends: ChatEnds) -> ChatProcess:
+    return_large_blocks()
     settings = parts.settings
     process = ChatProcess(
         settings,

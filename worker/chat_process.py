@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -25,6 +25,7 @@ from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.chat.waiting import Parked
 from shared.chat.wakeups import Wakeups
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.gateway.room import AnswerRoom
 from shared.settings import Settings
 from worker.chat_probes import CircuitProbes, barred_by
 from worker.chat_threads import DatabaseThreads
@@ -103,6 +104,7 @@ class ChatProcess:
             default_key=settings.matchaai_default_model,
             barred=lambda: barred_by(self._breaker),
         )
+        self._room = AnswerRoom()
         self._in_hand: set[uuid.UUID] = set()
         self._running: dict[uuid.UUID, _Running] = {}
         self._draining = False
@@ -120,7 +122,7 @@ class ChatProcess:
     def carry_out(self, chat_id: uuid.UUID) -> Finish | None:
         """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait.
 
-        Returns how this process ended the chat; None where it did not.
+        Returns how this process ended the chat, without the answer; None where it did not.
         """
         return asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
 
@@ -204,6 +206,10 @@ class ChatProcess:
 
     async def _attempted(self, claim: Claim) -> Finish | None:
         """Make one attempt, and write how it ended; returns the end of the chat, where it is one and ours."""
+        with self._room.share():
+            return await self._attempted_in_room(claim)
+
+    async def _attempted_in_room(self, claim: Claim) -> Finish | None:
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
         call = self._loop.create_task(self._completer.attempt(claim))
@@ -221,7 +227,7 @@ class ChatProcess:
             log.warning("llm_chat.fenced", message="[ChaSen Chat] It had ended, or is another's, nothing written")
         elif isinstance(end, Finish):
             _tell_end(end)
-            return end
+            return replace(end, answer=None)  # it is stored, and its room is given back
         elif end.code is not None:
             self._breaker.request_probe()
         return None

@@ -160,6 +160,7 @@ class GroupCommits:
         it can, and one order that it cannot take at all lets the others pass.
         """
         rest, again = sorted(orders, key=lambda order: order.bytes), list[_Order]()
+        orders.clear()  # what is written is not kept in memory until all is
         failures = 0
         while rest and failures < MAX_LATE:
             group, rest = _split(rest, self._group_bytes)

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,9 @@ from shared.catalogue.draft import MAX_KEY
 
 BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency histogram; one more bucket holds what took longer."""
+
+OVERDUE_SECONDS = 5.0
+"""An open chat so long past its deadline should have been ended by somebody."""
 
 REPORTED_DAYS = 30
 """How far back a refresh's report tells the use of what it removes."""
@@ -206,6 +210,8 @@ class Figures:
     oldest_queued_seconds: float
     """of those that do not wait for the gateway"""
     waiting_for_upstream: int
+    past_deadline: int
+    """open chats more than OVERDUE_SECONDS past their deadline"""
     buckets: tuple[int, ...]
     latency_ms: int
     requested: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -244,8 +250,11 @@ def figures(connection: sa.Connection) -> Figures:
               (SELECT count(*) FROM llm_chats WHERE status = 'running'),
               (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued'
                AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
-              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream')
-        """)
+              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'),
+              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND deadline_at < now() - :overdue)
+              + (SELECT count(*) FROM llm_chats WHERE status = 'running' AND deadline_at < now() - :overdue)
+        """),
+        {"overdue": timedelta(seconds=OVERDUE_SECONDS)},
     ).one()
     return Figures(
         outcomes=outcomes,
@@ -254,6 +263,7 @@ def figures(connection: sa.Connection) -> Figures:
         open={"queued": waiting[0], "running": waiting[1]},
         oldest_queued_seconds=float(waiting[2]),
         waiting_for_upstream=waiting[3],
+        past_deadline=waiting[4],
         buckets=tuple(buckets),
         latency_ms=latency_ms,
     )

@@ -6,6 +6,7 @@ import hashlib
 import random
 import socket
 import ssl
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -20,8 +21,13 @@ from shared.certificates import trusted
 from shared.gateway import wire
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import retrying
+from shared.gateway.room import SHORT_BYTES, AnswerShare, current_share
 
 MIB = 1024 * 1024
+READ_BYTES = 32 * 1024
+"""Twice that is read ahead of whoever reads, for each call."""
+COPIES = 4
+"""Of a body that is being read, so much is in memory at the most: as it came, its copy, and its text."""
 CONNECT_SECONDS = 10.0  # a host that does not even accept is given up sooner than a model that thinks
 KEEP_ALIVE_SECONDS = 15.0  # shorter than the idle time-outs of common proxies, so that a reused connection still lives
 LIST_RETRY_BASE_SECONDS = 0.5
@@ -129,11 +135,19 @@ class GatewayClient:
         Raises GatewayError: what `wire.completion_body` and `wire.read_completion` raise, upstream_unavailable,
         timeout; upstream_rejected when there is no mission to ask in.
         """
-        reply = await self.ask(llm_id=llm_id, prompt=prompt, deadline_seconds=deadline_seconds, request_id=request_id)
-        where = self._completions
-        return wire.read_completion(
-            reply.status, reply.content_type, reply.body, where=where, retry_after_seconds=reply.retry_after_seconds
-        )
+        share, answer = current_share(), ""
+        try:
+            reply = await self.ask(
+                llm_id=llm_id, prompt=prompt, deadline_seconds=deadline_seconds, request_id=request_id
+            )
+            where = self._completions
+            answer = wire.read_completion(
+                reply.status, reply.content_type, reply.body, where=where, retry_after_seconds=reply.retry_after_seconds
+            )
+        finally:
+            if share is not None:
+                share.shrink(sys.getsizeof(answer) if answer else 0)
+        return answer
 
     async def ask(self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None) -> Reply:
         """Like `complete`, with whatever came back, which no reader has looked into.
@@ -184,10 +198,10 @@ class GatewayClient:
         try:
             # aiohttp's own time-outs are for each step: a byte a second would never meet them. This one is for all.
             async with (
-                asyncio.timeout(deadline_seconds),
+                asyncio.timeout(deadline_seconds) as limit,
                 self._opened().request(method, url, data=content, headers=headers, allow_redirects=False) as response,
             ):
-                body = await _read(response, max_bytes, where)
+                body = await _read(response, max_bytes, where, limit)
                 reply = Reply(
                     response.status,
                     response.headers.get("content-type", ""),
@@ -224,13 +238,15 @@ class GatewayClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
                 auto_decompress=False,
+                read_bufsize=READ_BYTES,
             )
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str, limit: asyncio.Timeout) -> bytes:
     """The body, unpacked, at most `max_bytes` of it: the limit is checked while it comes in and while it unfolds.
 
+    A long one waits for room, and the gateway's time stands still meanwhile: it is not the one that is slow.
     What is wrong with the body of a refusal does not matter: its status says enough.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
@@ -238,11 +254,15 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str) ->
     unpack = None if encoding in ("identity", "") else zlib.decompressobj(zlib.MAX_WBITS | 32)
     readable = True
     body = bytearray()
+    share = current_share()
     try:
         async for chunk in response.content.iter_any():
             body += unpack.decompress(chunk, max_bytes + 1 - len(body)) if unpack else chunk
             if len(body) > max_bytes:
                 break
+            if share is not None and len(body) > SHORT_BYTES:
+                await _make_room(share, COPIES * max_bytes, limit)
+                share = None
     except zlib.error:
         readable = False
     succeeded = 200 <= response.status < 300
@@ -252,7 +272,17 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str) ->
     if succeeded and len(body) > max_bytes:
         detail = f"{where} answered more than {max_bytes} bytes; the rest was not read. The gateway may have changed."
         raise GatewayError("upstream_shape", detail, permanent=True, http_status=response.status)
-    return bytes(body[:max_bytes])
+    del body[max_bytes:]
+    return bytes(body)
+
+
+async def _make_room(share: AnswerShare, size: int, limit: asyncio.Timeout) -> None:
+    now = asyncio.get_running_loop().time
+    began, ends_at = now(), limit.when()
+    limit.reschedule(None)
+    await share.take(size)
+    if ends_at is not None:
+        limit.reschedule(ends_at + now() - began)
 
 
 def _why(error: aiohttp.ClientError) -> str:

@@ -146,7 +146,7 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     system: tuple[System, ExitStack], valkey: Any, prometheus: Callable[[str], Prometheus], tell: Callable[..., None]
 ) -> None:
     at, poolers = system
-    at.start_refresh_worker()
+    refreshing = at.start_refresh_worker()
     beat = at.start(BEAT)
     chat = at.start_chat_worker()
     fired: dict[str, str] = {}
@@ -205,6 +205,9 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     at.ask()
     expect("LlmRefreshWorkersMissing")
     expect("LlmRefreshChatsQueued", seconds=100)
+    refreshing.stop()
+    at.query("UPDATE llm_chats SET deadline_at = now() - interval '10 s' WHERE status = 'queued'")
+    expect("LlmRefreshChatsPastDeadline")
     beat.stop()
 
     valkey[1].terminate()

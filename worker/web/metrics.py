@@ -203,6 +203,8 @@ def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
                  known.oldest_queued_seconds)  # fmt: skip
     yield _gauge("chats_waiting", "Queued chats that wait for something but their turn",
                  {("upstream",): known.waiting_for_upstream}, ("reason",))  # fmt: skip
+    yield _gauge("chats_past_deadline", f"Open chats more than {usage.OVERDUE_SECONDS:g} s past their deadline",
+                 known.past_deadline)  # fmt: skip
     yield _upstream(known)
 
 

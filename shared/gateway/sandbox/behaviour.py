@@ -35,7 +35,8 @@ class Behaviour(BaseModel):
     wrapped: str | None = Field(None, description="the list under this name in an object")
     shape: Shape = Field("output_text", description="where a completion has its answer")
     error: str | None = Field(None, description="the words of an error")
-    padded: int | None = Field(None, ge=1, description="an answer of so many characters, filled with quotation marks")
+    padded: int | None = Field(None, ge=1, description="an answer of so many characters, filled up with `padding`")
+    padding: str = Field('"', min_length=1, max_length=1, description="a quotation mark takes two bytes in JSON")
 
 
 class Behaviours(BaseModel):

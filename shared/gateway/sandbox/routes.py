@@ -138,7 +138,7 @@ class StandIn:
             f"[stand-in for MatchaAI] model {self._names[llm_id]} ({llm_id}) answers: you asked “{prompt[-ECHOED:]}” "
             f"(input of {len(prompt)} characters, sha256 {hashlib.sha256(prompt.encode(errors='replace')).hexdigest()})"
         )
-        text = text.ljust(behaviour.padded or 0, '"')
+        text = text.ljust(behaviour.padded or 0, behaviour.padding)
         return _misbehave(behaviour, completion_answer(behaviour.shape, text, behaviour.error), self._delay)
 
     def _steer(self, request: Request, path: str) -> Reply:

@@ -17,7 +17,7 @@ from worker.web.access import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)
-CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
+CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, 0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
 HEALTH = judge([TargetCalls("28", last_success_at=datetime(2026, 1, 1, tzinfo=UTC))], [], chats_waiting=0)
 
 

@@ -1,0 +1,83 @@
+"""Room for long answers: given out in turn, never more than there is, and given back whatever happens."""
+
+import asyncio
+import contextlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.gateway.room import AnswerRoom, current_share
+
+
+def test_who_finds_no_room_waits_for_its_turn() -> None:
+    async def play() -> list[str]:
+        room, happened = AnswerRoom(10), list[str]()
+
+        async def hold(name: str, size: int, done: asyncio.Event) -> None:
+            with room.share() as share:
+                await share.take(size)
+                happened.append(name)
+                await done.wait()
+
+        first, others = asyncio.Event(), asyncio.Event()
+        tasks = [asyncio.create_task(hold("a", 6, first))]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(hold(name, size, others)) for name, size in (("b", 6), ("c", 1))]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert happened == ["a"]
+        first.set()
+        others.set()
+        await asyncio.gather(*tasks)
+        assert room.taken_bytes == 0
+        return happened
+
+    assert asyncio.run(play()) == ["a", "b", "c"]
+
+
+def test_what_is_too_large_for_the_room_gets_it_alone() -> None:
+    async def play() -> int:
+        room = AnswerRoom(10)
+        with room.share() as share:
+            await share.take(50)
+            return room.taken_bytes
+
+    assert asyncio.run(play()) == 50
+
+
+def test_a_task_made_within_a_share_finds_it() -> None:
+    async def play() -> bool:
+        async def look() -> object:
+            return current_share()
+
+        with AnswerRoom().share() as share:
+            return await asyncio.create_task(look()) is share
+
+    assert asyncio.run(play())
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12))
+def test_room_is_never_overdrawn_and_all_of_it_comes_back(readers: list[tuple[int, int, int, bool]]) -> None:
+    async def play() -> None:
+        room = AnswerRoom(12)
+
+        async def read(size: int, kept: int, turns: int) -> None:
+            with room.share() as share:
+                await share.take(size)
+                assert room.taken_bytes <= 12
+                share.shrink(kept)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(read(size, kept, turns)) for size, kept, turns, _ in readers]
+        await asyncio.sleep(0)
+        for task, (*_, cancelled) in zip(tasks, readers, strict=True):
+            if cancelled:
+                task.cancel()
+            await asyncio.sleep(0)
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        assert room.taken_bytes == 0
+
+    asyncio.run(play())
