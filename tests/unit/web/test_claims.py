@@ -171,8 +171,12 @@ def test_a_map_is_read_from_its_setting() -> None:
     [
         Rules(),
         Rules("app", ("app_metadata.role", "role")),
-        Rules(None, (URL,), {"admin": "service_role", "user": "authenticated"}),
-        Rules(None, ("realm_access.roles",), {"a": "service_role", "b": "authenticated", "c": "authenticated"}),
+        Rules(None, (URL,), {"admin": "service_role", "viewer": "operator", "user": "authenticated"}),
+        Rules(
+            None,
+            ("realm_access.roles",),
+            {"a": "service_role", "b": "authenticated", "c": "authenticated", "d": "operator"},
+        ),
     ],
 )
 def test_a_token_that_we_make_has_the_shape_that_we_take(role: Any, rules: Rules) -> None:
