@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,18 @@ def _nothing() -> None:
     """The fault is over as soon as it has begun."""
 
 
+def _stop(pids: Sequence[int]) -> Undo:
+    """Stop these processes; undone, they go on. One that has ended meanwhile is left out."""
+
+    def send(number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    send(signal.SIGSTOP)
+    return lambda: send(signal.SIGCONT)
+
+
 def _pick(cluster: Cluster, kind: str, number: int) -> str:
     names = cluster.names(kind)
     return names[number % len(names)]
@@ -99,9 +111,7 @@ def _redis_pid(cluster: Cluster) -> int:
 
 
 def _redis_stopped(cluster: Cluster, _: int) -> Undo:
-    pid = _redis_pid(cluster)
-    os.kill(pid, signal.SIGSTOP)
-    return lambda: os.kill(pid, signal.SIGCONT)
+    return _stop([_redis_pid(cluster)])
 
 
 def _redis_killed(cluster: Cluster, _: int) -> Undo:
@@ -134,16 +144,7 @@ def _postgresql_restarted(cluster: Cluster, _: int) -> Undo:
 
 def _postgresql_stopped(cluster: Cluster, _: int) -> Undo:
     pids = [_postmaster(cluster), *(pid for (pid,) in cluster.query("SELECT pid FROM pg_stat_activity"))]
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # the one that answered has ended
-            os.kill(pid, signal.SIGSTOP)
-
-    def undo() -> None:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-    return undo
+    return _stop(pids)
 
 
 def _postgresql_reads_only(cluster: Cluster, _: int) -> Undo:
@@ -193,15 +194,7 @@ def _backends_frozen(cluster: Cluster, number: int) -> Undo:
     """Every backend of one process's connections."""
     name = _SESSIONS[number % len(_SESSIONS)]
     pids = [pid for (pid,) in cluster.query(_BACKENDS, f"llm-refresh {name}")]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-
-    def undo() -> None:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-    return undo
+    return _stop(pids)
 
 
 def _backend_frozen_for_ever(cluster: Cluster, number: int) -> Undo:
@@ -234,9 +227,7 @@ def _gateway(behaviour: Mapping[str, object], *, lists: bool = True) -> Callable
 
 
 def _gateway_stopped(cluster: Cluster, _: int) -> Undo:
-    pid = cluster.gateway.process.pid
-    os.kill(pid, signal.SIGSTOP)
-    return lambda: os.kill(pid, signal.SIGCONT)
+    return _stop([cluster.gateway.process.pid])
 
 
 def _one_model_down(cluster: Cluster, _: int) -> Undo:
