@@ -218,7 +218,7 @@ def test_web_addresses_that_are_refused(address: str) -> None:
         addresses.web_address(address)
 
 
-def test_secrets_of_an_address_are_its_password_in_both_forms_and_those_of_its_query() -> None:
+def test_secrets_of_an_address_are_those_of_its_login_and_its_query() -> None:
     url = "postgresql://u:a%2Fb@h/d?password=other&sslpassword=third&sslmode=require"
     assert set(addresses.secrets_in(url)) == {"a%2Fb", "a/b", "other", "third"}
     assert list(addresses.secrets_in("redis://h:x")) == []

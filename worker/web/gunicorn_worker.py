@@ -6,8 +6,6 @@ their keep-alive is over.
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from types import TracebackType
 from typing import Any
@@ -25,23 +23,21 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._clients: dict[gevent.Greenlet, socket.socket] = {}
-        self._idle: dict[gevent.Greenlet, socket.socket] = {}  # in the order in which they became idle
+        self._open = 0
+        self._idle: dict[_Idle, None] = {}  # in the order in which they became idle
 
-    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
-        current = gevent.getcurrent()
-        self._clients[current] = client
-        if len(self._clients) > self.worker_connections * CROWDED_SHARE:
-            self._close_longest_idle()
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        self._open += 1
         try:
+            if self._open > self.worker_connections * CROWDED_SHARE:
+                self._close_longest_idle()
             super().handle(listener, client, addr)
         finally:
-            self._clients.pop(current, None)
-            self._idle.pop(current, None)
+            self._open -= 1
 
     def timeout_ctx(self) -> _Idle:
         """Around the wait for a request's head."""
-        return _Idle(self._idle, self._clients, self.cfg.keepalive)
+        return _Idle(self._idle, self.cfg.keepalive)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         req.body = BoundedBody(req.body, BODY_SECONDS)
@@ -50,31 +46,39 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def _close_longest_idle(self) -> None:
         oldest = next(iter(self._idle), None)
         if oldest is not None:
-            client = self._idle.pop(oldest)
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)  # its greenlet reads an end, and closes
+            del self._idle[oldest]
+            oldest.end()
 
 
 class _Idle:
-    def __init__(
-        self, idle: dict[gevent.Greenlet, socket.socket], clients: dict[gevent.Greenlet, socket.socket], seconds: float
-    ) -> None:
+    """A wait that ends after its time, or when it is told to: both as if nothing had come, and gunicorn closes."""
+
+    def __init__(self, idle: dict[_Idle, None], seconds: float) -> None:
         self._idle = idle
-        self._clients = clients
         self._timeout = gevent.Timeout(seconds, False)
+        self._greenlet = gevent.getcurrent()
+        self._waits = False
 
     def __enter__(self) -> None:
-        current = gevent.getcurrent()
-        if current in self._clients:
-            self._idle[current] = self._clients[current]
+        self._idle[self] = None
+        self._waits = True
         self._timeout.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self._waits = False
         self._timeout.close()
-        self._idle.pop(gevent.getcurrent(), None)
+        self._idle.pop(self, None)
         return error is self._timeout
+
+    def end(self) -> None:
+        """End it soon, from another greenlet."""
+        gevent.get_hub().loop.run_callback(self._throw)
+
+    def _throw(self) -> None:
+        if self._waits:  # a request may have come first
+            self._greenlet.throw(self._timeout)
 
 
 class BoundedBody:

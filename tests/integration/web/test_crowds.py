@@ -67,7 +67,7 @@ def test_idle_connections_make_room_for_requests(migrated: Database, servers: Se
         with contextlib.suppress(ConnectionResetError):
             assert idle[0].recv(1) == b""  # the oldest has gone
         assert running.process.exit_code is None
-        assert "Too many open files" not in running.process.output
+        assert not re.search("Too many open files|Traceback|Socket error", running.process.output)
 
 
 def test_readers_leave_places_for_requests(migrated: Database, servers: Servers, tmp_path: Path) -> None:
