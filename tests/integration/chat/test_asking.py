@@ -111,7 +111,7 @@ def test_accepted_means_committed_and_the_message_holds_the_id_alone(chats: Chat
     (chat_id,) = chats.sent.chat_ids
     row = chats.row(chat_id)
     assert (row["subject"], row["request_id"], row["status"]) == ("ann", "from-outside", "queued")
-    assert chats.shown(chat_id) == body
+    assert chats.shown(chat_id, ANN) == body
 
 
 def test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused(chats: Chats) -> None:
@@ -234,7 +234,7 @@ def test_a_cancelled_chat_ends_at_once_and_stays_as_it_ended(chats: Chats) -> No
     assert (first["status"], first["error"]["code"]) == ("cancelled", "cancelled")
     assert chats.call("DELETE", f"/api/chats/{chat_id}").json == first
     chats.process().carry_out(chat_id)
-    assert chats.shown(chat_id) == first
+    assert chats.shown(chat_id, ANN) == first
     assert chats.gateway.calls()["completions"] == 0
     usage = chats.call("GET", "/api/llms/usage").json["usage"]
     assert [(each["model_key"], each["request_count"], each["cancelled"]) for each in usage] == [

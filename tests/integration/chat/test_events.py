@@ -65,7 +65,7 @@ def test_a_reader_gets_a_comment_at_once_then_each_state_and_the_answer(followin
     number, kind, data = stream.event()
     assert (number, kind, data["status"]) == ("2", "status", "running")
     number, kind, data = stream.event()
-    assert (number, kind, data) == ("3", "answer", following.shown(chat_id))
+    assert (number, kind, data) == ("3", "answer", following.shown(chat_id, ANN))
     assert stream.over()
     thread.join()
 

@@ -1,7 +1,7 @@
 """With LOG_FORMAT=json each line of each process is one JSON object, and says who asked for what."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,17 +119,18 @@ def test_both_ways_to_the_listing_write_the_same_line(logged: Logged) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "status", "reason"),
+    ("path", "make_headers", "status", "reason"),
     [
-        ("/api/llms", {}, 401, "send a token"),
-        ("/api/llms", {"Authorization": "Bearer nonsense"}, 401, "not valid"),
-        ("/api/llms/runs", bearer("authenticated", "anna"), 403, "authenticated"),
-        ("/metrics", bearer("authenticated", "anna"), 403, "service_role"),
+        ("/api/llms", dict, 401, "send a token"),
+        ("/api/llms", lambda: {"Authorization": "Bearer nonsense"}, 401, "not valid"),
+        ("/api/llms/runs", lambda: bearer("authenticated", "anna"), 403, "authenticated"),
+        ("/metrics", lambda: bearer("authenticated", "anna"), 403, "service_role"),
     ],
 )
 def test_a_refusal_is_a_warning_with_its_reason(
-    logged: Logged, path: str, headers: dict[str, str], status: int, reason: str
+    logged: Logged, path: str, make_headers: Callable[[], dict[str, str]], status: int, reason: str
 ) -> None:
+    headers = make_headers()  # now: a token of the collection's time may have expired
     request_id = f"refused-{status}-{abs(hash((path, reason)))}"
     assert logged.web.get(path, headers=headers | {"X-Request-ID": request_id}).status_code == status
     line = logged.of_request(request_id, "llm_web.refused")
