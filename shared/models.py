@@ -193,6 +193,13 @@ llm_chats = sa.Table(
     _moment("waiting_since"),
     sa.Column("last_failure_code", sa.Text),
     _moment("last_failure_at"),
+    # Keys that are tried where the requested one is not there; strict: the default is not.
+    sa.Column("other_models", ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("strict", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Its caller closed the connection and has nothing to come back with: then it is cancelled. Who sent the question
+    # again meanwhile is counted, so that an older connection's end gives nothing up.
+    _moment("cancel_at"),
+    sa.Column("resends", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
@@ -205,6 +212,8 @@ llm_chats = sa.Table(
     sa.Index("llm_chats_waiting_for_upstream", "matcha_llm_id", "created_at",
              postgresql_where=sa.text("status = 'queued' AND waiting_for = 'upstream'")),
     sa.Index("llm_chats_running", "created_at", postgresql_where=sa.text("status = 'running'")),
+    sa.Index("llm_chats_given_up", "cancel_at",
+             postgresql_where=sa.text("cancel_at IS NOT NULL AND finished_at IS NULL")),
     sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
 )  # fmt: skip
 

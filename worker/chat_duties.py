@@ -78,8 +78,9 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
             log.warning("llm_chat.lease_lost", message="[ChaSen Chat] Its worker stopped, the chat goes on",
                         chat_id=str(chat_id))  # fmt: skip
         for chat_id, status in swept.ended.items():
-            log.error("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
-                      chat_id=str(chat_id), status=status)  # fmt: skip
+            log_end = log.info if status == "cancelled" else log.error  # its caller has gone: nothing is wrong here
+            log_end("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
+                    chat_id=str(chat_id), status=status)  # fmt: skip
         ends.publish((chat_id, status, _CODES.get(status)) for chat_id, status in swept.ended.items())
         if not swept.publish:
             return

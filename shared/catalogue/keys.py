@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,13 +20,24 @@ class NoModel(Exception):
     """There is no active default: no model can answer."""
 
 
+class ModelNotFound(Exception):
+    """None of the models that may answer is there. The text says why the first of them is not."""
+
+    def __init__(self, key: str, reason: Reason, story: Mapping[str, Any] | None) -> None:
+        super().__init__(describe_missing(key, reason, story))
+        self.key = key
+        self.reason = reason
+        self.story = story
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """The model that answers for what was asked for.
 
     `requested` is None when no model was named: the default is then no fallback. `reason` says why another answers
     than the one that was named; `story` says of a retired key what became of it: `{kind, matcha_llm_id, model_name,
-    model_key, at}` of the model that has its id now.
+    model_key, at}` of the model that has its id now. `others` are keys that are tried in order before the default;
+    `strict` says that the default may not answer for a model that was named.
     """
 
     requested: str | None
@@ -35,6 +46,8 @@ class Resolution:
     matcha_llm_id: int
     reason: Reason | None = None
     story: Mapping[str, Any] | None = None
+    others: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def fallback(self) -> bool:
@@ -65,17 +78,38 @@ def live(connection: sa.Connection, key: str | None) -> Resolution | None:
     return None if row is None else Resolution(key, *row)
 
 
-def resolve(connection: sa.Connection, key: str | None, *, preferred_key: str = "") -> Resolution:
-    """The model that answers for this key: its own, or the default with the reason. None means the default.
+def resolve(
+    connection: sa.Connection,
+    key: str | None,
+    *,
+    preferred_key: str = "",
+    others: Sequence[str] = (),
+    strict: bool = False,
+) -> Resolution:
+    """The model that answers for this key: its own, the first of the others that is there, or the default, with the
+    reason. None means the default; `strict` excludes it for a key.
 
     A key that its model exchanged for another when it moved between ids still means this model. A default that
     upstream has refused since it was last listed gives way to the next by the rules: `preferred_key`
     (MATCHAAI_DEFAULT_MODEL), the same provider's first, the first. For service_role: others see neither inactive
-    models nor the ledger. Raises NoModel.
+    models nor the ledger. Raises NoModel, and ModelNotFound if `strict`.
     """
+    model = _resolve(connection, key, preferred_key=preferred_key, others=others, strict=strict)
+    return replace(model, others=tuple(others), strict=strict)
+
+
+def _resolve(
+    connection: sa.Connection, key: str | None, *, preferred_key: str, others: Sequence[str], strict: bool
+) -> Resolution:
     own = None if key is None else live(connection, key)
     if own is not None:
         return own
+    if key is not None and (strict or others):
+        named = _first_named(connection, key, others)
+        if not isinstance(named, ModelNotFound):
+            return named
+        if strict:
+            raise named
     default = next_default(connection, (), preferred_key=preferred_key) or live(connection, None)
     if default is None:
         raise NoModel("no model is active: refresh the catalogue, or activate one")
@@ -86,6 +120,19 @@ def resolve(connection: sa.Connection, key: str | None, *, preferred_key: str = 
         return why
     reason, story = why
     return replace(default, requested=key, reason=reason, story=story)
+
+
+def _first_named(connection: sa.Connection, key: str, others: Sequence[str]) -> Resolution | ModelNotFound:
+    """The model of this key, or of the first of the others that has one; else why the first is not there."""
+    why = _why(connection, key)
+    if isinstance(why, Resolution):
+        return why
+    reason, story = why
+    for other in others:
+        model = live(connection, other) or _why(connection, other)
+        if isinstance(model, Resolution):
+            return replace(model, requested=key, reason=reason, story=story)
+    return ModelNotFound(key, reason, story)
 
 
 def next_default(connection: sa.Connection, refused: Collection[int], *, preferred_key: str = "") -> Resolution | None:
@@ -105,9 +152,34 @@ def next_default(connection: sa.Connection, refused: Collection[int], *, preferr
 def default_instead(
     connection: sa.Connection, of: Resolution, refused: Collection[int], *, preferred_key: str = ""
 ) -> Resolution | None:
-    """Who answers in place of a model that upstream does not know: see `next_default`. None when no model is left."""
-    default = next_default(connection, refused, preferred_key=preferred_key)
-    return None if default is None else replace(default, requested=of.requested, reason="unknown_upstream")
+    """Who answers in place of a model that upstream does not know: the first of its `others` that was not refused,
+    else, unless it is strict, see `next_default`. None when no model is left.
+    """
+    model = next(
+        (other for key in of.others if (other := live(connection, key)) and other.matcha_llm_id not in refused),
+        None,
+    )
+    if model is None and not of.strict:
+        model = next_default(connection, refused, preferred_key=preferred_key)
+    if model is None:
+        return None
+    return replace(model, requested=of.requested, reason="unknown_upstream", others=of.others, strict=of.strict)
+
+
+def describe_missing(key: str, reason: Reason, story: Mapping[str, Any] | None) -> str:
+    """Why a key names no model that may answer, and what to do."""
+    match reason:
+        case "inactive_key":
+            why = f"the model {key} is not active at the moment"
+        case "retired_key" if story is not None:
+            now = f": its id {story['matcha_llm_id']} now means {story['model_name']}"
+            now += f", whose key is {story['model_key']}" if story["model_key"] not in (None, key) else ""
+            why = f"the key {key} was retired on {story['at'][:10]}{now}"
+        case "unknown_upstream":
+            why = f"MatchaAI does not know the model {key} any more"
+        case _:
+            why = f"no model has the key {key}"
+    return f"{why}; the list of models says which there are"
 
 
 def flag_unknown(connection: sa.Connection, matcha_llm_id: int) -> None:

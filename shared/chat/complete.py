@@ -48,6 +48,8 @@ class Completer:
         ends_at = self._clock() + claim.seconds_left
         model, progress = claim.model, Progress()
         refused: dict[int, str] = {}
+        if claim.gone is not None:
+            return self._failed(claim, model, progress, "unknown_model", claim.gone)
         _tell(model)
         while True:
             try:
@@ -71,6 +73,9 @@ class Completer:
                 instead = await self._default_instead(model, refused)
             except DefaultUnknown:
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
+            if instead is None and model.strict:
+                detail = f"{failure.detail} Its caller allows no other model."
+                return self._failed(claim, model, progress, "unknown_model", detail)
             if instead is None:
                 keys = ", ".join(refused.values())
                 detail = (

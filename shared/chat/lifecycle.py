@@ -16,7 +16,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from shared.catalogue import keys
-from shared.catalogue.keys import Resolution
+from shared.catalogue.keys import ModelNotFound, Resolution
 from shared.chat import usage
 from shared.db import Caller
 
@@ -49,6 +49,8 @@ class Claim:
     spent: int = 1
     is_last: bool = False
     is_probe: bool = False
+    gone: str | None = None
+    """Why nobody may answer: the model is not there any more, and no other is allowed"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ WHERE id = ANY(ARRAY(
   ORDER BY id FOR UPDATE))
 RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
-  subject, tries, attempt - attempts_returned AS spent,
+  subject, tries, attempt - attempts_returned AS spent, other_models, strict,
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
      AND (c.requested_model = c.model_key OR {keys.REFUSED} IS NOT TRUE)) AS means
 """
@@ -221,6 +223,20 @@ WHERE id = %s AND status IN ('queued', 'running') AND (%s::text IS NULL OR subje
 RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
 """
 
+_GIVE_UP = """
+UPDATE llm_chats SET cancel_at = now() + make_interval(secs => %s)
+WHERE id = %s AND resends = %s AND status IN ('queued', 'running')
+"""
+
+_CANCEL_GIVEN_UP = f"""
+UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled',
+  error_detail = 'Cancelled: its caller closed the connection and did not come back.',
+  version = version + 1, finished_at = now(), lease_until = NULL
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE cancel_at <= now() AND finished_at IS NULL
+                     LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
+RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+"""
+
 _RETIRE = """
 DELETE FROM llm_chats WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE finished_at < now() - make_interval(secs => %s)
@@ -239,7 +255,7 @@ def claim(
     """Make those of these chats ours that are queued or whose lease has run out.
 
     If the key no longer means the model that was promised, or upstream has refused a model that nobody named, it is
-    resolved again. Raises NoModel.
+    resolved again; a claim whose chat allows no other model says that it is gone. Raises NoModel.
     """
     rows = connection.exec_driver_sql(_CLAIM, (lease_seconds, list(chat_ids), max_attempts)).mappings().all()
     claims = {}
@@ -251,12 +267,15 @@ def claim(
             row["matcha_llm_id"],
             row["fallback_reason"],
             row["fallback_story"],
+            tuple(row["other_models"]),
+            row["strict"],
         )
-        model = (
-            promised
-            if row["means"] == promised.matcha_llm_id
-            else _resolve_again(connection, row["id"], promised, default_key)
-        )
+        model, gone = promised, None
+        if row["means"] != promised.matcha_llm_id:
+            try:
+                model = _resolve_again(connection, row["id"], promised, default_key)
+            except ModelNotFound as missing:
+                gone = str(missing)
         claims[row["id"]] = Claim(
             row["id"],
             row["attempt"],
@@ -270,12 +289,19 @@ def claim(
             row["tries"],
             row["spent"],
             is_last=row["spent"] >= max_attempts,
+            gone=gone,
         )
     return claims
 
 
 def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution, default_key: str) -> Resolution:
-    model = keys.resolve(connection, promised.requested, preferred_key=default_key)
+    model = keys.resolve(
+        connection,
+        promised.requested,
+        preferred_key=default_key,
+        others=promised.others,
+        strict=promised.strict,
+    )
     connection.execute(
         sa.text("""
             UPDATE llm_chats SET model_key = :key, model_name = :name, matcha_llm_id = :llm_id,
@@ -369,20 +395,22 @@ def unsent(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
 
 
 def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) -> Swept:
-    """Expire what is past its deadline, take back what lost its lease, and take what has to be published (again).
+    """Expire what is past its deadline, cancel what its caller gave up, take back what lost its lease, and take what
+    has to be published (again).
 
     Several processes may do this at the same time: none takes what another is taking. Without `leases` those that ran
     out are left as they are.
     """
     expired = connection.exec_driver_sql(_EXPIRE).all()
+    given_up = connection.exec_driver_sql(_CANCEL_GIVEN_UP).all()
     lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all() if leases else []
     exhausted = [row for row in lost if row.status == "failed"]
     publish = connection.exec_driver_sql(_TAKE, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()
-    usage.count(connection, _ended([*expired, *exhausted]))
+    usage.count(connection, _ended([*expired, *given_up, *exhausted]))
     return Swept(
         publish=tuple((row.id, row.request_id) for row in publish),
-        changed=tuple(row.id for row in (*expired, *lost)),
-        ended={row.id: row.status for row in (*expired, *exhausted)},
+        changed=tuple(row.id for row in (*expired, *given_up, *lost)),
+        ended={row.id: row.status for row in (*expired, *given_up, *exhausted)},
         lost_leases=tuple(row.id for row in lost),
     )
 
@@ -393,6 +421,11 @@ def cancel(connection: sa.Connection, chat_id: uuid.UUID, caller: Caller) -> boo
     rows = connection.exec_driver_sql(_CANCEL, (chat_id, subject, subject)).all()
     usage.count(connection, _ended(rows))
     return bool(rows)
+
+
+def give_up(connection: sa.Connection, chat_id: uuid.UUID, *, resends: int, seconds: float) -> None:
+    """Cancel this chat in so many seconds: its caller is gone. Not where the question has come again since."""
+    connection.exec_driver_sql(_GIVE_UP, (seconds, chat_id, resends))
 
 
 def retire(connection: sa.Connection, *, older_than_days: float, limit: int) -> int:

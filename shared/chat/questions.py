@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_KEY_CHARS = 200
+MAX_MODELS = 20
 MAX_TURNS = 1000
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 
@@ -46,6 +47,7 @@ def _empty_if_null(value: object) -> object:
 
 Text = Annotated[str, AfterValidator(_storable)]
 Line = Annotated[str, AfterValidator(_storable), AfterValidator(_one_line)]
+Key = Annotated[Line, Field(max_length=MAX_KEY_CHARS)]
 
 
 class Turn(BaseModel):
@@ -64,16 +66,45 @@ class Question(BaseModel):
 
     question: Annotated[Text, AfterValidator(_said)]
     model: Annotated[
-        Annotated[Line, Field(max_length=MAX_KEY_CHARS)] | None,
+        Key | None,
         BeforeValidator(_none_if_empty),
         Field(description="A model_key; null or an empty text: the default"),
     ] = None
+    models: Annotated[
+        tuple[Key, ...],
+        BeforeValidator(_empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
+        Field(strict=False, max_length=MAX_MODELS, description="Instead of model: the first of them that is there"),
+    ] = ()
+    fallback: Annotated[
+        bool, Field(description="false: where no model that was named is there, 404, and the default does not answer")
+    ] = True
     system_prompt: Text | None = Field(default=None, alias="systemPrompt")
     history: Annotated[
         tuple[Turn, ...],
         BeforeValidator(_empty_if_null, json_schema_input_type=tuple[Turn, ...] | None),
         Field(strict=False, max_length=MAX_TURNS, description="Oldest first"),
     ] = ()
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if self.models and self.model is not None:
+            raise ValueError("model and models: give one of them")
+        return self
+
+    @property
+    def requested(self) -> str | None:
+        """The key that was asked for; None for the default."""
+        return self.models[0] if self.models else self.model
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Keys that are tried in order where that one is not there."""
+        return self.models[1:]
+
+    @property
+    def strict(self) -> bool:
+        """Whether only a model that was named may answer."""
+        return self.requested is not None and not self.fallback
 
     @property
     def characters(self) -> int:
@@ -89,5 +120,9 @@ class Question(BaseModel):
     @property
     def sha256(self) -> str:
         """Of all that was asked, however the body was written."""
-        canonical = json.dumps(self.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
+        # What is younger than the first release stands in it only where it is given: stored digests stay comparable.
+        body = self.model_dump(mode="json", exclude=None if self.models else {"models"})
+        if self.fallback:
+            del body["fallback"]
+        canonical = json.dumps(body, ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()

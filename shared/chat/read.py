@@ -102,9 +102,9 @@ class ChatFilter:
         if self.subject is not None:
             given.append(chats.c.subject == self.subject)
         if self.since is not None:
-            given += [chats.c.created_at >= self.since, chats.c.id >= _first_id(self.since - _APART)]
+            given += [chats.c.created_at >= self.since, chats.c.id >= first_id(self.since - APART)]
         if self.until is not None:
-            given += [chats.c.created_at < self.until, chats.c.id < _first_id(self.until + _APART)]
+            given += [chats.c.created_at < self.until, chats.c.id < first_id(self.until + APART)]
         return given
 
 
@@ -126,11 +126,11 @@ def newest(
     return [snapshot_of(row) for row in connection.execute(query).mappings()]
 
 
-_APART = timedelta(minutes=10)
+APART = timedelta(minutes=10)
 """How far the clock of who makes ids may be from the database's: ids narrow a search by time, created_at decides."""
 
 
-def _first_id(moment: datetime) -> uuid.UUID:
+def first_id(moment: datetime) -> uuid.UUID:
     """The lowest id (UUID version 7, RFC 9562) of this moment."""
     milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     return uuid.UUID(int=max(0, min(milliseconds, 2**48 - 1)) << 80)

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,9 +26,11 @@ PUBLISH_PAUSE_SECONDS = 5.0
 # The model is looked up in the same statement: one exchange with PostgreSQL less for each question.
 _INSERT = f"""
     INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
-      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, deadline_at, publish_at)
+      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
+      deadline_at, publish_at)
     SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
       %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
+      %(others)s::text[], %(strict)s,
       now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
     FROM llm_models WHERE is_active AND {{wanted}}
     ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
@@ -36,8 +39,19 @@ _INSERT = f"""
 _INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
 _INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
 _EARLIER = sa.text(
-    "SELECT id, body_sha256 FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
+    "SELECT id, body_sha256, resends FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
 )
+RESEND_MINUTES = 15
+"""So long after a question the same one, marked as sent again, means the same chat."""
+# Ids begin with the time they were made: the index of a caller's chats finds the late ones.
+_REJOIN = f"""
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
+      SELECT id FROM llm_chats WHERE subject = %s AND id >= %s AND body_sha256 = %s
+        AND created_at > now() - interval '{RESEND_MINUTES} minutes'
+        AND status IN ('queued', 'running', 'succeeded')
+      ORDER BY id DESC LIMIT 1)
+    RETURNING id, resends
+"""
 
 
 class TooManyOpen(Exception):
@@ -50,20 +64,25 @@ class OtherBody(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as it came in."""
+    """A question as it came in. `resent`: its sender had no answer before, and may mean a chat that is there."""
 
     question: Question
     caller: Caller
     request_id: str | None
     idempotency_key: str | None
+    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A chat that is committed; `new` is false when an earlier one has the same idempotency key and body."""
+    """A chat that is committed; `new` is false when it was there: by its idempotency key, or because it was joined.
+
+    `resends`: how often the question has come again. Only who came last may give the chat up.
+    """
 
     snapshot: Snapshot
     new: bool
+    resends: int = 0
 
 
 PLENTY = 2000
@@ -128,26 +147,34 @@ class Submitter:
     def submit(self, asked: Asked) -> Accepted:
         """Accept a question: when this returns, it is committed.
 
-        Raises TooManyOpen, OtherBody, NoModel, and what `Database.transaction` raises; nothing is stored then.
+        Raises TooManyOpen, OtherBody, NoModel, ModelNotFound, and what `Database.transaction` raises; nothing is stored
+        then.
         """
-        earlier = self._earlier(asked) if asked.idempotency_key is not None else None
+        earlier = self._earlier(asked)
         if earlier is not None:
             return earlier
         try:
             return self._accept(asked)
         except TooManyOpen:
             # The last place may have gone to the same question, sent twice at the same time.
-            earlier = self._earlier(asked) if asked.idempotency_key is not None else None
+            earlier = self._earlier(asked)
             if earlier is None:
                 raise
             return earlier
 
     def _accept(self, asked: Asked) -> Accepted:
         counting = self._open.must_count()
-        accepted = self._insert(asked, asked.question.model, counting=counting)
+        question = asked.question
+        accepted = self._insert(asked, question.requested, counting=counting)
         while accepted is None:
             with self._database.transaction() as connection:
-                model = keys.resolve(connection, asked.question.model, preferred_key=self._default_key)
+                model = keys.resolve(
+                    connection,
+                    question.requested,
+                    preferred_key=self._default_key,
+                    others=question.others,
+                    strict=question.strict,
+                )
             accepted = self._insert(asked, model.key, model, counting=counting)
         return accepted
 
@@ -169,7 +196,9 @@ class Submitter:
             "question": question.question,
             "system_prompt": question.system_prompt,
             "history": question.history_json,
-            "requested": question.model,
+            "requested": question.requested,
+            "others": list(question.others),
+            "strict": question.strict,
             "key": key,
             "reason": fallback.reason if fallback is not None else None,
             "story": None if story is None else json.dumps(story),
@@ -190,15 +219,26 @@ class Submitter:
             return None if earlier is None else _same(connection, earlier, asked)
 
     def _earlier(self, asked: Asked) -> Accepted | None:
+        """The chat that this question means, where it is there."""
+        if asked.idempotency_key is None:
+            return self._rejoined(asked) if asked.resent else None
         with self._database.transaction() as connection:
             found = connection.execute(
                 _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}
             ).first()
             return None if found is None else _same(connection, found, asked)
 
+    def _rejoined(self, asked: Asked) -> Accepted | None:
+        since = datetime.now(UTC) - timedelta(minutes=RESEND_MINUTES)
+        wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.question.sha256)
+        with self._database.transaction() as connection:
+            row = connection.exec_driver_sql(_REJOIN, wanted).first()
+            snapshot = None if row is None else read.find(connection, row.id)
+        return None if row is None or snapshot is None else Accepted(snapshot, new=False, resends=row.resends)
+
 
 def _same(connection: sa.Connection, row: sa.Row[Any], asked: Asked) -> Accepted:
     snapshot = read.find(connection, row.id)
     if row.body_sha256 != asked.question.sha256 or snapshot is None:
         raise OtherBody("this Idempotency-Key was used for another body")
-    return Accepted(snapshot, new=False)
+    return Accepted(snapshot, new=False, resends=row.resends)

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from flask import Response, request
 
-from shared.catalogue.keys import NoModel
+from shared.catalogue.keys import ModelNotFound, NoModel
 from shared.chat import lifecycle, read, usage
 from shared.chat.questions import MAX_IDEMPOTENCY_KEY_CHARS
 from shared.chat.read import Snapshot
@@ -81,6 +81,8 @@ class ChatRoutes:
             raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
         except OtherBody as error:
             raise Problem(409, "idempotency_conflict", str(error)) from None
+        except ModelNotFound as error:
+            raise Problem(404, "model_not_found", str(error)) from None
         except NoModel as error:
             raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)

@@ -38,3 +38,10 @@ def test_a_lone_surrogate_that_comes_in_as_python_text_is_refused_too() -> None:
 @pytest.mark.parametrize("question", ["😀", "á", "\u202eright to left", "a\n\tb", "x" * 100_000])
 def test_any_other_text_is_taken_as_it_is(question: str) -> None:
     assert Question(question=question).question == question
+
+
+def test_which_models_may_answer_is_part_of_what_was_asked_and_leaves_older_digests_as_they_were() -> None:
+    plain = Question(question="Which?", model="m")
+    assert plain.sha256 == "5a9c7ca08217142d8acba38b2683c05b093cf465a22f296a94ca4b26dde355d1"
+    others = [Question(question="Which?", models=("m",)), Question(question="Which?", model="m", fallback=False)]
+    assert len({plain.sha256, *(each.sha256 for each in others)}) == 3
