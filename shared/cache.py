@@ -72,6 +72,9 @@ class Server:
     saves: bool
     """whether it takes snapshots from time to time"""
     last_write_good: bool
+    used_bytes: int
+    max_bytes: int
+    """0: as much as the machine has"""
 
 
 class Cache:
@@ -100,6 +103,8 @@ class Cache:
             appends=bool(told.get("aof_enabled")),
             saves=bool(told.get("rdb_last_save_time")) and self._snapshots(),
             last_write_good=told.get("rdb_last_bgsave_status", "ok") == told.get("aof_last_write_status", "ok") == "ok",
+            used_bytes=int(told.get("used_memory", 0)),
+            max_bytes=int(told.get("maxmemory", 0)),
         )
 
     def _snapshots(self) -> bool:

@@ -169,6 +169,9 @@ class Standing:
     chats_without_lease: int
     chats_waiting: int
     """queued for more than a minute, not for the gateway"""
+    chats_running: int
+    chats_past_deadline: int
+    """open more than some seconds past their deadline, although each worker's upkeep ends such"""
     notices_waiting: int
     """not delivered ten minutes after they were written"""
 
@@ -190,6 +193,9 @@ def standing(connection: sa.Connection) -> Standing:
                WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'
                AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
+              (SELECT count(*) FROM llm_chats WHERE status = 'running'),
+              (SELECT count(*) FROM llm_chats
+               WHERE status IN ('queued', 'running') AND deadline_at < now() - interval '10 seconds'),
               (SELECT count(*) FROM llm_notices
                WHERE ended_at IS NULL AND created_at < now() - interval '10 minutes')
             FROM llm_catalogue_version LEFT JOIN LATERAL (
@@ -199,3 +205,39 @@ def standing(connection: sa.Connection) -> Standing:
         {"ended": list(ENDED)},
     ).one()
     return Standing(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEndings:
+    """How chats ended of late; those that their callers cancelled do not count."""
+
+    last_hour: Mapping[str, int]
+    """code -> chats that failed or expired in the last hour"""
+    ended_last_hour: int
+    failed_lately: int
+    """failed or expired in the last 15 minutes"""
+    ended_lately: int
+
+
+def chat_endings(connection: sa.Connection) -> ChatEndings:
+    """How the chats of the last hour ended."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT CASE WHEN status = 'succeeded' THEN NULL ELSE coalesce(error_code, status) END AS code, count(*),
+              count(*) FILTER (WHERE finished_at > now() - interval '15 minutes') AS lately
+            FROM llm_chats
+            WHERE finished_at > now() - interval '1 hour' AND status IN ('succeeded', 'failed', 'expired') GROUP BY 1
+        """)
+    ).all()
+    return ChatEndings(
+        last_hour={code: number for code, number, _ in rows if code is not None},
+        ended_last_hour=sum(number for _, number, _ in rows),
+        failed_lately=sum(lately for code, _, lately in rows if code is not None),
+        ended_lately=sum(lately for _, _, lately in rows),
+    )
+
+
+def takes_writes(connection: sa.Connection) -> bool:
+    """Whether the server lets this login write: it is no standby, and no administrator has switched writing off."""
+    row = connection.exec_driver_sql("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')").one()
+    return not row[0] and row[1] == "off"

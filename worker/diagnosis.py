@@ -1,12 +1,8 @@
-"""What `llm-refresh doctor` makes of what it sees. Pure: facts in, findings out.
-
-A fault keeps the system from doing its work, or lets somebody past its rules; a warning is worth knowing.
-"""
+"""What `llm-refresh doctor` makes of settings, PostgreSQL, Redis and the catalogue. Pure: facts in, findings out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -15,35 +11,12 @@ from shared.catalogue.held import most_used, summary
 from shared.catalogue.holds import Hold
 from shared.figures import Login, Standing
 from shared.settings import Settings
-from shared.upstream import UpstreamHealth, describe_health
-
-Level = Literal["good", "warning", "fault"]
+from worker.doctor.findings import Finding, fault, good, warning
 
 SKEW_WARNING_SECONDS: Final = 5.0
 SKEW_FAULT_SECONDS: Final = 60.0
 """The skew that the schedule allows for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: how it is, and what to do about it."""
-
-    name: str
-    level: Level
-    detail: str
-    advice: str | None = None
-
-
-def good(name: str, detail: str) -> Finding:
-    return Finding(name, "good", detail)
-
-
-def warning(name: str, detail: str, advice: str) -> Finding:
-    return Finding(name, "warning", detail, advice)
-
-
-def fault(name: str, detail: str, advice: str) -> Finding:
-    return Finding(name, "fault", detail, advice)
+MEMORY_WARNING_SHARE: Final = 0.85
 
 
 def of_settings(settings: Settings, misnamed: Sequence[str] = ()) -> Iterator[Finding]:
@@ -88,6 +61,14 @@ def of_login(login: Login) -> Iterator[Finding]:
                     "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY")  # fmt: skip
 
 
+def of_writes(takes_writes: bool) -> Iterator[Finding]:
+    """Whether PostgreSQL takes writes; nothing is said where it does, for it should."""
+    if not takes_writes:
+        yield fault("database writes", "PostgreSQL is read-only: it is a standby, or writing was switched off"
+                    " (hosted servers do so when their disk is full)",
+                    "let DATABASE_URL name the primary, or make room on its disk and switch it on again")  # fmt: skip
+
+
 def of_revision(fit: Literal["current", "behind", "newer", "too_new"], detail: str) -> Finding:
     """Whether this version's code works with the database's schema."""
     if fit == "current":
@@ -109,6 +90,27 @@ def of_clock(name: str, ahead_seconds: float) -> Finding:
     return good("clock", told)
 
 
+def of_memory(server: Server) -> Finding:
+    """How much room Redis has left, where it has a limit."""
+    used = f"{server.used_bytes / 2**20:.0f} MB used"
+    if not server.max_bytes:
+        return good("redis memory", f"{used}, without a limit of its own")
+    told = f"{used} of {server.max_bytes / 2**20:.0f} MB (maxmemory)"
+    if server.used_bytes > MEMORY_WARNING_SHARE * server.max_bytes:
+        return warning("redis memory", f"nearly full: {told}", "raise maxmemory, or find what fills it")
+    return good("redis memory", told)
+
+
+def of_no_writes(reason: str) -> Finding:
+    """Redis refuses what changes a key: no message can be sent, no sign of life given."""
+    text = f"Redis refuses every write: {reason}; chats are accepted and wait in PostgreSQL"
+    if "memory" in reason:
+        return fault("redis memory", text, "raise maxmemory: CONFIG SET maxmemory 512mb, and in its configuration")
+    if "replica" in reason:
+        return fault("redis writes", text, "let REDIS_URL name the primary")
+    return fault("redis writes", text, "look at Redis's log and at the disk that its data is on")
+
+
 def of_redis(server: Server) -> Iterator[Finding]:
     """Whether Redis keeps what is queued."""
     if server.eviction_policy.startswith("allkeys"):
@@ -126,33 +128,6 @@ def of_redis(server: Server) -> Iterator[Finding]:
                       "set appendonly yes")  # fmt: skip
     else:
         yield good("persistence", "append-only file" if server.appends else "snapshots")
-
-
-def of_workers(alive: Mapping[str, int]) -> Iterator[Finding]:
-    """Who says that it is alive."""
-    for kind, nothing in (("refresh", "nothing syncs"), ("chat", "nothing is answered")):
-        name = f"{kind} worker"
-        if alive.get(kind):
-            yield good(name, f"{alive[kind]} alive")
-        else:
-            yield fault(name, f"none says that it is alive: {nothing}", f"start the {kind} worker, or look at its log")
-    if alive.get("beat"):
-        yield good("beat", "alive")
-    else:
-        yield warning("beat", "has not been heard: the workers' upkeep starts the nights instead", "start beat")
-
-
-def of_upstream(health: UpstreamHealth) -> Finding:
-    """What calls of MatchaAI have experienced. An outage there is told as one, and as nothing to do here."""
-    text = describe_health(health)
-    if health.is_up:
-        last = f" (last at {health.last_success_at:%Y-%m-%d %H:%M} UTC)" if health.last_success_at else ""
-        return good("upstream", text + last)
-    if health.last_failure_code == "unauthorised":
-        return fault("upstream", text, "set MATCHAAI_API_KEY to a key that holds, and restart the workers")
-    told = warning if health.state == "degraded" else fault
-    return told("upstream", f"{text}; nothing to do here",
-                "chats that wait are answered when it is back; docs/runbook.md, upstream down")  # fmt: skip
 
 
 def of_hold(hold: Hold | None) -> Iterator[Finding]:
@@ -173,21 +148,10 @@ def of_source(configured: str, *, changed: bool, tried: bool) -> Iterator[Findin
         yield warning("source", f"the list is not from the source that is set up now ({configured})", advice)
 
 
-def of_standing(now: Standing, health: UpstreamHealth, *, stale_after: timedelta) -> Iterator[Finding]:
-    """The catalogue, its last runs, and rows that do not move. `stale_after`: the age at which the list is stale."""
+def of_standing(now: Standing, *, stale_after: timedelta) -> Iterator[Finding]:
+    """The catalogue, its last runs, and notices. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
     yield _last_sync(now, stale_after)
-    stuck = [
-        (now.runs_without_lease, "runs are running without a worker"),
-        (now.runs_waiting, "runs have waited for more than ten minutes"),
-        (now.chats_without_lease, "chats are running without a worker"),
-        (now.chats_waiting if health.state != "down" else 0, "chats have waited for more than a minute"),
-    ]
-    for number, what in stuck:
-        if number:
-            yield fault("stuck rows", f"{number} {what}", "start the workers: they take up what lies")
-    if not any(number for number, _ in stuck):
-        yield good("stuck rows", "none")
     if now.notices_waiting:
         yield warning("notices", f"{now.notices_waiting} not delivered after ten minutes",
                       "look at NOTIFY_WEBHOOK_URL and its receiver; llm_notices.last_error has its answer")  # fmt: skip
@@ -208,7 +172,7 @@ def _last_sync(now: Standing, stale_after: timedelta) -> Finding:
     last = f"the last run {now.last_run}" + (f" ({now.last_error})" if now.last_error else "")
     if now.age_seconds > stale_after.total_seconds():
         since = f"{hours:.0f} hours without a good sync" + (f"; {last}" if now.last_run else "; nothing ran")
-        return fault("last sync", since, "see docs/runbook.md, catalogue stale")
+        return fault("last sync", since, "`llm-refresh runs` says why; when that is mended, `llm-refresh refresh`")
     if not now.ever_synced:
         return warning("last sync", "none has succeeded yet" + (f"; {last}" if now.last_run else ""),
                        "run `llm-refresh refresh`")  # fmt: skip

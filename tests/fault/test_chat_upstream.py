@@ -66,7 +66,7 @@ def test_while_upstream_is_down_chats_wait_unspent_and_are_answered_when_it_retu
     assert examined.wait() == 1
     assert "MatchaAI has not answered since" in examined.output
     assert "chats wait; nothing to do here" in examined.output
-    assert "stuck rows: none" in examined.output
+    assert "chats: none is stuck" in examined.output
 
     began = time.monotonic()
     system.gateway.behave()

@@ -9,7 +9,6 @@ import pytest
 from shared.catalogue.holds import Hold
 from shared.figures import Standing
 from shared.settings import Settings
-from shared.upstream import judge
 from worker import diagnosis
 
 
@@ -68,8 +67,7 @@ def standing(**more: object) -> Standing:
 
 @pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])
 def test_the_age_that_is_allowed_follows_the_schedule(hours: float, level: str) -> None:
-    health = judge([], [], chats_waiting=0)
-    found = diagnosis.of_standing(standing(age_seconds=hours * 3600), health, stale_after=timedelta(hours=1.08))
+    found = diagnosis.of_standing(standing(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
     assert next(finding.level for finding in found if finding.name == "last sync") == level
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.upstream import ALL_TARGETS, ReportedCircuit, TargetCalls, describe_health, judge
-from worker import diagnosis
+from worker.doctor.work import of_upstream
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def failing(target: str, since: float, *, answered: float | None = None, number:
 def test_nothing_called_yet_is_unknown_and_not_down() -> None:
     health = judge([], [], chats_waiting=0)
     assert (health.state, health.is_up) == ("unknown", True)
-    assert diagnosis.of_upstream(health).level == "good"
+    assert of_upstream(health).level == "good"
 
 
 def test_calls_that_fail_in_a_row_are_an_outage_since_the_first_of_them() -> None:
@@ -37,7 +37,7 @@ def test_calls_that_fail_in_a_row_are_an_outage_since_the_first_of_them() -> Non
     assert describe_health(health) == (
         "MatchaAI has not answered since 12:19 UTC (503 upstream_unavailable); 5 chats wait"
     )
-    finding = diagnosis.of_upstream(health)
+    finding = of_upstream(health)
     assert (finding.level, finding.detail.endswith("; nothing to do here")) == ("fault", True)
     assert "worker" not in f"{finding.detail} {finding.advice}"
 
@@ -47,7 +47,7 @@ def test_one_model_that_fails_beside_others_that_answer_is_no_outage_of_all() ->
     health = judge([failing("28", 19, answered=18), answering("40", 29)], [circuit], chats_waiting=0)
     assert (health.state, health.is_up, health.since) == ("degraded", False, at(19))
     assert describe_health(health) == ("Claude 3.7 Sonnet has not answered since 12:19 UTC; other models answer")
-    assert diagnosis.of_upstream(health).level == "warning"
+    assert of_upstream(health).level == "warning"
 
 
 def test_a_caller_whose_questions_draw_errors_is_no_outage_once_the_model_answers_others() -> None:
@@ -71,7 +71,7 @@ def test_an_answer_after_the_failures_ends_it() -> None:
 
 def test_a_refused_key_is_told_as_such_and_as_something_to_do() -> None:
     calls = [TargetCalls("28", at(1), at(1), at(30), "unauthorised", 401, at(2), 4, {"unauthorised": 4})]
-    finding = diagnosis.of_upstream(judge(calls, [], chats_waiting=0))
+    finding = of_upstream(judge(calls, [], chats_waiting=0))
     assert finding.detail == "MatchaAI has refused the key since 12:02 UTC (401 unauthorised)"
     assert "MATCHAAI_API_KEY" in str(finding.advice)
 

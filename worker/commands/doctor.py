@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Literal
 
 import click
 import sqlalchemy as sa
@@ -17,23 +18,27 @@ from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
 from shared.catalogue import runs
 from shared.catalogue.holds import open_hold
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_rights import ADVICE, missing_rights
+from shared.redis_rights import ADVICE, missing_rights, why_no_writes
 from shared.settings import DOTENV, Settings, misnamed
 from shared.upstream import read_health
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
-from worker.diagnosis import Finding, fault, good, warning
+from worker.doctor.disks import folders, measure, noted_state, of_disks
+from worker.doctor.findings import Finding, fault, good, warning
+from worker.doctor.work import Facts, of_work
 from worker.runtime import cadence_of_settings, configured_source
 from worker.web.key_set import KeysUnavailable, fetch_keys
 
-DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 27.0
+DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, DISK_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 5.0, 27.0
 """Each group has its own time; all of them run at once, and end within 30 seconds together."""
 MOST_SAID = 400
 _MARKS = {"good": "✓", "warning": "!", "fault": "✗"}
 
-Check = Callable[[Settings], Iterator[Finding]]
+GroupName = Literal["settings", "disk", "database", "redis", "live"]
+Check = Callable[[Settings, Facts], Iterator[Finding]]
+Group = tuple[GroupName, float, Check]
 
 
 @click.command()
@@ -43,35 +48,40 @@ def doctor(live: bool, as_json: bool) -> None:
     """Look at settings, database, Redis, workers and rows; exit 1 when something is at fault."""
     settings = settings_or_exit()
     quiet_logs(settings, level="error")
-    groups: list[tuple[str, float, Check]] = [
+    groups: list[Group] = [
         ("settings", KEYS_SECONDS, check_settings),
+        ("disk", DISK_SECONDS, check_disks),
         ("database", DATABASE_SECONDS, check_database),
         ("redis", REDIS_SECONDS, check_redis),
     ]
     if live:
-        groups.append(("live", LIVE_SECONDS, check_gateway))
+        groups.append(("live", LIVE_SECONDS, lambda settings, _: check_gateway(settings)))
     findings = examine(settings, groups)
     faults = sum(finding.level == "fault" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:
         echo_json({"healthy": not faults, "faults": faults, "warnings": warnings,
-                   "findings": [asdict(finding) for finding in findings]})  # fmt: skip
+                   "findings": [asdict(finding) | {"runbook": finding.section} for finding in findings]})  # fmt: skip
     else:
         for finding in findings:
             say(f"{_MARKS[finding.level]} {finding.name}: {finding.detail}")
             if finding.advice is not None:
-                say(f"    {finding.advice}")
+                say(f"    {finding.advice} ({finding.section})")
         click.echo(f"faults: {faults}, warnings: {warnings}")
     sys.exit(NOT_GOOD if faults else GOOD)
 
 
-def examine(settings: Settings, groups: list[tuple[str, float, Check]]) -> list[Finding]:
-    """What all groups find, in their order. One that does not end in its time is a fault, and is left behind."""
+def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
+    """What all groups find, in their order, then what is made of it together.
+
+    A group that does not end in its time is a fault, and is left behind.
+    """
+    facts = Facts()
     found: dict[str, list[Finding]] = {name: [] for name, _, _ in groups}
     ended: set[str] = set()
 
     def look(name: str, check: Check) -> None:
-        for finding in check(settings):
+        for finding in check(settings, facts):
             found[name].append(finding)
         ended.add(name)
 
@@ -84,13 +94,14 @@ def examine(settings: Settings, groups: list[tuple[str, float, Check]]) -> list[
         thread.join(max(0.0, began + seconds - time.monotonic()))
         findings += found[name]
         if thread.is_alive():
-            findings.append(fault(name, f"no answer within {seconds:g} s", "it takes connections and says nothing"))
+            findings.append(fault(name, f"no answer within {seconds:g} s", "it takes connections and says nothing: "
+                                  "look whether its process is stopped, or its disk hangs"))  # fmt: skip
         elif name not in ended:
             findings.append(fault(name, "the check itself broke off", "what broke it stands above"))
-    return findings
+    return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
 
 
-def check_settings(settings: Settings) -> Iterator[Finding]:
+def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
     """The settings, and the key set where one is used."""
     yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
     if settings.jwks_url is not None:
@@ -103,41 +114,57 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
             yield good("keys", f"{len(keys)} keys at JWKS_URL")
 
 
-def check_database(settings: Settings) -> Iterator[Finding]:
+def check_disks(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
+    """The disks that this machine's processes write to."""
+    try:
+        yield from of_disks(measure(folders(settings, os.environ, noted_state(settings.llm_refresh_home))))
+    except OSError as error:
+        yield fault("disk", f"cannot be looked at ({error.strerror})", "look at the mount of LLM_REFRESH_HOME")
+
+
+def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
     """PostgreSQL: reachable, migrated, its roles and policies, its clock, and how the rows stand."""
+    facts = facts or Facts()
     database = Database(settings.database_url.get_secret_value(), application_name="doctor", pool_size=1)
+    facts.database = "away"  # until it has answered
     try:
         unreachable = _why_unreachable(database)
         if unreachable is not None:
             yield fault("database", f"PostgreSQL cannot be used: {unreachable}", "look at DATABASE_URL and the server")
             return
-        yield good("database", "PostgreSQL answers")
         with database.transaction(None, timeout_seconds=5) as connection:
             before = time.time()
             theirs = figures.clock(connection).timestamp()
-            yield diagnosis.of_clock("PostgreSQL", theirs - (before + time.time()) / 2)
-            login = figures.login(connection)
+            clock = diagnosis.of_clock("PostgreSQL", theirs - (before + time.time()) / 2)
+            login, writes = figures.login(connection), figures.takes_writes(connection)
+        facts.database = "answers"
+        yield good("database", "PostgreSQL answers")
+        yield clock
+        yield from diagnosis.of_writes(writes)
         yield from diagnosis.of_login(login)
         if "service_role" in login.missing_roles:
             return  # nothing more can be read
         revision = _revision(database)
         yield revision
         if revision.level != "fault":
-            with database.transaction(timeout_seconds=5) as connection:
-                standing, health = figures.standing(connection), read_health(connection)
-                hold = open_hold(connection)
-                configured = configured_source(settings)
-                changed = runs.source_changed(connection, configured)
-                tried = changed and runs.source_tried(connection, configured)
-            yield diagnosis.of_upstream(health)
-            stale_after = cadence_of_settings(settings).stale_after
-            yield from diagnosis.of_standing(standing, health, stale_after=stale_after)
-            yield from diagnosis.of_hold(hold)
-            yield from diagnosis.of_source(configured, changed=changed, tried=tried)
+            yield from _rows(settings, database, facts)
     except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:
         database.dispose()
+
+
+def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
+    with database.transaction(timeout_seconds=5) as connection:
+        standing, hold = figures.standing(connection), open_hold(connection)
+        facts.health, facts.endings = read_health(connection), figures.chat_endings(connection)
+        configured = configured_source(settings)
+        changed = runs.source_changed(connection, configured)
+        tried = changed and runs.source_tried(connection, configured)
+    facts.standing = standing
+    yield from diagnosis.of_standing(standing, stale_after=cadence_of_settings(settings).stale_after)
+    yield from diagnosis.of_hold(hold)
+    yield from diagnosis.of_source(configured, changed=changed, tried=tried)
 
 
 def _why_unreachable(database: Database) -> str | None:
@@ -161,28 +188,36 @@ def _revision(database: Database) -> Finding:
     return diagnosis.of_revision(schema.fit, describe_schema(schema))
 
 
-def check_redis(settings: Settings) -> Iterator[Finding]:
+def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
     """Redis: reachable, what it keeps and drops, its clock, and who has said there that it is alive."""
+    facts = facts or Facts()
     client = connect(settings.redis_url.get_secret_value())
     cache = Cache(client)
     try:
         missing = missing_rights(client)
         if missing:
-            yield fault("redis", f"answers, and does not allow its user {', '.join(missing)}", ADVICE)
+            yield fault("redis rights", f"Redis does not allow its user {', '.join(missing)}", ADVICE)
             return
         yield good("redis", "answers, and allows its user what is needed")
-        yield from _server(cache)
-        yield from diagnosis.of_workers(cache.alive())
+        reason = why_no_writes(client)
+        facts.redis = "writes" if reason is None else "no writes"
+        if reason is not None:
+            yield diagnosis.of_no_writes(reason)
+        yield from _server(cache, full=reason is not None)
+        facts.alive = cache.alive()
     except CacheUnavailable as error:
         yield fault("redis", str(error), "look at REDIS_URL and the server: chats wait until it is back")
 
 
-def _server(cache: Cache) -> Iterator[Finding]:
+def _server(cache: Cache, *, full: bool) -> Iterator[Finding]:
     before = time.time()
     try:
         server = cache.server()
     except CommandForbidden:
-        yield warning("redis", "its user may not use INFO: eviction, persistence and clock were not looked at", ADVICE)
+        yield warning("redis rights", "its user may not use INFO: memory, eviction, persistence and clock were not"
+                      " looked at", ADVICE)  # fmt: skip
         return
     yield diagnosis.of_clock("Redis", server.now - (before + time.time()) / 2)
+    if not full:
+        yield diagnosis.of_memory(server)
     yield from diagnosis.of_redis(server)

@@ -13,7 +13,7 @@ from shared.gateway.errors import GatewayError
 from shared.gateway.probe import FieldProbe
 from shared.settings import Settings
 from worker.chat_gateway import chat_client, missing_set_up
-from worker.diagnosis import Finding, fault, good, warning
+from worker.doctor.findings import Finding, Line, fault, good, warning
 
 
 def check_gateway(settings: Settings) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def _of_list(parsed: Parsed, number: int, milliseconds: int) -> Finding:
 
 
 def _of_field(tried: FieldProbe, configured: wire.ModelField, name: str) -> Finding:
-    title = f"live: {tried.field}"
+    title: Line = "live: llm_id" if tried.field == "llm_id" else "live: options.responseLLM"
     said = {
         "taken": f"took effect: {name} answered, and a model that nobody lists was refused",
         "ignored": "has no effect: a model that nobody lists was answered, by the mission's own model",

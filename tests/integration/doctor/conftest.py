@@ -9,7 +9,7 @@ from shared.settings import Settings
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
 from worker.commands.doctor import check_database, check_redis, examine
-from worker.diagnosis import Finding
+from worker.doctor.findings import Finding
 
 Examine = Callable[..., Mapping[str, Finding]]
 

@@ -45,8 +45,8 @@ def test_a_healthy_system_has_neither_fault_nor_warning(healthy: Bench, examined
     assert faults(findings) == {}
     assert set(warnings(findings)) == {"persistence"}  # which is right: the Redis of these tests keeps nothing
     assert set(findings) == {
-        "database", "clock", "login", "migrations", "upstream", "catalogue", "last sync", "stuck rows",
-        "redis", "eviction", "persistence", "refresh worker", "chat worker", "beat",
+        "database", "clock", "login", "migrations", "upstream", "catalogue", "last sync", "runs", "chats",
+        "chat failures", "redis", "redis memory", "eviction", "persistence", "refresh worker", "chat worker", "beat",
     }  # fmt: skip
 
 
@@ -165,15 +165,15 @@ def test_11_the_redis_user_lacks_a_right(
 ) -> None:
     with redis_user(redis_url, *rules) as narrow:
         found = faults(examined(redis_url=narrow))
-    assert missing in found["redis"]
-    assert set(found) == {"redis"}  # of workers nothing can be said: they are not called dead
+    assert missing in found["redis rights"]
+    assert set(found) == {"redis rights"}  # of workers nothing can be said: they are not called dead
 
 
 def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(healthy: Bench, redis_url: str, examined: Examine) -> None:
     with redis_user(redis_url, "~*", "&*", "+@all", "-info") as narrow:
         findings = examined(redis_url=narrow)
     assert faults(findings) == {}
-    assert "INFO" in warnings(findings)["redis"]
+    assert "INFO" in warnings(findings)["redis rights"]
     assert findings["refresh worker"].level == "good"
 
 
@@ -216,15 +216,15 @@ def test_12_nobody_consumes(healthy: Bench, redis_url: str, examined: Examine) -
         ("UPDATE llm_models SET is_default = false WHERE is_default", "catalogue", "none is the default"),
         ("UPDATE llm_models SET is_active = false, is_default = false", "catalogue", "no model is active"),
         ("INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until) VALUES ('{id}',"
-         " 'api', 't', 'running', 1, now(), now() - interval '2 minutes')", "stuck rows", "1 runs are running"),
+         " 'api', 't', 'running', 1, now(), now() - interval '2 minutes')", "runs", "1 run running without a worker"),
         ("INSERT INTO llm_sync_runs (id, trigger, actor, created_at) VALUES ('{id}', 'api', 't',"
-         " now() - interval '11 minutes')", "stuck rows", "1 runs have waited"),
+         " now() - interval '11 minutes')", "runs", "1 run waiting for more than ten minutes"),
         ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
          " created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
-         " now() - interval '2 minutes')", "stuck rows", "1 chats have waited"),
+         " now() - interval '2 minutes')", "chats", "1 chat waiting for more than a minute"),
         ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
          " status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(), 'running', 1,"
-         " now() - interval '2 minutes')", "stuck rows", "1 chats are running"),
+         " now() - interval '2 minutes')", "chats", "1 chat running without a worker"),
     ],
     ids=["stale", "no default", "no model", "dead run", "waiting run", "waiting chat", "dead chat"],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from shared.settings import Settings
 from tests.support.sandbox import RunningSandbox
 from worker.commands.doctor_live import check_gateway
-from worker.diagnosis import Finding
+from worker.doctor.findings import Finding
 
 
 @pytest.fixture(scope="module")

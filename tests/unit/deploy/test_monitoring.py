@@ -3,7 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -12,6 +12,7 @@ from shared.chat import usage
 from shared.figures import CatalogueFigures
 from shared.upstream import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
+from worker.doctor.findings import SECTIONS, Line
 from worker.web import metrics
 from worker.web.access import Answered
 
@@ -85,11 +86,29 @@ def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_is_silent()
     assert seen == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
 
 
-def test_each_alert_leads_to_a_section_of_the_runbook_and_no_section_is_left_over() -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
-    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+def headings() -> list[str]:
+    """The runbook's sections, as links name them."""
+    titles = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_each_alert_and_each_line_of_doctor_has_its_section_and_no_section_is_left_over() -> None:
     linked = [rule["annotations"]["runbook_url"].removeprefix("docs/runbook.md#") for rule in rules()]
-    assert sorted(linked) == sorted(anchors)
+    assert len(linked) == len(set(linked))  # an alert has one of its own
+    assert {*linked, *SECTIONS.values()} == set(headings())
+    assert len(headings()) == len(set(headings()))
+
+
+def test_the_lines_of_doctor_are_those_that_it_says_and_no_others() -> None:
+    assert set(get_args(Line)) == set(SECTIONS)
+    sources = [file for file in (ROOT / "worker").rglob("*.py") if "doctor" in str(file) or "diagnosis" in file.name]
+    code = "".join(file.read_text() for file in sources if file.name != "findings.py")
+    assert [line for line in SECTIONS if f'"{line}"' not in code] == []
+
+
+def test_links_within_the_runbook_lead_somewhere() -> None:
+    links = re.findall(r"\]\(#([^)]+)\)", (ROOT / "docs" / "runbook.md").read_text())
+    assert set(links) <= set(headings())
 
 
 def test_each_section_of_the_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:

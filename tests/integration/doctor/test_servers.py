@@ -1,0 +1,192 @@
+"""The doctor beside servers that are stopped, full or read-only, and disks that are full: real ones each."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from shared.cache import Cache, connect
+from shared.clock import new_id
+from tests.integration.doctor.conftest import Examine
+from tests.integration.doctor.test_faults import execute, faults
+from tests.support.processes import BIN, Process, local_variables
+from tests.support.refreshing import Bench
+from tests.support.servers import Database, running_servers
+from tests.support.stopping import stopped, with_children
+
+CHAT = """INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,
+ created_at, status, error_code, finished_at, attempt) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40,
+ now() + interval '5 minutes', now() - interval '2 minutes', '{status}', {code}, {finished}, {attempt})"""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Servers that this test may stop: their processes, and the variables for a command."""
+
+    postgresql: list[int]
+    redis: list[int]
+    variables: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Own]:
+    with running_servers() as servers, servers.database() as database:
+        url = servers.redis_url()
+        with psycopg.connect(database.superuser_url) as connection:
+            row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+        with redis.Redis.from_url(url) as client:
+            redis_pid = client.info("server")["process_id"]
+        cache = Cache(connect(url))
+        for kind in ("refresh", "beat"):  # no chat worker: it withdraws while PostgreSQL is silent
+            cache.announce(kind, kind, seconds=600)
+        assert row is not None
+        yield Own([int(row[0].split()[0])], [redis_pid], local_variables(database.url, url))
+
+
+Doctor = Callable[[dict[str, str]], tuple[int, dict[str, dict[str, Any]]]]
+
+
+@pytest.fixture
+def doctor(tmp_path: Path) -> Doctor:
+    """`llm-refresh doctor --json` as a real process: its exit code and its findings, the worst of each name."""
+
+    def run(variables: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
+        variables = {"LLM_REFRESH_HOME": str(tmp_path / "home"), **variables}
+        began = time.monotonic()
+        with Process(("llm-refresh", "doctor", "--json"), variables, tmp_path / "doctor.log") as process:
+            code = process.wait(60)
+            assert time.monotonic() - began < 30
+            told = json.loads(process.output)
+        order = {"good": 0, "warning": 1, "fault": 2}
+        findings = sorted(told["findings"], key=lambda each: order[each["level"]])
+        assert told["healthy"] == (code == 0)
+        assert all(each["advice"] and each["runbook"] for each in findings if each["level"] != "good")
+        return code, {each["name"]: each for each in findings}
+
+    return run
+
+
+def levels(findings: dict[str, dict[str, Any]], level: str) -> set[str]:
+    return {name for name, finding in findings.items() if finding["level"] == level}
+
+
+def test_a_stopped_postgresql_is_named_in_time_and_nothing_else_is_blamed(own: Own, doctor: Doctor) -> None:
+    with stopped([pid for each in own.postgresql for pid in with_children(each)]):
+        code, findings = doctor(own.variables)
+    assert (code, levels(findings, "fault")) == (1, {"database"})
+    assert "while PostgreSQL is away" in findings["chat worker"]["detail"]
+    assert findings["refresh worker"]["level"] == "good"
+
+
+def test_a_stopped_redis_is_named_in_time_and_nothing_else_is_blamed(own: Own, doctor: Doctor) -> None:
+    with stopped(own.redis):
+        code, findings = doctor(own.variables)
+    assert code == 1
+    assert levels(findings, "fault") - {"catalogue"} == {"redis"}  # nothing is seeded here
+    assert findings["chats"]["level"] == "good"
+    assert not {"refresh worker", "chat worker", "beat"} & set(findings)
+
+
+def test_both_stopped_end_in_time_too(own: Own, doctor: Doctor) -> None:
+    with stopped([*own.redis, *(pid for each in own.postgresql for pid in with_children(each))]):
+        code, findings = doctor(own.variables)
+    assert (code, levels(findings, "fault")) == (1, {"database", "redis"})
+
+
+def test_a_full_redis_is_named_and_workers_that_cannot_say_so_are_not_called_dead(
+    healthy: Bench, redis_url: str, examined: Examine
+) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()  # as after a minute in which nobody could write a sign of life
+        try:
+            client.config_set("maxmemory", "1")
+            findings = examined()
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
+            nearly = examined()
+        finally:
+            client.config_set("maxmemory", "0")
+    assert set(faults(findings)) == {"redis memory"}
+    assert "its memory is full" in faults(findings)["redis memory"]
+    assert "Redis takes no writes" in findings["chat worker"].detail
+    assert nearly["redis memory"].level == "warning"
+    assert "nearly full" in nearly["redis memory"].detail
+
+
+def test_a_redis_that_is_a_replica_is_named(healthy: Bench, redis_url: str, examined: Examine) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        try:
+            client.execute_command("REPLICAOF", "127.0.0.1", "9")
+            found = faults(examined())
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+    assert set(found) == {"redis writes"}
+    assert "it is a replica" in found["redis writes"]
+
+
+def test_a_postgresql_that_takes_no_writes_is_named(healthy: Bench, database: Database, examined: Examine) -> None:
+    execute(database.superuser_url, f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    assert set(faults(examined())) == {"database writes"}
+
+
+def insert(healthy: Bench, status: str, *, code: str | None = None) -> None:
+    ended = status not in ("queued", "running")
+    healthy.run(CHAT.format(id=new_id(), status=status, code=f"'{code}'" if code else "NULL",
+                            finished="now()" if ended else "NULL", attempt=int(status == "running")))  # fmt: skip
+
+
+def test_failures_of_chats_are_counted_by_code(healthy: Bench, examined: Examine) -> None:
+    for code in ("unauthorised", "unauthorised", "timeout"):
+        insert(healthy, "failed", code=code)
+    insert(healthy, "expired", code="expired")
+    insert(healthy, "cancelled", code="cancelled")
+    finding = examined()["chat failures"]
+    assert finding.level == "fault"
+    assert "4 of 4 chats failed or expired in the last hour: 2 unauthorised, 1 expired, 1 timeout" in finding.detail
+
+
+def test_chats_that_wait_for_a_place_are_told_so(healthy: Bench, examined: Examine) -> None:
+    insert(healthy, "running")
+    insert(healthy, "queued")
+    found = faults(examined(chat_concurrency=1))
+    assert set(found) == {"chats"}
+    assert found["chats"] == "1 chat waiting for more than a minute: all 1 places of the chat workers are taken"
+
+
+def test_a_variable_that_looks_like_ours_is_a_warning_and_exits_with_0(
+    healthy: Bench, database: Database, redis_url: str, doctor: Doctor
+) -> None:
+    code, findings = doctor(local_variables(database.url, redis_url, CHAT_CONCURENCY="10"))
+    assert (code, levels(findings, "fault")) == (0, set())
+    assert findings["settings"]["level"] == "warning"
+    assert "CHAT_CONCURRENCY" in findings["settings"]["detail"]
+    assert findings["settings"]["runbook"] == "docs/runbook.md#settings"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+@pytest.mark.parametrize("place", ["LLM_REFRESH_HOME", "TMPDIR"])
+def test_a_full_disk_is_named(healthy: Bench, database: Database, redis_url: str, tmp_path: Path, place: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=32m tmpfs {disk}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode != 0:
+        pytest.skip("a disk of its own cannot be mounted here")
+    # The disk is seen by this shell and by what it becomes.
+    script = f"{mount} && (cat /dev/zero > {disk}/rest; exec {BIN}/llm-refresh doctor)"
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    variables = local_variables(database.url, redis_url, LLM_REFRESH_HOME=str(tmp_path / "home"))
+    ended = subprocess.run(["unshare", "-m", "sh", "-c", script], env=kept | variables | {place: str(disk)}, timeout=60,
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    what = "home" if place == "LLM_REFRESH_HOME" else "temporary folder"
+    assert f"✗ disk: {what} {disk}" in ended.stdout
+    assert ": full: 0 MB of 32 MB are free" in ended.stdout
+    assert "docs/runbook.md#disk-full" in ended.stdout
+    assert "faults: 1," in ended.stdout

@@ -1,0 +1,113 @@
+"""What the doctor makes of workers, gateway and rows together: each fault is told as what it is."""
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.figures import ChatEndings, Standing
+from shared.upstream import TargetCalls, UpstreamHealth, judge
+from worker.doctor.findings import Finding
+from worker.doctor.work import Facts, of_endings, of_work
+
+LIVING = {"refresh": 1, "chat": 1, "beat": 1}
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def standing(**more: int) -> Standing:
+    """Nothing is stuck, but for these."""
+    return Standing(**(dict.fromkeys([field.name for field in fields(Standing)], 0) | more))  # type: ignore[arg-type]
+
+
+def outage(code: str = "upstream_unavailable", status: int | None = 503) -> UpstreamHealth:
+    failing = TargetCalls("28", last_failure_at=NOON, last_failure_code=code, last_failure_status=status,
+                          failing_since=NOON, failures_in_a_row=9)  # fmt: skip
+    return judge([failing], [], chats_waiting=5)
+
+
+def look(**facts: Any) -> dict[str, Finding]:
+    known: dict[str, Any] = {"database": "answers", "redis": "writes", "alive": LIVING, "standing": standing(),
+                             "health": judge([], [], chats_waiting=0)}  # fmt: skip
+    return {finding.name: finding for finding in of_work(Facts(**(known | facts)), concurrency=10)}
+
+
+def faults(findings: dict[str, Finding]) -> set[str]:
+    return {name for name, finding in findings.items() if finding.level == "fault"}
+
+
+def test_a_healthy_system_has_no_fault() -> None:
+    assert {finding.level for finding in look().values()} == {"good"}
+
+
+def test_chats_that_wait_for_a_gateway_that_is_down_are_not_stuck() -> None:
+    found = look(standing=standing(chats_waiting=5), health=outage())
+    assert faults(found) == {"upstream"}
+    assert found["upstream"].detail.endswith("(503 upstream_unavailable); 5 chats wait; nothing to do here")
+
+
+def test_without_a_chat_worker_an_old_outage_is_not_what_chats_wait_for() -> None:
+    found = look(standing=standing(chats_waiting=5), health=outage(), alive=LIVING | {"chat": 0})
+    assert faults(found) == {"chat worker", "chats"}
+    assert "no chat worker is alive" in found["chats"].detail
+    assert "not asked while no chat worker lives" in found["upstream"].detail
+
+
+def test_a_refused_key_is_no_outage() -> None:
+    found = look(health=outage("unauthorised", 401))
+    assert faults(found) == {"upstream key"}
+    assert "MATCHAAI_API_KEY" in str(found["upstream key"].advice)
+
+
+def test_chats_that_wait_for_a_place_ask_for_more_places() -> None:
+    found = look(standing=standing(chats_waiting=5, chats_running=10))
+    assert "all 10 places of the chat workers are taken" in found["chats"].detail
+    assert "CHAT_CONCURRENCY" in str(found["chats"].advice)
+
+
+def test_living_workers_are_not_to_be_started() -> None:
+    found = look(standing=standing(chats_waiting=5, runs_waiting=1))
+    assert faults(found) == {"chats", "runs"}
+    for name, kind in (("chats", "chat"), ("runs", "refresh")):
+        assert f"although a {kind} worker is alive" in found[name].detail
+        assert "restart" in str(found[name].advice)
+
+
+@pytest.mark.parametrize("facts", [{"redis": "no writes", "alive": {}}, {"redis": "unknown", "alive": None}])
+def test_while_redis_cannot_be_used_no_worker_is_blamed(facts: dict[str, Any]) -> None:
+    found = look(standing=standing(chats_waiting=5, chats_without_lease=2, runs_waiting=1), **facts)
+    assert faults(found) == set()
+    for name in ("chats", "runs"):
+        assert "Redis" in found[name].detail
+
+
+def test_while_postgresql_is_away_silent_workers_are_not_called_dead() -> None:
+    found = look(database="away", standing=None, health=None, alive={"refresh": 1, "beat": 1})
+    assert faults(found) == set()
+    assert "PostgreSQL" in found["chat worker"].detail
+
+
+def test_chats_past_their_deadline_are_a_fault_of_their_own() -> None:
+    assert faults(look(standing=standing(chats_past_deadline=3))) == {"deadlines"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "ended", "lately", "level"),
+    [
+        ({}, 50, (0, 50), "good"),
+        ({"timeout": 1}, 50, (0, 20), "warning"),
+        ({"timeout": 2}, 2, (2, 2), "warning"),  # as with the alert: one bad chat in a quiet hour wakes nobody
+        ({"timeout": 3}, 60, (3, 60), "warning"),
+        ({"timeout": 4}, 60, (4, 60), "fault"),
+    ],
+)
+def test_failures_of_chats(codes: dict[str, int], ended: int, lately: tuple[int, int], level: str) -> None:
+    assert of_endings(ChatEndings(codes, ended, *lately)).level == level
+
+
+def test_failures_are_named_by_code_the_most_frequent_first_with_what_helps() -> None:
+    codes = {"timeout": 2, "unauthorised": 7, "expired": 1, "upstream_shape": 1, "unknown_model": 1, "rate_limited": 1}
+    finding = of_endings(ChatEndings(codes, 40, 0, 0))
+    counted = "7 unauthorised, 2 timeout, 1 expired, 1 rate_limited, 2 others"
+    assert finding.detail == f"13 of 40 chats failed or expired in the last hour: {counted}"
+    assert "MATCHAAI_API_KEY" in str(finding.advice)

@@ -1,0 +1,1 @@
+"""What `llm-refresh doctor` looks at, and what it makes of it."""

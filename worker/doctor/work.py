@@ -1,0 +1,173 @@
+"""What is said of workers, runs and chats once PostgreSQL, Redis and the workers have been looked at. Pure.
+
+One fault looks like another from each side alone: chats wait for a dead worker, for a gateway that is down, for places,
+or for Redis. Who has seen all of it can tell which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from shared.figures import ChatEndings, Standing
+from shared.upstream import UpstreamHealth, describe_health
+from worker.doctor.findings import Finding, Line, fault, good, warning
+
+FAILING_SHARE, FAILING_NUMBER = 0.05, 3
+"""From here on it is a fault: what the alert `LlmRefreshChatFailures` allows."""
+_CODES_NAMED: Final = 4
+
+
+@dataclass(slots=True)
+class Facts:
+    """What the checks have learnt, for who judges it together. What could not be looked at is None or unknown."""
+
+    database: Literal["unknown", "answers", "away"] = "unknown"
+    redis: Literal["unknown", "writes", "no writes"] = "unknown"
+    standing: Standing | None = None
+    health: UpstreamHealth | None = None
+    endings: ChatEndings | None = None
+    alive: Mapping[str, int] | None = None
+    """kind -> processes that say that they are alive"""
+
+    def lives(self, kind: str) -> bool:
+        return bool(self.alive and self.alive.get(kind))
+
+
+def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
+    """Workers, the gateway, runs and chats. `concurrency`: chats at a time in one chat process."""
+    yield from _workers(facts)
+    if facts.health is not None:
+        yield of_upstream(facts.health, chat_worker_lives=facts.lives("chat") or facts.alive is None)
+    if facts.standing is not None:
+        yield _runs(facts.standing, facts)
+        yield _chats(facts.standing, facts, concurrency)
+        if facts.standing.chats_past_deadline:
+            yield fault("deadlines", f"{facts.standing.chats_past_deadline} chats are open past their deadline",
+                        "start a worker, or end the transaction that holds their rows")  # fmt: skip
+    if facts.endings is not None:
+        yield of_endings(facts.endings)
+
+
+def _workers(facts: Facts) -> Iterator[Finding]:
+    if facts.alive is None:
+        return  # nothing can be said of them; why stands at Redis
+    kinds: tuple[tuple[str, Line, str], ...] = (
+        ("refresh", "refresh worker", "nothing syncs"),
+        ("chat", "chat worker", "nothing is answered"),
+    )
+    for kind, name, consequence in kinds:
+        if facts.lives(kind):
+            yield good(name, f"{facts.alive[kind]} alive")
+        elif facts.redis == "no writes":
+            yield warning(name, "cannot be told: Redis takes no writes, so none can say that it is alive",
+                          "let Redis take writes first, then run this again")  # fmt: skip
+        elif facts.database == "away":
+            yield warning(name, "none says that it is alive, as it is while PostgreSQL is away",
+                          "bring PostgreSQL back first, then run this again")  # fmt: skip
+        else:
+            yield fault(
+                name, f"none says that it is alive: {consequence}", f"start the {kind} worker, or look at its log"
+            )
+    if facts.lives("beat"):
+        yield good("beat", "alive")
+    elif facts.redis == "no writes":
+        yield warning("beat", "cannot be told: Redis takes no writes", "let Redis take writes first")
+    else:
+        yield warning("beat", "has not been heard: the workers' upkeep starts the nights instead", "start beat")
+
+
+def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Finding:
+    """What calls of MatchaAI have experienced. An outage there is told as one, and as nothing to do here."""
+    text = describe_health(health)
+    if health.is_up:
+        last = f" (last at {health.last_success_at:%Y-%m-%d %H:%M} UTC)" if health.last_success_at else ""
+        return good("upstream", text + last)
+    if health.last_failure_code == "unauthorised":
+        return fault("upstream key", text, "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers")
+    if not chat_worker_lives:
+        return warning("upstream", f"{text}; it is not asked while no chat worker lives",
+                       "start the chat worker: its first call tells how MatchaAI is now")  # fmt: skip
+    level = warning if health.state == "degraded" else fault
+    return level("upstream", f"{text}; nothing to do here", "chats that wait are answered when it is back")
+
+
+def _runs(now: Standing, facts: Facts) -> Finding:
+    if not (now.runs_without_lease or now.runs_waiting):
+        return good("runs", "none is stuck")
+    stuck = [
+        f"{number} {'run' if number == 1 else 'runs'} {what}"
+        for number, what in (
+            (now.runs_without_lease, "running without a worker"),
+            (now.runs_waiting, "waiting for more than ten minutes"),
+        )
+        if number
+    ]
+    return _stuck("runs", "; ".join(stuck), "refresh", facts)
+
+
+def _chats(now: Standing, facts: Facts, concurrency: int) -> Finding:
+    lives = facts.lives("chat")
+    # With a worker, a chat that does not say so yet waits for the gateway as well; without one, for the worker.
+    waiting = 0 if facts.health is not None and facts.health.state == "down" and lives else now.chats_waiting
+    if now.chats_without_lease:
+        number = now.chats_without_lease
+        more = f"; {waiting} waiting for more than a minute" if waiting else ""
+        return _stuck("chats", f"{_chats_of(number)} running without a worker{more}", "chat", facts)
+    if not waiting:
+        return good("chats", "none is stuck")
+    text = f"{_chats_of(waiting)} waiting for more than a minute"
+    places = (facts.alive or {}).get("chat", 0) * concurrency
+    if lives and now.chats_running >= places:
+        return fault("chats", f"{text}: all {places} places of the chat workers are taken",
+                     "start more chat processes, or raise CHAT_CONCURRENCY; long calls end by themselves")  # fmt: skip
+    return _stuck("chats", text, "chat", facts)
+
+
+def _chats_of(number: int) -> str:
+    return f"{number} {'chat' if number == 1 else 'chats'}"
+
+
+def _stuck(name: Line, text: str, kind: str, facts: Facts) -> Finding:
+    """Rows that do not move, with what keeps them: nothing is blamed that is seen to work."""
+    if facts.redis == "no writes" or facts.alive is None:
+        reason = "takes no writes" if facts.redis == "no writes" else "cannot be used"
+        return warning(name, f"{text}: Redis {reason}, and messages go by it",
+                       "mend Redis: within half a minute they are published again")  # fmt: skip
+    if facts.lives(kind):
+        return fault(name, f"{text}, although a {kind} worker is alive",
+                     f"look at the {kind} worker's log, and restart it: what it holds is taken up again")  # fmt: skip
+    return fault(name, f"{text}: no {kind} worker is alive", f"start the {kind} worker: it takes up what lies")
+
+
+_ADVICE_BY_CODE: Final[Mapping[str, str]] = {
+    "unauthorised": "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers",
+    "unknown_model": "run `llm-refresh refresh`: MatchaAI does not know a model that it listed",
+    "no_model": "run `llm-refresh refresh`, then `llm-refresh set-default KEY`",
+    "prompt_too_long": "callers send too much for the model: `llm-refresh chats --status failed` names them",
+    "rate_limited": "MatchaAI limits calls: lower CHAT_CONCURRENCY, or ask for a higher limit",
+    "upstream_unavailable": "MatchaAI was away or broken: see the line `upstream`",
+    "upstream_rejected": "MatchaAI refuses what is asked: `llm-refresh chat show ID` has its words",
+    "upstream_not_json": "a login or gateway page answers: look at MATCHAAI_BASE_URL, then `llm-refresh doctor --live`",
+    "upstream_shape": "MatchaAI answers in another form: `llm-refresh doctor --live` says in which",
+    "timeout": "MatchaAI was too slow: see the line `upstream`, and MATCHAAI_TIMEOUT_SECONDS",
+    "expired": "they waited too long: see the lines `chats`, `chat worker` and `upstream`",
+    "attempts_exhausted": "chat workers died in mid-call: their log, and the memory limit of their container",
+}
+
+
+def of_endings(endings: ChatEndings) -> Finding:
+    """The chats that failed or expired of late, by code."""
+    hour = sum(endings.last_hour.values())
+    if not hour:
+        return good("chat failures", "none in the last hour")
+    codes = sorted(endings.last_hour.items(), key=lambda each: (-each[1], each[0]))
+    named = ", ".join(f"{number} {code}" for code, number in codes[:_CODES_NAMED])
+    rest = "" if len(codes) <= _CODES_NAMED else f", {sum(number for _, number in codes[_CODES_NAMED:])} others"
+    detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {named}{rest}"
+    advice = _ADVICE_BY_CODE.get(codes[0][0], "`llm-refresh chats --status failed --since 1h` lists them")
+    if endings.failed_lately >= FAILING_NUMBER and endings.failed_lately > FAILING_SHARE * endings.ended_lately:
+        lately = f"{endings.failed_lately} of {endings.ended_lately} in the last 15 minutes"
+        return fault("chat failures", f"{detail}; {lately}", advice)
+    return warning("chat failures", detail, advice)
