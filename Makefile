@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` and `make test`. Everything they need goes into .venv, from the hash-pinned locks.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fault chaos bench lint lock clean set-up-local set-up-dev
+.PHONY: help up test test-fault mutants chaos bench lint lock clean set-up-local set-up-dev
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -18,6 +18,9 @@ test: set-up-dev ## run the unit, integration and end-to-end tests
 
 test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes
 	@exec $(VENV)/bin/python -m pytest -m fault tests/fault tests/integration
+
+mutants: set-up-dev ## take out one mechanism at a time, in a copy, and see a test fail for each: NAMES="fence lease"
+	@exec $(VENV)/bin/python -m tests.mutants $(NAMES)
 
 SECONDS ?= 120
 SEED ?= 1

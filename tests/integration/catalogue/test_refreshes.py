@@ -3,13 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
 
-from shared.catalogue import runs
+from shared.catalogue import runs, store
+from shared.catalogue.edits import ModelEdit
 from shared.catalogue.outcomes import Options
 from shared.catalogue.rows import LEDGERED
+from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
 from tests.support.sandbox import RunningSandbox
@@ -253,6 +256,49 @@ def test_a_zombie_applies_nothing(at: Bench, gateway: RunningSandbox) -> None:
     assert at.refresher.outcome(run_id).status == "abandoned"
 
 
+def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(at: Bench, gateway: RunningSandbox) -> None:
+    gateway.behave(llms={"delay": 1.0, "status": 401})
+    run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
+    zombie.start()
+    wait_for(lambda: at.refresher.outcome(run_id).status == "running")
+    at.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
+    with at.database.transaction() as connection:
+        assert runs.abandon_expired(connection) == [run_id]
+    zombie.join()
+    assert at.refresher.outcome(run_id).code == "abandoned"
+
+
+def waits_for_a_lock(at: Bench) -> bool:
+    return bool(at.run("SELECT count(*) AS number FROM pg_locks WHERE NOT granted")[0]["number"])
+
+
+def test_a_run_that_is_being_applied_is_not_abandoned(at: Bench, gateway: RunningSandbox) -> None:
+    gateway.behave(llms={"delay": 0.7})
+    run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    with ThreadPoolExecutor() as pool:
+        working = pool.submit(at.refresher.perform, run_id)
+        wait_for(lambda: at.refresher.outcome(run_id).status == "running")
+        at.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
+        with at.database.transaction() as other:
+            store.lock(other)
+            wait_for(lambda: waits_for_a_lock(at))
+            with pytest.raises(DatabaseUnavailable), at.database.transaction(lock_seconds=0.2) as connection:
+                runs.abandon_expired(connection)
+        assert working.result(timeout=20).status == "succeeded"
+
+
+def test_an_edit_waits_for_whoever_writes_the_catalogue(at: Bench) -> None:
+    edit = ModelEdit.model_validate({"display_order": 9})
+    with ThreadPoolExecutor() as pool:
+        with at.database.transaction() as connection:
+            store.lock(connection)
+            editing = pool.submit(at.editor.edit, "claude-3-7-sonnet", edit, caller=SYSTEM)
+            wait_for(lambda: waits_for_a_lock(at) or editing.done())
+            assert not editing.done()
+        assert editing.result(timeout=20)["display_order"] == 9
+
+
 def test_two_who_ask_for_the_same_night_make_one_run(at: Bench) -> None:
     from datetime import datetime
 
@@ -279,9 +325,6 @@ def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(at: Benc
 
 
 def test_a_sync_goes_on_with_the_list_after_an_operators_edit(at: Bench) -> None:
-    from shared.catalogue.edits import ModelEdit
-    from shared.db import SYSTEM
-
     edit = ModelEdit.model_validate(
         {"capabilities": {"supports_vision": True}, "display_order": 9, "model_name": "Ours"}
     )

@@ -1,0 +1,70 @@
+"""Group commits: what counts only after the commit, and who is held up by one that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from shared.chat.groups import GroupCommits
+from shared.chat.lifecycle import Claim
+from shared.chat.waiting import Parked
+from tests.integration.chat.conftest import Chats
+
+
+@contextmanager
+def refused_by_postgresql(chats: Chats, chat_id: uuid.UUID, *, when: str) -> Iterator[None]:
+    """PostgreSQL refuses whatever changes this chat: at once, or when the transaction commits."""
+    deferred = "DEFERRABLE INITIALLY DEFERRED" if when == "commit" else "NOT DEFERRABLE"
+    with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
+        owner.execute(
+            "CREATE FUNCTION test_refuses() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'refused by a test'; END $$"
+        )
+        owner.execute(
+            f"CREATE CONSTRAINT TRIGGER test_refuses AFTER UPDATE ON llm_chats {deferred}"
+            f" FOR EACH ROW WHEN (NEW.id = '{chat_id}') EXECUTE FUNCTION test_refuses()".encode()
+        )
+        try:
+            yield
+        finally:
+            owner.execute("DROP FUNCTION test_refuses CASCADE")
+
+
+def claimed_in_one_group(
+    chats: Chats, chat_ids: Collection[uuid.UUID], announced: list[uuid.UUID]
+) -> list[Claim | Parked | None]:
+    async def claim() -> list[Claim | Parked | None]:
+        loop = asyncio.get_running_loop()
+        commits = GroupCommits(chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend)
+        claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
+        await asyncio.sleep(0)  # all are ordered before the first group is made
+        commits.start()
+        try:
+            return await asyncio.gather(*claims)
+        finally:
+            await asyncio.to_thread(commits.stop)
+
+    return asyncio.run(claim())
+
+
+def test_a_claim_whose_commit_fails_is_none(chats: Chats) -> None:
+    chat_id = chats.submit()
+    announced: list[uuid.UUID] = []
+    with refused_by_postgresql(chats, chat_id, when="commit"):
+        assert claimed_in_one_group(chats, [chat_id], announced) == [None]
+    assert announced == []
+    assert chats.row(chat_id)["status"] == "queued"
+
+
+def test_one_that_cannot_be_written_takes_no_other_of_its_group_along(chats: Chats) -> None:
+    bad, *good = [chats.submit() for _ in range(4)]
+    announced: list[uuid.UUID] = []
+    with refused_by_postgresql(chats, bad, when="at once"):
+        refused, *claims = claimed_in_one_group(chats, [bad, *good], announced)
+    assert refused is None
+    assert [claim.chat_id for claim in claims if isinstance(claim, Claim)] == good
+    assert sorted(announced) == sorted(good)

@@ -1,0 +1,7 @@
+"""All mutants. A mechanism that nothing must work without gets a row in the module of its room."""
+
+from __future__ import annotations
+
+from tests.mutants import chats, edges, refreshes
+
+MUTANTS = (*chats.MUTANTS, *refreshes.MUTANTS, *edges.MUTANTS)

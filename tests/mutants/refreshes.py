@@ -1,0 +1,130 @@
+"""Mechanisms of the catalogue: who runs a refresh, what the guard holds, what is told of it."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_REFRESHES = "tests/integration/catalogue/test_refreshes.py"
+_PLAN = "tests/unit/catalogue/test_plan.py"
+_OUTBOX = "tests/integration/notices/test_outbox.py"
+_SENDER = "tests/integration/notices/test_sender.py"
+
+MUTANTS = (
+    Mutant(
+        "guard-of-held-lists",
+        "shared/catalogue/refresh.py",
+        "        if not guard.holds(self._policy.max_shrink):\n            return None\n",
+        "        if guard:\n            return None\n",
+        (f"{_REFRESHES}::test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced",),
+    ),
+    Mutant(
+        "force-of-the-very-list",
+        "shared/catalogue/refresh.py",
+        "                forced = options.force == fetched.sha256\n",
+        "                forced = options.force is not None\n",
+        (f"{_REFRESHES}::test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced",),
+    ),
+    Mutant(
+        "grace",
+        "shared/catalogue/plan.py",
+        "    if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:\n",
+        "    if not held and not hidden:\n",
+        (f"{_PLAN}::test_a_model_is_deactivated_after_the_grace_and_comes_back_by_itself",),
+    ),
+    Mutant(
+        "one-default",
+        "shared/catalogue/plan.py",
+        "    more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)\n",
+        "    more, promoted = [], None\n",
+        (f"{_PLAN}::test_the_default_that_is_lost_is_replaced_by_the_same_makers_first",),
+    ),
+    Mutant(
+        "fence-of-runs",
+        "shared/catalogue/runs.py",
+        '        .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")\n'
+        "        .values(",
+        "        .where(runs.c.id == claim.run_id)\n        .values(",
+        (f"{_REFRESHES}::test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has",),
+    ),
+    Mutant(
+        "fence-held-while-applying",
+        "shared/catalogue/refresh.py",
+        "            runs.hold_fence(connection, claim)\n",
+        "",
+        (f"{_REFRESHES}::test_a_run_that_is_being_applied_is_not_abandoned",),
+    ),
+    Mutant(
+        "lock-of-the-catalogue",
+        "shared/catalogue/store.py",
+        '" FROM llm_catalogue_version FOR UPDATE"',
+        '" FROM llm_catalogue_version"',
+        (f"{_REFRESHES}::test_an_edit_waits_for_whoever_writes_the_catalogue",),
+    ),
+    Mutant(
+        "one-run-at-a-time",
+        "shared/catalogue/runs.py",
+        "              AND NOT EXISTS (SELECT FROM llm_sync_runs WHERE status = 'running')\n",
+        "",
+        (f"{_REFRESHES}::test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it",),
+    ),
+    Mutant(
+        "lease-of-runs",
+        "shared/catalogue/runs.py",
+        "            WHERE status = 'running' AND lease_until < now() RETURNING id\n",
+        "            WHERE status = 'running' RETURNING id\n",
+        (f"{_REFRESHES}::test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it",),
+    ),
+    Mutant(
+        "sweeper-of-dead-runs",
+        "shared/catalogue/refresh.py",
+        "        dead = runs.abandon_expired(connection)\n",
+        "        dead = []\n",
+        (f"{_OUTBOX}::test_a_run_whose_worker_died_has_failed",),
+    ),
+    Mutant(
+        "attempt-cap-of-nights",
+        "shared/catalogue/runs.py",
+        "AND status IN ('failed', 'abandoned') AND attempt < :attempts\n",
+        "AND status IN ('failed', 'abandoned') AND :attempts > 0\n",
+        (f"{_REFRESHES}::test_failed_nights_are_tried_again_in_the_same_row_and_others_never",),
+    ),
+    Mutant(
+        "refusals-ask-once",
+        "shared/catalogue/runs.py",
+        "    connection.execute(_ONE_ASKS)\n",
+        "",
+        (
+            "tests/integration/chat/test_refused_models.py"
+            "::test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look",
+        ),
+    ),
+    Mutant(
+        "outbox-in-the-transaction",
+        "shared/catalogue/refresh.py",
+        "        self._record(connection, ending)\n        return Outcome(claim.run_id, status, plan.counts, errors)\n",
+        "        with self._database.transaction() as other:\n            self._record(other, ending)\n"
+        "        return Outcome(claim.run_id, status, plan.counts, errors)\n",
+        (f"{_OUTBOX}::test_what_was_not_applied_is_not_told",),
+    ),
+    Mutant(
+        "outbox-marks-what-it-takes",
+        "shared/notices/outbox.py",
+        "WHERE ended_at IS NULL AND send_at <= now()\n",
+        "WHERE ended_at IS NULL\n",
+        (f"{_SENDER}::test_who_does_not_take_it_gets_it_again_later_the_same",),
+    ),
+    Mutant(
+        "outbox-marks-what-is-delivered",
+        "shared/notices/sender.py",
+        "                    outbox.delivered(connection, notice)\n",
+        "                    pass\n",
+        (f"{_SENDER}::test_it_is_sent_once",),
+    ),
+    Mutant(
+        "outbox-deadline",
+        "shared/notices/sender.py",
+        "                asyncio.timeout(self._deadline_seconds),\n",
+        "",
+        (f"{_SENDER}::test_a_receiver_that_drips_is_left_at_the_deadline",),
+    ),
+)
