@@ -17,6 +17,7 @@ CHANGE_KINDS = (
     "reactivated",
     "default",
     "operator",
+    "erased",
 )
 
 NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered")
@@ -138,13 +139,16 @@ llm_model_changes = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("run_id", sa.Uuid, sa.ForeignKey("llm_sync_runs.id", name="llm_model_changes_run_id_fkey")),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("matcha_llm_id", sa.Integer, nullable=False),
-    sa.Column("model_key", sa.Text, nullable=False),
+    # Of the model that a line is about; `erased` is about none.
+    sa.Column("matcha_llm_id", sa.Integer),
+    sa.Column("model_key", sa.Text),
     _json("before", None),
     _json("after", None),
     sa.Column("actor", sa.Text, nullable=False),
     _moment("at", nullable=False, default=True),
     sa.CheckConstraint(one_of("kind", CHANGE_KINDS), name="llm_model_changes_kind"),
+    sa.CheckConstraint("kind = 'erased' OR (matcha_llm_id IS NOT NULL AND model_key IS NOT NULL)",
+                       name="llm_model_changes_model"),
     sa.Index("llm_model_changes_run_id", "run_id"),
     # Answers for retired keys: which change took a key away.
     sa.Index("llm_model_changes_key_before", sa.text("(before ->> 'model_key')"), sa.text("id DESC"),
@@ -200,10 +204,13 @@ llm_chats = sa.Table(
     # again meanwhile is counted, so that an older connection's end gives nothing up.
     _moment("cancel_at"),
     sa.Column("resends", sa.Integer, nullable=False, server_default=sa.text("0")),
+    # When its content was taken away.
+    _moment("erased_at"),
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
-    sa.CheckConstraint("(status = 'succeeded') = (answer IS NOT NULL)", name="llm_chats_answered"),
+    sa.CheckConstraint("CASE WHEN erased_at IS NULL THEN (status = 'succeeded') = (answer IS NOT NULL)"
+                       " ELSE answer IS NULL AND finished_at IS NOT NULL END", name="llm_chats_answered"),
     sa.CheckConstraint("(status IN ('queued', 'running')) = (finished_at IS NULL)", name="llm_chats_finished"),
     sa.Index("llm_chats_idempotency", "subject", "idempotency_key", unique=True,
              postgresql_where=sa.text("idempotency_key IS NOT NULL")),

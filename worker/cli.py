@@ -18,6 +18,7 @@ COMMANDS = {
     "changes": "operators:list_changes",
     "chat": "chats:chat",
     "chats": "chats:list_chats",
+    "erase": "erase:erase",
     "doctor": "doctor:doctor",
     "token": "local:token",
     "local": "local:local",

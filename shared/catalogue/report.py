@@ -13,6 +13,10 @@ def sentence(change: Mapping[str, Any]) -> str:
     kind, key, id_ = change["kind"], change["model_key"], change["matcha_llm_id"]
     before, after = change["before"] or {}, change["after"] or {}
     match kind:
+        case "erased":
+            number = after.get("chats")
+            chats = "1 chat" if number == 1 else f"{number} chats"
+            return f"the content of {chats} of {after.get('subject')} was erased"
         case "added":
             return f"{key} (ID {id_}) was added: {after.get('model_name')}"
         case "renamed":

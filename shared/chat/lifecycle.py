@@ -237,6 +237,15 @@ WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE cancel_at <= now() AND finis
 RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
 """
 
+_CANCEL_ALL = """
+UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled',
+  error_detail = 'Cancelled, because the chats of its caller were erased.',
+  version = version + 1, finished_at = now(), lease_until = NULL
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE subject = %s AND status IN ('queued', 'running')
+                     ORDER BY id FOR UPDATE))
+RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+"""
+
 _RETIRE = """
 DELETE FROM llm_chats WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE finished_at < now() - make_interval(secs => %s)
@@ -426,6 +435,13 @@ def cancel(connection: sa.Connection, chat_id: uuid.UUID, caller: Caller) -> boo
 def give_up(connection: sa.Connection, chat_id: uuid.UUID, *, resends: int, seconds: float) -> None:
     """Cancel this chat in so many seconds: its caller is gone. Not where the question has come again since."""
     connection.exec_driver_sql(_GIVE_UP, (seconds, chat_id, resends))
+
+
+def cancel_all(connection: sa.Connection, subject: str) -> tuple[uuid.UUID, ...]:
+    """End the open chats of a caller, and count them; returns their ids."""
+    rows = connection.exec_driver_sql(_CANCEL_ALL, (subject,)).all()
+    usage.count(connection, _ended(rows))
+    return tuple(row.id for row in rows)
 
 
 def retire(connection: sa.Connection, *, older_than_days: float, limit: int) -> int:

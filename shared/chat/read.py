@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
+import structlog
 
 from shared.db import Caller
 from shared.models import llm_chats as chats
+
+log = structlog.get_logger(__name__)
 
 Content = Literal["none", "answer", "all"]
 """How much of what was asked and answered is read with a chat."""
@@ -41,6 +44,7 @@ SHOWN = (
     chats.c.last_failure_at,
     chats.c.subject,
     chats.c.request_id,
+    chats.c.erased_at,
 )
 _WHOLE = (*SHOWN, chats.c.answer)
 _COLUMNS: Mapping[Content, tuple[sa.ColumnElement[Any], ...]] = {
@@ -75,6 +79,13 @@ def find(connection: sa.Connection, chat_id: uuid.UUID, *, content: Content = "a
     """One chat that the transaction's caller may see. The role `operator` may read no content."""
     row = connection.execute(sa.select(*_COLUMNS[content]).where(chats.c.id == chat_id)).mappings().first()
     return None if row is None else snapshot_of(row)
+
+
+def log_read_by_another(chat: Snapshot, reader: Caller) -> None:
+    """The line that says who read the content of somebody else's chat. A warning, which commands print as well."""
+    log.warning("llm_chat.read_by_another", message="[ChaSen Chat] Somebody read another's chat",
+                chat_id=str(chat.chat_id), owner=chat.subject, subject=reader.subject,
+                role=reader.role)  # fmt: skip
 
 
 def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | None] | None:
@@ -185,11 +196,13 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
         "created_at": created,
         "finished_at": finished,
     }
+    if row["erased_at"] is not None:
+        body["erased_at"] = row["erased_at"]
     return Snapshot(row["id"], row["version"], body, row["subject"], row["request_id"], _prompt_of(row))
 
 
 def _prompt_of(row: sa.RowMapping) -> dict[str, Any] | None:
-    if "question" not in row:
+    if "question" not in row or row["erased_at"] is not None:
         return None
     history = [{"role": role, "content": content} for role, content in row["history"]]
     return {"question": row["question"], "systemPrompt": row["system_prompt"], "history": history}

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import jwt
+import psycopg
 import pytest
 
 from tests.support.living import wait_for
@@ -164,6 +165,31 @@ def test_a_chat_asked_from_a_pipe_is_found_cancelled_and_shown(command: Commands
     assert (ended.returncode, "had ended before" in ended.stdout) == (0, True)
     assert command("chat", "show", "not-an-id").returncode == 2
     assert command("chat", "show", "01a214bb-04ec-77fc-8d0e-ab9d58df2318").returncode == 1
+
+
+def test_a_callers_chats_are_erased_and_reading_anothers_is_a_log_line(command: Commands) -> None:
+    command("migrate")
+    chat_id = "01a214bb-04ec-77fc-8d0e-ab9d58df2318"
+    with psycopg.connect(command.variables["DATABASE_URL"].replace("+psycopg", "")) as connection:
+        connection.execute("SET LOCAL ROLE service_role")
+        connection.execute(
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, status,"
+            " answer, deadline_at, finished_at)"
+            " VALUES (%s, 'anna', 'x', 'Why?', 'gpt-4o', 'GPT-4o', 40, 'succeeded', 'Because.', now(), now())",
+            (chat_id,),
+        )
+    shown = command("chat", "show", chat_id)
+    assert (shown.returncode, "Because." in shown.stdout) == (0, True)
+    assert all(word in shown.stderr for word in ("llm_chat.read_by_another", chat_id, "anna", "cli:"))
+    done = command("erase", "--subject", "anna")
+    assert (done.returncode, "the content of 1 chat of anna is erased" in done.stdout) == (0, True)
+    shown = command("chat", "show", chat_id)
+    assert ("Because." in shown.stdout, "erased" in shown.stdout) == (False, True)
+    assert json.loads(command("erase", "--subject", "anna", "--json").stdout)["erased"] == 0
+    assert "nothing was erased" in command("erase", "--subject", "nobody").stdout
+    assert "the content of 1 chat of anna was erased" in command("changes", "--kind", "erased").stdout
+    assert command("erase").returncode == 2
+    assert command("erase", "--subject", " ").returncode == 2
 
 
 def chats(command: Commands, *words: str) -> list[dict]:

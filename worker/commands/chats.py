@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 import time
 import uuid
@@ -86,6 +87,8 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
     """Show one chat: whose it is, its model, how it ended, and its answer."""
     with runtime() as parts:
         chat = _find(parts, chat_id)
+    if chat.subject != OPERATOR.subject:
+        read.log_read_by_another(chat, Caller("service_role", f"cli:{getpass.getuser()}"))
     if as_json:
         echo_json({**chat.body, "caller": chat.subject})
         return
@@ -103,7 +106,7 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
 def cancel(chat_id: uuid.UUID, as_json: bool) -> None:
     """End an open chat at once. Exit 1 when it had ended otherwise before."""
     with runtime() as parts:
-        before = _find(parts, chat_id)
+        before = _find(parts, chat_id, content="none")
         chat = before if before.ended else _cancelled(parts, chat_id)
     if as_json:
         echo_json({**chat.body, "caller": chat.subject})
@@ -164,9 +167,9 @@ def _cancelled(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
     return _find(parts, chat_id)
 
 
-def _find(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
+def _find(parts: Runtime, chat_id: uuid.UUID, *, content: read.Content = "answer") -> Snapshot:
     with parts.database.transaction(OPERATOR) as connection:
-        found = read.find(connection, chat_id)
+        found = read.find(connection, chat_id, content=content)
     if found is None:
         raise click.ClickException(f"there is no chat {chat_id}: `llm-refresh chats` lists them")
     return found
@@ -184,7 +187,9 @@ def _print(chat: Snapshot, *, err: bool) -> None:
     by = "by" if chat.status == "succeeded" else "of"
     seconds = chat.body["timings"]["total_ms"] / 1000
     say(f"{chat.status} {between} {seconds:.1f} s {by} {told}")
-    if chat.status == "succeeded":
+    if chat.status == "succeeded" and "erased_at" in chat.body:
+        say(f"its content was erased at {short(chat.body['erased_at'])} (UTC)")
+    elif chat.status == "succeeded":
         say_text(chat.body["answer"])
     else:
         say(f"{chat.body['error']['code']}: {chat.body['error']['detail']}", err=err)

@@ -204,7 +204,7 @@ class Change(BaseModel):
     id: int
     run_id: uuid.UUID | None
     kind: str
-    model_key: str
+    model_key: Annotated[str | None, Field(description="null of kind `erased`, which is about no model")]
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     actor: str

@@ -73,6 +73,18 @@ class ChatQuery(Query):
     ] = None
 
 
+class CancelQuery(Query):
+    erase: Annotated[
+        bool, Field(description="true: take the content of a chat that has ended away, for good; an open one: 409")
+    ] = False
+
+
+class Erased(BaseModel):
+    subject: str
+    erased: Annotated[int, Field(description="Chats whose content was taken away now")]
+    cancelled: Annotated[int, Field(description="Of them those that were open, and were cancelled first")]
+
+
 class UsageQuery(Query):
     days: Annotated[int, Field(ge=1, le=3660, description="Today and the days before it, in UTC")] = 30
 
@@ -128,6 +140,9 @@ class Chat(BaseModel):
     timings: Timings
     created_at: datetime
     finished_at: datetime | None
+    erased_at: Annotated[
+        datetime | None, Field(description="When its content was taken away: `answer` and the question are gone")
+    ] = None
     links: dict[str, str]
 
 

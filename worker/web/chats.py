@@ -14,7 +14,7 @@ import structlog
 from flask import Response, request
 
 from shared.catalogue.keys import ModelNotFound, NoModel
-from shared.chat import lifecycle, read, usage
+from shared.chat import erasure, lifecycle, read, usage
 from shared.chat.questions import MAX_IDEMPOTENCY_KEY_CHARS
 from shared.chat.read import Snapshot
 from shared.chat.submit import Accepted, Asked, OtherBody, TooManyOpen
@@ -22,7 +22,7 @@ from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
 from worker.chat_gateway import missing_set_up
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
-from worker.web.door import CALLERS, READERS, Call, Route, as_json, forbidden, json_value
+from worker.web.door import CALLERS, READERS, SERVICE, Call, Route, as_json, forbidden, json_value
 from worker.web.events import Readers, Watch
 from worker.web.problems import Problem
 from worker.web.queue import Queue
@@ -54,8 +54,11 @@ class ChatRoutes:
             Route("GET", "/api/chats", self.list_chats, "Chats that the caller may see, newest first, without content",
                   query=bodies.ChatsQuery, returns={200: bodies.ChatsBody}),
             Route("GET", "/api/chats/{chat_id}", self.show, "One chat", query=bodies.ChatQuery, returns=chat),
-            Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once; one that has ended stays",
-                  roles=CALLERS, returns=chat),
+            Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once, or erase one that has ended",
+                  roles=CALLERS, query=bodies.CancelQuery, returns=chat),
+            Route("DELETE", "/api/callers/{subject}/chats", self.erase_caller,
+                  "Cancel the open chats of a caller, then erase the content of all of them",
+                  roles=SERVICE, returns={200: bodies.Erased}),
             Route("GET", "/api/chats/{chat_id}/events", self.follow, "A chat's states and its end, as they come",
                   roles=CALLERS, returns={200: None, 204: None}, media_type="text/event-stream",
                   headers={"Last-Event-ID": "The last version that the reader has seen"}),
@@ -145,11 +148,31 @@ class ChatRoutes:
 
     def cancel(self, call: Call) -> Response:
         chat_id = _uuid(call.path["chat_id"])
+        if call.query.erase:
+            return self._erase(chat_id, call.caller)
         with self.parts.database.transaction() as connection:
             cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
             self.parts.wakeups.tell([chat_id])
         return as_json(_shown(self._find(chat_id, call.caller), call.caller))
+
+    def _erase(self, chat_id: uuid.UUID, caller: Caller) -> Response:
+        match erasure.erase_chat(self.parts.database, chat_id, caller):
+            case "absent":
+                raise _no_chat()
+            case "open":
+                detail = "the chat is open: DELETE it without erase, which cancels it, and then erase it"
+                raise Problem(409, "chat_open", detail)
+        shown = self._find(chat_id, caller, "none")
+        log.info("llm_chat.erased", message="[ChaSen Chat] The content of a chat was erased", chat_id=str(chat_id),
+                 owner=shown.subject, subject=caller.subject, role=caller.role)  # fmt: skip
+        return as_json(_shown(shown, caller))
+
+    def erase_caller(self, call: Call) -> Response:
+        done = erasure.erase_caller(self.parts.database, call.path["subject"], actor=call.caller.subject)
+        self.parts.wakeups.tell(done.cancelled)
+        erasure.log_erasure(done, actor=call.caller.subject, role=call.caller.role)
+        return as_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
 
     def follow(self, call: Call) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
@@ -176,9 +199,7 @@ class ChatRoutes:
         if snapshot is None:
             raise _no_chat()
         if content != "none" and snapshot.subject != caller.subject:
-            log.info("llm_chat.read_by_another", message="[ChaSen Chat] Somebody read another's chat",
-                     chat_id=str(chat_id), owner=snapshot.subject, subject=caller.subject,
-                     role=caller.role)  # fmt: skip
+            read.log_read_by_another(snapshot, caller)
         return snapshot
 
 
@@ -210,7 +231,7 @@ def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
 
 
 def _event(snapshot: Snapshot) -> bytes:
-    kind = _EVENTS.get(snapshot.status, "error")
+    kind = _EVENTS.get(snapshot.status, "error") if "erased_at" not in snapshot.body else "status"
     data = json.dumps(_shown(snapshot), ensure_ascii=False, separators=(",", ":"), default=json_value)
     return f"id: {snapshot.version}\nevent: {kind}\ndata: {data}\n\n".encode()
 

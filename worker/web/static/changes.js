@@ -5,7 +5,7 @@ import { abilities, providerName } from "./llm-model-select.js";
 import { el } from "./dom.js";
 
 /**
- * @typedef {{kind: string, model_key: string, matcha_llm_id?: number, before: Record<string, any> | null,
+ * @typedef {{kind: string, model_key: string | null, matcha_llm_id?: number, before: Record<string, any> | null,
  *   after: Record<string, any> | null}} Change
  */
 
@@ -71,10 +71,17 @@ function same(one, other) {
 
 /** A change's before and after, as an element. @param {Change} change */
 export function comparison(change) {
+  if (change.kind === "erased") return el("div", { class: "diff" }, erased(change.after ?? {}));
   if (change.before === null && change.after) return el("div", { class: "diff" }, newModel(change.after));
   const found = differences(change);
   return el("div", { class: "diff" }, ...found.map(({ what, before, after }) =>
     el("div", {}, `${what}: `, el("del", {}, valueOf(before)), " → ", el("ins", {}, valueOf(after)))));
+}
+
+/** @param {Record<string, any>} after */
+function erased({ subject, chats, cancelled }) {
+  const open = cancelled ? `, ${cancelled} of them cancelled first` : "";
+  return `what ${chats} ${chats === 1 ? "chat" : "chats"} of ${subject} held${open}`;
 }
 
 /** @param {Record<string, any>} row */

@@ -84,13 +84,14 @@ function details(chat) {
     ["MatchaAI took", chat.timings.upstream_ms == null ? null : duration(chat.timings.upstream_ms)],
     ["Waits for", chat.waiting_for && `${chat.waiting_for}${chat.waiting_since ? `, since ${exact(chat.waiting_since)}` : ""}`],
     ["Last failure", chat.last_failure && `${chat.last_failure.code}, ${exact(chat.last_failure.at)}`],
+    ["Content erased", chat.erased_at && exact(chat.erased_at)],
     ["Request", chat.request_id && el("code", {}, chat.request_id)],
   ];
   return el("tr", { class: "details" }, el("td", { colspan: 6 },
     chat.error && el("p", { class: "note bad" }, `${chat.error.code}: ${cause(chat.error)} `, el("small", {}, chat.error.detail)),
     el("dl", {}, ...facts.filter(([, value]) => value || value === 0).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     el("div", { class: "row acts" },
-      !known && el("button", { type: "button", class: "small", "data-key": `content-${chat.id}`, onclick: () => readContent(chat) }, "Show question and answer…"),
+      !known && !chat.erased_at && el("button", { type: "button", class: "small", "data-key": `content-${chat.id}`, onclick: () => readContent(chat) }, "Show question and answer…"),
       OPEN.has(chat.status) && el("button", { type: "button", class: "small", "data-key": `cancel-${chat.id}`, onclick: () => cancel(chat) }, "Cancel this chat…")),
     place));
 }

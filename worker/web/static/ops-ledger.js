@@ -68,9 +68,9 @@ function row(change) {
     el("td", {}, el("time", { datetime: change.at, title: exact(change.at) }, brief(change.at))),
     el("td", { "data-label": "Who" }, change.actor),
     el("td", {}, kindLabel(change.kind)),
-    el("td", { class: "key" }, el("code", {}, change.model_key)),
+    el("td", { class: "key" }, el("code", {}, change.model_key ?? "—")),
     el("td", {}, el("div", { class: "beside" }, comparison(change), el("button", { type: "button", class: "quiet small acts", "data-key": `undo-${change.id}`,
-      "aria-label": `Put back: ${change.kind} of ${change.model_key}`, onclick: () => putBack(change) }, "Put back…"))));
+      "aria-label": `Put back: ${change.kind} of ${change.model_key ?? "chats"}`, onclick: () => putBack(change) }, "Put back…"))));
 }
 
 /** Ask, and then edit the model so that it is as before; or say why that cannot be. @param {any} change */

@@ -8,6 +8,7 @@ const FIELDS = ["model_name", "model_key", "display_order", "is_active", "is_def
 const WHY_NOT = {
   repointed: "The list of MatchaAI says that this id means another model: an edit here does not change that. Hide the model if nobody shall ask it.",
   moved: "The model has another id upstream now, and its key has followed it: there is nothing to put back.",
+  erased: "What was erased is gone: nobody can put it back.",
   deactivated: "MatchaAI no longer lists this model. It comes back by itself, with its key, when it is listed again.",
 };
 

@@ -1,0 +1,137 @@
+"""Taking away what was said in chats: their rows, their states and every count stay.
+
+What is asked and answered lies in `llm_chats` alone. An erased row keeps `erased_at`; CHAT_RETENTION_DAYS after its end
+it is deleted like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+import structlog
+
+from shared.catalogue import store
+from shared.chat import lifecycle
+from shared.db import Caller, Database
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 2000
+STATEMENT_SECONDS: Final = 15.0
+
+CONTENT: Final[Mapping[str, str]] = {
+    "question": "''",
+    "system_prompt": "NULL",
+    "history": "'[]'::jsonb",
+    "answer": "NULL",
+    # Texts that a caller chose freely, and the digest of the body: who guesses a question could compare it.
+    "requested_model": "NULL",
+    "other_models": "'{}'",
+    "idempotency_key": "NULL",
+    "body_sha256": "''",
+    "request_id": "NULL",
+}
+"""The columns of a chat with what was said, or another text of the caller's choice, and what erasing leaves there."""
+
+_ERASE = f"""
+UPDATE llm_chats SET {", ".join(f"{column} = {nothing}" for column, nothing in CONTENT.items())},
+  erased_at = now(), version = version + 1
+"""
+
+_ERASE_ONE = f"""
+{_ERASE}
+WHERE id = %s AND finished_at IS NOT NULL AND erased_at IS NULL AND (%s::text IS NULL OR subject = %s)
+RETURNING id, subject
+"""
+
+# By id, as everywhere: whoever locks several chats locks them in this order.
+_ERASE_NEXT = f"""
+{_ERASE}
+WHERE id = ANY(ARRAY(
+  SELECT id FROM llm_chats WHERE subject = %s AND id > %s AND finished_at IS NOT NULL AND erased_at IS NULL
+  ORDER BY id LIMIT {BATCH} FOR UPDATE))
+RETURNING id
+"""
+
+_RECORD = """
+INSERT INTO llm_model_changes (kind, before, after, actor) VALUES ('erased', NULL, %s::jsonb, %s)
+"""
+_FIRST: Final = uuid.UUID(int=0)
+
+OneErased = Literal["erased", "open", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was done for a caller: `erased` chats lost their content now, `cancelled` of them were open before."""
+
+    subject: str
+    erased: int
+    cancelled: tuple[uuid.UUID, ...] = ()
+
+
+def erase_caller(database: Database, subject: str, *, actor: str) -> Erasure:
+    """Cancel a caller's open chats, then take the content of all of them away, with one line in the ledger.
+
+    The cancelled ones are counted as usage before the content goes, in a transaction of their own. Erasing is one
+    transaction: nothing, or all with its line. It may be repeated; where nothing is left to erase, no line is
+    written. Chats that are asked meanwhile may be missed: they are new. Raises what `Database.transaction` raises.
+    """
+    with database.transaction(timeout_seconds=STATEMENT_SECONDS) as connection:
+        cancelled = lifecycle.cancel_all(connection, subject)
+    with database.transaction(timeout_seconds=STATEMENT_SECONDS) as connection:
+        erased = _erase_all(connection, subject)
+        if erased:
+            _record(connection, subject, actor, erased=erased, cancelled=len(cancelled))
+    return Erasure(subject, erased, cancelled)
+
+
+def erase_chat(database: Database, chat_id: uuid.UUID, caller: Caller) -> OneErased:
+    """Take the content of one ended chat away. `absent`: there is none that the caller may erase.
+
+    A caller may erase what is their own, service_role any chat; one of somebody else leaves a line in the ledger.
+    """
+    subject = None if caller.role == "service_role" else caller.subject
+    with database.transaction() as connection:
+        row = connection.exec_driver_sql(_ERASE_ONE, (chat_id, subject, subject)).first()
+        if row is None:
+            return _state_of(connection, chat_id, subject)
+        if row.subject != caller.subject:
+            _record(connection, row.subject, caller.subject, erased=1, cancelled=0)
+    return "erased"
+
+
+def log_erasure(done: Erasure, *, actor: str, role: str) -> None:
+    """The log's line of an erasure, which holds no more than the ledger's."""
+    log.info("llm_chat.caller_erased", message="[ChaSen Chat] The chats of a caller were erased", owner=done.subject,
+             chats=done.erased, cancelled=len(done.cancelled), subject=actor, role=role)  # fmt: skip
+
+
+def _state_of(connection: sa.Connection, chat_id: uuid.UUID, subject: str | None) -> OneErased:
+    look = "SELECT finished_at FROM llm_chats WHERE id = %s AND (%s::text IS NULL OR subject = %s)"
+    row = connection.exec_driver_sql(look, (chat_id, subject, subject)).first()
+    if row is None:
+        return "absent"
+    return "open" if row.finished_at is None else "erased"
+
+
+def _erase_all(connection: sa.Connection, subject: str) -> int:
+    number, after = 0, _FIRST
+    while True:
+        ids: list[Any] = list(connection.exec_driver_sql(_ERASE_NEXT, (subject, after)).scalars())
+        number += len(ids)
+        if len(ids) < BATCH:
+            return number
+        after = max(ids)
+
+
+def _record(connection: sa.Connection, subject: str, actor: str, *, erased: int, cancelled: int) -> None:
+    """Write the line: whose chats, how many, by whom and when; nothing of what was said."""
+    store.lock(connection)  # so that a cursor over the ledger skips no line
+    after = {"subject": subject, "chats": erased, "cancelled": cancelled}
+    connection.exec_driver_sql(_RECORD, (json.dumps(after), actor))

@@ -1,0 +1,36 @@
+"""The command `erase`: what a caller asked and was answered goes, the counts stay."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+
+from shared.chat import erasure
+from worker.commands.context import echo_json, json_option, runtime, say
+
+
+@click.command()
+@click.option("--subject", required=True, help="Whose chats: the sub of the caller's tokens.")
+@json_option
+def erase(subject: str, as_json: bool) -> None:
+    """Erase what a caller asked and was answered, for good. Usage figures stay.
+
+    Open chats of the caller are cancelled first. The ledger gets a line: who, when, how many.
+    """
+    if not subject.strip() or "\x00" in subject:
+        raise click.UsageError("--subject: name a caller; `llm-refresh chats` shows whose chats there are")
+    actor = f"cli:{getpass.getuser()}"
+    with runtime() as parts:
+        done = erasure.erase_caller(parts.database, subject, actor=actor)
+        parts.wakeups.tell(done.cancelled)
+        erasure.log_erasure(done, actor=actor, role="service_role")
+    if as_json:
+        echo_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
+        return
+    if not done.erased:
+        say(f"no chat of {subject} is kept that holds any content: nothing was erased")
+        return
+    chats = "1 chat" if done.erased == 1 else f"{done.erased} chats"
+    first = f"; {len(done.cancelled)} open ones were cancelled first" if done.cancelled else ""
+    say(f"the content of {chats} of {subject} is erased{first}. Usage figures stay; the ledger has a line")
