@@ -38,9 +38,9 @@ lint: set-up-dev ## check style, formatting, types and who may import whom
 
 lock: ## renew the three locks from pyproject.toml (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	$(call compile,requirements.lock,--extra build)
-	$(call compile,requirements-local.lock,--extra build --extra local)
-	$(call compile,requirements-dev.lock,--extra build --extra local --extra dev)
+	$(call compile,requirements.lock,--extra build --extra notify)
+	$(call compile,requirements-local.lock,--extra build --extra notify --extra local)
+	$(call compile,requirements-dev.lock,--extra build --extra notify --extra local --extra dev)
 
 clean: ## remove the environment and all caches; the data in .local stays
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

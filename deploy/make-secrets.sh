@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes what is missing in ./secrets (or the folder given) for docker-compose.yml, and leaves what is there alone.
-# The key of MatchaAI it cannot make: that file is empty until you fill it.
+# The key of MatchaAI and the addresses of notices it cannot make: those files are empty until you fill them.
 set -eu
 umask 077
 folder=${1:-secrets}
@@ -25,5 +25,6 @@ keep jwt_secret "$(random)"
 keep metrics_token "$(random)"
 keep flower_password "$(random)"
 keep notify_webhook_secret "$(random)"
+keep notify_urls ""
 keep matchaai_api_key ""
 [ -s "$folder/matchaai_api_key" ] || echo "put the key of MatchaAI into $folder/matchaai_api_key; while it is empty, refreshes read the built-in mapping"

@@ -33,6 +33,7 @@ _REDIS_TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "s
 _REDIS_CERTIFICATES = {"none": "none", "optional": "optional", "required": "required", "cert_none": "none",
                        "cert_optional": "optional", "cert_required": "required"}  # fmt: skip
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?", re.IGNORECASE)
+_NEXT_ADDRESS = re.compile(r"[\s,]+(?=[a-z0-9]{1,20}://)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -149,6 +150,33 @@ def _origin(text: str, which: str) -> str:
         raise ValueError(f"{which} must be scheme, host and port alone, such as https://app.example")
     port = f":{parts.port}" if parts.port not in (None, _DEFAULT_PORTS.get(parts.scheme)) else ""
     return f"{parts.scheme}://{host}{port}"
+
+
+def notify_urls(value: object) -> tuple[str, ...]:
+    """Addresses as Apprise takes them, separated by spaces, lines or commas. Raises ValueError, which repeats nothing.
+
+    Whether Apprise understands each is not asked here: it takes a second to start.
+    """
+    urls = tuple(dict.fromkeys(part for part in _NEXT_ADDRESS.split(str(value).strip(" ,\t\r\n")) if part))
+    for number, url in enumerate(urls, start=1):
+        if not re.match(r"[a-z0-9]{1,20}://.", url, re.IGNORECASE) or not url.isprintable() or " " in url:
+            raise ValueError(f"address {number} must be like mailto://user:password@example.com or slack://… (Apprise)")
+    return urls
+
+
+def secrets_in_notify_url(url: str) -> Iterator[str]:
+    """What must not be shown of one of Apprise's addresses: all of it, its password, and each part like a token.
+
+    Services put tokens where others have a host, a path or a user. A part without a digit is a word.
+    """
+    yield url
+    rest = url.partition("://")[2]
+    user, at, _ = rest.partition("?")[0].rpartition("@")
+    if at and ":" in user:
+        yield from {(password := user.partition(":")[2]), unquote(password)}
+    for part in re.split(r"[/?&=:@,]", rest):
+        if len(part) >= 8 and any(character.isdigit() for character in part) and "." not in part:
+            yield from {part, unquote(part)}
 
 
 def secrets_in(address: str) -> Iterator[str]:

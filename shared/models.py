@@ -262,6 +262,39 @@ llm_notices = sa.Table(
     sa.Index("llm_notices_ended", "ended_at", postgresql_where=sa.text("ended_at IS NOT NULL")),
 )
 
+llm_notice_receivers = sa.Table(
+    "llm_notice_receivers",
+    metadata,
+    sa.Column("receiver", sa.Text, primary_key=True),
+    # By a process that has its address.
+    _moment("seen_at", nullable=False, default=True),
+    sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0")),
+    # Nothing is sent to it before.
+    _moment("send_at", nullable=False, default=True),
+    sa.Column("last_error", sa.Text),
+)
+
+llm_notice_deliveries = sa.Table(
+    "llm_notice_deliveries",
+    metadata,
+    sa.Column(
+        "notice_id",
+        sa.Uuid,
+        sa.ForeignKey("llm_notices.id", ondelete="CASCADE", name="llm_notice_deliveries_notice_id_fkey"),
+        nullable=False,
+    ),
+    sa.Column("receiver", sa.Text, nullable=False),
+    # The notice's own.
+    _moment("created_at", nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _moment("send_at", nullable=False, default=True),
+    sa.Column("last_error", sa.Text),
+    _moment("ended_at"),
+    sa.Column("delivered", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.PrimaryKeyConstraint("notice_id", "receiver", name="llm_notice_deliveries_pkey"),
+    sa.Index("llm_notice_deliveries_waiting", "receiver", "created_at", postgresql_where=sa.text("ended_at IS NULL")),
+)
+
 llm_upstream_calls = sa.Table(
     "llm_upstream_calls",
     metadata,

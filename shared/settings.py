@@ -1,5 +1,6 @@
 """One frozen Settings, read from an environment mapping and a `.env` file by those who may read them."""
 
+import importlib.util
 import json
 import zoneinfo
 from collections.abc import Mapping
@@ -50,6 +51,13 @@ def _zone(value: object) -> object:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("must be a time zone, such as UTC or Europe/Berlin") from None
     return value
+
+
+def _notify_urls(value: object) -> tuple[str, ...]:
+    urls = addresses.notify_urls(value)
+    if urls and importlib.util.find_spec("apprise") is None:
+        raise ValueError("needs Apprise, which is not installed: pip install 'llm-refresh[notify]'")
+    return urls
 
 
 WebAddress = Annotated[str, BeforeValidator(addresses.web_address)]
@@ -117,6 +125,7 @@ class Settings(BaseModel):
 
     notify_webhook_url: WebAddress | None = None
     notify_webhook_secret: SecretStr | None = None
+    notify_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_notify_urls)] = ()
 
     @property
     def local(self) -> bool:
@@ -132,6 +141,11 @@ class Settings(BaseModel):
     def upstream_given(self) -> bool:
         """Whether MatchaAI can be asked: an address and a key. Without them a refresh reads the mapping."""
         return self.matchaai_base_url is not None and self.matchaai_api_key is not None
+
+    @property
+    def notifies(self) -> bool:
+        """Whether anybody is to get notices: without one none is written."""
+        return self.notify_webhook_url is not None or bool(self.notify_urls)
 
     @property
     def logs_as_json(self) -> bool:
@@ -171,6 +185,8 @@ def secrets_of(settings: Settings) -> list[str]:
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
             found.extend(addresses.secrets_in(text) if "://" in text else [text])
+    for url in settings.notify_urls:
+        found.extend(addresses.secrets_in_notify_url(url.get_secret_value()))
     return [secret for secret in found if secret]
 
 

@@ -10,6 +10,7 @@ from shared.cache import Server
 from shared.catalogue.held import most_used, summary
 from shared.catalogue.holds import Hold
 from shared.figures import Login, Standing
+from shared.notices.deliveries import Backlog
 from shared.settings import Settings
 from worker.doctor.findings import Finding, fault, good, warning
 
@@ -152,9 +153,42 @@ def of_standing(now: Standing, *, stale_after: timedelta) -> Iterator[Finding]:
     """The catalogue, its last runs, and notices. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
     yield _last_sync(now, stale_after)
+<<<<<<< HEAD
     if now.notices_waiting:
         yield warning("notices", f"{now.notices_waiting} not delivered after ten minutes",
                       "look at NOTIFY_WEBHOOK_URL and its receiver; llm_notices.last_error has its answer")  # fmt: skip
+=======
+    stuck = [
+        (now.runs_without_lease, "runs are running without a worker"),
+        (now.runs_waiting, "runs have waited for more than ten minutes"),
+        (now.chats_without_lease, "chats are running without a worker"),
+        (now.chats_waiting if health.state != "down" else 0, "chats have waited for more than a minute"),
+    ]
+    for number, what in stuck:
+        if number:
+            yield fault("stuck rows", f"{number} {what}", "start the workers: they take up what lies")
+    if not any(number for number, _ in stuck):
+        yield good("stuck rows", "none")
+
+
+def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent: int) -> Iterator[Finding]:
+    """What waits for whom. `receivers`: id -> which address it is; `unsent`: notices ten minutes old."""
+    overdue = [backlog for backlog in waiting if backlog.is_overdue]
+    for backlog in overdue:
+        why = f": {backlog.last_error}" if backlog.last_error else ""
+        since = f"{backlog.waiting} not delivered, the oldest of {backlog.oldest:%Y-%m-%d %H:%M} UTC{why}"
+        if backlog.receiver in receivers:
+            yield warning("notices", f"{receivers[backlog.receiver]}: {since}",
+                          "look at that address and its receiver; docs/operations.md, notices")  # fmt: skip
+        else:
+            yield warning("notices", f"{backlog.receiver}, which is set up no more: {since}",
+                          "the workers give them to the receivers that are set up, within minutes")  # fmt: skip
+    if unsent and not overdue:
+        yield warning("notices", f"{unsent} not sent to anybody after ten minutes",
+                      "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL")  # fmt: skip
+    if receivers and not overdue and not unsent:
+        yield good("notices", f"{len(receivers)} receivers, nothing waits for them longer than ten minutes")
+>>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
 
 
 def _catalogue(now: Standing) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import sys
 from celery import Celery
 
 from shared.logs import configure, log_misnamed
+from shared.notices.receivers import check_receivers
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.bootstrap import create_worker
 from worker.open_files import raise_limit
@@ -24,9 +25,14 @@ def _process(arguments: list[str]) -> str:
 
 
 def main(settings: Settings, process: str) -> Celery:
-    """Set up logging and make the application. Raises SettingsError for Flower without a password."""
+    """Set up logging and make the application. Raises SettingsError for Flower without a password.
+
+    Workers send notices: for them also for an address that Apprise does not understand.
+    """
     if process == "flower":
         _prepare_flower(settings)
+    if process not in _KINDS:
+        check_receivers(settings)
     raise_limit()
     configure(
         as_json=settings.logs_as_json,

@@ -110,7 +110,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         rules=lambda: knowledge.digest(policy),
         used=used,
         callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
-        record=record_nothing if settings.notify_webhook_url is None else Outbox(new_id).record,
+        record=Outbox(new_id).record if settings.notifies else record_nothing,
     )
     cache = Cache(connect(settings.redis_url.get_secret_value()))
     editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)

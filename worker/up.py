@@ -21,6 +21,7 @@ from shared.local.home import hold_home, open_home, passwords
 from shared.local.ports import free_port, is_free
 from shared.local.processes import Output, Processes, ProcfileError, parse_procfile, shell_command
 from shared.local.services import LocalServices, start_services, write_state
+from shared.notices.receivers import check_receivers
 from shared.settings import NAMES, Settings, SettingsError, environment_with_files, misnamed, read_settings
 
 STAND_IN = "stand-in"
@@ -124,6 +125,7 @@ def make_plan(environ: Mapping[str, str], cwd: Path) -> Plan:
             raise SettingsError(f"{name}: port {port} is taken by another program: stop it, or set {name}")
     if settings.port == settings.flower_port:
         raise SettingsError("FLOWER_PORT: is the same as PORT; each needs its own")
+    check_receivers(settings)
     return Plan(variables | {"LLM_REFRESH_HOME": str(home)}, settings, home, commands)
 
 

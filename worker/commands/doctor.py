@@ -18,8 +18,15 @@ from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
 from shared.catalogue import runs
 from shared.catalogue.holds import open_hold
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+<<<<<<< HEAD
 from shared.redis_rights import ADVICE, missing_rights, why_no_writes
 from shared.settings import DOTENV, Settings, misnamed
+=======
+from shared.notices.deliveries import backlog
+from shared.notices.receivers import check_receivers, receivers_of
+from shared.redis_rights import ADVICE, missing_rights
+from shared.settings import DOTENV, Settings, SettingsError, misnamed
+>>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
 from shared.upstream import read_health
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
@@ -101,9 +108,18 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
     return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
 
 
+<<<<<<< HEAD
 def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
     """The settings, and the key set where one is used."""
+=======
+def check_settings(settings: Settings) -> Iterator[Finding]:
+    """The settings, the addresses of notices, and the key set where one is used."""
+>>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
     yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
+    try:
+        check_receivers(settings)
+    except SettingsError as error:
+        yield fault("notices", str(error), "correct it: no worker starts with it; docs/operations.md, notices")
     if settings.jwks_url is not None:
         try:
             keys = fetch_keys(settings.jwks_url)
@@ -147,7 +163,23 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
         revision = _revision(database)
         yield revision
         if revision.level != "fault":
+<<<<<<< HEAD
             yield from _rows(settings, database, facts)
+=======
+            with database.transaction(timeout_seconds=5) as connection:
+                standing, health = figures.standing(connection), read_health(connection)
+                hold, waiting = open_hold(connection), backlog(connection)
+                configured = configured_source(settings)
+                changed = runs.source_changed(connection, configured)
+                tried = changed and runs.source_tried(connection, configured)
+            yield diagnosis.of_upstream(health)
+            stale_after = cadence_of_settings(settings).stale_after
+            yield from diagnosis.of_standing(standing, health, stale_after=stale_after)
+            receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
+            yield from diagnosis.of_notices(receivers, waiting, standing.notices_waiting)
+            yield from diagnosis.of_hold(hold)
+            yield from diagnosis.of_source(configured, changed=changed, tried=tried)
+>>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
     except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:

@@ -86,7 +86,11 @@ def test_flower_wants_its_password(stack: Stack) -> None:
 
 
 def test_no_secret_stands_in_a_command_line_or_a_log(stack: Stack) -> None:
-    secrets = [file.read_text() for file in (stack.folder / "secrets").iterdir() if file.name != "matchaai_api_key"]
+    secrets = [
+        file.read_text()
+        for file in (stack.folder / "secrets").iterdir()
+        if file.stat().st_size and file.name != "matchaai_api_key"
+    ]
     secrets = [re.sub(r".*:([^:@]+)@.*", r"\1", secret) for secret in secrets]
     for name, process in stack.started.items():
         command = Path(f"/proc/{process.pid}/cmdline").read_text()

@@ -1,0 +1,103 @@
+"""Notices for people, through Apprise: Slack, Teams, Mattermost, e-mail and the rest.
+
+Apprise runs in a process of its own for each batch: it may be ended at the deadline wherever it hangs, its many modules
+stay out of the workers, and what it logs (addresses, and the tokens in them) goes nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any, Final
+
+from shared.notices.deliveries import Waiting
+
+DEADLINE_SECONDS: Final = 30.0
+"""For a batch, the start of the process included."""
+LONGEST_TEXT: Final = 1500
+"""Characters; some services refuse longer messages."""
+
+_TITLES: Final[Mapping[str, tuple[str, str]]] = {
+    "held": ("the list was held", "warning"),
+    "failed": ("a refresh failed", "failure"),
+    "recovered": ("the refresh works again", "success"),
+    "promoted": ("another default model", "warning"),
+    "repointed": ("ids mean other models", "warning"),
+    "removed": ("models in use are gone", "warning"),
+}
+"""kind -> title, and Apprise's type of message"""
+
+
+class People:
+    """Sends notices to one address of Apprise's, one after the other."""
+
+    batch = 5
+
+    def __init__(self, url: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._url = url
+        self._deadline_seconds = deadline_seconds
+        self.lease_seconds = deadline_seconds + 5
+
+    def send(self, notices: Sequence[Waiting]) -> list[str | None]:
+        """Why the receiver did not take each notice; None when it did."""
+        request = {"url": self._url, "messages": [message_of(notice) for notice in notices]}
+        lines, in_time = _ask(request, self._deadline_seconds)
+        results = [line["error"] for line in lines[: len(notices)]]
+        missing = "Apprise ended" if in_time else f"the receiver did not answer within {self._deadline_seconds:g} s"
+        return results + [missing] * (len(notices) - len(results))
+
+
+def message_of(notice: Waiting) -> dict[str, str]:
+    """What a person reads: `title`, `body`, and Apprise's `type`."""
+    title, level = _TITLES.get(notice.kind, (notice.kind, "info"))
+    text = str(notice.data.get("text", notice.kind))
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[: LONGEST_TEXT - 1]}…"
+    written = notice.created_at.astimezone(UTC)
+    body = f"{text}\n\nRun {notice.run_id}, {written:%Y-%m-%d %H:%M} UTC; notice {notice.id}"
+    return {"title": f"LLM Refresh: {title}", "body": body, "type": level}
+
+
+def receiver_id(url: str) -> str:
+    """What a receiver is called in the database: its service, and a digest that is too slow to guess passwords with."""
+    digest = hashlib.scrypt(url.encode(), salt=b"llm-refresh receiver", n=2**14, r=8, p=1, dklen=6)
+    return f"{scheme_of(url)}-{digest.hex()}"
+
+
+def scheme_of(url: str) -> str:
+    """The service that an address names: slack, mailto, json."""
+    return url.partition("://")[0].lower()
+
+
+def check(urls: Sequence[str]) -> list[str]:
+    """A line for each address that Apprise does not understand, by its place; it repeats nothing of the address."""
+    lines, _ = _ask({"check": list(urls)}, DEADLINE_SECONDS)
+    if len(lines) != len(urls):
+        return ["Apprise could not be started"]
+    return [
+        f"address {number} is none that Apprise understands"
+        for number, line in enumerate(lines, start=1)
+        if line["error"] is not None
+    ]
+
+
+def _ask(request: Mapping[str, Any], deadline_seconds: float) -> tuple[list[dict[str, Any]], bool]:
+    """The lines that Apprise's process answers, and whether it ended in time. No address stands in its arguments."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "shared.notices.apprise_process", str(int(deadline_seconds) + 1)],
+            input=json.dumps(request).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=deadline_seconds,
+            check=False,
+        )
+        output, in_time = done.stdout, True
+    except subprocess.TimeoutExpired as late:
+        output, in_time = late.stdout or b"", False
+    *whole, _ = output.split(b"\n")
+    return [json.loads(line) for line in whole], in_time
