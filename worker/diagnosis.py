@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -153,22 +153,6 @@ def of_standing(now: Standing, *, stale_after: timedelta) -> Iterator[Finding]:
     """The catalogue, its last runs, and notices. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
     yield _last_sync(now, stale_after)
-<<<<<<< HEAD
-    if now.notices_waiting:
-        yield warning("notices", f"{now.notices_waiting} not delivered after ten minutes",
-                      "look at NOTIFY_WEBHOOK_URL and its receiver; llm_notices.last_error has its answer")  # fmt: skip
-=======
-    stuck = [
-        (now.runs_without_lease, "runs are running without a worker"),
-        (now.runs_waiting, "runs have waited for more than ten minutes"),
-        (now.chats_without_lease, "chats are running without a worker"),
-        (now.chats_waiting if health.state != "down" else 0, "chats have waited for more than a minute"),
-    ]
-    for number, what in stuck:
-        if number:
-            yield fault("stuck rows", f"{number} {what}", "start the workers: they take up what lies")
-    if not any(number for number, _ in stuck):
-        yield good("stuck rows", "none")
 
 
 def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent: int) -> Iterator[Finding]:
@@ -188,7 +172,6 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
                       "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL")  # fmt: skip
     if receivers and not overdue and not unsent:
         yield good("notices", f"{len(receivers)} receivers, nothing waits for them longer than ten minutes")
->>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
 
 
 def _catalogue(now: Standing) -> Iterator[Finding]:

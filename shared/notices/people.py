@@ -73,11 +73,11 @@ def scheme_of(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
-def check(urls: Sequence[str]) -> list[str]:
+def check(urls: Sequence[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> list[str]:
     """A line for each address that Apprise does not understand, by its place; it repeats nothing of the address."""
-    lines, _ = _ask({"check": list(urls)}, DEADLINE_SECONDS)
+    lines, _ = _ask({"check": list(urls)}, deadline_seconds)
     if len(lines) != len(urls):
-        return ["Apprise could not be started"]
+        return ["Apprise could not be asked whether it understands the addresses"]
     return [
         f"address {number} is none that Apprise understands"
         for number, line in enumerate(lines, start=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.clock import utc_now
-from shared.notices.people import People, check, receiver_id, scheme_of
+from shared.notices.people import DEADLINE_SECONDS, People, check, receiver_id, scheme_of
 from shared.notices.sender import Receiver
 from shared.notices.webhook import Webhook
 from shared.settings import Settings, SettingsError
@@ -26,7 +26,8 @@ def receivers_of(settings: Settings) -> list[Receiver]:
     return list(receivers.values())
 
 
-def check_receivers(settings: Settings) -> None:
+def check_receivers(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Ask Apprise whether it understands each address: a second, and nothing is sent. Raises SettingsError."""
-    if settings.notify_urls and (errors := check([url.get_secret_value() for url in settings.notify_urls])):
+    urls = [url.get_secret_value() for url in settings.notify_urls]
+    if urls and (errors := check(urls, deadline_seconds=deadline_seconds)):
         raise SettingsError(f"NOTIFY_URLS: {'; '.join(errors)}")

@@ -18,15 +18,10 @@ from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
 from shared.catalogue import runs
 from shared.catalogue.holds import open_hold
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-<<<<<<< HEAD
-from shared.redis_rights import ADVICE, missing_rights, why_no_writes
-from shared.settings import DOTENV, Settings, misnamed
-=======
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
-from shared.redis_rights import ADVICE, missing_rights
+from shared.redis_rights import ADVICE, missing_rights, why_no_writes
 from shared.settings import DOTENV, Settings, SettingsError, misnamed
->>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
 from shared.upstream import read_health
 from worker import diagnosis
 from worker.commands.context import echo_json, json_option, quiet_logs, say
@@ -38,7 +33,7 @@ from worker.doctor.work import Facts, of_work
 from worker.runtime import cadence_of_settings, configured_source
 from worker.web.key_set import KeysUnavailable, fetch_keys
 
-DATABASE_SECONDS, REDIS_SECONDS, KEYS_SECONDS, DISK_SECONDS, LIVE_SECONDS = 15.0, 8.0, 8.0, 5.0, 27.0
+DATABASE_SECONDS, REDIS_SECONDS, SETTINGS_SECONDS, DISK_SECONDS, LIVE_SECONDS = 15.0, 8.0, 25.0, 5.0, 27.0
 """Each group has its own time; all of them run at once, and end within 30 seconds together."""
 MOST_SAID = 400
 _MARKS = {"good": "✓", "warning": "!", "fault": "✗"}
@@ -56,7 +51,7 @@ def doctor(live: bool, as_json: bool) -> None:
     settings = settings_or_exit()
     quiet_logs(settings, level="error")
     groups: list[Group] = [
-        ("settings", KEYS_SECONDS, check_settings),
+        ("settings", SETTINGS_SECONDS, check_settings),
         ("disk", DISK_SECONDS, check_disks),
         ("database", DATABASE_SECONDS, check_database),
         ("redis", REDIS_SECONDS, check_redis),
@@ -108,18 +103,13 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
     return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
 
 
-<<<<<<< HEAD
 def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
-    """The settings, and the key set where one is used."""
-=======
-def check_settings(settings: Settings) -> Iterator[Finding]:
     """The settings, the addresses of notices, and the key set where one is used."""
->>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
     yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
     try:
-        check_receivers(settings)
+        check_receivers(settings, deadline_seconds=15)
     except SettingsError as error:
-        yield fault("notices", str(error), "correct it: no worker starts with it; docs/operations.md, notices")
+        yield fault("notices", str(error), "correct it: no worker starts with it (docs/operations.md, notices)")
     if settings.jwks_url is not None:
         try:
             keys = fetch_keys(settings.jwks_url)
@@ -163,23 +153,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
         revision = _revision(database)
         yield revision
         if revision.level != "fault":
-<<<<<<< HEAD
             yield from _rows(settings, database, facts)
-=======
-            with database.transaction(timeout_seconds=5) as connection:
-                standing, health = figures.standing(connection), read_health(connection)
-                hold, waiting = open_hold(connection), backlog(connection)
-                configured = configured_source(settings)
-                changed = runs.source_changed(connection, configured)
-                tried = changed and runs.source_tried(connection, configured)
-            yield diagnosis.of_upstream(health)
-            stale_after = cadence_of_settings(settings).stale_after
-            yield from diagnosis.of_standing(standing, health, stale_after=stale_after)
-            receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
-            yield from diagnosis.of_notices(receivers, waiting, standing.notices_waiting)
-            yield from diagnosis.of_hold(hold)
-            yield from diagnosis.of_source(configured, changed=changed, tried=tried)
->>>>>>> c9badd1 (Notices reach people through Apprise, and each receiver has deliveries of its own)
     except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:
@@ -188,13 +162,15 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
-        standing, hold = figures.standing(connection), open_hold(connection)
+        standing, hold, waiting = figures.standing(connection), open_hold(connection), backlog(connection)
         facts.health, facts.endings = read_health(connection), figures.chat_endings(connection)
         configured = configured_source(settings)
         changed = runs.source_changed(connection, configured)
         tried = changed and runs.source_tried(connection, configured)
     facts.standing = standing
     yield from diagnosis.of_standing(standing, stale_after=cadence_of_settings(settings).stale_after)
+    receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
+    yield from diagnosis.of_notices(receivers, waiting, standing.notices_waiting)
     yield from diagnosis.of_hold(hold)
     yield from diagnosis.of_source(configured, changed=changed, tried=tried)
 
