@@ -5,8 +5,8 @@ A column, wider checks, and two columns of the ledger that may be empty: a line 
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
