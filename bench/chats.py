@@ -10,14 +10,14 @@ from uuid import UUID
 from bench.figures import Aim, Figure
 from bench.place import Place, alone
 from bench.processes import cpu_seconds, peak_megabytes
-from shared.chat.questions import Question
-from shared.chat.submit import Asked, Submitter
+from shared.chat.accept import Asked, Submitter
+from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller, Database
 from shared.settings import read_settings
 from tests.support.chatting import System, chat_system
 from worker.celery_app import make_celery
-from worker.chat_duties import publish
+from worker.upkeep.chats import publish
 
 _OPEN = """
 SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),

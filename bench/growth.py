@@ -17,8 +17,8 @@ from bench.place import Place
 from bench.processes import cpu_of_one
 from shared.catalogue.listing import READER, read_models, read_state
 from shared.chat import lifecycle, read, usage
-from shared.chat.questions import Question
-from shared.chat.submit import Asked, Submitter
+from shared.chat.accept import Asked, Submitter
+from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
 from tests.support.refreshing import bench

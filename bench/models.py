@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.rows import MATCHAAI
-from shared.catalogue.sources import Fetched, Sources
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.sync.rows import MATCHAAI
+from shared.catalogue.sync.sources import Fetched, Sources
 
 _FAMILIES = (
     *("Claude Sonnet", "Claude Opus", "Gemini Flash", "Gemini Pro", "GPT", "OpenAI o", "Llama Vision", "Mistral Large"),

@@ -17,8 +17,8 @@ import psycopg
 import redis
 
 from migrations.run import upgrade
-from shared.local.services import start_services
 from tests.support.servers import Servers
+from worker.local.services import start_services
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,11 +12,11 @@ from bench.figures import Aim, Figure
 from bench.models import entries, with_changes
 from bench.place import Place, alone
 from bench.refresh import POLICY, rows_of
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.modelsdata import model_data
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import plan_sync
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.facts.models_dev import model_data
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import plan_sync
 
 PLANNED, LOADED, PLAN_MEGABYTES = Aim(1.0), Aim(0.3), Aim(100)
 

@@ -19,20 +19,20 @@ from bench.figures import Aim, Figure
 from bench.models import InHand, entries, with_changes
 from bench.place import Place, alone
 from bench.processes import cpu_of_one, peak_megabytes
-from shared.catalogue import names, spelling
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.outcomes import Options
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import Policy, plan_sync
-from shared.catalogue.providers import provider_of, provider_of_words
-from shared.catalogue.refresh import Refresher
-from shared.catalogue.rows import ModelRow
-from shared.catalogue.sources import Sources
+from shared.catalogue.facts import names, spelling
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.facts.providers import provider_of, provider_of_words
+from shared.catalogue.sync.outcomes import Options
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import Policy, plan_sync
+from shared.catalogue.sync.refresh import Refresher
+from shared.catalogue.sync.rows import ModelRow
+from shared.catalogue.sync.sources import Sources
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
 from shared.gateway.client import GatewayClient
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 
 POLICY = Policy(default_key="claude-3-7-sonnet")
 NEW, UNCHANGED = Aim(2.0), Aim(0.7)

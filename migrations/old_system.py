@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shared.catalogue import store
 from shared.catalogue.adoption import (
     MODEL_COLUMNS,
     MODEL_MARKS,
@@ -23,7 +22,8 @@ from shared.catalogue.adoption import (
     Adoption,
     CannotAdopt,
 )
-from shared.catalogue.rows import Json
+from shared.catalogue.sync import store
+from shared.catalogue.sync.rows import Json
 from shared.chat.usage import BUCKETS_MS
 
 SUFFIX: Final = "_before_llm_refresh"

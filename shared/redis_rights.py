@@ -8,7 +8,7 @@ from functools import partial
 
 import redis
 
-from shared.cache import CacheUnavailable
+from shared.redis_store import CacheUnavailable
 from shared.task_names import CHAT_QUEUE, DEFAULT_QUEUE, REFRESH_QUEUE
 
 ADVICE = "ACL SETUSER <user> ~* &* +@all -@admin -@dangerous +info"

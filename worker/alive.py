@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.cache import Cache, CacheUnavailable, connect
+from shared.redis_store import Cache, CacheUnavailable, connect
 from shared.settings import Settings, SettingsError, flower_login, read_settings
 
 TIMEOUT_SECONDS = 4

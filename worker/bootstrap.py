@@ -26,24 +26,24 @@ from celery.worker import state
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from shared.cache import CacheUnavailable, connect
 from shared.chat import read
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.redis_rights import ADVICE, missing_rights
+from shared.redis_store import CacheUnavailable, connect
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
-from worker import upkeep
 from worker.celery_app import make_celery
-from worker.chat_duties import chat_duties
-from worker.chat_gateway import make_chat_gateway
-from worker.chat_process import ChatProcess
-from worker.departure import Departure
-from worker.duties import refresh_duties
-from worker.memory import return_large_blocks
-from worker.notice_duties import notice_duties
+from worker.chat.gateway import make_chat_gateway
+from worker.chat.process import ChatProcess
+from worker.flower.task_events import ChatEnds
+from worker.process_limits import return_large_blocks
 from worker.runtime import Runtime
-from worker.task_events import ChatEnds
+from worker.shutdown import Departure
 from worker.tasks import chat, refresh
+from worker.upkeep import loop as upkeep
+from worker.upkeep.chats import chat_duties
+from worker.upkeep.notices import notice_duties
+from worker.upkeep.refreshes import refresh_duties
 
 log = structlog.get_logger(__name__)
 SOCKET_SECONDS = 10.0

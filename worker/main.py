@@ -9,7 +9,7 @@ from shared.logs import configure, log_misnamed
 from shared.notices.receivers import check_receivers
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.bootstrap import create_worker
-from worker.open_files import raise_limit
+from worker.process_limits import raise_limit
 from worker.runtime import build_runtime
 
 _KINDS = ("beat", "flower")
@@ -46,7 +46,7 @@ def main(settings: Settings, process: str) -> Celery:
 
 
 def _prepare_flower(settings: Settings) -> None:
-    from worker.flower_pages import set_up_flower  # noqa: PLC0415 - only Flower's process needs it
+    from worker.flower.pages import set_up_flower  # noqa: PLC0415 - only Flower's process needs it
 
     os.environ.pop("FLOWER_BASIC_AUTH", None)  # it would take the place of the login that was checked
     set_up_flower(settings)

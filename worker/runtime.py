@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.cache import Cache, connect
 from shared.cadence import Cadence, cadence_of
 from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.editing import Editor
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.outcomes import USED_DAYS, record_nothing
-from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Refresher
-from shared.catalogue.rows import MAPPING, MATCHAAI, Json
-from shared.catalogue.sources import Sources
-from shared.chat.submit import Submitter
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.sync.outcomes import USED_DAYS, record_nothing
+from shared.catalogue.sync.plan import Policy
+from shared.catalogue.sync.refresh import Refresher
+from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
+from shared.catalogue.sync.sources import Sources
+from shared.chat.accept import Submitter
+from shared.chat.notifier import Wakeups
 from shared.chat.usage import callers_of, requests_of
-from shared.chat.wakeups import Wakeups
 from shared.clock import new_id, utc_now
 from shared.db import PATIENT, Database, Limits
 from shared.notices.outbox import Outbox
+from shared.redis_store import Cache, connect
 from shared.settings import Settings
-from worker.upstream_reporter import ReportingGateway
+from worker.upkeep.upstream_reporter import ReportingGateway
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from celery import Celery, beat
 from celery.schedules import BaseSchedule, schedstate
 from cronsim import CronSim
 
-from shared.cache import Cache, CacheUnavailable, connect
 from shared.clock import utc_now
+from shared.redis_store import Cache, CacheUnavailable, connect
 from shared.task_names import REFRESH_QUEUE, REFRESH_TASK, TRIGGER_HEADER
 
 SKEW = timedelta(seconds=60)

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from shared.catalogue.capabilities import CAPABILITIES, CapabilityValues
-from shared.catalogue.draft import Describe
-from shared.catalogue.names import clean
-from shared.catalogue.parse import MAX_ID, MAX_NAME, Entry, Parsed
-from shared.catalogue.plan import Policy, plan_sync
-from shared.catalogue.rows import Change, Json, ModelRow, addition, choose_default
-from shared.catalogue.spelling import MAX_KEY
+from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
+from shared.catalogue.facts.names import clean
+from shared.catalogue.facts.spelling import MAX_KEY
+from shared.catalogue.sync.draft import Describe
+from shared.catalogue.sync.parse import MAX_ID, MAX_NAME, Entry, Parsed
+from shared.catalogue.sync.plan import Policy, plan_sync
+from shared.catalogue.sync.rows import Change, Json, ModelRow, addition, choose_default
 
 MODEL_COLUMNS: Final = (
     *("id", "matcha_llm_id", "model_name", "model_key", "provider", "capabilities", "is_active", "is_default"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import structlog
 
-from shared.catalogue import store
 from shared.catalogue.edits import ModelEdit, edit_model
+from shared.catalogue.facts.mapping import Mapping
 from shared.catalogue.inactive import why_inactive
-from shared.catalogue.mapping import Mapping
-from shared.catalogue.plan import Policy
-from shared.catalogue.rows import UNORDERED
+from shared.catalogue.sync import store
+from shared.catalogue.sync.plan import Policy
+from shared.catalogue.sync.rows import UNORDERED
 from shared.db import Caller, Database
 
 log = structlog.get_logger(__name__)

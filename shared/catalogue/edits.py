@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from shared.catalogue.capabilities import CAPABILITIES, CapabilityValues
-from shared.catalogue.draft import MAX_KEY
-from shared.catalogue.names import clean
-from shared.catalogue.parse import MAX_NAME
-from shared.catalogue.plan import Policy
-from shared.catalogue.rows import UNORDERED, Change, ModelRow, difference, with_one_default
+from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
+from shared.catalogue.facts.names import clean
+from shared.catalogue.sync.draft import MAX_KEY
+from shared.catalogue.sync.parse import MAX_NAME
+from shared.catalogue.sync.plan import Policy
+from shared.catalogue.sync.rows import UNORDERED, Change, ModelRow, difference, with_one_default
 
 ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=MAX_KEY)]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.rows import MAPPING
-from shared.catalogue.store import SHOWN
+from shared.catalogue.sync.rows import MAPPING
+from shared.catalogue.sync.store import SHOWN
 from shared.models import llm_models
 
 # Who hid each hidden model, and when each model that is gone was made inactive: the newest line of the ledger that did

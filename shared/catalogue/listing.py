@@ -12,10 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from shared.cache import Cache, CacheUnavailable
-from shared.catalogue.store import SHOWN
+from shared.catalogue.sync.store import SHOWN
 from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.models import llm_models
+from shared.redis_store import Cache, CacheUnavailable
 
 log = structlog.get_logger(__name__)
 

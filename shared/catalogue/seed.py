@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue import store
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import Policy, plan_sync
-from shared.catalogue.rows import MAPPING
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.sync import store
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import Policy, plan_sync
+from shared.catalogue.sync.rows import MAPPING
 from shared.db import Database
 from shared.models import llm_models
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from shared.catalogue.keys import Resolution
-from shared.chat.circuit import CallKey, CircuitBreaker, CircuitScope
+from shared.catalogue.resolve import Resolution
+from shared.chat.circuit_breaker import CallKey, CircuitBreaker, CircuitScope
 from shared.chat.lifecycle import Claim
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
-from shared.catalogue.keys import Resolution
+from shared.catalogue.resolve import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
 from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.gateway.errors import GatewayError

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 import structlog
 
-from shared.catalogue import store
+from shared.catalogue.sync import store
 from shared.chat import lifecycle
 from shared.db import Caller, Database
 

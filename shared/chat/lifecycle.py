@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from shared.catalogue import keys
-from shared.catalogue.keys import ModelNotFound, Resolution
+from shared.catalogue import resolve as keys
+from shared.catalogue.resolve import ModelNotFound, Resolution
 from shared.chat import usage
 from shared.db import Caller
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.draft import MAX_KEY
+from shared.catalogue.sync.draft import MAX_KEY
 
 BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency histogram; one more bucket holds what took longer."""

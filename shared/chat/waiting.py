@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from shared.chat.circuit import CircuitScope
+from shared.chat.circuit_breaker import CircuitScope
 
 PARK_SECONDS = 30.0
 """A chat that waits gets a message again after this, should the process that would wake it be gone."""

@@ -19,9 +19,9 @@ from yarl import URL
 
 from shared.certificates import trusted
 from shared.gateway import wire
+from shared.gateway.answer_memory import SHORT_BYTES, AnswerShare, current_share
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import retrying
-from shared.gateway.room import SHORT_BYTES, AnswerShare, current_share
 
 MIB = 1024 * 1024
 READ_BYTES = 32 * 1024

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from shared.catalogue.held import most_used, summary
-from shared.catalogue.outcomes import Ending
-from shared.catalogue.rows import Change
-from shared.catalogue.runs import GOOD
+from shared.catalogue.sync.held import most_used, summary
+from shared.catalogue.sync.outcomes import Ending
+from shared.catalogue.sync.rows import Change
+from shared.catalogue.sync.runs import GOOD
 
 Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered"]
 

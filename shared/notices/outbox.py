@@ -7,8 +7,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.catalogue.outcomes import Ending
-from shared.catalogue.runs import ENDED
+from shared.catalogue.sync.outcomes import Ending
+from shared.catalogue.sync.runs import ENDED
 from shared.chat.usage import requests_of
 from shared.clock import Ids
 from shared.notices.news import USE_DAYS, notices_of, removed_keys

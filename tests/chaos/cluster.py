@@ -19,11 +19,11 @@ import redis
 from tests.chaos.hosts import SecondHost, second_host
 from tests.chaos.keys import KeyServer
 from tests.support.chatting import CHAT
-from tests.support.living import wait_for
 from tests.support.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
 from tests.support.refreshing import bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database, Servers
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 CHAT_PLACES = 40
 """Of each chat worker."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 
 from tests.chaos.cluster import Cluster
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 CALLERS: Final = ("ann", "ben", "carl")
 PAUSE_SECONDS: Final = 0.5

@@ -17,7 +17,7 @@ import redis
 
 from tests.chaos.cluster import LEASE_SECONDS, Cluster
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 Undo = Callable[[], None]
 MAXIMUM_ANSWER_CHARS: Final = 1_900_000

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.living import wait_for
 from tests.support.up import RunningUp, running_up
+from tests.support.waiting import wait_for
 
 TOKEN = "a-token-of-these-tests"
 

@@ -17,14 +17,14 @@ import httpx
 import pytest
 import yaml
 
-from shared.local.binaries import find_valkey
-from shared.local.ports import free_port
 from tests.support.chatting import System, chat_system
-from tests.support.living import wait_for
 from tests.support.pooler import transaction_pooler
 from tests.support.processes import BEAT
 from tests.support.servers import Servers
 from tests.support.tools import ROOT, tool
+from tests.support.waiting import wait_for
+from worker.local.binaries import find_valkey
+from worker.local.ports import free_port
 
 ALERTS = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())
 NAMES = [rule["alert"] for group in ALERTS["groups"] for rule in group["rules"]]

@@ -10,7 +10,7 @@ import psycopg
 
 from tests.fault.conftest import StartSystem, Tell
 from tests.support.chatting import System
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 
 def postgres_pid(system: System) -> int:

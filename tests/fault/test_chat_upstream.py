@@ -8,7 +8,7 @@ import jwt
 
 from tests.fault.conftest import StartSystem, Tell
 from tests.support.chatting import System
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 DEAD, HEALTHY = "claude-3-5-sonnet", "gpt-4o"

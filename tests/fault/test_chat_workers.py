@@ -6,7 +6,7 @@ import time
 from celery import Celery
 
 from tests.fault.conftest import StartSystem, Tell
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_sixty_chats_survive_a_kill_9_and_a_flushall_at_once(start_system: StartSystem, tell: Tell) -> None:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from shared.local.roles import with_database
 from tests.fault.conftest import StartSystem, Tell
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.chatting import System
-from tests.support.living import wait_for
 from tests.support.stopping import stopped, with_children
+from tests.support.waiting import wait_for
+from worker.local.database_roles import with_database
 
 LEASE = 6
 TWO_LEASES = 2 * LEASE + 1

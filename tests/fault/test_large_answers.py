@@ -9,9 +9,9 @@ import yaml
 
 from tests.fault.conftest import StartSystem, Tell
 from tests.fault.test_chat_servers import postgres_pid
-from tests.support.living import wait_for
 from tests.support.stopping import stopped, with_children
 from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
 
 MIB = 1024 * 1024
 

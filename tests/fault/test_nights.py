@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.living import wait_for
 from tests.support.processes import BEAT, local_variables, worker
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 EVERY_MINUTE = "* * * * *"
 

@@ -3,7 +3,7 @@
 import time
 
 from tests.fault.conftest import StartSystem, Tell
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_a_dropped_default_is_replaced_within_a_minute_though_redis_is_wiped(

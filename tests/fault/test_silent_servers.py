@@ -15,8 +15,8 @@ import pytest
 from tests.fault.conftest import StartSystem, Tell
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.chatting import System
-from tests.support.living import wait_for
 from tests.support.stopping import stopped, with_children
+from tests.support.waiting import wait_for
 
 DATABASE_SECONDS = 5.0
 CHAT_SECONDS = 3.0

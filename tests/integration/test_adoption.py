@@ -17,8 +17,8 @@ from shared.settings import Settings
 from tests.integration.test_commands import Commands
 from tests.support.old_system import INDEXES_AND_POLICIES, MODELS, ROWS, SUPABASE_PARTS, USAGE, WHOLE
 from tests.support.processes import ROOT, local_variables, web
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database, Servers
+from tests.support.stand_in import RunningSandbox
 from worker.commands.doctor import check_database
 from worker.runtime import adopter_of
 

@@ -9,10 +9,10 @@ import jwt
 import psycopg
 import pytest
 
-from tests.support.living import wait_for
 from tests.support.processes import BIN, local_variables
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database, Servers
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 FOUND = """Found 5 LLM models in database:
   ✓ Claude 3.7 Sonnet (ID: 28, Key: claude-3-7-sonnet) [DEFAULT]

@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.living import wait_for
 from tests.support.processes import BIN, REFRESH, ROOT, Web, local_variables, web, worker
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database, Servers
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", "chat", "-P", "threads", "-c", "20",
         "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip

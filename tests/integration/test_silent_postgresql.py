@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from shared.db import Database as Pool
 from shared.db import DatabaseUnavailable, Limits
-from tests.support.living import wait_for
 from tests.support.processes import ROOT
 from tests.support.servers import Database
 from tests.support.stopping import stopped
+from tests.support.waiting import wait_for
 
 QUICK = Limits(statement=0.3, connect=1.0, pool=1.0)
 

@@ -91,7 +91,7 @@ MUTANTS = (
     ),
     Mutant(
         "heartbeat",
-        "worker/chat_process.py",
+        "worker/chat/process.py",
         "renew = next(renewals) or missed",
         "renew = False",
         (f"{_ANSWERING}::test_leases_are_renewed_while_a_call_lasts",),
@@ -105,7 +105,7 @@ MUTANTS = (
     ),
     Mutant(
         "calls-end-with-their-chats",
-        "worker/chat_process.py",
+        "worker/chat/process.py",
         "                self._loop.call_soon_threadsafe(self._close_ended, ended)\n",
         "                pass\n",
         (f"{_ANSWERING}::test_a_call_is_closed_when_its_chat_is_cancelled",),
@@ -154,28 +154,28 @@ MUTANTS = (
     ),
     Mutant(
         "idempotency",
-        "shared/chat/submit.py",
+        "shared/chat/accept.py",
         '            "idempotency_key": asked.idempotency_key,\n',
         '            "idempotency_key": None,\n',
         (f"{_ASKING}::test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused",),
     ),
     Mutant(
         "idempotency-of-the-body",
-        "shared/chat/submit.py",
+        "shared/chat/accept.py",
         "if row.body_sha256 != asked.question.sha256 or snapshot is None:",
         "if snapshot is None:",
         (f"{_ASKING}::test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused",),
     ),
     Mutant(
         "places-given-away-in-turn",
-        "shared/chat/submit.py",
+        "shared/chat/accept.py",
         "                connection.execute(_ONE_AT_A_TIME)\n",
         "",
         (f"{_ASKING}::test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time",),
     ),
     Mutant(
         "group-commit-before-telling",
-        "shared/chat/groups.py",
+        "shared/chat/batch_writer.py",
         "            finished = self._finish(connection, [o.wanted for o in finishes.values()"
         " if isinstance(o.wanted, Finish)])\n",
         "            finished = self._finish(connection, [o.wanted for o in finishes.values()"
@@ -185,28 +185,28 @@ MUTANTS = (
     ),
     Mutant(
         "group-commit-one-by-one",
-        "shared/chat/groups.py",
+        "shared/chat/batch_writer.py",
         "        except (DatabaseError, WrongLogin, NoModel) as error:\n            if len(orders) > 1:\n",
         "        except (DatabaseError, WrongLogin, NoModel) as error:\n            if False:\n",
         ("tests/integration/chat/test_groups.py::test_one_that_cannot_be_written_takes_no_other_of_its_group_along",),
     ),
     Mutant(
         "group-commit-past-a-held-row",
-        "shared/chat/groups.py",
+        "shared/chat/batch_writer.py",
         "                return self._written_apart(orders)\n",
         "                return orders\n",
         (f"{_ANSWERING}::test_a_row_that_somebody_holds_takes_no_other_chat_along",),
     ),
     Mutant(
         "answers-kept-while-postgresql-is-away",
-        "worker/chat_process.py",
+        "worker/chat/process.py",
         "retry_seconds=claim.seconds_left + self._lease_seconds)",
         "retry_seconds=0.0)",
         (f"{_ANSWERING}::test_a_row_that_somebody_holds_takes_no_other_chat_along",),
     ),
     Mutant(
         "circuit",
-        "shared/chat/circuit.py",
+        "shared/chat/circuit_breaker.py",
         "        return min(covering, key=lambda circuit: _width(circuit.scope), default=None)\n",
         "        return None\n",
         (
@@ -216,7 +216,7 @@ MUTANTS = (
     ),
     Mutant(
         "circuit-of-each-caller",
-        "shared/chat/circuit.py",
+        "shared/chat/circuit_breaker.py",
         "        if scope.subject is None and _spread(streak.subjects) < SPREAD:\n            return False\n",
         "",
         (
@@ -226,14 +226,14 @@ MUTANTS = (
     ),
     Mutant(
         "probes",
-        "shared/chat/circuit.py",
+        "shared/chat/circuit_breaker.py",
         "            if streak.probe_wanted and streak.probe_at <= now:\n",
         "            if False:\n",
         (f"{_ANSWERING}::test_chats_that_wait_for_the_gateway_hold_no_place_and_the_last_is_still_probed",),
     ),
     Mutant(
         "drain",
-        "worker/chat_process.py",
+        "worker/chat/process.py",
         "                if self._draining:\n",
         "                if False:\n",
         (f"{_ANSWERING}::test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds",),

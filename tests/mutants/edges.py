@@ -89,7 +89,7 @@ MUTANTS = (
     ),
     Mutant(
         "roles-of-routes",
-        "worker/web/door.py",
+        "worker/web/routing.py",
         "        if route.roles is not None and caller.role not in route.roles:\n",
         "        if False:\n",
         (f"{_AUTH}::test_what_takes_service_role_is_a_403_for_others",),
@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "whole-bodies",
-        "worker/web/door.py",
+        "worker/web/routing.py",
         "    if expected is not None and len(data) < expected:\n",
         "    if False:\n",
         ("tests/integration/web/test_odd_requests.py::test_a_body_shorter_than_its_length_is_a_400",),

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from shared.catalogue.capabilities import resolve
-from shared.catalogue.draft import Described
-from shared.catalogue.parse import Entry, Parsed, parse_entries
-from shared.catalogue.plan import Plan, Policy, plan_sync
-from shared.catalogue.providers import provider_of
-from shared.catalogue.rows import LEDGERED, Change, ModelRow
+from shared.catalogue.facts.capabilities import resolve
+from shared.catalogue.facts.providers import provider_of
+from shared.catalogue.sync.draft import Described
+from shared.catalogue.sync.parse import Entry, Parsed, parse_entries
+from shared.catalogue.sync.plan import Plan, Policy, plan_sync
+from shared.catalogue.sync.rows import LEDGERED, Change, ModelRow
 
 NIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy(default_key="claude-3-7-sonnet")

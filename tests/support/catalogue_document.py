@@ -3,7 +3,7 @@
 import json
 import sys
 
-from shared.catalogue.makers import RULES as FAMILIES
+from shared.catalogue.facts.provider_families import RULES as FAMILIES
 from tests.support.public_lists import UNKNOWN, compared, from_genai_prices, from_models_dev, wrong_providers
 from tests.support.rules import REFUSED, RULES, Listed, Rule
 from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL, Pair
@@ -37,8 +37,8 @@ absent. Of two entries with one id the first wins.
 SAME_MODELS = """
 ## When two names mean one model
 
-A refresh compares names by their words (`shared/catalogue/names.py`). What follows does not count: under the same id it is `renamed`, and
-key, default, order and overrides stay. The words that do not count are tables in `shared/catalogue/qualifiers.py`; a maker or host comes off
+A refresh compares names by their words (`shared/catalogue/facts/names.py`). What follows does not count: under the same id it is `renamed`, and
+key, default, order and overrides stay. The words that do not count are tables in `shared/catalogue/facts/qualifiers.py`; a maker or host comes off
 only where it is known and what is left tells a model.
 
 | what | rule | the same model |
@@ -61,12 +61,12 @@ Unknown is absent; it is never `false`. For each capability the first source tha
 |---|---|---|
 | 1 | `override` | what an operator set (`PATCH`, `llm-refresh set`); what it hides is kept below it |
 | 2 | `upstream` | file types: an image type means vision, any type means files, an empty list means no files, no list means nothing; and what the name itself says ("- Reasoning", "Web Search") |
-| 3 | `mapping` | `shared/catalogue/mapping.toml`: the specification, and facts newer than the public data |
+| 3 | `mapping` | `shared/catalogue/facts/mapping.toml`: the specification, and facts newer than the public data |
 | 4 | `models-dev:<maker>` | the maker's own record in the bundled public data, with the record's own date |
 | 5 | `models-dev:<host>` | a named host such as Bedrock or Azure, where the maker has no record; its `false` is unknown; never a reseller |
 
 A record counts for the names that mean its model (above), and for no other: not for another date, stage or size. Two exceptions: names in
-`_ALIASES` of `shared/catalogue/modelsdata.py`, and the mode of a model that can be told to reason ("Claude Opus 4 - Reasoning") or that a
+`_ALIASES` of `shared/catalogue/facts/models_dev.py`, and the mode of a model that can be told to reason ("Claude Opus 4 - Reasoning") or that a
 gateway lets search. Where a maker's records of one name differ, the capability is unknown.
 
 ### Measured

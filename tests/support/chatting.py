@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.support.living import wait_for
 from tests.support.processes import REFRESH, Process, Web, local_variables, web
 from tests.support.refreshing import bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "{name}@%h", "-Q", "chat", "-P", "threads",
         "-c", "{concurrency}", "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip

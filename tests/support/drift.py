@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.catalogue.edits import EditRefused, ModelEdit, edit_model
-from shared.catalogue.names import same_words, slug
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import Policy, plan_sync
-from shared.catalogue.rows import Change, ModelRow
+from shared.catalogue.facts.names import same_words, slug
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import Policy, plan_sync
+from shared.catalogue.sync.rows import Change, ModelRow
 from tests.support.catalogue import NIGHT, by_id, describe, ledgered, replay
 
 POLICY = Policy(default_key="claude-3-7-sonnet", max_shrink=0.5)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from shared.local.ports import free_port
-from tests.support.living import wait_for
 from tests.support.tools import tool
+from tests.support.waiting import wait_for
+from worker.local.ports import free_port
 
 CONFIG = """
 [databases]

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -15,11 +15,11 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from shared.catalogue.capabilities import CAPABILITIES, Stated, resolve
-from shared.catalogue.modelsdata import model_data, values_of
-from shared.catalogue.paths import phrase_of
-from shared.catalogue.providers import OTHER, provider_of
-from shared.catalogue.qualifiers import HOSTS, MAKERS
+from shared.catalogue.facts.capabilities import CAPABILITIES, Stated, resolve
+from shared.catalogue.facts.models_dev import model_data, values_of
+from shared.catalogue.facts.paths import phrase_of
+from shared.catalogue.facts.providers import OTHER, provider_of
+from shared.catalogue.facts.qualifiers import HOSTS, MAKERS
 
 # Publishers that are makers and publish nobody else's models there, by the lists' words for them.
 PUBLISHERS = {

@@ -7,19 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue import seed, store
+from shared.catalogue import seed
 from shared.catalogue.editing import Editor
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.outcomes import USED_DAYS, Options, Outcome, Record, Used, record_nothing
-from shared.catalogue.plan import Policy
-from shared.catalogue.refresh import Refresher
-from shared.catalogue.sources import Sources
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.sync import store
+from shared.catalogue.sync.outcomes import USED_DAYS, Options, Outcome, Record, Used, record_nothing
+from shared.catalogue.sync.plan import Policy
+from shared.catalogue.sync.refresh import Refresher
+from shared.catalogue.sync.sources import Sources
 from shared.chat.usage import callers_of
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 from worker.runtime import used
 
 DEFAULT_KEY = "claude-3-7-sonnet"

@@ -16,11 +16,11 @@ import psycopg
 import redis
 
 from migrations.run import upgrade
-from shared.local.roles import APP, OWNER, create_database, with_database
-from shared.local.services import LocalServices, start_services
+from worker.local.database_roles import APP, OWNER, create_database, with_database
+from worker.local.services import LocalServices, start_services
 
 _TEMPLATE = "migrated"
-_REDIS_DATABASES = 4096  # as shared.local.valkey sets it for servers that are not durable
+_REDIS_DATABASES = 4096  # as worker.local.valkey sets it for servers that are not durable
 
 
 @dataclass(frozen=True)

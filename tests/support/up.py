@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from shared.environment import STATE_FILE
-from shared.local.ports import free_port
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
+from worker.local.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 INHERITED = ("PATH", "HOME", "LANG", "LLM_REFRESH_POSTGRES_BIN", "LLM_REFRESH_VALKEY_SERVER")

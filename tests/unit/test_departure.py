@@ -2,7 +2,7 @@
 
 import threading
 
-from worker.departure import Departure
+from worker.shutdown import Departure
 
 
 def test_a_process_that_is_held_up_closes_and_leaves_by_itself() -> None:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from shared.catalogue.holds import Hold
-from shared.figures import Standing
+from shared.catalogue.sync.holds import Hold
 from shared.settings import Settings
-from worker import diagnosis
+from shared.system_status import Standing
+from worker.doctor import checks as diagnosis
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.figures import ChatEndings, Standing
-from shared.upstream import TargetCalls, UpstreamHealth, judge
+from shared.system_status import ChatEndings, Standing
+from shared.upstream_health import TargetCalls, UpstreamHealth, judge
 from worker.doctor.findings import Finding
 from worker.doctor.work import Facts, of_endings, of_work
 

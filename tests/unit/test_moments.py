@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.commands.moments import moment_of
+from worker.commands.timestamps import moment_of
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

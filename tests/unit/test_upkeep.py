@@ -2,7 +2,7 @@
 
 import threading
 
-from worker.upkeep import Duty, Upkeep, grouped
+from worker.upkeep.loop import Duty, Upkeep, grouped
 
 
 def test_a_duty_apart_holds_up_no_other() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.upstream import ALL_TARGETS, ReportedCircuit, TargetCalls, describe_health, judge
+from shared.upstream_health import ALL_TARGETS, ReportedCircuit, TargetCalls, describe_health, judge
 from worker.doctor.work import of_upstream
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,15 +9,16 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from shared.catalogue import holds, runs, seed, store
-from shared.catalogue.held import summary
+from shared.catalogue import seed
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import read_models, read_state
-from shared.catalogue.outcomes import Outcome
-from shared.catalogue.plan import COUNTED
 from shared.catalogue.report import coverage
-from shared.catalogue.requests import Arguments
-from shared.catalogue.rows import MATCHAAI
+from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync.held import summary
+from shared.catalogue.sync.outcomes import Outcome
+from shared.catalogue.sync.plan import COUNTED
+from shared.catalogue.sync.requests import Arguments
+from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
 from worker.commands.context import console, echo_json, in_words, json_option, runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail

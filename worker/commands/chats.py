@@ -14,21 +14,21 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from shared.catalogue.keys import NoModel
+from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, read
-from shared.chat.questions import Question
+from shared.chat.accept import Asked, TooManyOpen
 from shared.chat.read import Snapshot
-from shared.chat.submit import Asked, TooManyOpen
+from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller
 from shared.models import CHAT_STATUSES
 from worker.celery_app import make_celery
-from worker.chat_duties import publish
-from worker.chat_gateway import missing_set_up
+from worker.chat.gateway import missing_set_up
 from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
-from worker.commands.moments import Moment
+from worker.commands.timestamps import Moment
 from worker.runtime import Runtime
+from worker.upkeep.chats import publish
 
 POLL_SECONDS = 0.2
 OPERATOR = Caller("service_role", "cli")

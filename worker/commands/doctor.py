@@ -13,22 +13,22 @@ from typing import Literal
 import click
 import sqlalchemy as sa
 
-from shared import figures
-from shared.cache import Cache, CacheUnavailable, CommandForbidden, connect
-from shared.catalogue import runs
-from shared.catalogue.holds import open_hold
+from shared import system_status as figures
+from shared.catalogue.sync import runs
+from shared.catalogue.sync.holds import open_hold
 from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
 from shared.redis_rights import ADVICE, missing_rights, why_no_writes
+from shared.redis_store import Cache, CacheUnavailable, CommandForbidden, connect
 from shared.settings import DOTENV, Settings, SettingsError, misnamed
-from shared.upstream import read_health
-from worker import diagnosis
+from shared.upstream_health import read_health
 from worker.commands.context import echo_json, json_option, quiet_logs, say
-from worker.commands.doctor_live import check_gateway
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
+from worker.doctor import checks as diagnosis
 from worker.doctor.disks import folders, measure, noted_state, of_disks
 from worker.doctor.findings import Finding, fault, good, warning
+from worker.doctor.live_probe import check_gateway
 from worker.doctor.work import Facts, of_work
 from worker.runtime import cadence_of_settings, configured_source
 from worker.web.key_set import KeysUnavailable, fetch_keys

@@ -6,8 +6,8 @@ import getpass
 from collections.abc import Mapping
 from typing import Any
 
-from shared.catalogue import holds
-from shared.catalogue.held import summary
+from shared.catalogue.sync import holds
+from shared.catalogue.sync.held import summary
 from worker.commands.context import console, say, short, table
 from worker.commands.entry import fail
 from worker.runtime import Runtime

@@ -18,7 +18,7 @@ from worker.commands.entry import NOT_GOOD, WRONG_USE, settings_or_exit
 @click.command()
 def up() -> None:
     """Start everything on this machine, and run it until Ctrl-C."""
-    from worker.up import up as run_up  # noqa: PLC0415
+    from worker.local.up import up as run_up  # noqa: PLC0415
 
     sys.exit(run_up(os.environ, Path.cwd()))
 
@@ -31,8 +31,8 @@ def local() -> None:
 @local.command()
 def env() -> None:
     """Print the addresses of the running local servers, for a shell to read."""
-    from shared.local.errors import LocalServicesError  # noqa: PLC0415
-    from shared.local.services import local_env_lines  # noqa: PLC0415
+    from worker.local.errors import LocalServicesError  # noqa: PLC0415
+    from worker.local.services import local_env_lines  # noqa: PLC0415
 
     try:
         lines = local_env_lines(Path(os.environ.get("LLM_REFRESH_HOME") or ".local"))
@@ -72,7 +72,7 @@ def token(role: Role, sub: str, hours: float) -> None:
 @click.option("--delay", type=click.FloatRange(min=0), help="Seconds a completion takes.")
 def sandbox(port: int, models: Path | None, delay: float | None) -> None:
     """Serve a stand-in for MatchaAI on 127.0.0.1 (its key: STAND_IN_API_KEY, else the built-in one)."""
-    from shared.gateway import sandbox as stand_in  # noqa: PLC0415
+    from worker.local import stand_in  # noqa: PLC0415
 
     key = os.environ.get("STAND_IN_API_KEY") or stand_in.DEFAULT_API_KEY
     try:

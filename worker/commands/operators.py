@@ -11,16 +11,16 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from shared.catalogue.capabilities import CAPABILITIES
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused, ModelEdit
+from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
 from shared.models import CHANGE_KINDS
 from worker.commands.context import echo_json, in_words, json_option, runtime, say, short
 from worker.commands.entry import fail
-from worker.commands.moments import LineOrMoment
+from worker.commands.timestamps import LineOrMoment
 
 
 @click.command(name="set")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.figures import ChatEndings, Standing
-from shared.upstream import UpstreamHealth, describe_health
+from shared.system_status import ChatEndings, Standing
+from shared.upstream_health import UpstreamHealth, describe_health
 from worker.doctor.findings import Finding, Line, fault, good, warning
 
 FAILING_SHARE, FAILING_NUMBER = 0.05, 3

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from celery import Celery, Task
 from celery.exceptions import Ignore
 
+from shared.task_errors import ChatFailed, of_chat
 from shared.task_names import CHAT_QUEUE, CHAT_TASK
-from worker.chat_process import ChatProcess
-from worker.task_errors import ChatFailed, of_chat
-from worker.task_events import RETRIED, REVOKED, publish_event
+from worker.chat.process import ChatProcess
+from worker.flower.task_events import RETRIED, REVOKED, publish_event
 
 _FAILED = ("failed", "expired", "not_found")
 

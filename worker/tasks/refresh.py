@@ -5,12 +5,12 @@ from typing import Any
 
 from celery import Celery, Task
 
-from shared.catalogue.requests import Call, carry_out
+from shared.catalogue.sync.requests import Call, carry_out
+from shared.task_errors import RefreshFailed, RefreshHeld, of_outcome
 from shared.task_names import REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER, TRIGGER_HEADER
+from worker.flower.task_events import ENDED, publish_event
 from worker.runtime import Runtime
 from worker.schedule import SKEW, latest_due
-from worker.task_errors import RefreshFailed, RefreshHeld, of_outcome
-from worker.task_events import ENDED, publish_event
 
 
 def register(app: Celery, runtime: Callable[[], Runtime]) -> None:

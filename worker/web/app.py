@@ -12,13 +12,13 @@ from flask import Flask, Response, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
-from shared.cache import CacheUnavailable
 from shared.clock import new_id
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.redis_store import CacheUnavailable
 from shared.settings import Settings
 from worker.web.auth import Authenticator
-from worker.web.door import MAX_BODY_BYTES, Route, add_routes, problem_of, read_body
 from worker.web.problems import Problem, as_response
+from worker.web.routing import MAX_BODY_BYTES, Route, add_routes, problem_of, read_body
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.catalogue.edits import ModelEdit
-from shared.catalogue.requests import Arguments
+from shared.catalogue.sync.requests import Arguments
 from shared.roles import Role
 
 RefreshBody = Arguments

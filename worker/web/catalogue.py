@@ -13,24 +13,24 @@ from flask import Response, request
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
-from shared.cache import CacheUnavailable
-from shared.catalogue import holds, runs, store
 from shared.catalogue.editing import UnknownModel
 from shared.catalogue.edits import EditRefused
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
-from shared.catalogue.outcomes import FORCE_REFUSED, Outcome
-from shared.catalogue.plan import COUNTED
+from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync.outcomes import FORCE_REFUSED, Outcome
+from shared.catalogue.sync.plan import COUNTED
 from shared.chat import read, usage
 from shared.chat.read import Snapshot
 from shared.clock import new_id
+from shared.redis_store import CacheUnavailable
+from shared.task_errors import TaskFailure
 from shared.task_names import CHAT_TASK, REFRESH_TASK
+from worker.messages import Queue
 from worker.runtime import Runtime
-from worker.task_errors import TaskFailure
 from worker.web import bodies
-from worker.web.door import READERS, SERVICE, Call, Route, as_json, forbidden
 from worker.web.problems import Problem, problem_members
-from worker.web.queue import Queue
+from worker.web.routing import READERS, SERVICE, Call, Route, as_json, forbidden
 
 LISTING_PATH = "/api/llms"
 POLL_SECONDS = 0.15

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from shared.chat.questions import Question
+from shared.chat.requests import Question
 from worker.web.bodies import Query
 
 ChatBody = Question

@@ -13,19 +13,19 @@ from typing import Any
 import structlog
 from flask import Response, request
 
-from shared.catalogue.keys import ModelNotFound, NoModel
+from shared.catalogue.resolve import ModelNotFound, NoModel
 from shared.chat import erasure, lifecycle, read, usage
-from shared.chat.questions import MAX_IDEMPOTENCY_KEY_CHARS
+from shared.chat.accept import Accepted, Asked, OtherBody, TooManyOpen
 from shared.chat.read import Snapshot
-from shared.chat.submit import Accepted, Asked, OtherBody, TooManyOpen
+from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS
 from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
-from worker.chat_gateway import missing_set_up
+from worker.chat.gateway import missing_set_up
+from worker.messages import Queue
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
-from worker.web.door import CALLERS, READERS, SERVICE, Call, Route, as_json, forbidden, json_value
-from worker.web.events import Readers, Watch
 from worker.web.problems import Problem
-from worker.web.queue import Queue
+from worker.web.readers import Readers, Watch
+from worker.web.routing import CALLERS, READERS, SERVICE, Call, Route, as_json, forbidden, json_value
 
 log = structlog.get_logger(__name__)
 

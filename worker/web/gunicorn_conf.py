@@ -12,7 +12,7 @@ from typing import Any  # noqa: E402
 
 from shared.logs import configure  # noqa: E402
 from shared.settings import SettingsError, read_settings, secrets_of  # noqa: E402
-from worker import open_files  # noqa: E402
+from worker import process_limits as open_files  # noqa: E402
 from worker.web import metrics_files  # noqa: E402
 from worker.web.gunicorn_logs import RootLogger  # noqa: E402
 

@@ -16,19 +16,19 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from shared import figures
-from shared.cache import CacheUnavailable
-from shared.catalogue.runs import ENDED
+from shared import system_status as figures
+from shared.catalogue.sync.runs import ENDED
 from shared.chat import usage
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.gateway.errors import ErrorCode
 from shared.models import FALLBACK_REASONS
-from shared.upstream import UpstreamHealth, read_health
+from shared.redis_store import CacheUnavailable
+from shared.upstream_health import UpstreamHealth, read_health
 from worker.runtime import Runtime
-from worker.web.access import Answered
+from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
-from worker.web.door import READERS, Call, Route
 from worker.web.problems import Problem
+from worker.web.routing import READERS, Call, Route
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from worker.web.bodies import ProblemBody
-from worker.web.door import Route
+from worker.web.routing import Route
 
 _REF = "#/components/schemas/{model}"
 

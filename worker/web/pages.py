@@ -11,8 +11,8 @@ from flask import Response, request
 from pydantic import ConfigDict
 
 from worker.web.bodies import Query
-from worker.web.door import Call, Route
 from worker.web.problems import Problem
+from worker.web.routing import Call, Route
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",

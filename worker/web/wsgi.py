@@ -12,23 +12,23 @@ from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
 from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
-from worker import open_files
+from worker import process_limits as open_files
 from worker.celery_app import make_celery
+from worker.messages import SOCKET_TIMEOUT_SECONDS, Queue
 from worker.runtime import build_runtime
-from worker.web.access import AccessLog, observe_requests
+from worker.web.access_log import AccessLog, observe_requests
 from worker.web.app import create_app, on_every_answer
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
-from worker.web.door import Call, Route, as_json
-from worker.web.events import Readers
+from worker.web.listing_fast_path import ListingShortcut
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
-from worker.web.queue import SOCKET_TIMEOUT_SECONDS, Queue
-from worker.web.shortcut import ListingShortcut
-from worker.web.state import StateRoutes
+from worker.web.readers import Readers
+from worker.web.routing import Call, Route, as_json
+from worker.web.status import StateRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20

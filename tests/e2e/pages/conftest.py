@@ -14,10 +14,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from shared.gateway.sandbox import default_models
 from tests.support.pages import PATIENCE_MS, SECRET, Pages, running_web
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 from tests.support.up import RunningUp, running_up
+from worker.local.stand_in import default_models
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from shared.gateway.sandbox import default_models
-from tests.support.living import wait_for
 from tests.support.pages import PATIENCE_MS, shoot
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 from tests.support.up import RunningUp
+from tests.support.waiting import wait_for
+from worker.local.stand_in import default_models
 
 QUESTION = "zebra-question"
 

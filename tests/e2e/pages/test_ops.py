@@ -8,10 +8,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from shared.gateway.sandbox import default_models
-from tests.support.living import wait_for
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
+from worker.local.stand_in import default_models
 
 NEW = {"id": 99, "name": "Claude Opus 5", "allowed_file_input_mime_types": ["image/png"]}
 OTHER = {"id": 98, "name": "Command B"}

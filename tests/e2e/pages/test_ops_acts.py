@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.pages.test_ops import dialog, keys, section
-from tests.support.living import wait_for
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 LONG = "meta-llama-4-maverick-17b-128e-instruct-fp8-eu-west-3-provisioned-throughput"
 WIDTHS = (360, 768, 1200, 1600)

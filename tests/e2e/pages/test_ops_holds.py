@@ -5,11 +5,11 @@ import re
 import httpx
 from playwright.sync_api import expect
 
-from shared.gateway.sandbox import default_models
 from tests.e2e.pages.test_ops import dialog, hold, keys, section
-from tests.support.living import wait_for
 from tests.support.pages import Pages, too_wide, violations
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
+from worker.local.stand_in import default_models
 
 CHAT = {"question": "How are you?", "model": "gpt-4o"}
 

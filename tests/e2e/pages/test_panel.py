@@ -11,10 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.living import living, wait_for
 from tests.support.pages import Pages, answers, shoot, token, too_wide, violations
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 from tests.support.up import RunningUp
+from tests.support.waiting import living, wait_for
 
 WATCH_CLOCK = """() => {
   window.shown = [];

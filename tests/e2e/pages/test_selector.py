@@ -5,10 +5,10 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
 
-from shared.catalogue.mapping import load_mapping
-from tests.support.living import wait_for
+from shared.catalogue.facts.mapping import load_mapping
 from tests.support.pages import Pages, shoot, token
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 # Every list that a selector shows, from its first moment on.
 WATCH_LISTS = """

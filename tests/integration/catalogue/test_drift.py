@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.catalogue import keys
+from shared.catalogue import resolve as keys
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.report import sentence
-from shared.catalogue.rows import LEDGERED
+from shared.catalogue.sync.rows import LEDGERED
 from shared.db import Caller
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
 
 OPERATOR = Caller("service_role", "operator")
 OTHERS = [(25, "Claude 3.5 Sonnet"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o")]

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.catalogue import holds
-from shared.catalogue import runs as sync_runs
 from shared.catalogue.edits import ModelEdit
-from shared.catalogue.outcomes import Options
+from shared.catalogue.sync import holds
+from shared.catalogue.sync import runs as sync_runs
+from shared.catalogue.sync.outcomes import Options
 from shared.db import SYSTEM
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
 
 ALL = [(1_000 + number, f"Model {number}") for number in range(206)]
 TWO = ALL[:2]

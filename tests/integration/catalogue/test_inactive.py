@@ -9,8 +9,8 @@ from shared.catalogue.edits import ModelEdit
 from shared.catalogue.inactive import read_all_models
 from shared.db import Caller
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
 
 ANN = Caller("service_role", "ann")
 THREE = [{"id": 1, "name": "GPT-4o"}, {"id": 2, "name": "Kimi K2"}, {"id": 3, "name": "Gemini 2.5 Pro"}]

@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
-from shared.catalogue import runs, store
 from shared.catalogue.edits import ModelEdit
-from shared.catalogue.outcomes import Options
-from shared.catalogue.rows import LEDGERED
+from shared.catalogue.sync import runs, store
+from shared.catalogue.sync.outcomes import Options
+from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
 
 FIVE = [
     (28, "Claude 3.7 Sonnet"),

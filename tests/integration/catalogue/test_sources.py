@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue import runs
-from shared.gateway.sandbox import default_models
-from tests.support.living import wait_for
+from shared.catalogue.sync import runs
 from tests.support.processes import local_variables, worker
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
+from worker.local.stand_in import default_models
 
 REAL = [{"id": 500 + number, "name": f"Real {number}"} for number in range(20)]
 

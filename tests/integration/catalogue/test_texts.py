@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.catalogue import store
-from shared.catalogue.rows import Change, ModelRow
+from shared.catalogue.sync import store
+from shared.catalogue.sync.rows import Change, ModelRow
 from tests.support.refreshing import bench
 from tests.support.servers import Database
 

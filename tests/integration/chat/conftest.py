@@ -16,20 +16,20 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.chat.questions import Question
-from shared.chat.submit import Asked
+from shared.chat.accept import Asked
+from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
-from tests.support.living import wait_for
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
-from worker.chat_gateway import make_chat_gateway
-from worker.chat_process import ChatProcess
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
+from worker.chat.gateway import make_chat_gateway
+from worker.chat.process import ChatProcess
 from worker.runtime import Runtime, build_runtime
 from worker.web.app import create_app
 from worker.web.chats import ChatRoutes
-from worker.web.events import Readers
+from worker.web.readers import Readers
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 ANN, BEN = Caller("authenticated", "ann"), Caller("authenticated", "ben")

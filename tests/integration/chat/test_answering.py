@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.catalogue import keys
+from shared.catalogue import resolve as keys
 from shared.logs import configure
 from tests.integration.chat.conftest import BEN, Chats, wait_for
-from worker.chat_process import ChatProcess
+from worker.chat.process import ChatProcess
 
 
 def sent(chats: Chats) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.cache import Cache, connect
 from shared.chat import read
+from shared.redis_store import Cache, connect
 from tests.integration.chat.conftest import ANN, Chats, wait_for
-from worker.web import events
-from worker.web.events import Readers
+from worker.web import readers as events
+from worker.web.readers import Readers
 
 
 class Stream:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from shared.chat.groups import GroupCommits
+from shared.chat.batch_writer import GroupCommits
 from shared.chat.lifecycle import Claim
 from shared.chat.waiting import Parked
 from tests.integration.chat.conftest import Chats

@@ -7,9 +7,9 @@ import pytest
 
 from shared.db import DatabaseError
 from shared.gateway.errors import GatewayError
-from shared.upstream import CircuitReport, UpstreamHealth, read_health, report_circuits
+from shared.upstream_health import CircuitReport, UpstreamHealth, read_health, report_circuits
 from tests.integration.chat.conftest import ANN, BEN, Chats, wait_for
-from worker.chat_process import ChatProcess
+from worker.chat.process import ChatProcess
 from worker.runtime import sources_of
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from shared.chat import lifecycle
-from shared.chat.questions import Question
-from shared.chat.submit import Accepted, Asked
+from shared.chat.accept import Accepted, Asked
+from shared.chat.requests import Question
 from tests.integration.chat.conftest import ANN, BEN, Chats
 
 SONNET_35, OPUS, GPT = "claude-3-5-sonnet", "claude-3-opus-4-1", "gpt-4o"

@@ -16,13 +16,13 @@ import httpx
 import pytest
 import yaml
 
-from shared.local.binaries import find_postgres, find_valkey
-from shared.local.ports import free_port
-from tests.support.living import wait_for
 from tests.support.receiver import Receiver, receiver
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
+from tests.support.stand_in import RunningSandbox
 from tests.support.tools import ROOT, run_tool
+from tests.support.waiting import wait_for
+from worker.local.binaries import find_postgres, find_valkey
+from worker.local.ports import free_port
 
 BIN = Path(sys.executable).parent
 DATABASE = "composed"

@@ -14,14 +14,14 @@ import psycopg
 import pytest
 import redis
 
-from shared.local.roles import APP, OWNER
 from shared.notices.signing import verify
 from tests.integration.deploy.conftest import Stack
-from tests.support.living import wait_for
 from tests.support.receiver import Receiver
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
+from tests.support.stand_in import RunningSandbox
 from tests.support.tools import tool
+from tests.support.waiting import wait_for
+from worker.local.database_roles import APP, OWNER
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.cache import Cache, connect
+from shared.redis_store import Cache, connect
 from shared.settings import Settings
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database

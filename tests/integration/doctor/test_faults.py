@@ -16,10 +16,10 @@ from migrations.schema import head
 from shared.clock import new_id
 from shared.redis_rights import ADVICE
 from tests.integration.doctor.conftest import Examine
-from tests.support.living import wait_for
 from tests.support.processes import ROOT, local_variables, worker
 from tests.support.refreshing import Bench
 from tests.support.servers import Database, Servers
+from tests.support.waiting import wait_for
 
 
 def faults(findings: Any) -> dict[str, str]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from shared.settings import Settings
-from tests.support.sandbox import RunningSandbox
-from worker.commands.doctor_live import check_gateway
+from tests.support.stand_in import RunningSandbox
 from worker.doctor.findings import Finding
+from worker.doctor.live_probe import check_gateway
 
 
 @pytest.fixture(scope="module")

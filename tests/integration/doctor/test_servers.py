@@ -13,8 +13,8 @@ import psycopg
 import pytest
 import redis
 
-from shared.cache import Cache, connect
 from shared.clock import new_id
+from shared.redis_store import Cache, connect
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
 from tests.support.processes import BIN, Process, local_variables

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
 from shared.gateway.wire import ModelField
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]

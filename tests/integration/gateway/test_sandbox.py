@@ -7,7 +7,7 @@ import socket
 import httpx
 import pytest
 
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 
 
 def asked(sandbox: RunningSandbox, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
-from tests.support.sandbox import RunningSandbox
+from tests.support.stand_in import RunningSandbox
 
 ROOT = Path(__file__).parents[3]
 CALL = """

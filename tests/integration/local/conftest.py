@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.living import living
+from tests.support.waiting import living
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.ports import free_port
 from shared.settings import SettingsError
-from worker.up import Plan, make_plan
+from worker.local.ports import free_port
+from worker.local.up import Plan, make_plan
 
 
 def plan(folder: Path, **environ: str) -> Plan:

@@ -18,17 +18,17 @@ import pytest
 import redis
 
 from shared.environment import STATE_FILE
-from shared.local.errors import LocalServicesError
-from shared.local.services import LocalServices, local_env_lines, start_services, write_state
 from tests.integration.local.conftest import ROOT, Start
-from tests.support.living import living, wait_for
+from tests.support.waiting import living, wait_for
+from worker.local.errors import LocalServicesError
+from worker.local.services import LocalServices, local_env_lines, start_services, write_state
 
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="concerns root only")
 
 STARTER = """
 import sys, time
 from pathlib import Path
-from shared.local.services import start_services, write_state
+from worker.local.services import start_services, write_state
 home = Path(sys.argv[1])
 services = start_services(home, postgres=True, valkey=True, durable=False, say=lambda text: print(text, flush=True))
 write_state(home, {"DATABASE_URL": services.database_url})
@@ -131,8 +131,8 @@ def test_a_port_that_someone_took_just_before_the_launch_is_changed_too(folder: 
     raced = """
 import socket, sys, time
 from pathlib import Path
-from shared.local.binaries import find_valkey
-from shared.local.valkey import Valkey
+from worker.local.binaries import find_valkey
+from worker.local.valkey import Valkey
 folder = Path(sys.argv[1])
 valkey = Valkey(program=find_valkey(), folder=folder, port=None, log=folder / "log", password="word", durable=False)
 taken = socket.create_server(("127.0.0.1", valkey.port))
@@ -247,7 +247,7 @@ def test_a_guarded_process_group_dies_with_the_starter(folder: Path, start_pytho
     guarding = """
 import subprocess, sys
 from pathlib import Path
-from shared.local.services import start_services
+from worker.local.services import start_services
 services = start_services(Path(sys.argv[1]), postgres=False, valkey=False, say=print)
 for seconds in ("1001", "1002"):
     command = ["/bin/sh", "-c", f"sleep {seconds} & wait"]

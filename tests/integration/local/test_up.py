@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from shared.environment import STATE_FILE
-from shared.local.ports import free_port
 from tests.integration.local.conftest import ROOT
-from tests.support.living import living, wait_for
 from tests.support.servers import Servers
+from tests.support.waiting import living, wait_for
+from worker.local.ports import free_port
 
-RUN = "import os, sys; from pathlib import Path; from worker.up import up; sys.exit(up(os.environ, Path(sys.argv[1])))"
+RUN = "import os, sys, pathlib; from worker.local.up import up; sys.exit(up(os.environ, pathlib.Path(sys.argv[1])))"
 
 COMMANDS = """
 import os, sys, time
@@ -341,7 +341,7 @@ def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -
 def test_the_end_of_the_supervisor_is_told_and_stops_the_rest(up: Up, project: Path) -> None:
     running = up()
     running.says("ready: ")
-    supervisor = next(process for process in living(project) if "shared.local.supervisor" in process)
+    supervisor = next(process for process in living(project) if "worker.local.supervisor" in process)
     os.kill(int(supervisor.split(":")[0]), signal.SIGKILL)
     running.says("the supervisor of the local servers has ended")
     assert running.ends() == 1

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from shared import figures
+from shared import system_status as figures
 from tests.support.refreshing import Bench, bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Database
+from tests.support.stand_in import RunningSandbox
 
 
 @pytest.fixture(scope="module")

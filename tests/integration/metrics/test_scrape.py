@@ -10,9 +10,9 @@ import jwt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.living import wait_for
 from tests.support.processes import Web, local_variables, web
 from tests.support.servers import Servers
+from tests.support.waiting import wait_for
 
 SECRET, TOKEN = "a-secret-of-the-tests-of-metrics-123", "token-of-the-scraper"
 

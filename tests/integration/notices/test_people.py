@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.outcomes import Ending
+from shared.catalogue.sync.outcomes import Ending
 from shared.clock import new_id
 from shared.notices.outbox import Outbox
 from shared.notices.people import People, check, receiver_id

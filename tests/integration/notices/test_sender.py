@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.outcomes import Ending
+from shared.catalogue.sync.outcomes import Ending
 from shared.clock import new_id, utc_now
 from shared.notices import deliveries, outbox
 from shared.notices.outbox import Outbox

@@ -7,7 +7,6 @@ import psycopg
 import pytest
 
 from migrations.run import grant_roles, upgrade
-from shared.local.roles import with_database
 from shared.settings import Settings
 from tests.integration.supabase.test_supabase import CLUSTER, INSIDE, PASSWORDS, execute
 from tests.support.old_system import SUPABASE_PARTS, WHOLE
@@ -15,6 +14,7 @@ from tests.support.pooler import transaction_pooler
 from tests.support.servers import running_servers
 from tests.support.tools import ROOT
 from worker.commands.doctor import check_database
+from worker.local.database_roles import with_database
 from worker.runtime import adopter_of
 
 OLD = ("llm_models_before_llm_refresh", "llm_usage_stats_before_llm_refresh")

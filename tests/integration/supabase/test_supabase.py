@@ -20,13 +20,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from migrations.run import grant_roles, upgrade
-from shared.local.roles import with_database
-from tests.support.living import wait_for
 from tests.support.pooler import transaction_pooler
 from tests.support.processes import REFRESH, Web, local_variables, web, worker
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import running_servers
+from tests.support.stand_in import RunningSandbox
 from tests.support.tools import ROOT
+from tests.support.waiting import wait_for
+from worker.local.database_roles import with_database
 
 CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", "chat", "-P", "threads", "-c", "20",
         "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip

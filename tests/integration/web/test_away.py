@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.services import start_services
-from tests.support.living import wait_for
 from tests.support.processes import ROOT, Process, free_port, local_variables, web
 from tests.support.refreshing import bench
+from tests.support.waiting import wait_for
+from worker.local.services import start_services
 
 
 @pytest.fixture

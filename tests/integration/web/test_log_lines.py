@@ -13,11 +13,11 @@ from shared.db import Role
 from tests.integration.web.conftest import FIVE, SECRET
 from tests.integration.web.test_auth import token
 from tests.support.chatting import CHAT
-from tests.support.living import wait_for
 from tests.support.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
 from tests.support.refreshing import bench
-from tests.support.sandbox import RunningSandbox
 from tests.support.servers import Servers
+from tests.support.stand_in import RunningSandbox
+from tests.support.waiting import wait_for
 
 PASSWORD = 'a "quoted" \\ password'
 FLOWER = ("celery", "-A", "worker.main", "flower", "--address=127.0.0.1")

@@ -11,10 +11,10 @@ import pytest
 
 from tests.integration.web.conftest import SECRET
 from tests.support.key_set import Provider
-from tests.support.living import wait_for
 from tests.support.processes import Process, Web, local_variables, web
 from tests.support.refreshing import bench
 from tests.support.servers import Database, Servers
+from tests.support.waiting import wait_for
 from worker.web.key_set import FETCH_SECONDS, KeysUnavailable, fetch_keys
 
 SUPABASE = {"iss": "https://ref.supabase.co/auth/v1", "sub": "8d2a-user", "aud": "authenticated", "email": "a@b.c",

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.integration.web.conftest import FIVE, Stack
-from tests.support.living import wait_for
+from tests.support.waiting import wait_for
 
 
 def problem(response, status: int, code: str) -> dict:
@@ -400,7 +400,7 @@ def test_readiness_names_the_parts(stack: Stack) -> None:
 
 
 def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
-    from shared.catalogue.outcomes import Options
+    from shared.catalogue.sync.outcomes import Options
 
     run_id, _, _ = stack.at.refresher.request(Options(), trigger="api", actor="lost", publish_pause_seconds=0)
     wait_for(lambda: stack.at.refresher.outcome(run_id).status == "succeeded", seconds=30)

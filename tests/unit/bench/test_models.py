@@ -1,8 +1,8 @@
 """The lists that refreshes are measured with."""
 
 from bench.models import entries, with_changes
-from shared.catalogue.names import words
-from shared.catalogue.parse import parse_entries
+from shared.catalogue.facts.names import words
+from shared.catalogue.sync.parse import parse_entries
 
 
 def test_every_entry_is_good_and_has_a_name_of_its_own() -> None:

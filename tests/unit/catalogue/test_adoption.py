@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.catalogue.adoption import Adoption, CannotAdopt, adopt, describe_model
-from shared.catalogue.names import clean
-from shared.catalogue.plan import plan_sync
+from shared.catalogue.facts.names import clean
+from shared.catalogue.sync.plan import plan_sync
 from tests.support.catalogue import NIGHT, POLICY, by_id, describe, parsed, replay
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.capabilities import CAPABILITIES, Stated, resolve
+from shared.catalogue.facts.capabilities import CAPABILITIES, Stated, resolve
 
 VALUES = st.dictionaries(st.sampled_from(CAPABILITIES), st.booleans() | st.integers(1, 9))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.catalogue.mapping import MappingError, load_mapping, read_mapping
+from shared.catalogue.facts.mapping import MappingError, load_mapping, read_mapping
 
 ONE = """
 [[models]]

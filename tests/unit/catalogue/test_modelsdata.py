@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.modelsdata import ModelDataUnavailable, ModelsDev, model_data, read_model_data
-from shared.catalogue.providers import provider_of
+from shared.catalogue.facts.models_dev import ModelDataUnavailable, ModelsDev, model_data, read_model_data
+from shared.catalogue.facts.providers import provider_of
 from tests.unit.catalogue.examples import FOUND, NOT_FOUND
 
 GPT: dict[str, Any] = {

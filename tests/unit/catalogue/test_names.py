@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.names import MAX_KEY, bare_words, clean, same_words, slug, words
+from shared.catalogue.facts.names import MAX_KEY, bare_words, clean, same_words, slug, words
 from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL
 from tests.unit.catalogue.examples import BARE, SLUGS
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.parse import MAX_ID, MAX_NAME, Entry, parse_entries
+from shared.catalogue.sync.parse import MAX_ID, MAX_NAME, Entry, parse_entries
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),

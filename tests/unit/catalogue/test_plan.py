@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.catalogue.edits import ModelEdit, edit_model
-from shared.catalogue.names import same_words
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import Plan, Policy, plan_sync
-from shared.catalogue.rows import ModelRow
+from shared.catalogue.facts.names import same_words
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import Plan, Policy, plan_sync
+from shared.catalogue.sync.rows import ModelRow
 from tests.support.catalogue import NIGHT, POLICY, after, by_id, describe, ledgered, nights, parsed, replay, sync
 
 SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.makers import RULES, Rule
-from shared.catalogue.providers import OTHER, provider_of
+from shared.catalogue.facts.provider_families import RULES, Rule
+from shared.catalogue.facts.providers import OTHER, provider_of
 from tests.unit.catalogue.examples import MAKERS, NO_MAKER
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.catalogue.draft import MAX_KEY
-from shared.catalogue.knowledge import Knowledge
-from shared.catalogue.mapping import load_mapping
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.plan import plan_sync
+from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.mapping import load_mapping
+from shared.catalogue.sync.draft import MAX_KEY
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.plan import plan_sync
 from tests.support.catalogue import NIGHT, POLICY
 from tests.support.public_lists import Listed, compared, from_genai_prices, from_models_dev, wrong_providers
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from shared.catalogue.edits import ModelEdit, edit_model
-from shared.catalogue.parse import parse_entries
-from shared.catalogue.rows import ModelRow
+from shared.catalogue.sync.parse import parse_entries
+from shared.catalogue.sync.rows import ModelRow
 from tests.support.catalogue import POLICY, by_id, nights, sync
 from tests.support.catalogue_document import document
 from tests.support.rules import REFUSED, RULES, Rule

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from shared.chat.circuit import FORGET_SECONDS, GATEWAY, CallKey, CircuitBreaker, CircuitScope
+from shared.chat.circuit_breaker import FORGET_SECONDS, GATEWAY, CallKey, CircuitBreaker, CircuitScope
 
 SONNET, OPUS, GPT = 25, 30, 40
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.keys import Resolution
+from shared.catalogue.resolve import Resolution
 from shared.chat.calls import ModelCalls, Patience
-from shared.chat.circuit import CallKey, CircuitBreaker
+from shared.chat.circuit_breaker import CallKey, CircuitBreaker
 from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
 from shared.chat.waiting import PARK_SECONDS

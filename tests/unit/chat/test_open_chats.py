@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.chat.submit import PLENTY, OpenChats, TooManyOpen
+from shared.chat.accept import PLENTY, OpenChats, TooManyOpen
 
 
 class Clock:

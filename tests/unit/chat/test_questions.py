@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from shared.chat.questions import Question, Turn
+from shared.chat.requests import Question, Turn
 
 
 def test_bodies_that_ask_the_same_have_the_same_digest() -> None:

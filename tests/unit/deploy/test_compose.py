@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.local.processes import parse_procfile
 from shared.settings import NAMES
 from shared.task_names import CHAT_QUEUE, DEFAULT_QUEUE, REFRESH_QUEUE
 from tests.support.tools import ROOT, run_tool, tool
+from worker.local.processes import parse_procfile
 
 OURS = ("migrate", "web", "worker", "chat", "beat", "flower")
 RUNNING = OURS[1:]

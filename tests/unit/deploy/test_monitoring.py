@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from shared.chat import usage
-from shared.figures import CatalogueFigures
-from shared.upstream import TargetCalls, judge
+from shared.system_status import CatalogueFigures
+from shared.upstream_health import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
 from worker.doctor.findings import SECTIONS, Line
 from worker.web import metrics
-from worker.web.access import Answered
+from worker.web.access_log import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)

@@ -6,7 +6,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.gateway.room import AnswerRoom, current_share
+from shared.gateway.answer_memory import AnswerRoom, current_share
 
 
 def test_who_finds_no_room_waits_for_its_turn() -> None:

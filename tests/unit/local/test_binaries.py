@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.binaries import PostgresBinaries, copy_wheel, find_postgres, find_valkey
-from shared.local.errors import LocalServicesError
+from worker.local.binaries import PostgresBinaries, copy_wheel, find_postgres, find_valkey
+from worker.local.errors import LocalServicesError
 
 
 def program(path: Path, mode: int = 0o755) -> Path:

@@ -2,7 +2,7 @@
 
 import io
 
-from shared.local.processes import Output
+from worker.local.processes import Output
 
 
 class Gone(io.RawIOBase):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.local.processes import ProcfileError, parse_procfile
+from worker.local.processes import ProcfileError, parse_procfile
 
 PROCFILE = Path(__file__).parents[3] / "Procfile"
 

@@ -9,7 +9,7 @@ from shared import addresses
 from shared.notices.deliveries import Backlog, Waiting
 from shared.notices.people import LONGEST_TEXT, message_of, receiver_id
 from shared.settings import SettingsError, read_settings, secrets_of
-from worker import diagnosis
+from worker.doctor import checks as diagnosis
 
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/"
 MAIL = "mailtos://watch:p%40ss-w0rd@example.com?to=ops@example.com,a@example.com"

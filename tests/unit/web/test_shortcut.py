@@ -10,7 +10,7 @@ import pytest
 from shared.catalogue.listing import Encoded
 from shared.settings import Settings
 from worker.web.auth import Authenticator
-from worker.web.shortcut import ListingShortcut
+from worker.web.listing_fast_path import ListingShortcut
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 LISTED = Encoded(b'{"models":[]}', '"tag"')

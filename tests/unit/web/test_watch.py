@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.chat.read import Snapshot
-from worker.web.events import Watch
+from worker.web.readers import Watch
 
 CHAT = uuid.UUID(int=1)
 

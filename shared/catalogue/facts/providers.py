@@ -1,0 +1,176 @@
+"""Which maker a model's name tells of. Pure; the families are the table in `provider_families`.
+
+A wrong guess is worse than `other`, so a rule says how much company its words bear. "Nova Pro" is Amazon's and "Nova
+Pro Wrestling" is not; "Acme GPT-4o" is still OpenAI's, while "Dolphin Mixtral" is somebody's own tuning of open
+weights. Two makers in one name are `other`, unless one is known to build on the other. A host (Azure, Bedrock) is no
+maker, and a maker that also hosts ("Google: Claude Sonnet 4") is one only where no family speaks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from shared.catalogue.facts.paths import is_region, phrase_of, without_path
+from shared.catalogue.facts.provider_families import KNOWN_AS, RULES, Company, Rule
+from shared.catalogue.facts.qualifiers import HOSTS, MAKERS, WEAK_HOSTS
+from shared.catalogue.facts.spelling import folded, ordered_words
+
+OTHER: Final = "other"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NUMBER: Final = re.compile(r"v?\d+(\.\d+)*|\d+[km]")  # a version, a date, a length
+_NUMBER_WITH_UNIT: Final = re.compile(r"v?\d+([.x]\d+)*[a-z]{0,2}|[ae]\d+b")  # 72b, 8x7b, 128k, 3n, 4.5v, a22b, e4b
+_PLAIN: Final = _words(
+    """
+    latest preview beta alpha exp experimental stable new old legacy deprecated default free internal external private
+    reasoning thinking reasoner extended hybrid adaptive non no fast high low medium web search online context long
+    llm model models ai api the by for via on at hosted version release labs
+    us eu apac au jp uk global east west emea
+    azure bedrock aws vertex gcp groq cerebras openrouter together togetherai fireworks sagemaker foundry nim sap
+    cf workers central north south gov
+    """
+) | {phrase for phrase in HOSTS - WEAK_HOSTS if " " not in phrase}
+GENERIC: Final = _PLAIN | _words(
+    """
+    mini nano micro tiny small large xl xxl xlarge big huge max ultra super premier premium pro plus master air airx
+    lite light base core edge standard advanced express turbo flash flashx instant speed highspeed faster heavy
+    lightning quality creative terminus speciale versatile
+    chat instruct it hf text vision vl visual image images video audio voice speech music content clip
+    realtime live tts asr stt ocr transcribe transcription omni multimodal code coder coding codex spark math translate
+    embed embedding embeddings rerank reranker retriever guard safeguard safety moderation prompt
+    deep research think thinker nothink distill moe dense dev build agent agentic multi tool tools custom customtools
+    en hd english multilingual arabic japanese original query generate
+    maverick scout behemoth reel fill depth canny redux r7b g1 v h rl md lg
+    4bit 6bit 8bit fp8 fp16 bf16 int4 int8 awq gptq gguf nvfp4 tee
+    production test eval batch dpo sft
+    """
+)
+# Makers that also host others' models: makers only where nothing else in the name speaks, and nothing is unknown.
+_HOSTS: Final = frozenset(
+    {"google", "amazon", "microsoft", "nvidia", "alibaba", "ibm", "meta", "databricks", "snowflake"}
+)
+_SPEAKING_HOSTS: Final = _HOSTS - {"meta", "databricks", "snowflake"}  # "Meta Search" need not be Meta's
+# The thing is about a model, or made of one, and not the model.
+_ABOUT: Final = _words(
+    """
+    router gateway proxy wrapper compatible like style styled clone alternative competitor vs versus ensemble killer
+    inspired compared comparison comparator benchmark detector generator helper bot chatbot plugin imitation fake unlike
+    anti mock dummy stub summarizer than formatter linter tutor trainer tracker finder
+    """
+)
+# Words of tunings that others make of open weights.
+_TUNINGS: Final = _words(
+    """
+    finetune finetuned finetuning lora merge merged abliterated uncensored derestricted heretic dolphin eva euryale
+    stheno lunaris hanami lumimaid magnum cydonia rocinante skyfall anubis dracarys abomination unslop storybreaker
+    tenyxchat openchat vicuna alpaca airoboros rpmax arli sea lion swallow elyza nex
+    """
+)
+_NOT: Final = frozenset({"non", "not", "no", "un", "pseudo"})
+_INDEX_LENGTH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Spotted:
+    """A rule's words, found at these positions of a name's words."""
+
+    rule: Rule
+    at: range
+
+
+@lru_cache(maxsize=32_768)
+def provider_of(name: str) -> str:
+    """The maker of the model of this name, in lower case; `other` where the name does not tell."""
+    text = without_path(folded(name))
+    told = provider_of_words(ordered_words(text))
+    organisation, slash, own = text.rpartition("/")
+    if told == OTHER and slash and phrase_of(organisation) in MAKERS:
+        return provider_of_words(ordered_words(own))  # a maker that serves another's: "tencent/kimi-k2"
+    return told
+
+
+@lru_cache(maxsize=32_768)
+def provider_of_words(listed: tuple[str, ...]) -> str:
+    """The same for a name's words as they stand."""
+    spotted = _spot(listed)
+    taken = {position for found in spotted for position in found.at}
+    if any(_about(listed, position) for position in range(len(listed)) if position not in taken):
+        return OTHER
+    if not spotted:
+        hosts = _SPEAKING_HOSTS.intersection(listed)
+        return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, listed)) else OTHER
+    makers = {found.rule.maker for found in spotted}
+    if len(makers) > 1:
+        makers = makers.difference(*(found.rule.over for found in spotted if _holds(found, listed, spotted)))
+    told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
+    return makers.pop() if told else OTHER
+
+
+def _spot(listed: tuple[str, ...]) -> list[_Spotted]:
+    text = " ".join(listed)
+    rules = _rules_by_beginning()
+    spotted: list[_Spotted] = []
+    offset = 0
+    for position, word in enumerate(listed):
+        for pattern, rule in rules.get(word[:_INDEX_LENGTH], ()):
+            if match := pattern.match(text, offset):
+                spotted.append(_Spotted(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
+        offset += len(word) + 1
+    if len({found.rule.maker for found in spotted}) < 2:
+        return spotted
+    return [found for found in spotted if not any(_inside(found, other) for other in spotted)]
+
+
+def _inside(found: _Spotted, other: _Spotted) -> bool:
+    return found.rule.maker != other.rule.maker and set(found.at) < set(other.at)  # "o1" in "Marco o1"
+
+
+def _holds(found: _Spotted, listed: tuple[str, ...], spotted: list[_Spotted]) -> bool:
+    """Whether the words beside a rule's own leave no doubt about it. Words of its own maker, and of makers it builds
+    on, do not count as beside it."""
+    company = found.rule.company
+    if company is Company.ANY:
+        return True
+    family = found.rule.over | {found.rule.maker}
+    kin = {position for one in spotted if one.rule.maker in family for position in one.at}
+    beside = range(found.at.start) if company is Company.AFTER else range(len(listed))
+    known = _plain if company is Company.PLAIN else _generic
+    return all(
+        position in kin or known(listed[position]) or KNOWN_AS.get(listed[position]) in family for position in beside
+    )
+
+
+def _plain(word: str) -> bool:
+    return word in _PLAIN or word in _HOSTS or _NUMBER.fullmatch(word) is not None or is_region(word)
+
+
+def _generic(word: str) -> bool:
+    return word in GENERIC or word in _HOSTS or _NUMBER_WITH_UNIT.fullmatch(word) is not None or is_region(word)
+
+
+def _about(listed: tuple[str, ...], position: int) -> bool:
+    word, after = listed[position], listed[position + 1 : position + 2]
+    return (
+        word in _ABOUT
+        or word in _TUNINGS
+        or (word in _NOT and after not in (("reasoning",), ("thinking",), ("think",)))
+    )
+
+
+@lru_cache(maxsize=1)
+def _rules_by_beginning() -> dict[str, list[tuple[re.Pattern[str], Rule]]]:
+    index: dict[str, list[tuple[re.Pattern[str], Rule]]] = defaultdict(list)
+    for rule in RULES:
+        beginnings = rule.begins.split("|")
+        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.then or r'(?= |$)'}")
+        for start in sorted({beginning[:_INDEX_LENGTH] for beginning in beginnings}):
+            index[start.strip()].append((pattern, rule))
+    return dict(index)

@@ -1,0 +1,1 @@
+"""From an upstream list to the tables: parse, plan, guard, apply, record the run."""

@@ -1,0 +1,88 @@
+"""What a refresh may be asked for, how it ends, and who is told."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from shared.catalogue.sync.plan import COUNTED
+from shared.catalogue.sync.rows import Change
+
+USED_DAYS: Final = 30
+USE: Final = "used_30_days"
+"""In the ledger's line of a removal: how often the model was asked in the days before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a request may ask for. `force`: sha256 (hex) of a held list that shall be applied all the same."""
+
+    source: str | None = None
+    force: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in (("source", self.source), ("force", self.force)) if value is not None}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a refresh ended, or that it has not ended yet (`queued`, `running`). `run_id` is None for a dry run."""
+
+    run_id: uuid.UUID | None
+    status: str
+    counts: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
+    errors: tuple[Mapping[str, Any], ...] = ()
+    held: Mapping[str, Any] | None = None
+    code: str | None = None
+    detail: str | None = None
+    plan: tuple[Mapping[str, Any], ...] | None = None
+
+    def as_result(self) -> dict[str, Any]:
+        """What the task `llm.refresh` returns; of a dry run or a failure, what belongs to it as well."""
+        result: dict[str, Any] = {
+            "run_id": None if self.run_id is None else str(self.run_id),
+            "status": self.status,
+            "counts": dict(self.counts),
+        }
+        if self.plan is not None:
+            result |= {"dry_run": True, "plan": list(self.plan), "errors": list(self.errors), "held": self.held}
+        if self.code is not None:
+            result["error"] = {"code": self.code, "detail": self.detail}
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the transaction that ends a run knows of it: for those who have to be told, whether they watch or not."""
+
+    run_id: uuid.UUID
+    status: str
+    attempt: int = 1
+    held: Mapping[str, Any] | None = None
+    code: str | None = None
+    detail: str | None = None
+    changes: Sequence[Change] = ()
+    promoted: tuple[str, str] | None = None
+
+
+Record = Callable[[Any, Ending], None]
+"""Takes note of an ending in the transaction (a connection) that makes it true; it writes there, or not at all."""
+
+
+def record_nothing(connection: Any, ending: Ending) -> None:
+    """For those who tell nobody."""
+
+
+Used = Callable[[Any, Collection[str]], Mapping[str, int]]
+"""(connection, model keys) -> requests, or callers, of each in the last USED_DAYS days; unused keys may be absent."""
+
+
+FORCE_REFUSED: Final = "force_refused"
+"""The code of a run whose list is neither the one that was to be forced nor held."""
+
+
+def nothing_used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
+    """Of no model is it known that it was used."""
+    return {}

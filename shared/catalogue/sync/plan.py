@@ -1,0 +1,210 @@
+"""What a sync would do: a pure function of the rows, the entries, the policy and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from shared.catalogue.sync.draft import Describe, Described, Draft, is_left_behind
+from shared.catalogue.sync.identities import named, place
+from shared.catalogue.sync.parse import Entry, Parsed
+from shared.catalogue.sync.rows import Change, ModelRow, with_one_default
+
+COUNTED: Final = ("added", "updated", "unchanged", "deactivated", "reactivated", "failed")
+NOTED: Final = ("model_name", "model_key")
+"""Columns of which provenance keeps, under an override, what lies below it."""
+
+
+Loss = Literal["absent", "repointed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that a plan depends on."""
+
+    default_key: str
+    max_shrink: float = 0.5
+    grace_syncs: int = 2
+    grace_min_hours: float = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How much of the catalogue a list would take away: active rows that are absent, or mean another model now.
+
+    A row counts once: not while it is kept active by an operator although upstream dropped it long ago, and not when
+    upstream never promised it.
+    A model that is listed under another id now is not absent, and a row that a model left behind is none.
+    """
+
+    absent: int
+    repointed: int
+    active: int
+    listed: int
+
+    def holds(self, max_shrink: float) -> bool:
+        """Whether the list is too empty, or too different, to be believed."""
+        return self.listed == 0 or self.absent + self.repointed > max_shrink * self.active
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a sync would write.
+
+    `written`: rows that become other than they are. `touched`: listed ids whose rows stay. `promoted`: (old key, new
+    key) where a default was lost. `pending`: whether the same list may bring more with time (a missing model under
+    grace) or was refused in part.
+    """
+
+    written: Mapping[int, ModelRow]
+    touched: frozenset[int]
+    changes: tuple[Change, ...]
+    guard: Guard
+    counts: Mapping[str, int]
+    promoted: tuple[str, str] | None
+    pending: bool
+    listed: frozenset[int]
+    lost: Mapping[int, Loss]
+    """Ids of the active rows that the guard counts: those that are absent, or that mean another model now."""
+
+
+def plan_sync(
+    rows: Sequence[ModelRow],
+    parsed: Parsed,
+    describe: Describe,
+    policy: Policy,
+    now: datetime,
+    retired: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unpromised: Collection[int] = (),
+    refused: Collection[int] = (),
+    at_once: bool = False,
+) -> Plan:
+    """Reconcile the rows with what upstream lists at `now` (aware).
+
+    `retired`: keys that no row holds any more -> the name of the model that each meant; none of them is given to a
+    model of another name. `unpromised`: ids of rows that upstream itself never listed; where they are absent they go
+    without grace, and the guard does not count them. `refused`: ids that upstream has refused to answer for since it
+    last listed them; where they are absent they go without grace. `at_once`: whatever is absent goes without grace.
+
+    Any list leaves unique keys and, while a model is active, exactly one active default; planning the same list over
+    the outcome changes nothing.
+    """
+    before = {row.matcha_llm_id: row for row in rows}
+    absent = [row for row in rows if row.matcha_llm_id not in parsed.ids_seen]
+    draft = Draft(dict(before), dict(retired))
+
+    placed = place(draft, before, parsed.entries, absent, describe)
+    for entry in parsed.entries:
+        if entry.matcha_llm_id not in placed.ids:
+            _refresh(draft, draft.after[entry.matcha_llm_id], entry, describe)
+    for row in absent:
+        no_grace = at_once or row.matcha_llm_id in unpromised or row.matcha_llm_id in refused
+        _miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
+    more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
+    draft.changes.extend(more)
+
+    written = {id_: row for id_, row in draft.after.items() if (old := before.get(id_)) is not row and old != row}
+    listed = {entry.matcha_llm_id for entry in parsed.entries}
+    absent_ids = {row.matcha_llm_id for row in absent}
+    guarded = [row for row in rows if _is_guarded(row, row.matcha_llm_id in absent_ids, policy, unpromised)]
+    lost: dict[int, Loss] = {
+        row.matcha_llm_id: "absent" if row.matcha_llm_id in absent_ids else "repointed"
+        for row in guarded
+        if row.matcha_llm_id in placed.repointed
+        or (row.matcha_llm_id in absent_ids and row.matcha_llm_id not in placed.moved_away)
+    }
+    guard = Guard(
+        absent=sum(loss == "absent" for loss in lost.values()),
+        repointed=sum(loss == "repointed" for loss in lost.values()),
+        active=len(guarded),
+        listed=len(listed),
+    )
+    return Plan(
+        written=written,
+        touched=frozenset(listed - written.keys()),
+        changes=tuple(draft.changes),
+        guard=guard,
+        counts=_counts(before, draft, listed, failed=len(parsed.rejected)),
+        promoted=promoted,
+        listed=frozenset(listed),
+        lost=lost,
+        pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
+    )
+
+
+def _is_guarded(row: ModelRow, absent: bool, policy: Policy, unpromised: Collection[int]) -> bool:
+    """Whether the guard counts this row among those that a list may take away."""
+    kept_although_gone = absent and row.missed_syncs >= policy.grace_syncs
+    counts = row.is_active and not is_left_behind(row)
+    return counts and not kept_although_gone and row.matcha_llm_id not in unpromised
+
+
+def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
+    """Take over what upstream owns, of an entry that is still the same model."""
+    known = describe(entry, row.overrides.get("capabilities", {}))
+    if _is_as_listed(row, entry, known):
+        return  # as nearly all are on nearly all nights
+    renamed = named(replace(row, missed_syncs=0, last_missed_at=None), entry)
+    if row.upstream_name != entry.name:
+        draft.put("renamed", renamed)
+    notes = {name: note for name, note in renamed.provenance.items() if name in NOTED and name in row.overrides}
+    described = replace(
+        renamed, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | notes
+    )
+    draft.put("capability", described)
+    if not row.is_active and row.overrides.get("is_active", True):
+        draft.put("reactivated", replace(described, is_active=True))
+
+
+def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
+    """Whether a row without overrides says already what would be taken over."""
+    return (
+        not row.overrides
+        and row.is_active
+        and row.last_missed_at is None
+        and row.missed_syncs == 0
+        and row.model_name == entry.name
+        and row.provider == known.provider
+        and row.capabilities == known.capabilities
+        and row.provenance == known.provenance
+    )
+
+
+def _miss(draft: Draft, row: ModelRow, policy: Policy, now: datetime, *, no_grace: bool) -> None:
+    """Count a list without this model, and deactivate it when the grace is used up."""
+    hidden, held = row.overrides.get("is_active") is False, row.overrides.get("is_active") is True
+    gone = row.missed_syncs >= policy.grace_syncs
+    if (not row.is_active and not hidden) or (gone and (hidden or held)):
+        return
+    pause = timedelta(hours=policy.grace_min_hours)
+    if not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
+        return
+    count = row.missed_syncs + 1
+    missed = replace(row, missed_syncs=max(count, policy.grace_syncs) if no_grace else count, last_missed_at=now)
+    draft.after[row.matcha_llm_id] = missed
+    if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:
+        draft.put("deactivated", replace(missed, is_active=False, is_default=False))
+
+
+def _counts(before: Mapping[int, ModelRow], draft: Draft, listed: set[int], *, failed: int) -> dict[str, int]:
+    """Each listed entry counts once, a deactivated row and a refused entry beside them."""
+    counts = dict.fromkeys(COUNTED, 0) | {"failed": failed}
+    changed = {change.matcha_llm_id for change in draft.changes}
+    for id_ in listed:
+        if id_ not in before:
+            counts["added"] += 1
+        elif not before[id_].is_active and draft.after[id_].is_active:
+            counts["reactivated"] += 1
+        else:
+            counts["updated" if id_ in changed else "unchanged"] += 1
+    counts["deactivated"] = sum(change.kind == "deactivated" for change in draft.changes)
+    return counts
+
+
+def as_json(plan: Plan) -> list[dict[str, Any]]:
+    """The changes, as a preview shows them."""
+    return [change.as_json() for change in plan.changes]

@@ -1,0 +1,525 @@
+"""A refresh from beginning to end: claim, fetch, plan, guard, apply, and the honest word about how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from shared.catalogue import resolve as keys
+from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync.draft import Describe
+from shared.catalogue.sync.held import affected_models, with_use
+from shared.catalogue.sync.outcomes import (
+    FORCE_REFUSED,
+    USE,
+    Ending,
+    Options,
+    Outcome,
+    Record,
+    Used,
+    nothing_used,
+    record_nothing,
+)
+from shared.catalogue.sync.parse import Parsed, Rejected, parse_entries
+from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json, plan_sync
+from shared.catalogue.sync.rows import ModelRow
+from shared.catalogue.sync.runs import Claim, Trigger
+from shared.catalogue.sync.sources import Fetched, Sources
+from shared.clock import Ids
+from shared.db import Database, DatabaseError, DatabaseUnavailable
+from shared.gateway.errors import GatewayError
+
+log = structlog.get_logger(__name__)
+
+ASKED_FETCH_SECONDS = 15.0
+"""How long a fetch that somebody waits for may take, retries included."""
+NIGHTLY_FETCH_SECONDS = 60.0
+UNATTENDED = ("schedule", "catch-up", "refusal")
+"""Triggers of runs that nobody waits for."""
+TASK_SECONDS = 36.0
+"""How long a refresh may take that a service asked for by a task: waiting for another one, fetch and apply together."""
+APPLY_SECONDS = 60.0
+"""Bounds each statement of the transaction that plans and applies."""
+LEAST_APPLY_SECONDS = 5.0
+COUNT_USE_SECONDS = 20.0
+"""For counting who would miss the models of a held list."""
+CLAIM_PAUSE_SECONDS = 0.2
+NEW_SOURCE_PAUSE_SECONDS = 3600.0
+"""Upkeep refreshes for a new source at most once in so long: during an upgrade, processes may have different ones."""
+CLAIM_PATIENCE_SECONDS = 200.0
+"""How long a run waits for the running one: longer than its lease."""
+
+
+class _Failure(Exception):
+    """A run that ends as failed: its code and, in words, why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Refresher:
+    """Runs refreshes with the parts it is given. One may serve many threads."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sources: Sources,
+        describe: Callable[[], Describe],
+        policy: Policy,
+        ids: Ids,
+        rules: Callable[[], str],
+        record: Record = record_nothing,
+        used: Used = nothing_used,
+        callers: Used = nothing_used,
+    ) -> None:
+        """`describe` loads what capabilities are known from, once and late; `rules` digests all that a plan depends on
+        beside the list and the table; `record` keeps what has to be told of an ending; `used` and `callers`
+        count the recent requests and callers of models that go."""
+        self._database = database
+        self._sources = sources
+        self._describe = describe
+        self._policy = policy
+        self._ids = ids
+        self._rules = rules
+        self._record = record
+        self._used = used
+        self._callers = callers
+
+    def request(
+        self,
+        options: Options,
+        *,
+        trigger: Trigger,
+        actor: str,
+        request_id: str | None = None,
+        task_id: str | None = None,
+        publish_pause_seconds: float = 30,
+    ) -> tuple[uuid.UUID, str | None, bool]:
+        """Queue a run or join one that has not begun; returns its id, its task's id and whether it is new."""
+        with self._database.transaction() as connection:
+            return runs.enqueue(
+                connection,
+                run_id=self._ids(),
+                trigger=trigger,
+                options=options.as_json(),
+                source=options.source or self._sources.configured,
+                actor=actor,
+                request_id=request_id,
+                task_id=task_id,
+                publish_pause_seconds=publish_pause_seconds,
+            )
+
+    def request_night(
+        self, due: datetime, *, trigger: Trigger, task_id: str | None, actor: str
+    ) -> tuple[uuid.UUID, bool]:
+        """Queue the run of the night that was due at this local time; however often asked, there is one."""
+        with self._database.transaction() as connection:
+            return runs.enqueue_night(
+                connection, run_id=self._ids(), trigger=trigger, due=due, task_id=task_id, actor=actor
+            )
+
+    def request_for_new_source(self) -> uuid.UUID | None:
+        """Queue one run when the last good one asked another source than is set up now; None where none is due.
+
+        Whether that run is good, held or failed: upkeep does not ask again, the next night does.
+        """
+        source = self._sources.configured
+        with self._database.transaction() as connection:
+            if not self._is_new(connection, source):
+                return None
+        with self._database.transaction() as connection:
+            store.lock(connection)  # workers take turns: one of them queues it
+            if not self._is_new(connection, source):
+                return None
+            run_id, _, new = runs.enqueue(
+                connection, run_id=self._ids(), trigger="startup", options={}, source=source, actor="upkeep",
+                request_id=None, task_id=None, publish_pause_seconds=0,
+            )  # fmt: skip
+        return run_id if new else None
+
+    def _is_new(self, connection: Any, source: str) -> bool:
+        return (
+            runs.source_changed(connection, source)
+            and not runs.source_tried(connection, source)
+            and not runs.followed_source(connection, pause_seconds=NEW_SOURCE_PAUSE_SECONDS)
+        )
+
+    def needs_first(self) -> bool:
+        """Whether `make up` has to refresh: no run was ever good, or the last good one asked another source.
+
+        Not while a list of the source that is set up now is held: that waits for a decision.
+        """
+        source = self._sources.configured
+        with self._database.transaction() as connection:
+            if not runs.ever_good(connection):
+                return True
+            hold = holds.open_hold(connection)
+            return runs.source_changed(connection, source) and (hold is None or hold.source != source)
+
+    def request_after_refusal(self) -> uuid.UUID | None:
+        """Queue a run where the gateway has refused a model that it listed; None when none is due."""
+        run_id = self._ids()
+        with self._database.transaction() as connection:
+            new = runs.enqueue_after_refusal(connection, run_id=run_id, source=self._sources.configured)
+        return run_id if new else None
+
+    def publish_soon(self, run_id: uuid.UUID) -> None:
+        """Let upkeep send the message for a queued run at its next round: Redis did not take it."""
+        with self._database.transaction() as connection:
+            runs.publish_soon(connection, run_id)
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self._database.transaction() as connection:
+            return store.now(connection)
+
+    def perform(self, run_id: uuid.UUID, *, task_id: str | None = None, within_seconds: float | None = None) -> Outcome:
+        """Carry out a queued run; one that another carries out, or has carried out, only tells how it ended.
+
+        `within_seconds`: it ends in this time, failed (`busy`) where another run is running for so long.
+        Upstream's failures are recorded and told in the outcome. Raises DatabaseUnavailable, and whatever else is no
+        failure of upstream, after recording it where that is possible.
+        """
+        began = time.monotonic()
+        patience = CLAIM_PATIENCE_SECONDS
+        if within_seconds is not None:
+            patience = max(0.0, within_seconds - ASKED_FETCH_SECONDS - LEAST_APPLY_SECONDS)
+        claim = self._claimed(run_id, task_id, patience)
+        if claim is None:
+            return self.outcome(run_id) if within_seconds is None else self._not_begun(run_id, patience)
+        apply_seconds = APPLY_SECONDS
+        if within_seconds is not None:
+            left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - began)
+            apply_seconds = max(LEAST_APPLY_SECONDS, left)
+        with structlog.contextvars.bound_contextvars(run_id=str(run_id), **_request(claim.request_id)):
+            try:
+                return self._carry_out(claim, apply_seconds)
+            except _Failure as failure:
+                return self._failed(claim, failure.code, failure.detail)
+            except runs.FenceLost as lost:
+                log.warning(
+                    "llm_refresh.fenced", message="[LLM Refresh] Run was taken away, nothing applied", detail=str(lost)
+                )
+                return self.outcome(run_id)
+            except Exception as error:
+                self._failed(claim, "internal", f"{type(error).__name__}: see the worker's log")
+                raise
+
+    def _not_begun(self, run_id: uuid.UUID, waited_seconds: float) -> Outcome:
+        detail = f"another refresh was still running after {waited_seconds:.0f} s; nothing was fetched or changed"
+        with self._database.transaction() as connection:
+            if runs.close_queued(connection, run_id, code="busy", detail=detail):
+                self._record(connection, Ending(run_id, "failed", code="busy", detail=detail))
+                log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code="busy",
+                          detail=detail, run_id=str(run_id))  # fmt: skip
+        outcome = self.outcome(run_id)
+        unfinished = outcome.status in ("queued", "running")
+        return replace(outcome, code=outcome.status, detail="another refresh is running") if unfinished else outcome
+
+    def outcome(self, run_id: uuid.UUID) -> Outcome:
+        """How a run stands. Raises LookupError for a run that does not exist."""
+        with self._database.transaction() as connection:
+            run = runs.find(connection, run_id)
+        if run is None:
+            raise LookupError(f"there is no run {run_id}")
+        error = run["error"] or {}
+        return Outcome(
+            run_id,
+            run["status"],
+            dict.fromkeys(COUNTED, 0) | run["counts"],
+            tuple(run["errors"]),
+            run["held"],
+            error.get("code"),
+            error.get("detail"),
+        )
+
+    def check_force(self, options: Options, *, request_id: str | None = None) -> None:
+        """See that `options.force` names a held list: one that a run held, or that a run would hold now.
+
+        Writes nothing. Raises NotHeld, which holds the list that is held instead.
+        """
+        sha256 = options.force
+        if sha256 is None:
+            return
+        with self._database.transaction() as connection:
+            if holds.is_held(connection, sha256):
+                return
+            hold = holds.open_hold(connection)
+        held = self.preview(Options(options.source), request_id=request_id).held or (hold.held if hold else None)
+        if held is None or held["sha256"] != sha256:
+            raise holds.NotHeld(holds.explain_refusal(sha256, held), held)
+
+    def dismiss(self, run_id: uuid.UUID, *, actor: str) -> None:
+        """End a hold without applying its list. Raises NotHeld."""
+        with self._database.transaction() as connection:
+            holds.dismiss(connection, run_id, actor=actor)
+        log.info("llm_refresh.dismissed", message="[LLM Refresh] Held list dismissed", run_id=str(run_id), actor=actor)
+
+    def preview(self, options: Options, *, request_id: str | None = None) -> Outcome:
+        """What `perform` would do now: reads, and writes nothing. The status is the one that a run would end with.
+
+        For a list that would be held, counts and plan are those of applying it by force.
+        """
+        try:
+            fetched = self._fetch(options.source, ASKED_FETCH_SECONDS, request_id)
+        except _Failure as failure:
+            return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
+        parsed = parse_entries(fetched.entries)
+        describe = self._describe()
+        try:
+            with self._database.transaction() as connection:
+                now, forced = store.now(connection), options.force == fetched.sha256
+                rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
+                held = None if forced else self._held(rows, plan, fetched)
+                if held is not None:
+                    rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
+                elif options.force is not None:
+                    self._check_forced(connection, plan, fetched, options.force)
+                plan = self._with_use(connection, plan)
+        except _Failure as failure:
+            return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
+        if held is not None:
+            held = self._with_held_use(held, LEAST_APPLY_SECONDS)
+        status = "held" if held is not None else _status(plan)
+        return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
+
+    def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> Claim | None:
+        give_up = time.monotonic() + patience_seconds
+        while True:
+            try:
+                with self._database.transaction() as connection:
+                    self.abandon_expired(connection)
+                    claim = runs.claim(connection, run_id, task_id=task_id, configured_source=self._sources.configured)
+                    status = None if claim is not None else runs.status_of(connection, run_id)
+            except DatabaseError as error:
+                if not runs.is_race(error):
+                    raise
+                status = "queued"
+            else:
+                if claim is not None or status not in ("queued", "running"):
+                    return claim
+            if time.monotonic() > give_up:
+                return None
+            time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running and this one follows it, or another carries it out
+
+    def abandon_expired(self, connection: Any) -> Sequence[uuid.UUID]:
+        """End the runs whose worker died; returns their ids."""
+        dead = runs.abandon_expired(connection)
+        for run_id in dead:
+            self._record(connection, Ending(run_id, "abandoned"))
+        return dead
+
+    def _carry_out(self, claim: Claim, apply_seconds: float) -> Outcome:
+        options = Options(claim.options.get("source"), claim.options.get("force"))
+        deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
+        fetched = self._fetch(options.source, deadline, claim.request_id)
+        inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()
+        known = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
+
+        describe = self._describe()
+        held: dict[str, Any] | None = None
+        with self._database.transaction(timeout_seconds=apply_seconds) as connection:
+            runs.hold_fence(connection, claim)
+            version = store.lock(connection)
+            settled = version.settled_inputs == inputs and version.settled_version == version.version
+            if settled and options.force is None:
+                started = time.monotonic()
+                counts = dict.fromkeys(COUNTED, 0) | {"unchanged": store.touch_settled(connection)}
+                store.mark_synced(connection, source=fetched.source, settled_inputs=inputs)
+                spent = {"plan_ms": 0, "apply_ms": _since(started)}
+                runs.close(connection, claim, "succeeded", counts=counts, **known, **spent)
+                self._record(connection, Ending(claim.run_id, "succeeded", claim.attempt))
+                outcome, plan = Outcome(claim.run_id, "succeeded", counts), None
+            else:
+                started = time.monotonic()
+                parsed = parse_entries(fetched.entries)
+                forced = options.force == fetched.sha256
+                rows, plan = self._plan(connection, fetched, parsed, describe, version.now, forced=forced)
+                known["plan_ms"] = _since(started)
+                held = None if forced else self._held(rows, plan, fetched)
+                if held is None:
+                    if options.force is not None:
+                        self._check_forced(connection, plan, fetched, options.force)
+                    outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, known)
+        if held is not None and plan is not None:
+            # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.
+            held = self._with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
+            outcome = self._hold(claim, parsed, plan, held, known)
+        self._tell(outcome, plan, fetched)
+        return outcome
+
+    def _apply(
+        self,
+        connection: Any,
+        claim: Claim,
+        fetched: Fetched,
+        parsed: Parsed,
+        plan: Plan,
+        inputs: str,
+        known: Mapping[str, Any],
+    ) -> Outcome:
+        errors = _errors(parsed)
+        started = time.monotonic()
+        plan = self._with_use(connection, plan)
+        store.write_rows(connection, plan.written, plan.listed, source=fetched.source)
+        store.touch(connection, plan.touched, source=fetched.source)
+        store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
+        store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
+        status, spent = _status(plan), _since(started)
+        runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=spent, **known)
+        ending = Ending(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
+        self._record(connection, ending)
+        return Outcome(claim.run_id, status, plan.counts, errors)
+
+    def _hold(
+        self, claim: Claim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], known: Mapping[str, Any]
+    ) -> Outcome:
+        """End a run as held, with what its list would take away."""
+        errors, counts = _errors(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
+        with self._database.transaction() as connection:
+            runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
+            self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
+        return Outcome(claim.run_id, "held", counts, errors, held)
+
+    def _with_use(self, connection: Any, plan: Plan) -> Plan:
+        """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
+        going = {change.model_key for change in plan.changes if change.kind == "deactivated"}
+        if not going:
+            return plan
+        used = self._used(connection, going)
+        told = tuple(
+            replace(change, after={**(change.after or {}), USE: used.get(change.model_key, 0)})
+            if change.kind == "deactivated"
+            else change
+            for change in plan.changes
+        )
+        return replace(plan, changes=told)
+
+    def _plan(
+        self, connection: Any, fetched: Fetched, parsed: Parsed, describe: Describe, now: datetime, *, forced: bool
+    ) -> tuple[list[ModelRow], Plan]:
+        """The rows, and what this list would make of them; `forced`: what is absent goes at once."""
+        rows, retired = store.read_rows(connection), store.retired_keys(connection)
+        unpromised = store.unpromised_ids(connection, fetched.source)
+        plan = plan_sync(
+            rows,
+            parsed,
+            describe,
+            self._policy,
+            now,
+            retired,
+            unpromised=unpromised,
+            refused=keys.refused_ids(connection),
+            at_once=forced,
+        )
+        return rows, plan
+
+    def _held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
+        """What the guard has against this list, and whom it would take away; None when it may be applied."""
+        guard = plan.guard
+        if not guard.holds(self._policy.max_shrink):
+            return None
+        return {
+            "absent": guard.absent,
+            "active": guard.active,
+            "repointed": guard.repointed,
+            "sha256": fetched.sha256,
+            "models": affected_models(rows, plan),
+        }
+
+    def _with_held_use(self, held: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """What is held, its models with their use; a count that takes longer than `seconds` is None."""
+        model_keys = {model["model_key"] for model in held["models"]}
+        counts: list[Mapping[str, int] | None] = []
+        for count in (self._used, self._callers):
+            try:
+                with self._database.transaction(timeout_seconds=seconds) as connection:
+                    counts.append(count(connection, model_keys) if model_keys else {})
+            except DatabaseUnavailable as error:
+                message = "[LLM Refresh] The use of models that would go was not counted"
+                log.warning("llm_refresh.use_not_counted", message=message, error=str(error))
+                counts.append(None)
+        return {**held, "models": with_use(held["models"], *counts)}
+
+    def _check_forced(self, connection: Any, plan: Plan, fetched: Fetched, sha256: str) -> None:
+        """Raises _Failure unless this very list is the one to force, and a held one."""
+        is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
+        if sha256 == fetched.sha256 and is_held:
+            return
+        other = "" if sha256 == fetched.sha256 else f"the list is another one now (sha256 {fetched.sha256}), and "
+        raise _Failure(FORCE_REFUSED, f"{other}nothing holds it: refresh without force; nothing was changed")
+
+    def _fetch(self, source: str | None, deadline_seconds: float, request_id: str | None) -> Fetched:
+        try:
+            return self._sources.fetch(source, deadline_seconds=deadline_seconds, request_id=request_id)
+        except GatewayError as error:
+            raise _Failure(error.code, error.detail) from None
+        except LookupError as error:
+            raise _Failure("source_unknown", str(error)) from None
+
+    def _failed(self, claim: Claim, code: str, detail: str) -> Outcome:
+        """Record a failure in a transaction of its own."""
+        log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code=code, detail=detail)
+        try:
+            with self._database.transaction() as connection:
+                runs.close(connection, claim, "failed", error_code=code, error_detail=detail)
+                self._record(connection, Ending(claim.run_id, "failed", claim.attempt, code=code, detail=detail))
+        except runs.FenceLost:
+            return self.outcome(claim.run_id)
+        return Outcome(claim.run_id, "failed", code=code, detail=detail)
+
+    def _tell(self, outcome: Outcome, plan: Plan | None, fetched: Fetched) -> None:
+        counts = dict(outcome.counts)
+        if outcome.status == "held":
+            log.error(
+                "llm_refresh.held",
+                message="[LLM Refresh] Held: the list would take away too much, nothing changed",
+                **{name: value for name, value in (outcome.held or {}).items() if name != "models"},
+            )
+            return
+        synced = sum(counts[name] for name in ("added", "updated", "unchanged", "reactivated"))
+        log.info(
+            "llm_refresh.synced",
+            message=f"[LLM Refresh] Synced {synced} models",
+            status=outcome.status,
+            source=fetched.source,
+            **counts,
+        )
+        if plan is not None and plan.promoted is not None:
+            old, new = plan.promoted
+            log.warning(
+                "llm_refresh.default_promoted",
+                message="[LLM Refresh] The default model is gone, another was promoted",
+                lost=old,
+                promoted=new,
+            )
+
+
+def _status(plan: Plan) -> str:
+    return "partial" if plan.counts["failed"] else "succeeded"
+
+
+def _errors(parsed: Parsed) -> tuple[dict[str, Any], ...]:
+    return tuple(_error(rejected) for rejected in parsed.rejected[: runs.MAX_ERRORS_KEPT])
+
+
+def _error(rejected: Rejected) -> dict[str, Any]:
+    return {"id": rejected.id, "name": rejected.name, "reason": rejected.reason}
+
+
+def _request(request_id: str | None) -> dict[str, str]:
+    return {} if request_id is None else {"request_id": request_id}
+
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -1,0 +1,99 @@
+"""What may be asked of a refresh, by whichever way it comes in, and carrying it out in a task."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.catalogue.sync.holds import NotHeld
+from shared.catalogue.sync.outcomes import Options, Outcome
+from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
+from shared.catalogue.sync.runs import Trigger
+from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+
+log = structlog.get_logger(__name__)
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+SourceName = Literal["matchaai", "mapping"]
+
+
+class Arguments(BaseModel):
+    """The arguments of `llm.refresh`, and the body of `POST /api/llms/refresh`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    source: SourceName | None = Field(
+        default=None, description="Where the list comes from; MatchaAI where it is set up"
+    )
+    dry_run: bool = Field(
+        default=False, alias="dryRun", description="Only tell what a refresh would do; writes nothing"
+    )
+    force: Sha256 | None = Field(default=None, description="sha256 of a held list that shall be applied all the same")
+
+    @property
+    def options(self) -> Options:
+        return Options(self.source, self.force)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task's message: its id, what our own headers say (None from a foreign sender), and its arguments."""
+
+    task_id: str
+    run_id: str | None
+    trigger: str
+    request_id: str | None
+    arguments: Mapping[str, Any]
+
+
+def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], datetime]) -> Outcome:
+    """Do what a message asks for. `due` gives the local due time of the night at an instant.
+
+    A message that comes twice, or after its run was carried out by another, only tells how the run ended. A database
+    that cannot be used is the cause of a failure, and so is a force that names no held list. Raises ValueError, which
+    names them, for arguments that are wrong.
+    """
+    try:
+        arguments = Arguments.model_validate(call.arguments)
+        run_id = None if call.run_id is None else uuid.UUID(call.run_id)
+    except ValidationError as error:
+        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+    began = time.monotonic()
+    try:
+        if arguments.dry_run:
+            return refresher.preview(arguments.options, request_id=call.request_id)
+        if run_id is None:
+            refresher.check_force(arguments.options, request_id=call.request_id)
+            run_id = _requested(refresher, call, arguments, due)
+        # A service waits for the result of a message that stands for no run yet.
+        waits = call.run_id is None and call.trigger == "task"
+        within_seconds = TASK_SECONDS - (time.monotonic() - began) if waits else None
+        return refresher.perform(run_id, task_id=call.task_id, within_seconds=within_seconds)
+    except NotHeld as refused:
+        return Outcome(None, "failed", code="not_held", detail=str(refused))
+    except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+        log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models",  # noqa: TRY400 - the text says it
+                  code="database_unavailable", detail=str(error), run_id=str(run_id))  # fmt: skip
+        plan = () if arguments.dry_run else None
+        return Outcome(run_id, "failed", code="database_unavailable", detail=str(error), plan=plan)
+
+
+def _requested(
+    refresher: Refresher, call: Call, arguments: Arguments, due: Callable[[datetime], datetime]
+) -> uuid.UUID:
+    if call.trigger == "schedule":
+        night = due(refresher.now())
+        run_id, _ = refresher.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")
+        return run_id
+    trigger: Trigger = "task" if call.trigger not in get_args(Trigger) else call.trigger  # type: ignore[assignment]
+    run_id, _, _ = refresher.request(
+        arguments.options, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
+    )
+    return run_id

@@ -1,0 +1,244 @@
+"""Accepting a question: the model is resolved, the row is written and committed. Nothing is sent from here."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.catalogue import resolve as keys
+from shared.catalogue.resolve import Resolution
+from shared.chat import read
+from shared.chat.read import Snapshot
+from shared.chat.requests import Question
+from shared.db import Caller, Database
+
+PUBLISH_PAUSE_SECONDS = 5.0
+"""After this a queued chat that nobody claimed counts as one whose message was lost."""
+
+# The model is looked up in the same statement: one exchange with PostgreSQL less for each question.
+_INSERT = f"""
+    INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
+      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
+      deadline_at, publish_at)
+    SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
+      %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
+      %(others)s::text[], %(strict)s,
+      now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
+    FROM llm_models WHERE is_active AND {{wanted}}
+    ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
+"""
+_INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
+_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
+_EARLIER = sa.text(
+    "SELECT id, body_sha256, resends FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
+)
+RESEND_MINUTES = 15
+"""So long after a question the same one, marked as sent again, means the same chat."""
+# Ids begin with the time they were made: the index of a caller's chats finds the late ones.
+_REJOIN = f"""
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
+      SELECT id FROM llm_chats WHERE subject = %s AND id >= %s AND body_sha256 = %s
+        AND created_at > now() - interval '{RESEND_MINUTES} minutes'
+        AND status IN ('queued', 'running', 'succeeded')
+      ORDER BY id DESC LIMIT 1)
+    RETURNING id, resends
+"""
+
+
+class TooManyOpen(Exception):
+    """As many chats are open as may be."""
+
+
+class OtherBody(Exception):
+    """The idempotency key was used for another question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it came in. `resent`: its sender had no answer before, and may mean a chat that is there."""
+
+    question: Question
+    caller: Caller
+    request_id: str | None
+    idempotency_key: str | None
+    resent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A chat that is committed; `new` is false when it was there: by its idempotency key, or because it was joined.
+
+    `resends`: how often the question has come again. Only who came last may give the chat up.
+    """
+
+    snapshot: Snapshot
+    new: bool
+    resends: int = 0
+
+
+PLENTY = 2000
+"""More than several web processes accept in half a second."""
+
+_COUNT_OPEN = sa.text("""
+    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
+         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
+""")
+_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
+
+
+class OpenChats:
+    """Says whether one more chat may be opened, without counting for each while there is plenty of room.
+
+    The figure is looked up every half second while there is room for more than all processes together accept in that
+    time, and for each chat when there is less.
+    """
+
+    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known = 0
+        self._known_until = float("-inf")
+
+    def must_count(self) -> bool:
+        """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
+        with self._lock:
+            if self._clock() >= self._known_until or self._limit - self._known <= PLENTY:
+                return True
+            self._known += 1
+            return False
+
+    def counted(self, open_now: int) -> None:
+        """Take over a figure. Raises TooManyOpen when it leaves no room."""
+        with self._lock:
+            self._known, self._known_until = open_now + 1, self._clock() + 0.5
+        if open_now >= self._limit:
+            raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
+
+
+class Submitter:
+    """Accepts questions. One may serve many threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        ids: Callable[[], uuid.UUID],
+        deadline_seconds: float,
+        max_open: int,
+        default_key: str = "",
+    ) -> None:
+        """`default_key`: MATCHAAI_DEFAULT_MODEL."""
+        self._database = database
+        self._ids = ids
+        self._deadline_seconds = deadline_seconds
+        self._default_key = default_key
+        self._open = OpenChats(max_open)
+
+    def submit(self, asked: Asked) -> Accepted:
+        """Accept a question: when this returns, it is committed.
+
+        Raises TooManyOpen, OtherBody, NoModel, ModelNotFound, and what `Database.transaction` raises; nothing is stored
+        then.
+        """
+        earlier = self._earlier(asked)
+        if earlier is not None:
+            return earlier
+        try:
+            return self._accept(asked)
+        except TooManyOpen:
+            # The last place may have gone to the same question, sent twice at the same time.
+            earlier = self._earlier(asked)
+            if earlier is None:
+                raise
+            return earlier
+
+    def _accept(self, asked: Asked) -> Accepted:
+        counting = self._open.must_count()
+        question = asked.question
+        accepted = self._insert(asked, question.requested, counting=counting)
+        while accepted is None:
+            with self._database.transaction() as connection:
+                model = keys.resolve(
+                    connection,
+                    question.requested,
+                    preferred_key=self._default_key,
+                    others=question.others,
+                    strict=question.strict,
+                )
+            accepted = self._insert(asked, model.key, model, counting=counting)
+        return accepted
+
+    def _insert(
+        self, asked: Asked, key: str | None, fallback: Resolution | None = None, *, counting: bool
+    ) -> Accepted | None:
+        """Insert the question for the active model of this key, or the default; None where that is not active.
+
+        Counting, all processes take turns until their commit, so that the last place is given away once.
+        """
+        question = asked.question
+        story = fallback.story if fallback is not None else None
+        values = {
+            "id": self._ids(),
+            "subject": asked.caller.subject,
+            "idempotency_key": asked.idempotency_key,
+            "body_sha256": question.sha256,
+            "request_id": asked.request_id,
+            "question": question.question,
+            "system_prompt": question.system_prompt,
+            "history": question.history_json,
+            "requested": question.requested,
+            "others": list(question.others),
+            "strict": question.strict,
+            "key": key,
+            "reason": fallback.reason if fallback is not None else None,
+            "story": None if story is None else json.dumps(story),
+            "deadline": self._deadline_seconds,
+            "pause": PUBLISH_PAUSE_SECONDS,
+        }
+        with self._database.transaction() as connection:
+            if counting:
+                connection.execute(_ONE_AT_A_TIME)
+                self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
+            statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
+            row = connection.exec_driver_sql(statement, values).mappings().first()
+            if row is not None:
+                return Accepted(read.snapshot_of(row), new=True)
+            if asked.idempotency_key is None:
+                return None
+            earlier = connection.execute(_EARLIER, values).first()
+            return None if earlier is None else _same(connection, earlier, asked)
+
+    def _earlier(self, asked: Asked) -> Accepted | None:
+        """The chat that this question means, where it is there."""
+        if asked.idempotency_key is None:
+            return self._rejoined(asked) if asked.resent else None
+        with self._database.transaction() as connection:
+            found = connection.execute(
+                _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}
+            ).first()
+            return None if found is None else _same(connection, found, asked)
+
+    def _rejoined(self, asked: Asked) -> Accepted | None:
+        since = datetime.now(UTC) - timedelta(minutes=RESEND_MINUTES)
+        wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.question.sha256)
+        with self._database.transaction() as connection:
+            row = connection.exec_driver_sql(_REJOIN, wanted).first()
+            snapshot = None if row is None else read.find(connection, row.id)
+        return None if row is None or snapshot is None else Accepted(snapshot, new=False, resends=row.resends)
+
+
+def _same(connection: sa.Connection, row: sa.Row[Any], asked: Asked) -> Accepted:
+    snapshot = read.find(connection, row.id)
+    if row.body_sha256 != asked.question.sha256 or snapshot is None:
+        raise OtherBody("this Idempotency-Key was used for another body")
+    return Accepted(snapshot, new=False, resends=row.resends)

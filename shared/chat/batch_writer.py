@@ -1,0 +1,277 @@
+"""Group commits: what a process's chats want written within some milliseconds goes into one transaction.
+
+A chat counts as claimed or answered only after the commit of its group. One that cannot be written for a reason of its
+own is tried alone, so that it takes nobody along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+import structlog
+
+from shared.catalogue.resolve import NoModel
+from shared.chat import lifecycle, waiting
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
+from shared.chat.waiting import Barred, Parked
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS = 0.02
+RETRY_SECONDS = 0.5
+LOCK_SECONDS = 2.0
+"""A row that somebody holds for longer is left for the next time, and the group goes on without it."""
+MAX_LATE = 3
+"""So many groups or rows in a row that cannot be written now are more than a matter of their own."""
+WRITE_SECONDS = 5.0
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+"""Of answers in one transaction: PostgreSQL refuses a statement of a gigabyte, and each is in memory several times."""
+ORDER_BYTES = 1024
+"""What an order counts at least."""
+_LOCKED = "55P03"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeClaim:
+    """A claim that is made although a circuit is open."""
+
+    chat_id: uuid.UUID
+
+
+Wanted = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
+Done = Claim | Parked | bool | None
+Told = Done | Exception
+
+
+@dataclass(slots=True)
+class _Order:
+    wanted: Wanted
+    future: asyncio.Future[Done]
+    give_up_at: float
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        answer = self.wanted.answer if isinstance(self.wanted, Finish) else None
+        # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
+        self.bytes = ORDER_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
+
+
+class GroupCommits:
+    """A thread that writes claims, finishes and releases of one event loop in groups."""
+
+    def __init__(
+        self,
+        database: Database,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        lease_seconds: float,
+        max_attempts: int,
+        changed: Callable[[Collection[uuid.UUID]], None],
+        barred: Callable[[], Sequence[Barred]] = tuple,
+        default_key: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`changed` is told, after each commit, of the chats whose readers should know; it must not block.
+
+        `default_key` is MATCHAAI_DEFAULT_MODEL. `barred` says which chats are not to be claimed at the moment; they are
+        told to wait instead.
+        """
+        self._database = database
+        self._loop = loop
+        self._lease_seconds = lease_seconds
+        self._max_attempts = max_attempts
+        self._changed = changed
+        self._barred = barred
+        self._default_key = default_key
+        self._clock = clock
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
+        self._latest = float("inf")
+        self._group_bytes = MAX_GROUP_BYTES
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, *, within_seconds: float = 5.0) -> None:
+        """Write what has been ordered, and end."""
+        self.hurry(within_seconds)
+        self._orders.put(None)
+        self._thread.join(timeout=within_seconds + 1)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on nothing is retried for longer than this."""
+        self._latest = min(self._latest, self._clock() + seconds)
+
+    async def claim(self, chat_id: uuid.UUID) -> Claim | Parked | None:
+        """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
+        done = await self._order(chat_id, retry_seconds=0.0)
+        return done if isinstance(done, Claim | Parked) else None
+
+    async def claim_probe(self, chat_id: uuid.UUID) -> Claim | None:
+        """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
+        done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
+        return replace(done, is_probe=True) if isinstance(done, Claim) else None
+
+    async def write(self, end: Finish | Release | SwitchModel, *, retry_seconds: float) -> bool:
+        """Write how an attempt ended or goes on, for so long as PostgreSQL is away; False where it is not ours."""
+        return await self._order(end, retry_seconds=retry_seconds) is True
+
+    async def _order(self, wanted: Wanted, *, retry_seconds: float) -> Done:
+        order = _Order(wanted, self._loop.create_future(), self._clock() + retry_seconds)
+        self._orders.put(order)
+        return await order.future
+
+    def _run(self) -> None:
+        waiting: list[_Order] = []
+        stopping = False
+        while waiting or not stopping:
+            began = self._clock()
+            stopping |= self._gather(waiting, block=not waiting and not stopping)
+            again = self._write_groups(waiting)
+            waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
+            self._deliver([(order, None) for order in again if order not in waiting])
+            pause = RETRY_SECONDS if waiting else PAUSE_SECONDS
+            time.sleep(max(0.0, began + pause - self._clock()))
+
+    def _gather(self, waiting: list[_Order], *, block: bool) -> bool:
+        """Take what has been ordered; returns whether we are to stop."""
+        try:
+            while True:
+                order = self._orders.get(block=block)
+                if order is None:
+                    return True
+                waiting.append(order)
+                block = False
+        except queue.Empty:
+            return False
+
+    def _write_groups(self, orders: list[_Order]) -> list[_Order]:
+        """Write all in groups of a bounded size, small ones first; returns what has to be tried again.
+
+        After a failure groups are half as large, after a success twice: one that PostgreSQL cannot take is split until
+        it can, and one order that it cannot take at all lets the others pass.
+        """
+        rest, again = sorted(orders, key=lambda order: order.bytes), list[_Order]()
+        orders.clear()  # what is written is not kept in memory until all is
+        failures = 0
+        while rest and failures < MAX_LATE:
+            group, rest = _split(rest, self._group_bytes)
+            late = self._write(group)
+            again += late
+            if len(late) == len(group):
+                failures += 1
+                self._group_bytes = max(ORDER_BYTES, min(self._group_bytes, sum(order.bytes for order in group)) // 2)
+            else:
+                failures = 0
+                self._group_bytes = min(MAX_GROUP_BYTES, self._group_bytes * 2)
+        return [*rest, *again]
+
+    def _write(self, orders: list[_Order]) -> list[_Order]:
+        """Write the group; returns what has to be tried again."""
+        try:
+            self._deliver(self._written(orders))
+        except DatabaseUnavailable as error:
+            if error.sqlstate == _LOCKED and len(orders) > 1:
+                return self._written_apart(orders)
+            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error),
+                        chats=len(orders))  # fmt: skip
+            return orders
+        except (DatabaseError, WrongLogin, NoModel) as error:
+            if len(orders) > 1:
+                return [again for order in orders for again in self._write([order])]
+            log.error("llm_chat.not_written", message="[ChaSen Chat] A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
+            self._deliver([(orders[0], None)])
+        except Exception as error:  # noqa: BLE001 - whose order it was gets it; the thread must outlive it
+            if len(orders) > 1:
+                return [again for order in orders for again in self._write([order])]
+            self._deliver([(orders[0], error)])
+        return []
+
+    def _written_apart(self, orders: list[_Order]) -> list[_Order]:
+        """Write each alone, since somebody holds a row of one; where that holds for several, it is more than a row."""
+        late: list[_Order] = []
+        for place, order in enumerate(orders):
+            if len(late) >= MAX_LATE:
+                return [*orders[place:], *late]
+            late += self._write([order])
+        return late
+
+    def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
+        claims = {order.wanted: order for order in orders if isinstance(order.wanted, uuid.UUID)}
+        probes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, ProbeClaim)}
+        finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
+        releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
+        switches = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, SwitchModel)}
+        with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=LOCK_SECONDS) as connection:
+            parked = self._park(connection, claims)
+            claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
+            released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
+            switched = self._switch(
+                connection, [o.wanted for o in switches.values() if isinstance(o.wanted, SwitchModel)]
+            )
+            finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])
+        self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
+        done: list[tuple[_Order, Done]] = [
+            (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
+        ]
+        done += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
+        done += [(order, chat_id in released) for chat_id, order in releases.items()]
+        done += [(order, chat_id in switched) for chat_id, order in switches.items()]
+        done += [(order, chat_id in finished) for chat_id, order in finishes.items()]
+        return done
+
+    def _park(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
+        barred = self._barred() if chat_ids else ()
+        return waiting.park(connection, chat_ids, barred) if barred else {}
+
+    def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Claim]:
+        if not chat_ids:
+            return {}
+        return lifecycle.claim(
+            connection,
+            chat_ids,
+            lease_seconds=self._lease_seconds,
+            max_attempts=self._max_attempts,
+            default_key=self._default_key,
+        )
+
+    def _release(self, connection: sa.Connection, releases: list[Release]) -> set[uuid.UUID]:
+        return lifecycle.release(connection, releases) if releases else set()
+
+    def _switch(self, connection: sa.Connection, switches: list[SwitchModel]) -> set[uuid.UUID]:
+        return lifecycle.switch_models(connection, switches) if switches else set()
+
+    def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
+        return lifecycle.finish(connection, finishes) if finishes else set()
+
+    def _deliver(self, done: Sequence[tuple[_Order, Told]]) -> None:
+        if done and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_over, done)
+
+
+def _split(orders: list[_Order], limit_bytes: int) -> tuple[list[_Order], list[_Order]]:
+    """The first orders that fit into so many bytes, one at least; and the rest."""
+    taken = 0
+    for number, order in enumerate(orders):
+        taken += order.bytes
+        if number and taken > limit_bytes:
+            return orders[:number], orders[number:]
+    return orders, []
+
+
+def _hand_over(done: Sequence[tuple[_Order, Told]]) -> None:
+    for order, result in done:
+        if order.future.done():
+            continue
+        if isinstance(result, Exception):
+            order.future.set_exception(result)
+        else:
+            order.future.set_result(result)

@@ -1,0 +1,243 @@
+"""The statements behind `/metrics` and `llm-refresh doctor`: how the system stands, as PostgreSQL knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from shared.catalogue.sync.holds import open_hold
+from shared.catalogue.sync.runs import ENDED, GOOD
+from shared.models import CHANGE_KINDS, RUN_TRIGGERS, metadata
+from shared.roles import ROLES
+
+OTHER = "other"
+"""The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
+
+# A night is tried again in its own row, and what its earlier attempts came to is counted as failed: a total must never
+# fall. For the same reason an abandoned night counts as failed from the beginning.
+_RUNS = """
+SELECT status, trigger, sum(number)::bigint FROM (
+  SELECT CASE WHEN status = 'abandoned' AND scheduled_for IS NOT NULL THEN 'failed' ELSE status END AS status,
+         trigger, count(*) AS number
+  FROM llm_sync_runs WHERE status = ANY(:ended) GROUP BY 1, 2
+  UNION ALL
+  SELECT 'failed', trigger, sum(attempt - CASE WHEN status = 'queued' THEN 0 ELSE 1 END)
+  FROM llm_sync_runs WHERE attempt > CASE WHEN status = 'queued' THEN 0 ELSE 1 END GROUP BY 2
+) AS counted GROUP BY 1, 2
+"""
+
+_LAST_RUN = """
+SELECT status FROM llm_sync_runs WHERE status = ANY(:ended) ORDER BY finished_at DESC, id DESC LIMIT 1
+"""
+
+_FAILED_IN_A_ROW = """
+SELECT coalesce(sum(CASE WHEN status IN ('failed', 'abandoned', 'queued') THEN attempt ELSE attempt - 1 END), 0)::int
+FROM llm_sync_runs
+WHERE status <> ALL(:good) AND attempt > 0
+  AND coalesce(finished_at, started_at) > coalesce(
+    (SELECT max(finished_at) FROM llm_sync_runs WHERE status = ANY(:good)), '-infinity')
+"""
+
+# A default that a sync put in the place of a lost one: not the first one ever, and not an operator's that came back
+# (there the old one gives it up in the same run).
+_PROMOTIONS = """
+SELECT count(*) FROM llm_model_changes AS new
+WHERE kind = 'default' AND run_id IS NOT NULL AND (after ->> 'is_default')::boolean
+  AND EXISTS (SELECT FROM llm_model_changes WHERE id < new.id AND (after ->> 'is_default')::boolean)
+  AND NOT EXISTS (SELECT FROM llm_model_changes AS given_up WHERE given_up.run_id = new.run_id
+                  AND given_up.kind = 'default' AND NOT (given_up.after ->> 'is_default')::boolean)
+"""
+
+_NOTICES_WAITING = "SELECT count(*) FROM llm_notices WHERE ended_at IS NULL"
+
+_KNOWN_KEYS = """
+SELECT key FROM unnest(CAST(:keys AS text[])) AS key
+WHERE EXISTS (SELECT FROM llm_models WHERE model_key = key)
+   OR EXISTS (SELECT FROM llm_model_changes WHERE before ? 'model_key' AND before ->> 'model_key' = key)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFigures:
+    """What metrics show of the catalogue. Totals are of all time and never fall."""
+
+    runs: Mapping[tuple[str, str], int]
+    """(status, trigger) -> attempts that ended"""
+    last_run: str | None
+    """the status of the run that ended last"""
+    failed_in_a_row: int
+    """attempts that failed since the last good one"""
+    age_seconds: float
+    """since the last good sync, or since the migration while there has been none"""
+    models: Mapping[tuple[str, str], int]
+    """(active or inactive, provider) -> model rows"""
+    changes: Mapping[str, int]
+    """kind -> lines of the ledger"""
+    promotions: int
+    notices_waiting: int
+    undecided_holds: int
+    """1 while a held list waits for a decision, whatever failed after it"""
+
+
+def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
+    """The figures of the catalogue, as of now."""
+    ended, good = {"ended": list(ENDED)}, {"good": list(GOOD)}
+    runs = dict.fromkeys(((status, trigger) for status in ENDED for trigger in RUN_TRIGGERS), 0)
+    runs |= {(status, trigger): number for status, trigger, number in connection.execute(sa.text(_RUNS), ended)}
+    by_provider = sa.text(
+        "SELECT CASE WHEN is_active THEN 'active' ELSE 'inactive' END, provider, count(*) FROM llm_models GROUP BY 1, 2"
+    )
+    by_kind = sa.text("SELECT kind, count(*) AS number FROM llm_model_changes GROUP BY kind")
+    age = sa.text("SELECT extract(epoch FROM now() - coalesce(last_synced_at, watermark)) FROM llm_catalogue_version")
+    return CatalogueFigures(
+        runs=runs,
+        last_run=connection.execute(sa.text(_LAST_RUN), ended).scalar(),
+        failed_in_a_row=connection.execute(sa.text(_FAILED_IN_A_ROW), good).scalar_one(),
+        age_seconds=float(connection.execute(age).scalar_one()),
+        models={(state, provider): number for state, provider, number in connection.execute(by_provider)},
+        changes=dict.fromkeys(CHANGE_KINDS, 0) | {row.kind: row.number for row in connection.execute(by_kind)},
+        promotions=connection.execute(sa.text(_PROMOTIONS)).scalar_one(),
+        notices_waiting=connection.execute(sa.text(_NOTICES_WAITING)).scalar_one(),
+        undecided_holds=int(open_hold(connection) is not None),
+    )
+
+
+def known_keys(connection: sa.Connection, keys: list[str]) -> set[str]:
+    """Those of these keys that the catalogue or its ledger knows."""
+    return set(connection.execute(sa.text(_KNOWN_KEYS), {"keys": keys}).scalars())
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who DATABASE_URL logs in as, and what of it would walk past the policies."""
+
+    name: str
+    is_superuser: bool
+    bypasses_policies: bool
+    owns: list[str]
+    """tables of ours whose owner it is, or may become"""
+    missing_roles: list[str]
+    open_tables: list[str]
+    """tables of ours without row level security"""
+
+
+def login(connection: sa.Connection) -> Login:
+    """The login of this connection, looked at before it takes any role."""
+    row = connection.execute(
+        sa.text("""
+            SELECT me.rolname, me.rolsuper, me.rolbypassrls,
+              ARRAY(SELECT relname::text FROM pg_class t WHERE relkind = 'r' AND relname = ANY(:tables)
+                    AND relnamespace = to_regnamespace(current_schema())
+                    AND pg_has_role(me.oid, t.relowner, 'MEMBER') ORDER BY 1),
+              ARRAY(SELECT wanted FROM unnest(CAST(:roles AS text[])) AS wanted
+                    WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = wanted
+                                      AND pg_has_role(me.oid, r.oid, 'MEMBER')) ORDER BY 1),
+              ARRAY(SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relname = ANY(:tables)
+                    AND relnamespace = to_regnamespace(current_schema())
+                    AND to_regclass('llm_catalogue_version') IS NOT NULL  -- else they are the system's before this one
+                    AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1)
+            FROM pg_roles me WHERE me.rolname = session_user
+        """),
+        {"tables": [*metadata.tables, "llm_refresh_version"], "roles": list(ROLES)},
+    ).one()
+    return Login(*row)
+
+
+def clock(connection: sa.Connection) -> datetime:
+    """The database's clock, now rather than at the beginning of the transaction."""
+    moment: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    return moment
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What `doctor` looks at: the catalogue, its last runs, and rows that do not move."""
+
+    active_models: int
+    has_default: bool
+    age_seconds: float
+    ever_synced: bool
+    last_run: str | None
+    last_error: str | None
+    runs_without_lease: int
+    """running, with a lease that ended more than a minute ago"""
+    runs_waiting: int
+    """queued for more than ten minutes although due"""
+    chats_without_lease: int
+    chats_waiting: int
+    """queued for more than a minute, not for the gateway"""
+    chats_running: int
+    chats_past_deadline: int
+    """open more than some seconds past their deadline, although each worker's upkeep ends such"""
+    notices_waiting: int
+    """not delivered ten minutes after they were written"""
+
+
+def standing(connection: sa.Connection) -> Standing:
+    """How the rows stand."""
+    row = connection.execute(
+        sa.text("""
+            SELECT (SELECT count(*) FROM llm_models WHERE is_active),
+              EXISTS (SELECT FROM llm_models WHERE is_default),
+              extract(epoch FROM now() - coalesce(last_synced_at, watermark))::float,
+              last_synced_at IS NOT NULL,
+              last.status, last.error_code || ': ' || last.error_detail,
+              (SELECT count(*) FROM llm_sync_runs
+               WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
+              (SELECT count(*) FROM llm_sync_runs
+               WHERE status = 'queued' AND greatest(created_at, finished_at) < now() - interval '10 minutes'),
+              (SELECT count(*) FROM llm_chats
+               WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
+              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'
+               AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
+              (SELECT count(*) FROM llm_chats WHERE status = 'running'),
+              (SELECT count(*) FROM llm_chats
+               WHERE status IN ('queued', 'running') AND deadline_at < now() - interval '10 seconds'),
+              (SELECT count(*) FROM llm_notices
+               WHERE ended_at IS NULL AND created_at < now() - interval '10 minutes')
+            FROM llm_catalogue_version LEFT JOIN LATERAL (
+              SELECT status, error_code, error_detail FROM llm_sync_runs WHERE status = ANY(:ended)
+              ORDER BY finished_at DESC, id DESC LIMIT 1) AS last ON true
+        """),
+        {"ended": list(ENDED)},
+    ).one()
+    return Standing(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEndings:
+    """How chats ended of late; those that their callers cancelled do not count."""
+
+    last_hour: Mapping[str, int]
+    """code -> chats that failed or expired in the last hour"""
+    ended_last_hour: int
+    failed_lately: int
+    """failed or expired in the last 15 minutes"""
+    ended_lately: int
+
+
+def chat_endings(connection: sa.Connection) -> ChatEndings:
+    """How the chats of the last hour ended."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT CASE WHEN status = 'succeeded' THEN NULL ELSE coalesce(error_code, status) END AS code, count(*),
+              count(*) FILTER (WHERE finished_at > now() - interval '15 minutes') AS lately
+            FROM llm_chats
+            WHERE finished_at > now() - interval '1 hour' AND status IN ('succeeded', 'failed', 'expired') GROUP BY 1
+        """)
+    ).all()
+    return ChatEndings(
+        last_hour={code: number for code, number, _ in rows if code is not None},
+        ended_last_hour=sum(number for _, number, _ in rows),
+        failed_lately=sum(lately for code, _, lately in rows if code is not None),
+        ended_lately=sum(lately for _, _, lately in rows),
+    )
+
+
+def takes_writes(connection: sa.Connection) -> bool:
+    """Whether the server lets this login write: it is no standby, and no administrator has switched writing off."""
+    row = connection.exec_driver_sql("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')").one()
+    return not row[0] and row[1] == "off"

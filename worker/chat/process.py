@@ -1,0 +1,345 @@
+"""The chats of one process: an event loop thread that calls the gateway, and Celery's threads that wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from shared.catalogue import resolve as keys
+from shared.catalogue.resolve import Resolution
+from shared.chat import lifecycle
+from shared.chat.batch_writer import GroupCommits
+from shared.chat.calls import Gateway, ModelCalls, Patience
+from shared.chat.circuit_breaker import CircuitBreaker
+from shared.chat.complete import Completer, DefaultUnknown
+from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
+from shared.chat.notifier import Wakeups
+from shared.chat.waiting import Parked
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.gateway.answer_memory import AnswerRoom
+from shared.settings import Settings
+from worker.chat.database_threads import DatabaseThreads
+from worker.chat.probes import CircuitProbes, barred_by
+from worker.upkeep.upstream_reporter import UpstreamReporter
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS = 30.0
+"""How long calls may go on after SIGTERM; what is left then goes back to the queue."""
+CLOSE_SECONDS = 5.0
+CHECK_SECONDS = 2.0
+"""How soon a call is closed whose chat has ended: cancelled, past its deadline, or answered by another process."""
+BEAT_SECONDS = 5.0
+"""How long the server may take for a heartbeat; a connection that does not answer is replaced in time for the lease."""
+FLAG_SECONDS = 1.0
+"""A refresh may hold what is flagged; the answer does not wait for it."""
+SWITCH_SECONDS = 5.0
+"""So long is it tried to write that another model is asked; then the chat goes back to the queue."""
+_NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
+
+
+class ClosableGateway(Gateway, Protocol):
+    """The gateway's client."""
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Running:
+    claim: Claim
+    call: asyncio.Task[Finish | Release]
+    giving_back: bool = False
+
+
+class ChatProcess:
+    """Carries out chats until it is drained. One for each process; belongs to its own threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        wakeups: Wakeups,
+        make_gateway: Callable[[], ClosableGateway],
+        *,
+        drain_seconds: float = DRAIN_SECONDS,
+        on_probed: Callable[[Finish], None] = lambda end: None,
+    ) -> None:
+        """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it."""
+        self._on_probed = on_probed
+        self._database = database
+        self._gateway = make_gateway()
+        self._settings = settings
+        self._lease_seconds = settings.chat_lease_seconds
+        self._drain_seconds = drain_seconds
+        self._loop = asyncio.new_event_loop()
+        self._breaker = CircuitBreaker(changed=self._circuits_changed)
+        self._threads = DatabaseThreads()
+        self._probes = CircuitProbes(self._breaker, database, self._threads, self._probe)
+        self._reporter = UpstreamReporter(
+            database, self._breaker, self._threads, f"{socket.gethostname()}:{os.getpid()}"
+        )
+        self._calls = ModelCalls(
+            self._gateway,
+            self._breaker,
+            Patience(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
+            circuits_closed=self._probes.wake,
+            record=self._reporter.record,
+        )
+        self._completer = Completer(self._calls, default_instead=self._default_instead, switch_model=self._switch_model)
+        self._commits = GroupCommits(
+            database,
+            self._loop,
+            lease_seconds=self._lease_seconds,
+            max_attempts=settings.chat_max_attempts,
+            changed=wakeups.tell,
+            default_key=settings.matchaai_default_model,
+            barred=lambda: barred_by(self._breaker),
+        )
+        self._room = AnswerRoom()
+        self._in_hand: set[uuid.UUID] = set()
+        self._running: dict[uuid.UUID, _Running] = {}
+        self._draining = False
+        self._stopped = threading.Event()
+        self._beat_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="chat-loop", daemon=True)
+        self._heartbeat = threading.Thread(target=self._beat, name="chat-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Start the loop, the commits and the heartbeat."""
+        self._commits.start()
+        self._thread.start()
+        self._heartbeat.start()
+
+    def carry_out(self, chat_id: uuid.UUID) -> Finish | None:
+        """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait.
+
+        Returns how this process ended the chat, without the answer; None where it did not.
+        """
+        return asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
+
+    def _circuits_changed(self) -> None:
+        self._probes.notify()
+        self._reporter.notify()
+
+    @property
+    def overdue_seconds(self) -> float:
+        """How long the heartbeat is late; 0 while leases are renewed as they should be."""
+        return max(0.0, time.monotonic() - self._beat_at - self._lease_seconds)
+
+    def drain(self) -> None:
+        """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def give_back(self) -> None:
+        """Claim nothing more, and give back at once what is not done. Safe in a signal handler."""
+        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._give_back)
+
+    def close(self) -> None:
+        """Give back what is left, write what has been ordered, close the connections to the gateway."""
+        if self._stopped.is_set():
+            return
+        self.give_back()
+        give_up = time.monotonic() + CLOSE_SECONDS
+        while self._in_hand and time.monotonic() < give_up:
+            time.sleep(0.02)
+        self._stopped.set()
+        self._heartbeat.join(timeout=2)  # else its connection would outlive the pool
+        self._commits.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+        self._reporter.report()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        beside = [self._loop.create_task(work) for work in (self._probes.run(), self._reporter.run())]
+        self._loop.run_forever()
+        for task in beside:
+            task.cancel()
+        self._loop.run_until_complete(self._threads.finish(within_seconds=3))
+        self._loop.run_until_complete(self._gateway.aclose())
+        self._loop.close()
+
+    async def _take(self, chat_id: uuid.UUID) -> Finish | None:
+        if chat_id in self._in_hand:
+            return None  # its message came twice
+        self._in_hand.add(chat_id)
+        try:
+            with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
+                if self._draining:
+                    await asyncio.to_thread(self._leave_to_others, chat_id)
+                    return None
+                claim = await self._commits.claim(chat_id)
+                if isinstance(claim, Parked):
+                    self._breaker.request_probe()
+                elif claim is not None:
+                    return await self._attempted(claim)
+                return None
+        finally:
+            self._in_hand.discard(chat_id)
+
+    async def _probe(self, chat_id: uuid.UUID) -> bool:
+        """Make one call for a chat whose circuit is open; False where it is not to be had. It needs no place."""
+        if self._draining or chat_id in self._in_hand:
+            return False
+        self._in_hand.add(chat_id)
+        try:
+            with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
+                claim = await self._commits.claim_probe(chat_id)
+                if claim is None:
+                    return False
+                end = await self._attempted(claim)
+                if end is not None:
+                    await asyncio.to_thread(self._on_probed, end)
+                return True
+        finally:
+            self._in_hand.discard(chat_id)
+
+    async def _attempted(self, claim: Claim) -> Finish | None:
+        """Make one attempt, and write how it ended; returns the end of the chat, where it is one and ours."""
+        with self._room.share():
+            return await self._attempted_in_room(claim)
+
+    async def _attempted_in_room(self, claim: Claim) -> Finish | None:
+        if claim.request_id is not None:
+            structlog.contextvars.bind_contextvars(request_id=claim.request_id)
+        call = self._loop.create_task(self._completer.attempt(claim))
+        running = self._running[claim.chat_id] = _Running(claim, call)
+        try:
+            await asyncio.wait([call])
+            end = self._end_of(running)
+            if end is None:
+                log.info("llm_chat.call_closed", message="[ChaSen Chat] The chat has ended, call closed")
+                return None
+            written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
+        finally:
+            del self._running[claim.chat_id]
+        if not written:
+            log.warning("llm_chat.fenced", message="[ChaSen Chat] It had ended, or is another's, nothing written")
+        elif isinstance(end, Finish):
+            _tell_end(end)
+            return replace(end, answer=None)  # it is stored, and its room is given back
+        elif end.code is not None:
+            self._breaker.request_probe()
+        return None
+
+    def _end_of(self, running: _Running) -> Finish | Release | None:
+        """What to write of an attempt; None where it is not ours to write."""
+        claim, call = running.claim, running.call
+        if not call.cancelled():
+            return call.result()
+        return Release(claim.chat_id, claim.attempt) if running.giving_back else None
+
+    async def _switch_model(self, switch: SwitchModel) -> bool:
+        return await self._commits.write(switch, retry_seconds=SWITCH_SECONDS)
+
+    async def _default_instead(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
+        return await asyncio.to_thread(self._flag_and_replace, of, refused)
+
+    def _flag_and_replace(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
+        try:
+            with self._database.transaction() as connection:
+                instead = keys.default_instead(
+                    connection, of, refused, preferred_key=self._settings.matchaai_default_model
+                )
+        except _NO_DATABASE as error:
+            log.warning("llm_chat.no_default", message="[ChaSen Chat] Nobody can say which default answers instead",
+                        error=str(error))  # fmt: skip
+            raise DefaultUnknown(str(error)) from None
+        try:
+            with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
+                keys.flag_unknown(connection, of.matcha_llm_id)
+        except _NO_DATABASE as error:  # the next chat of this model flags it
+            log.warning("llm_chat.not_flagged", message="[ChaSen Chat] An unknown model was not flagged",
+                        matcha_llm_id=of.matcha_llm_id, error=str(error))  # fmt: skip
+        return instead
+
+    def _leave_to_others(self, chat_id: uuid.UUID) -> None:
+        try:
+            with self._database.transaction() as connection:
+                lifecycle.postpone(connection, [chat_id], seconds=0)
+        except _NO_DATABASE as error:
+            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+
+    def _drain(self) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        log.info("llm_chat.draining", message="[ChaSen Chat] Finishing calls", calls=len(self._running))
+        self._calls.shutdown()
+        self._loop.call_later(self._drain_seconds, self._give_back)
+
+    def _give_back(self) -> None:
+        if self._running:
+            log.warning("llm_chat.given_back", message="[ChaSen Chat] Calls given back to the queue",
+                        calls=len(self._running))  # fmt: skip
+        self._commits.hurry(3.0)
+        for running in self._running.values():
+            running.giving_back = True
+            running.call.cancel()
+
+    def _beat(self) -> None:
+        """Renew the leases of all calls, keep queued chats in hand, close calls whose chats have ended."""
+        pause = min(CHECK_SECONDS, self._lease_seconds / 3)
+        renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
+        missed = False
+        while not self._stopped.wait(pause):
+            renew = next(renewals) or missed
+            held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
+            missed = renew  # until it is done
+            try:
+                still_open = self._still_open(held, self._in_hand.copy(), renew=renew)
+            except _NO_DATABASE as error:
+                log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
+                continue
+            except Exception:  # told, and survived: without a heartbeat every call would be made twice
+                log.exception("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed")
+                continue
+            missed = False
+            self._beat_at = time.monotonic()
+            ended = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in still_open}
+            if ended:
+                self._loop.call_soon_threadsafe(self._close_ended, ended)
+
+    def _still_open(self, held: dict[uuid.UUID, int], in_hand: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
+        if not in_hand:
+            return set()
+        seconds = min(BEAT_SECONDS, self._lease_seconds / 6)
+        with self._database.transaction(timeout_seconds=max(0.5, seconds)) as connection:
+            if not renew:
+                return lifecycle.still_open(connection, held)
+            still_open = lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
+            # Those that nobody has claimed, and those whose lease was lost meanwhile: nobody else need start on them.
+            lifecycle.postpone(connection, in_hand, seconds=self._lease_seconds)
+            return still_open
+
+    def _close_ended(self, ended: dict[uuid.UUID, int]) -> None:
+        for chat_id, attempt in ended.items():
+            running = self._running.get(chat_id)
+            if running is not None and running.claim.attempt == attempt:
+                running.call.cancel()
+
+
+def _every(number: int) -> Iterator[bool]:
+    """True for each so-many-th."""
+    while True:
+        for place in range(number):
+            yield place == number - 1
+
+
+def _tell_end(end: Finish) -> None:
+    if end.status == "succeeded":
+        log.info("llm_chat.answered", message="[ChaSen Chat] Answered", attempt=end.attempt, tries=end.tries,
+                 model_key=end.model.key, upstream_ms=end.upstream_ms)  # fmt: skip
+    else:
+        log.error("llm_chat.failed", message="[ChaSen Chat] Failed", attempt=end.attempt, tries=end.tries,
+                  model_key=end.model.key, code=end.error_code, detail=end.error_detail)  # fmt: skip

@@ -1,0 +1,120 @@
+"""What upkeep does for chats, in every worker: the lost lease, the lost message, the passed deadline, the old chat."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from shared.chat import lifecycle
+from shared.clock import new_id
+from shared.db import DatabaseUnavailable
+from shared.task_names import CHAT_QUEUE, CHAT_TASK, REQUEST_ID_HEADER
+from worker.flower.task_events import ChatEnds
+from worker.runtime import Runtime
+from worker.upkeep.loop import Duty
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 2.0
+SWEEP_TIMEOUT_SECONDS = 5.0
+SLEPT_SECONDS = 10.0
+RETIRE_SECONDS = 60.0
+RETIRE_BATCH = 1000
+RETIRE_BATCHES = 20
+"""In one round, so that other duties have their turn."""
+_CODES = {"failed": "attempts_exhausted"}
+"""The error's code of a chat that upkeep ends with this status, where it is not the status."""
+
+
+class LeaseWatch:
+    """When leases that ran out may be taken back: not right after PostgreSQL was away, or everything slept.
+
+    Nobody could renew a lease meanwhile. Who still works on a chat does it first, and no call is made twice.
+    """
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._swept_at: float | None = None
+        self._failed = False
+        self._rests_until = float("-inf")
+
+    def may_take(self, now: float) -> bool:
+        """Whether a sweep that begins now takes leases back."""
+        slept = self._swept_at is not None and now - self._swept_at > self._lease_seconds + SLEPT_SECONDS
+        if self._failed or slept:
+            self._rests_until = now + self._lease_seconds / 2
+        return now >= self._rests_until
+
+    def failed(self) -> None:
+        """A sweep did not come through."""
+        self._failed = True
+
+    def swept(self, now: float) -> None:
+        """A sweep has come through."""
+        self._failed, self._swept_at = False, now
+
+
+def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
+    """The duties of every worker. `ends` tells Flower of the chats that upkeep ends."""
+    settings = parts.settings
+
+    leases = LeaseWatch(settings.chat_lease_seconds)
+
+    def sweep() -> None:
+        take = leases.may_take(time.monotonic())
+        try:
+            with parts.database.transaction(timeout_seconds=SWEEP_TIMEOUT_SECONDS) as connection:
+                swept = lifecycle.sweep(connection, max_attempts=settings.chat_max_attempts, leases=take)
+        except DatabaseUnavailable:
+            leases.failed()
+            raise
+        leases.swept(time.monotonic())
+        parts.wakeups.tell(swept.changed)
+        for chat_id in swept.lost_leases:
+            log.warning("llm_chat.lease_lost", message="[ChaSen Chat] Its worker stopped, the chat goes on",
+                        chat_id=str(chat_id))  # fmt: skip
+        for chat_id, status in swept.ended.items():
+            log_end = log.info if status == "cancelled" else log.error  # its caller has gone: nothing is wrong here
+            log_end("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
+                    chat_id=str(chat_id), status=status)  # fmt: skip
+        ends.publish((chat_id, status, _CODES.get(status)) for chat_id, status in swept.ended.items())
+        if not swept.publish:
+            return
+        unsent = dict(swept.publish)
+        try:
+            with app.producer_or_acquire() as producer:
+                for chat_id, request_id in swept.publish:
+                    publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id, producer=producer)
+                    del unsent[chat_id]
+        except (OperationalError, OSError) as error:  # a later round finds them again
+            log.warning("llm_chat.not_published", message="[ChaSen Chat] Redis took no message",
+                        chats=len(unsent), error=type(error).__name__)  # fmt: skip
+            with parts.database.transaction() as connection:
+                lifecycle.unsent(connection, list(unsent))
+
+    def retire() -> None:
+        for _ in range(RETIRE_BATCHES):
+            with parts.database.transaction() as connection:
+                gone = lifecycle.retire(connection, older_than_days=settings.chat_retention_days, limit=RETIRE_BATCH)
+            if gone < RETIRE_BATCH:
+                return
+
+    return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", RETIRE_SECONDS, retire)]
+
+
+def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None, producer: Any = None) -> None:
+    """Send the message for a chat, by this producer or one of the app's. Raises kombu's OperationalError, OSError."""
+    app.send_task(
+        CHAT_TASK,
+        args=(chat_id,),
+        task_id=task_id,
+        queue=CHAT_QUEUE,
+        headers={REQUEST_ID_HEADER: request_id},
+        retry=False,
+        ignore_result=True,
+        producer=producer,
+    )

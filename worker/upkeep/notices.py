@@ -1,0 +1,42 @@
+"""What upkeep does for notices: send those that wait, each receiver on a thread of its own."""
+
+from __future__ import annotations
+
+import structlog
+
+from shared.notices import deliveries, outbox
+from shared.notices.receivers import receivers_of
+from shared.notices.sender import Sender
+from worker.runtime import Runtime
+from worker.upkeep.loop import Duty
+
+log = structlog.get_logger(__name__)
+
+
+def notice_duties(parts: Runtime) -> list[Duty]:
+    """The duties of every worker; none where nobody is to be notified."""
+    receivers = receivers_of(parts.settings)
+    if not receivers:
+        return []
+    ids = [receiver.id for receiver in receivers]
+    senders = [Sender(parts.database, receiver, receivers=ids) for receiver in receivers]
+
+    def tend() -> None:
+        with parts.database.transaction() as connection:
+            tended = deliveries.tend(connection, ids)
+        if tended.readdressed:
+            log.warning("llm_notice.readdressed", message="[LLM Refresh] Notices of an old address go to others",
+                        notices=tended.readdressed)  # fmt: skip
+        if tended.given_up:
+            log.error("llm_notice.given_up", message="[LLM Refresh] Notices given up", notices=tended.given_up)
+
+    def forget() -> None:
+        with parts.database.transaction() as connection:
+            outbox.prune(connection)
+
+    return [
+        *(Duty(f"notices to {receiver.id}", 2, sender.send_waiting, apart=True)
+          for receiver, sender in zip(receivers, senders, strict=True)),
+        Duty("deliveries of notices", 60, tend),
+        Duty("old notices", 3600, forget),
+    ]  # fmt: skip

@@ -1,0 +1,86 @@
+"""What upkeep does for refreshes: the missed night, the failed night, the dead run, the lost message."""
+
+from __future__ import annotations
+
+import structlog
+from celery import Celery
+
+from shared.catalogue.sync import runs
+from shared.catalogue.sync.requests import Arguments
+from shared.clock import new_id
+from shared.task_names import REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
+from worker.runtime import Runtime
+from worker.schedule import SKEW, latest_due
+from worker.upkeep.loop import Duty
+
+log = structlog.get_logger(__name__)
+
+RETRY_BASE_SECONDS = 60.0
+"""A failed night is tried again after this, then after four times this, and so on."""
+REPUBLISH_SECONDS = 30.0
+
+
+def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
+    """The duties of every worker."""
+
+    def missed_night() -> None:
+        settings = parts.settings
+        due = latest_due(settings.refresh_cron, settings.refresh_timezone, parts.refresher.now())
+        with parts.database.transaction() as connection:
+            missing = runs.night_missing(connection, due.local, due_at=due.at, skew_seconds=SKEW.total_seconds())
+        if missing:
+            run_id, new = parts.refresher.request_night(due.local, trigger="catch-up", task_id=None, actor="upkeep")
+            if new:
+                log.warning("llm_refresh.night_missed", message="[LLM Refresh] Missed night, refreshing now",
+                            run_id=str(run_id), scheduled_for=due.local.isoformat())  # fmt: skip
+
+    def new_source() -> None:
+        run_id = parts.refresher.request_for_new_source()
+        if run_id is not None:
+            log.warning("llm_refresh.source_changed", message="[LLM Refresh] Another source is set up, refreshing now",
+                        run_id=str(run_id))  # fmt: skip
+
+    def refused_models() -> None:
+        run_id = parts.refresher.request_after_refusal()
+        if run_id is not None:
+            log.warning("llm_refresh.refused", message="[LLM Refresh] MatchaAI refuses a model, refreshing now",
+                        run_id=str(run_id))  # fmt: skip
+
+    def dead_and_failed() -> None:
+        with parts.database.transaction() as connection:
+            abandoned = parts.refresher.abandon_expired(connection)
+            again = runs.requeue_nights(
+                connection, attempts=parts.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
+            )
+        for run_id in abandoned:
+            log.error("llm_refresh.abandoned", message="[LLM Refresh] Run abandoned by its worker", run_id=str(run_id))
+        for run_id in again:
+            log.warning("llm_refresh.retried", message="[LLM Refresh] Trying the night again", run_id=str(run_id))
+
+    def lost_messages() -> None:
+        with parts.database.transaction() as connection:
+            queued = runs.take_unpublished(connection, pause_seconds=REPUBLISH_SECONDS)
+        for run in queued:
+            publish(app, run_id=str(run.id), task_id=str(new_id()), options=run.options, request_id=run.request_id)
+
+    return [
+        Duty("missed night", 15, missed_night),
+        Duty("new source", 15, new_source),
+        Duty("refused models", 10, refused_models),
+        Duty("dead and failed runs", 10, dead_and_failed),
+        Duty("lost messages of runs", 5, lost_messages),
+    ]
+
+
+def publish(app: Celery, *, run_id: str, task_id: str, options: dict[str, str], request_id: str | None) -> None:
+    """Send the message for a queued run. Raises kombu's OperationalError when Redis cannot be reached."""
+    kwargs = Arguments.model_validate(options).model_dump(exclude_defaults=True)
+    app.send_task(
+        REFRESH_TASK,
+        kwargs=kwargs,
+        kwargsrepr=repr(kwargs | {"run_id": run_id}),  # what Flower shows and searches
+        task_id=task_id,
+        queue=REFRESH_QUEUE,
+        headers={RUN_ID_HEADER: run_id, REQUEST_ID_HEADER: request_id},
+        retry=False,
+    )

@@ -1,0 +1,72 @@
+"""The listing before Flask: what every page asks for all the time takes a token that is known and bytes that are ready.
+
+It answers as Flask would, or not at all: whatever is not plain goes on to Flask, where the whole truth is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from shared.catalogue.listing import Encoded
+from shared.db import Caller
+from worker.web.access_log import Answered, Observe
+from worker.web.app import request_id
+from worker.web.auth import Authenticator
+from worker.web.catalogue import LISTING_PATH, listing_headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class ListingShortcut:
+    """A WSGI application in front of another: answers plain requests for the listing, hands on all others."""
+
+    def __init__(
+        self,
+        beyond: WSGIApplication,
+        current: Callable[[], Encoded | None],
+        authenticator: Authenticator,
+        standing: Sequence[tuple[str, str]],
+        observers: Sequence[Observe],
+    ) -> None:
+        """`current` gives the listing now; `standing`: headers that no answer goes without."""
+        self._beyond = beyond
+        self._standing = standing
+        self._current = current
+        self._authenticator = authenticator
+        self._observers = observers
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.perf_counter()
+        current = self._current()
+        caller = self._caller(environ) if current is not None else None
+        if current is None or caller is None:
+            return self._beyond(environ, start_response)
+        wanted = environ.get("HTTP_IF_NONE_MATCH")
+        if wanted not in (None, current.etag):  # one of several tags, a weak one, an old one: Flask compares
+            return self._beyond(environ, start_response)
+        headers = [*listing_headers(current).items(), *self._standing]
+        id_ = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+        headers.append(("X-Request-ID", id_))
+        if wanted is None:
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(current.body)))]
+        start_response("200 OK" if wanted is None else "304 NOT MODIFIED", headers)
+        status, seconds = 200 if wanted is None else 304, time.perf_counter() - began
+        answered = Answered("GET", LISTING_PATH, status, seconds, caller, id_)
+        for observe in self._observers:
+            observe(answered)
+        return (current.body,) if wanted is None else ()
+
+    def _caller(self, environ: WSGIEnvironment) -> Caller | None:
+        """Whose plain request for the listing this is; None where it is not one."""
+        plain = (
+            environ["PATH_INFO"] == LISTING_PATH
+            and environ["REQUEST_METHOD"] == "GET"
+            and not environ.get("QUERY_STRING")
+            and "HTTP_ORIGIN" not in environ
+            and not environ.get("CONTENT_LENGTH")
+            and "HTTP_TRANSFER_ENCODING" not in environ
+        )
+        return self._authenticator.remembered(environ.get("HTTP_AUTHORIZATION")) if plain else None

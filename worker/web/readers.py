@@ -1,0 +1,140 @@
+"""Waiting readers of a web process: woken through Redis, else by one query every so often for all of them together.
+
+A reader costs a greenlet that sleeps. What has changed is read once, in one statement, for all who wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from shared.chat import read
+from shared.chat.read import Snapshot
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.redis_store import Cache, CacheUnavailable
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 2.0
+"""What the loss of a wake-up costs at most."""
+LISTEN_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+
+
+class Watch:
+    """One reader of one chat. `known` is the version that it has, which never falls."""
+
+    def __init__(self, chat_id: uuid.UUID) -> None:
+        self.chat_id = chat_id
+        self.known = 0
+        self._latest: Snapshot | None = None
+        self._news = threading.Event()
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Let the reader have a snapshot, unless it has that or a later one."""
+        if snapshot.version > self.known and (self._latest is None or snapshot.version > self._latest.version):
+            self._latest = snapshot
+            self._news.set()
+
+    def have(self, snapshot: Snapshot) -> None:
+        """The reader has this one: only later ones are news."""
+        self.known = max(self.known, snapshot.version)
+
+    def wait(self, seconds: float) -> Snapshot | None:
+        """The next snapshot; None when nothing has changed in so many seconds. States in between may be skipped."""
+        give_up = time.monotonic() + seconds
+        while self._news.wait(max(0.0, give_up - time.monotonic())):
+            self._news.clear()
+            snapshot, self._latest = self._latest, None
+            if snapshot is not None and snapshot.version > self.known:  # it may have been offered before `have`
+                self.known = snapshot.version
+                return snapshot
+        return None
+
+
+class Readers:
+    """All waiting readers of this process."""
+
+    def __init__(self, database: Database, cache: Cache, *, most: int = 3600) -> None:
+        """`most`: how many there may be. Each holds a connection, and some have to be left for requests that end."""
+        self._most = most
+        self._count = 0
+        self._database = database
+        self._cache = cache
+        self._watches: dict[uuid.UUID, set[Watch]] = {}
+        self._woken: set[uuid.UUID] = set()
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        """Start listening and looking."""
+        for name, run in (("chat-listener", self._listen), ("chat-reader", self._look)):
+            threading.Thread(target=run, name=name, daemon=True).start()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no place for another reader."""
+        return self._count >= self._most
+
+    @contextmanager
+    def watching(self, chat_id: uuid.UUID) -> Iterator[Watch]:
+        """A watch that is told of every change from now on. Read the chat after this has begun, so none is missed."""
+        watch = Watch(chat_id)
+        self._watches.setdefault(chat_id, set()).add(watch)
+        self._count += 1
+        try:
+            yield watch
+        finally:
+            self._count -= 1
+            others = self._watches[chat_id]
+            others.discard(watch)
+            if not others:
+                del self._watches[chat_id]
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                for told in self._cache.changed(seconds=LISTEN_SECONDS):
+                    mine = [chat_id for chat_id in told if chat_id in self._watches]
+                    if mine:
+                        self._woken.update(mine)
+                        self._wake.set()
+            except CacheUnavailable as error:
+                log.warning("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves",
+                            error=str(error))  # fmt: skip
+            except Exception:  # told, and survived: all readers of this process depend on this thread
+                log.exception("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves")
+            time.sleep(RETRY_SECONDS)
+
+    def _look(self) -> None:
+        look_at_all = time.monotonic() + POLL_SECONDS
+        while True:
+            self._wake.wait(max(0.0, look_at_all - time.monotonic()))
+            self._wake.clear()
+            woken, self._woken = self._woken, set()
+            if time.monotonic() >= look_at_all:
+                woken, look_at_all = set(self._watches), time.monotonic() + POLL_SECONDS
+            self._read(woken)
+
+    def _read(self, chat_ids: set[uuid.UUID]) -> None:
+        watched = {chat_id: self._watches.get(chat_id, set()) for chat_id in chat_ids}
+        known = {chat_id: min(watch.known for watch in watches) for chat_id, watches in watched.items() if watches}
+        if not known:
+            return
+        try:
+            with self._database.transaction() as connection:
+                snapshots = read.those(connection, known)
+        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+            log.warning("llm_web.readers_wait", message="[ChaSen Chat] PostgreSQL is away, readers wait",
+                        error=str(error))  # fmt: skip
+            return
+        except Exception:  # told, and survived: all readers of this process depend on this thread
+            log.exception("llm_web.readers_wait", message="[ChaSen Chat] Readers wait")
+            return
+        for snapshot in snapshots:
+            for watch in list(self._watches.get(snapshot.chat_id, ())):
+                watch.offer(snapshot)

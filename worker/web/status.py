@@ -1,0 +1,158 @@
+"""Routes that say how this process and its parts are."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from flask import Response
+
+from migrations.schema import describe_schema, head, read_schema
+from shared.catalogue.listing import ListingKeeper
+from shared.clock import utc_now
+from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.redis_store import CacheUnavailable
+from shared.upstream_health import read_health
+from worker.runtime import Runtime
+from worker.schedule import next_due
+from worker.web import bodies
+from worker.web.routing import Call, Route, as_json
+
+log = structlog.get_logger(__name__)
+
+PROBE_SECONDS = 2.0
+"""A part that has not answered by then is named as silent; the others are told of as they are."""
+RETRY_AFTER_SECONDS = 5
+UPSTREAM_UNKNOWN: Final = {"ok": None, "state": "unknown"}
+
+
+@dataclass(frozen=True)
+class StateRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+    keeper: ListingKeeper
+
+    def routes(self) -> list[Route]:
+        ready = {200: bodies.ReadyBody, 503: bodies.ReadyBody}
+        return [
+            Route("GET", "/healthz", self.alive, "Whether this process answers", roles=None,
+                  returns={200: bodies.HealthBody}),
+            Route("GET", "/readyz", self.ready, "Whether PostgreSQL is reachable and migrated, and how the parts are",
+                  roles=None, returns=ready),
+            Route("GET", "/api/me", self.me, "Who is calling, by which role", returns={200: bodies.MeBody}),
+        ]  # fmt: skip
+
+    def me(self, call: Call) -> Response:
+        return as_json(
+            {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.parts.settings.auth_off}
+        )
+
+    def alive(self, call: Call) -> Response:
+        return as_json({"status": "ok"})
+
+    def ready(self, call: Call) -> Response:
+        probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
+        told = _probed(probes, seconds=PROBE_SECONDS)
+        silent = {"ok": False, "detail": "does not answer"}
+        postgresql, migrated = told.get("postgresql") or (silent, {"ok": False, "head": head()})
+        redis, workers = told.get("redis") or (silent, {})
+        parts: dict[str, Any] = {
+            "postgresql": postgresql,
+            "migrations": migrated,
+            "redis": redis,
+            "matchaai": told.get("matchaai") or UPSTREAM_UNKNOWN,
+            "workers": workers,
+            "listing": {"ok": self.keeper.current is not None},
+            "schedule": self._schedule(),
+        }
+        ready = bool(postgresql["ok"] and migrated["ok"])
+        if ready:
+            return as_json({"status": "ready", "parts": parts})
+        return as_json({"status": "not ready", "parts": parts}, 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+    def _upstream(self) -> dict[str, Any]:
+        """For information: this process is ready also while MatchaAI is down. Names no model: anybody may read it."""
+        try:
+            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
+                health = read_health(connection)
+        except (DatabaseUnavailable, DatabaseError, WrongLogin):
+            return UPSTREAM_UNKNOWN
+        failure = None
+        if health.last_failure_code is not None:
+            failure = {
+                "code": health.last_failure_code,
+                "status": health.last_failure_status,
+                "at": _iso(health.last_failure_at),
+            }
+        return {
+            "ok": health.is_up,
+            "state": health.state,
+            "since": _iso(health.since),
+            "last_success_at": _iso(health.last_success_at),
+            "last_failure": failure,
+            "failures_in_a_row": health.failures_in_a_row,
+            "models_down": len(health.models),
+            "chats_waiting": health.chats_waiting,
+        }
+
+    def _schedule(self) -> dict[str, str]:
+        cron, zone = self.parts.settings.refresh_cron, self.parts.settings.refresh_timezone
+        return {"cron": cron, "timezone": zone, "next": next_due(cron, zone, utc_now()).at.isoformat()}
+
+    def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        needed = {"ok": False, "head": head(), "detail": "run `llm-refresh migrate`"}
+        try:
+            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
+                schema = read_schema(connection)
+        except DatabaseUnavailable:
+            return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
+        except (DatabaseError, WrongLogin):
+            return {"ok": True}, needed
+        found = {"current": schema.revision, "head": head()}
+        match schema.fit:
+            case "current":
+                return {"ok": True}, {"ok": True, **found}
+            case "behind":
+                return {"ok": True}, needed | found
+            case fit:
+                return {"ok": True}, {"ok": fit == "newer", **found, "detail": describe_schema(schema)}
+
+    def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
+        try:
+            return {"ok": True}, dict(self.parts.cache.alive())
+        except CacheUnavailable:
+            return {"ok": False, "detail": "cannot be reached"}, {}
+
+
+def _probed(probes: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Any]:
+    """What these probes, made at the same time, give within so many seconds; those that are late are left out."""
+    given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def probe(name: str, look: Callable[[], Any]) -> None:
+        try:
+            given.put((name, look()))
+        except Exception:  # it counts as silent, and the log has why
+            log.exception("llm_web.probe_failed", part=name)
+
+    give_up = time.monotonic() + seconds
+    for name, look in probes.items():
+        threading.Thread(target=probe, args=(name, look), name=f"probe-{name}", daemon=True).start()
+    found: dict[str, Any] = {}
+    try:
+        while len(found) < len(probes):
+            name, result = given.get(timeout=max(0.0, give_up - time.monotonic()))
+            found[name] = result
+    except queue.Empty:
+        pass
+    return found
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
