@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,10 +35,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A listing as it goes out. `etag` is a strong one, with its quotes."""
+    """A listing as it goes out. `etag` is a strong one, with its quotes.
+
+    `created`: when each of its models came here, by id, in Unix seconds; empty where nobody knows.
+    """
 
     body: bytes
     etag: str
+    created: Mapping[int, int] = field(default_factory=dict)
 
 
 def read_state(connection: sa.Connection, *, stale_after: timedelta) -> State:
@@ -61,6 +66,13 @@ def read_models(connection: sa.Connection, *, provenance: bool = False) -> list[
         .order_by(llm_models.c.display_order, llm_models.c.model_name, llm_models.c.matcha_llm_id)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def read_created(connection: sa.Connection) -> dict[int, int]:
+    """When each active model came here, by its row's id, in Unix seconds."""
+    moment = sa.func.extract("epoch", llm_models.c.created_at).cast(sa.BigInteger)
+    rows = connection.execute(sa.select(llm_models.c.id, moment).where(llm_models.c.is_active))
+    return {row[0]: row[1] for row in rows}
 
 
 def listing(models: list[dict[str, Any]], state: State) -> dict[str, Any]:
@@ -115,8 +127,8 @@ class ListingKeeper:
             state = read_state(connection, stale_after=self._stale_after)
             if state == self._state:
                 return
-            models = read_models(connection)
-        self._current, self._state = encode(listing(models, state)), state
+            models, created = read_models(connection), read_created(connection)
+        self._current, self._state = replace(encode(listing(models, state)), created=created), state
         try:
             self._cache.keep_listing(state.version, self._current.body)
         except CacheUnavailable as error:
@@ -129,7 +141,8 @@ class ListingKeeper:
         last_good = self._current.body if self._current is not None else self._copy()
         if last_good is not None:
             log.warning("llm_listing.stale", message="[LLM Refresh] Serving the last good listing", error=str(error))
-            self._current = encode(json.loads(last_good) | {"stale": True})
+            created = self._current.created if self._current is not None else {}
+            self._current = replace(encode(json.loads(last_good) | {"stale": True}), created=created)
 
     def _copy(self) -> bytes | None:
         try:

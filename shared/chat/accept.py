@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -52,6 +52,14 @@ _REJOIN = f"""
       ORDER BY id DESC LIMIT 1)
     RETURNING id, resends
 """
+_RETURN = """
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
+      SELECT id FROM llm_chats WHERE cancel_at IS NOT NULL AND finished_at IS NULL
+        AND subject = %s AND body_sha256 = %s
+      ORDER BY id DESC LIMIT 1)
+      AND finished_at IS NULL
+    RETURNING id, resends
+"""
 
 
 class TooManyOpen(Exception):
@@ -64,13 +72,15 @@ class OtherBody(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as it came in. `resent`: its sender had no answer before, and may mean a chat that is there."""
+    """A question as it came in. `joins`: which of its caller's chats of the same question it means, if one is there:
+    one that was given up and has not ended, or, when it is sent again, any that is open or was answered.
+    """
 
     question: Question
     caller: Caller
     request_id: str | None
     idempotency_key: str | None
-    resent: bool = False
+    joins: Literal["none", "given_up", "any"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +219,11 @@ class Submitter:
             if counting:
                 connection.execute(_ONE_AT_A_TIME)
                 self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
+            if asked.joins == "given_up" and asked.idempotency_key is None:
+                returned = connection.exec_driver_sql(_RETURN, (asked.caller.subject, question.sha256)).first()
+                snapshot = None if returned is None else read.find(connection, returned.id)
+                if returned is not None and snapshot is not None:
+                    return Accepted(snapshot, new=False, resends=returned.resends)
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
@@ -221,7 +236,7 @@ class Submitter:
     def _earlier(self, asked: Asked) -> Accepted | None:
         """The chat that this question means, where it is there."""
         if asked.idempotency_key is None:
-            return self._rejoined(asked) if asked.resent else None
+            return self._rejoined(asked) if asked.joins == "any" else None
         with self._database.transaction() as connection:
             found = connection.execute(
                 _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}

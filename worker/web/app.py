@@ -17,6 +17,8 @@ from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.redis_store import CacheUnavailable
 from shared.settings import Settings
 from worker.web.auth import Authenticator
+from worker.web.openai.errors import PREFIX as OPENAI_PREFIX
+from worker.web.openai.errors import as_openai_response
 from worker.web.problems import Problem, as_response
 from worker.web.routing import MAX_BODY_BYTES, Route, add_routes, problem_of, read_body
 
@@ -27,7 +29,11 @@ RETRY_AFTER_SECONDS = "5"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _REQUEST_ID = re.compile(r"[\w\-.:/+=@]{1,128}", re.ASCII)
-_EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
+_OF_SDKS = re.compile(r"(x-stainless|openai)-[a-z\-]{1,40}")
+_EXPOSED = (
+    "ETag, Location, Retry-After, X-Request-ID, x-should-retry, x-llm-refresh-chat-id, x-llm-refresh-ignored,"
+    " x-llm-refresh-requested-model, x-llm-refresh-fallback-reason"
+)
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 
 
@@ -104,7 +110,7 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
         response = Response(status=204)
         if request.headers.get("Origin") in origins:
             response.headers["Access-Control-Allow-Methods"] = ", ".join(_methods_here())
-            response.headers["Access-Control-Allow-Headers"] = _ALLOWED
+            response.headers["Access-Control-Allow-Headers"] = ", ".join([_ALLOWED, *_headers_of_sdks()])
             response.headers["Access-Control-Max-Age"] = "600"
         return response
 
@@ -117,6 +123,12 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
         return response
 
 
+def _headers_of_sdks() -> list[str]:
+    """What OpenAI's clients send of themselves, more with each release: those that this one asks for."""
+    asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
+    return [name for each in asked if _OF_SDKS.fullmatch(name := each.strip())]
+
+
 def _methods_here() -> list[str]:
     """The methods that this address takes; all of them where there is nothing, so that a page is told just that."""
     adapter = request_ctx.url_adapter
@@ -124,26 +136,32 @@ def _methods_here() -> list[str]:
     return allowed or ["GET", "POST", "PATCH", "DELETE"]
 
 
+def _as_response(problem: Problem) -> Response:
+    """A problem in the form that the clients of this address read."""
+    openai = request.path == OPENAI_PREFIX or request.path.startswith(f"{OPENAI_PREFIX}/")
+    return as_openai_response(problem) if openai else as_response(problem)
+
+
 def _tell_problems(app: Flask) -> None:
     @app.errorhandler(Problem)
     def told(problem: Problem) -> Response:
-        return as_response(problem)
+        return _as_response(problem)
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        return as_response(problem_of(error))
+        return _as_response(problem_of(error))
 
     @app.errorhandler(DatabaseUnavailable)
     def no_database(error: DatabaseUnavailable) -> Response:
         log.error("llm_web.database_unavailable", error=str(error))
         detail = "PostgreSQL cannot be reached at the moment; try again"
-        return as_response(Problem(503, "database_unavailable", detail))
+        return _as_response(Problem(503, "database_unavailable", detail))
 
     @app.errorhandler(CacheUnavailable)
     def no_redis(error: CacheUnavailable) -> Response:
         log.error("llm_web.redis_unavailable", error=str(error))
         detail = "Redis cannot be reached at the moment; try again"
-        return as_response(Problem(503, "redis_unavailable", detail))
+        return _as_response(Problem(503, "redis_unavailable", detail))
 
     @app.errorhandler(DatabaseError)
     @app.errorhandler(WrongLogin)
@@ -152,13 +170,13 @@ def _tell_problems(app: Flask) -> None:
         detail = "the database does not hold what this version needs; run `llm-refresh migrate`"
         undefined = isinstance(error, WrongLogin) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
         if undefined:
-            return as_response(Problem(503, "database_not_migrated", detail))
-        return as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
+            return _as_response(Problem(503, "database_not_migrated", detail))
+        return _as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> Response:
         log.error("llm_web.failed", path=request.path, exc_info=_without_values(error))
-        return as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
+        return _as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))
 
 
 def _without_values(error: Exception) -> Any:

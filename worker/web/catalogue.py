@@ -97,13 +97,8 @@ class CatalogueRoutes:
             return self._list_for_operators(call)
         current = self.keeper.current
         if current is None:
-            raise Problem(503, "listing_unavailable", "no list of models has been read yet; see /readyz",
-                          headers={"Retry-After": "2"})  # fmt: skip
-        response = (
-            Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
-        )
-        response.headers.update(listing_headers(current))
-        return response
+            raise no_listing()
+        return listing_response(current)
 
     def _list_for_operators(self, call: Call) -> Response:
         if call.caller.role not in READERS:
@@ -323,6 +318,21 @@ class CatalogueRoutes:
             return None
         with self.parts.database.transaction(call.caller) as connection:
             return read.find(connection, chat_id, content="none")
+
+
+def no_listing() -> Problem:
+    """What is answered where there has never been a listing."""
+    detail = "no list of models has been read yet; see /readyz"
+    return Problem(503, "listing_unavailable", detail, headers={"Retry-After": "2"})
+
+
+def listing_response(current: Encoded) -> Response:
+    """A listing, or 304 for those who have it."""
+    response = (
+        Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
+    )
+    response.headers.update(listing_headers(current))
+    return response
 
 
 def listing_headers(current: Encoded) -> dict[str, str]:

@@ -13,16 +13,14 @@ from typing import Any
 import structlog
 from flask import Response, request
 
-from shared.catalogue.resolve import ModelNotFound, NoModel
 from shared.chat import erasure, lifecycle, read, usage
-from shared.chat.accept import Accepted, Asked, OtherBody, TooManyOpen
+from shared.chat.accept import Accepted
 from shared.chat.read import Snapshot
-from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS
 from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
-from worker.chat.gateway import missing_set_up
 from worker.messages import Queue
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
+from worker.web.asking import accept_question
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
 from worker.web.routing import CALLERS, READERS, SERVICE, Call, Route, as_json, forbidden, json_value
@@ -68,26 +66,7 @@ class ChatRoutes:
 
     def ask(self, call: Call) -> Response:
         question: bodies.ChatBody = call.body
-        settings = self.parts.settings
-        missing = missing_set_up(settings)
-        if missing is not None:
-            raise Problem(503, missing.code, missing.detail)
-        if question.characters > settings.chat_max_chars:
-            detail = (
-                f"question, systemPrompt and history hold {question.characters} characters together;"
-                f" they may hold {settings.chat_max_chars}"
-            )
-            raise Problem(422, "prompt_too_long", detail)
-        try:
-            accepted = self.parts.submitter.submit(Asked(question, call.caller, call.request_id, _idempotency_key()))
-        except TooManyOpen:
-            raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
-        except OtherBody as error:
-            raise Problem(409, "idempotency_conflict", str(error)) from None
-        except ModelNotFound as error:
-            raise Problem(404, "model_not_found", str(error)) from None
-        except NoModel as error:
-            raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
+        accepted = accept_question(self.parts, question, call)
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
         snapshot = (
             self._sent(accepted, call)
@@ -234,16 +213,6 @@ def _event(snapshot: Snapshot) -> bytes:
     kind = _EVENTS.get(snapshot.status, "error") if "erased_at" not in snapshot.body else "status"
     data = json.dumps(_shown(snapshot), ensure_ascii=False, separators=(",", ":"), default=json_value)
     return f"id: {snapshot.version}\nevent: {kind}\ndata: {data}\n\n".encode()
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable():
-        detail = f"Idempotency-Key takes 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible characters"
-        raise Problem(400, "invalid_idempotency_key", detail)
-    return key
 
 
 def _last_event_id() -> int:

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from worker.web.bodies import ProblemBody
+from worker.web.openai.bodies import OpenAIError
+from worker.web.openai.errors import PREFIX
 from worker.web.routing import Route
 
 _REF = "#/components/schemas/{model}"
@@ -33,7 +35,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
-    wanted: list[tuple[type[BaseModel], Any]] = [(ProblemBody, "serialization")]
+    wanted: list[tuple[type[BaseModel], Any]] = [(ProblemBody, "serialization"), (OpenAIError, "serialization")]
     for route in routes:
         if route.body is not None:
             wanted.append((route.body, "validation"))
@@ -49,10 +51,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": re.sub(r"\W+", "_", f"{route.method.lower()}{route.path}").strip("_"),
         "responses": {str(status): _response(route, status, model) for status, model in route.returns.items()},
     }
-    operation["responses"]["default"] = {
-        "description": "What was wrong, as a problem document (RFC 9457)",
-        "content": {"application/problem+json": {"schema": _reference(ProblemBody)}},
-    }
+    operation["responses"]["default"] = _wrong(route)
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)] + _query_parameters(route)
     parameters += [_header_parameter(name, told) for name, told in route.headers.items()]
     if parameters:
@@ -67,6 +66,14 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["security"] = [{"token": []}]
         operation["description"] = f"Roles: {', '.join(sorted(route.roles))}."
     return operation
+
+
+def _wrong(route: Route) -> dict[str, Any]:
+    if route.path.startswith(PREFIX):
+        content: dict[str, Any] = {"application/json": {"schema": _reference(OpenAIError)}}
+        return {"description": "What was wrong, in OpenAI's form", "content": content}
+    content = {"application/problem+json": {"schema": _reference(ProblemBody)}}
+    return {"description": "What was wrong, as a problem document (RFC 9457)", "content": content}
 
 
 def _response(route: Route, status: int, model: type[BaseModel] | None) -> dict[str, Any]:

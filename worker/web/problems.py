@@ -21,13 +21,18 @@ class Problem(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         members: Mapping[str, Any] | None = None,
+        param: str | None = None,
+        fault: str | None = None,
     ) -> None:
+        """`param` is the path of the field that is wrong, `fault` pydantic's name for what is wrong with it."""
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.headers = dict(headers or {})
         self.members = dict(members or {})
+        self.param = param
+        self.fault = fault
 
 
 def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ CALLERS: frozenset[Role] = frozenset(("authenticated", "service_role"))
 SERVICE: frozenset[Role] = frozenset(("service_role",))
 MAX_BODY_BYTES = 1024 * 1024
 MAX_FAULTS_TOLD = 3
+UNION_TAGS = frozenset(("~text", "~parts"))
+"""Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])", re.IGNORECASE)
 
 
@@ -169,6 +171,7 @@ _WORDS = {
     "string_type": "must be a text",
     "string_too_short": "must hold {min_length} or more characters",
     "string_too_long": "may hold {max_length} characters at most",
+    "too_short": "must hold {min_length} or more",
     "too_long": "may hold {max_length} at most",
     "tuple_type": "must be a list",
     "uuid_parsing": "must be an id (a UUID)",
@@ -208,8 +211,10 @@ def _body(model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        status = 400 if any(e["type"] == "json_invalid" for e in error.errors()) else 422
-        raise Problem(status, "invalid_json" if status == 400 else "invalid_body", _told(error, "body")) from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        status = 400 if first["type"] == "json_invalid" else 422
+        code = "invalid_json" if status == 400 else "invalid_body"
+        raise Problem(status, code, _told(error, "body"), param=path_of(first["loc"]), fault=first["type"]) from None
 
 
 def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
@@ -221,11 +226,19 @@ def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
 
 def _told(error: ValidationError, where: str) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    told = [
-        f"{'.'.join(map(str, fault['loc'])) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]
-    ]
+    told = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
     more = len(faults) - MAX_FAULTS_TOLD
     return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def _named(place: Sequence[int | str]) -> str:
+    return ".".join(str(step) for step in place if step not in UNION_TAGS)
+
+
+def path_of(place: Sequence[int | str]) -> str | None:
+    """Where a field stands, as a caller writes it: messages[0].content."""
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place if step not in UNION_TAGS)
+    return path.removeprefix(".") or None
 
 
 def _words(fault: ErrorDetails, where: str) -> str:

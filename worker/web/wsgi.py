@@ -24,6 +24,8 @@ from worker.web.chats import ChatRoutes
 from worker.web.listing_fast_path import ListingShortcut
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
+from worker.web.openai.completions import CompletionRoutes
+from worker.web.openai.models import ModelRoutes, OpenAIListing
 from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
@@ -45,6 +47,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
     readers = Readers(parts.database, parts.cache, most=open_files.readers(open_files.limit()))
     routes += ChatRoutes(parts, queue, readers).routes()
+    openai_listing = OpenAIListing(keeper)
+    routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, queue, readers).routes()]
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()

@@ -80,7 +80,7 @@ def test_bad_input_is_refused_and_nothing_is_stored(chats: Chats, body: bytes, s
         (b'{"question": "Which?", "history": [{"role": "user"}]}', "history.0.content: is missing"),
         (json.dumps({"question": "Which?", "model": "m" * 201}).encode(), "model: may hold 200 at most"),
         (json.dumps({"question": "q" * 200_001}).encode(),
-         "question, systemPrompt and history hold 200001 characters together; they may hold 200000"),
+         "the question and all that goes with it hold 200001 characters; they may hold 200000"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_in_the_words_of_who_sends_it(chats: Chats, body: bytes, detail: str) -> None:

@@ -76,7 +76,7 @@ def test_a_strict_chat_whose_model_goes_while_it_waits_fails_without_a_call(chat
 
 
 def resend(chats: Chats, question: str = "Which?", caller: Any = ANN, **more: Any) -> Accepted:
-    return chats.parts.submitter.submit(Asked(Question(question=question, **more), caller, None, None, resent=True))
+    return chats.parts.submitter.submit(Asked(Question(question=question, **more), caller, None, None, "any"))
 
 
 def test_a_question_that_is_sent_again_joins_its_chat_while_it_is_open_or_has_an_answer(chats: Chats) -> None:

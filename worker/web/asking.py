@@ -1,0 +1,49 @@
+"""Accepting a question over HTTP, by whichever route: what is missing or too much, and the refusals as problems."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flask import request
+
+from shared.catalogue.resolve import ModelNotFound, NoModel
+from shared.chat.accept import Accepted, Asked, OtherBody, TooManyOpen
+from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
+from worker.chat.gateway import missing_set_up
+from worker.runtime import Runtime
+from worker.web.problems import Problem
+from worker.web.routing import Call
+
+
+def accept_question(
+    parts: Runtime, question: Question, call: Call, *, joins: Literal["none", "given_up", "any"] = "none"
+) -> Accepted:
+    """Commit the question. Raises Problem; nothing is stored then."""
+    missing = missing_set_up(parts.settings)
+    if missing is not None:
+        raise Problem(503, missing.code, missing.detail)
+    limit = parts.settings.chat_max_chars
+    if question.characters > limit:
+        detail = f"the question and all that goes with it hold {question.characters} characters; they may hold {limit}"
+        raise Problem(422, "prompt_too_long", detail)
+    try:
+        return parts.submitter.submit(Asked(question, call.caller, call.request_id, idempotency_key(), joins))
+    except TooManyOpen:
+        raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
+    except OtherBody as error:
+        raise Problem(409, "idempotency_conflict", str(error)) from None
+    except ModelNotFound as error:
+        raise Problem(404, "model_not_found", str(error)) from None
+    except NoModel as error:
+        raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
+
+
+def idempotency_key() -> str | None:
+    """The request's Idempotency-Key. Raises Problem."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable():
+        detail = f"Idempotency-Key takes 1 to {MAX_IDEMPOTENCY_KEY_CHARS} visible characters"
+        raise Problem(400, "invalid_idempotency_key", detail)
+    return key

@@ -1,0 +1,1 @@
+"""OpenAI's wire: a translation over the same questions, rows and readers as the native routes."""
