@@ -34,6 +34,25 @@ _ENTER = (
 # SQLSTATEs and their classes (PostgreSQL manual, appendix A) that say "not now" rather than "not like this": the last
 # are a server that only reads (a failover), deadlocks, and waits that took too long.
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006", "40001", "40P01", "55P03", "57014")
+DISK_FULL = "53100"
+_NO_SPACE = "No space left on device"
+# What an operator reads: why not now. `llm-refresh doctor` has the server's own words.
+_REASONS = {
+    None: "PostgreSQL cannot be reached, or the connection was lost: `llm-refresh doctor` has its own words",
+    "silent": "PostgreSQL does not answer",
+    "pool": "PostgreSQL does not answer in time: every connection of this process is waiting",
+    DISK_FULL: "PostgreSQL's disk is full: it takes no writes",
+    "53200": "PostgreSQL has no memory left",
+    "53300": "PostgreSQL takes no more connections",
+    "57P01": "PostgreSQL was stopped",
+    "57P03": "PostgreSQL is starting or stopping",
+    "25006": "PostgreSQL only reads: it is a standby, or writing was switched off",
+    "28P01": "PostgreSQL refuses the password of DATABASE_URL",
+    "28000": "PostgreSQL refuses the login of DATABASE_URL",
+    "3D000": "PostgreSQL has no such database as DATABASE_URL names",
+    "55P03": "PostgreSQL cannot do this now: another transaction holds what it needs",
+    "57014": "PostgreSQL did not end a statement in time",
+}
 
 
 class DatabaseError(Exception):
@@ -49,8 +68,15 @@ class DatabaseUnavailable(Exception):
     """PostgreSQL cannot be reached, went away or cannot do it now; the transaction may have been committed or not."""
 
     def __init__(self, sqlstate: str | None = None) -> None:
-        super().__init__(f"PostgreSQL cannot be reached, or not do this now (SQLSTATE {sqlstate})")
+        super().__init__(_in_words(sqlstate))
         self.sqlstate = sqlstate
+
+
+def _in_words(sqlstate: str | None) -> str:
+    reason = _REASONS.get(sqlstate)
+    if reason is None:
+        return f"PostgreSQL cannot be reached, or not do this now (SQLSTATE {sqlstate})"
+    return reason if sqlstate in (None, "silent", "pool") else f"{reason} (SQLSTATE {sqlstate})"
 
 
 class WrongLogin(Exception):
@@ -228,6 +254,8 @@ def _without_values(error: DBAPIError) -> Exception:
     diagnosis: Any = getattr(original, "diag", None)
     if (sqlstate or "").startswith(_UNAVAILABLE):
         return DatabaseUnavailable(sqlstate)
+    if sqlstate is None and _NO_SPACE in str(original):  # a refused connection has no SQLSTATE
+        return DatabaseUnavailable(DISK_FULL)
     if sqlstate is None and (error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)):
         return DatabaseUnavailable(sqlstate)
     if sqlstate in ("28P01", "28000", "3D000"):

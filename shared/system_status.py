@@ -241,3 +241,12 @@ def takes_writes(connection: sa.Connection) -> bool:
     """Whether the server lets this login write: it is no standby, and no administrator has switched writing off."""
     row = connection.exec_driver_sql("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')").one()
     return not row[0] and row[1] == "off"
+
+
+def spill_to_disk(connection: sa.Connection) -> None:
+    """Let the server write some megabytes to its disk that end with the statement: so a full one is found.
+
+    Needs no right, and leaves nothing behind. Raises what a write raises there.
+    """
+    connection.exec_driver_sql("SET LOCAL work_mem = '64kB'")
+    connection.exec_driver_sql("SELECT count(*) FROM generate_series(1, 100000)")

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from shared import system_status as figures
 from shared.catalogue.sync import runs
 from shared.catalogue.sync.holds import open_hold
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DISK_FULL, Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
 from shared.redis_rights import ADVICE, missing_rights, why_no_writes
@@ -136,7 +136,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
     try:
         unreachable = _why_unreachable(database)
         if unreachable is not None:
-            yield fault("database", f"PostgreSQL cannot be used: {unreachable}", "look at DATABASE_URL and the server")
+            yield diagnosis.of_unreachable(unreachable)
             return
         with database.transaction(None, timeout_seconds=5) as connection:
             before = time.time()
@@ -146,7 +146,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
         facts.database = "answers"
         yield good("database", "PostgreSQL answers")
         yield clock
-        yield from diagnosis.of_writes(writes)
+        yield from diagnosis.of_writes(writes, disk_full=writes and _disk_is_full(database))
         yield from diagnosis.of_login(login)
         if "service_role" in login.missing_roles:
             return  # nothing more can be read
@@ -183,6 +183,17 @@ def _why_unreachable(database: Database) -> str | None:
         lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
         return " ".join(lines)[:MOST_SAID] or type(error.orig).__name__
     return None
+
+
+def _disk_is_full(database: Database) -> bool:
+    try:
+        with database.transaction(None, timeout_seconds=5) as connection:
+            figures.spill_to_disk(connection)
+    except DatabaseUnavailable as error:
+        if error.sqlstate != DISK_FULL:
+            raise
+        return True
+    return False
 
 
 def _revision(database: Database) -> Finding:

@@ -17,6 +17,7 @@ from worker.doctor.findings import Finding, fault, good, warning
 SKEW_WARNING_SECONDS: Final = 5.0
 SKEW_FAULT_SECONDS: Final = 60.0
 """The skew that the schedule allows for."""
+_MAKE_ROOM: Final = "make room on its machine; never delete anything below its data by hand"
 MEMORY_WARNING_SHARE: Final = 0.85
 
 
@@ -62,8 +63,17 @@ def of_login(login: Login) -> Iterator[Finding]:
                     "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY")  # fmt: skip
 
 
-def of_writes(takes_writes: bool) -> Iterator[Finding]:
+def of_unreachable(text: str) -> Finding:
+    """PostgreSQL takes no connection. `text`: what it, or the way to it, says."""
+    if "No space left on device" in text:
+        return fault("disk", f"PostgreSQL's disk is full: {text}", _MAKE_ROOM)
+    return fault("database", f"PostgreSQL cannot be used: {text}", "look at DATABASE_URL and the server")
+
+
+def of_writes(takes_writes: bool, *, disk_full: bool = False) -> Iterator[Finding]:
     """Whether PostgreSQL takes writes; nothing is said where it does, for it should."""
+    if disk_full:
+        yield fault("disk", "PostgreSQL's disk is full: chats and refreshes are refused", _MAKE_ROOM)
     if not takes_writes:
         yield fault("database writes", "PostgreSQL is read-only: it is a standby, or writing was switched off"
                     " (hosted servers do so when their disk is full)",

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ import psycopg
 import pytest
 import redis
 
+from migrations.run import upgrade
+from shared.cache import Cache, connect
 from shared.clock import new_id
-from shared.redis_store import Cache, connect
+from shared.db import Database as Pool
+from shared.db import DatabaseUnavailable
+from shared.figures import spill_to_disk
+from shared.local.services import start_services
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
 from tests.support.processes import BIN, Process, local_variables
-from tests.support.refreshing import Bench
-from tests.support.servers import Database, running_servers
+from tests.support.refreshing import Bench, bench
+from tests.support.servers import Database, Servers, running_servers
 from tests.support.stopping import stopped, with_children
 
 CHAT = """INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,
@@ -190,3 +196,51 @@ def test_a_full_disk_is_named(healthy: Bench, database: Database, redis_url: str
     assert ": full: 0 MB of 32 MB are free" in ended.stdout
     assert "docs/runbook.md#disk-full" in ended.stdout
     assert "faults: 1," in ended.stdout
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of its own that can be filled."""
+    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-disk-"))
+    if os.geteuid() != 0 or subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300m,mode=0755", "tmpfs", folder], capture_output=True, check=False
+    ).returncode:  # fmt: skip
+        folder.rmdir()
+        pytest.skip("a disk of its own cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()
+
+
+def fill(disk: Path) -> None:
+    with (disk / "rest").open("wb") as rest, pytest.raises(OSError, match="No space"):
+        while True:
+            rest.write(bytes(1 << 20))
+
+
+def test_a_postgresql_with_a_full_disk_is_named_as_that(small_disk: Path, redis_url: str, examined: Examine) -> None:
+    services = start_services(small_disk, postgres=True, valkey=False, durable=False, say=lambda _: None)
+    try:
+        with Servers(services, upgrade).database() as database:
+            fill(small_disk)
+            refused = faults(examined(database_url=database.url))  # it cannot even write what a connection needs
+            pool = Pool(database.url, application_name="test", pool_size=1)
+            with pytest.raises(DatabaseUnavailable, match="disk is full"):
+                pool.check()
+            (small_disk / "rest").unlink()
+            with bench(database.url, None) as made:
+                made.seed()
+                made.refresh()
+            pool.check()
+            assert set(faults(examined(database_url=database.url))) == {"refresh worker", "chat worker"}
+            fill(small_disk)
+            unwritten = faults(examined(database_url=database.url))
+            with pytest.raises(DatabaseUnavailable, match="disk is full"), pool.transaction(None) as connection:
+                spill_to_disk(connection)
+            (small_disk / "rest").unlink()
+            pool.dispose()
+    finally:
+        services.stop()
+    for found in (refused, unwritten):
+        assert set(found) - {"refresh worker", "chat worker"} == {"disk"}
+        assert "PostgreSQL's disk is full" in found["disk"]
