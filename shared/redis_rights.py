@@ -32,23 +32,6 @@ def missing_rights(client: redis.Redis) -> list[str]:
     return list(missing)
 
 
-def why_no_writes(client: redis.Redis) -> str | None:
-    """Why Redis refuses every write, as it says it; None when it takes one. Raises CacheUnavailable."""
-    try:
-        client.set(f"llm_refresh:llm-refresh-probe-{uuid.uuid4()}", b"", px=1)
-    except redis.exceptions.OutOfMemoryError:
-        return "its memory is full"
-    except redis.exceptions.ReadOnlyError:
-        return "it is a replica, which only reads"
-    except redis.exceptions.NoPermissionError:
-        return None  # that is told as a right that is missing
-    except redis.exceptions.ResponseError as error:
-        return "it cannot write to its own disk" if "MISCONF" in str(error) else str(error).split(".")[0]
-    except (redis.RedisError, OSError) as error:
-        raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
-    return None
-
-
 def _probes(client: redis.Redis) -> Iterator[tuple[str, Callable[[], object]]]:
     """Each right, with a call that takes it and changes nothing that anybody reads."""
     nobody = f"llm-refresh-probe-{uuid.uuid4()}"

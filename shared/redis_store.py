@@ -45,6 +45,23 @@ class CommandForbidden(CacheUnavailable):
     """Redis answers, and does not allow the user of REDIS_URL what was asked."""
 
 
+class WritesRefused(CacheUnavailable):
+    """Redis answers, and takes no write from anybody. `reason` says why: `its memory is full`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Redis takes no writes: {reason}")
+        self.reason = reason
+
+
+def why_refused(error: redis.RedisError) -> str | None:
+    """Why Redis refuses every write, where that is what an error says."""
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return "its memory is full"
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return "it is a replica, which only reads"
+    return "it cannot write to its own disk" if str(error).startswith("MISCONF") else None
+
+
 def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
     """A client whose every call ends within about two seconds.
 
@@ -91,6 +108,11 @@ class Cache:
         """Ask whether Redis answers."""
         with self._asking():
             self._client.ping()
+
+    def check_writes(self) -> None:
+        """Write a key that is gone at once. Raises WritesRefused where Redis takes none."""
+        with self._asking():
+            self._client.set(f"{PREFIX}probe", b"", px=1)
 
     def server(self) -> Server:
         """What the server says of itself."""
@@ -199,6 +221,10 @@ class Cache:
             detail = "the user of REDIS_URL may not do that: `llm-refresh doctor` names the rights that are missing"
             raise CommandForbidden(detail) from None
         except (redis.RedisError, OSError) as error:
+            reason = why_refused(error) if isinstance(error, redis.RedisError) else None
+            if reason is not None:
+                self._silence.heard()
+                raise WritesRefused(reason) from None
             raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
         self._silence.heard()
 

@@ -217,23 +217,26 @@ class ChatEndings:
     failed_lately: int
     """failed or expired in the last 15 minutes"""
     ended_lately: int
+    last_failed_at: datetime | None
 
 
 def chat_endings(connection: sa.Connection) -> ChatEndings:
     """How the chats of the last hour ended."""
     rows = connection.execute(
         sa.text("""
-            SELECT CASE WHEN status = 'succeeded' THEN NULL ELSE coalesce(error_code, status) END AS code, count(*),
-              count(*) FILTER (WHERE finished_at > now() - interval '15 minutes') AS lately
+            SELECT CASE WHEN status <> 'succeeded' THEN coalesce(error_code, status) END AS code, count(*) AS number,
+              count(*) FILTER (WHERE finished_at > now() - interval '15 minutes') AS lately,
+              max(finished_at) AS last_at
             FROM llm_chats
             WHERE finished_at > now() - interval '1 hour' AND status IN ('succeeded', 'failed', 'expired') GROUP BY 1
         """)
     ).all()
     return ChatEndings(
-        last_hour={code: number for code, number, _ in rows if code is not None},
-        ended_last_hour=sum(number for _, number, _ in rows),
-        failed_lately=sum(lately for code, _, lately in rows if code is not None),
-        ended_lately=sum(lately for _, _, lately in rows),
+        last_hour={row.code: row.number for row in rows if row.code is not None},
+        ended_last_hour=sum(row.number for row in rows),
+        failed_lately=sum(row.lately for row in rows if row.code is not None),
+        ended_lately=sum(row.lately for row in rows),
+        last_failed_at=max((row.last_at for row in rows if row.code is not None), default=None),
     )
 
 

@@ -1,7 +1,7 @@
 """What the doctor makes of workers, gateway and rows together: each fault is told as what it is."""
 
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,12 +102,24 @@ def test_chats_past_their_deadline_are_a_fault_of_their_own() -> None:
     ],
 )
 def test_failures_of_chats(codes: dict[str, int], ended: int, lately: tuple[int, int], level: str) -> None:
-    assert of_endings(ChatEndings(codes, ended, *lately)).level == level
+    assert of_endings(ChatEndings(codes, ended, *lately, last_failed_at=NOON)).level == level
 
 
 def test_failures_are_named_by_code_the_most_frequent_first_with_what_helps() -> None:
     codes = {"timeout": 2, "unauthorised": 7, "expired": 1, "upstream_shape": 1, "unknown_model": 1, "rate_limited": 1}
-    finding = of_endings(ChatEndings(codes, 40, 0, 0))
+    finding = of_endings(ChatEndings(codes, 40, 0, 0, NOON))
     counted = "7 unauthorised, 2 timeout, 1 expired, 1 rate_limited, 2 others"
     assert finding.detail == f"13 of 40 chats failed or expired in the last hour: {counted}"
     assert "MATCHAAI_API_KEY" in str(finding.advice)
+
+
+@pytest.mark.parametrize(
+    ("code", "answered_after_minutes", "level"),
+    [("unauthorised", 1, "warning"), ("unauthorised", -1, "fault"), ("attempts_exhausted", 1, "fault")],
+)
+def test_a_cause_that_is_over_asks_for_nothing(code: str, answered_after_minutes: int, level: str) -> None:
+    answered = NOON + timedelta(minutes=answered_after_minutes)
+    health = judge([TargetCalls("28", last_answer_at=answered, last_success_at=answered)], [], chats_waiting=0)
+    finding = of_endings(ChatEndings({code: 9}, 10, 9, 10, NOON), health)
+    assert finding.level == level
+    assert ("nothing to do" in str(finding.advice)) == (level == "warning")

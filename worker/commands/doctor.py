@@ -19,8 +19,8 @@ from shared.catalogue.sync.holds import open_hold
 from shared.db import DISK_FULL, Database, DatabaseError, DatabaseUnavailable, WrongLogin
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
-from shared.redis_rights import ADVICE, missing_rights, why_no_writes
-from shared.redis_store import Cache, CacheUnavailable, CommandForbidden, connect
+from shared.redis_rights import ADVICE, missing_rights
+from shared.redis_store import Cache, CacheUnavailable, CommandForbidden, WritesRefused, connect
 from shared.settings import DOTENV, Settings, SettingsError, misnamed
 from shared.upstream_health import read_health
 from worker.commands.context import echo_json, json_option, quiet_logs, say
@@ -218,11 +218,13 @@ def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Find
             yield fault("redis rights", f"Redis does not allow its user {', '.join(missing)}", ADVICE)
             return
         yield good("redis", "answers, and allows its user what is needed")
-        reason = why_no_writes(client)
-        facts.redis = "writes" if reason is None else "no writes"
-        if reason is not None:
-            yield diagnosis.of_no_writes(reason)
-        yield from _server(cache, full=reason is not None)
+        try:
+            cache.check_writes()
+            facts.redis = "writes"
+        except WritesRefused as error:
+            facts.redis = "no writes"
+            yield diagnosis.of_no_writes(error.reason)
+        yield from _server(cache, full=facts.redis == "no writes")
         facts.alive = cache.alive()
     except CacheUnavailable as error:
         yield fault("redis", str(error), "look at REDIS_URL and the server: chats wait until it is back")

@@ -47,7 +47,7 @@ def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
             yield fault("deadlines", f"{facts.standing.chats_past_deadline} chats are open past their deadline",
                         "start a worker, or end the transaction that holds their rows")  # fmt: skip
     if facts.endings is not None:
-        yield of_endings(facts.endings)
+        yield of_endings(facts.endings, facts.health)
 
 
 def _workers(facts: Facts) -> Iterator[Finding]:
@@ -141,6 +141,16 @@ def _stuck(name: Line, text: str, kind: str, facts: Facts) -> Finding:
     return fault(name, f"{text}: no {kind} worker is alive", f"start the {kind} worker: it takes up what lies")
 
 
+def _is_over(endings: ChatEndings, health: UpstreamHealth) -> bool:
+    """Whether MatchaAI was to blame for all of it, and has answered since."""
+    if health.last_success_at is None or endings.last_failed_at is None:
+        return False
+    return endings.last_hour.keys() <= _OF_UPSTREAM and health.last_success_at > endings.last_failed_at
+
+
+_OF_UPSTREAM: Final = frozenset(
+    {"unauthorised", "upstream_unavailable", "upstream_not_json", "timeout", "rate_limited"}
+)
 _ADVICE_BY_CODE: Final[Mapping[str, str]] = {
     "unauthorised": "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers",
     "unknown_model": "run `llm-refresh refresh`: MatchaAI does not know a model that it listed",
@@ -157,8 +167,8 @@ _ADVICE_BY_CODE: Final[Mapping[str, str]] = {
 }
 
 
-def of_endings(endings: ChatEndings) -> Finding:
-    """The chats that failed or expired of late, by code."""
+def of_endings(endings: ChatEndings, health: UpstreamHealth | None = None) -> Finding:
+    """The chats that failed or expired of late, by code. A cause that is over is told as that."""
     hour = sum(endings.last_hour.values())
     if not hour:
         return good("chat failures", "none in the last hour")
@@ -166,6 +176,9 @@ def of_endings(endings: ChatEndings) -> Finding:
     named = ", ".join(f"{number} {code}" for code, number in codes[:_CODES_NAMED])
     rest = "" if len(codes) <= _CODES_NAMED else f", {sum(number for _, number in codes[_CODES_NAMED:])} others"
     detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {named}{rest}"
+    if health is not None and _is_over(endings, health):
+        return warning("chat failures", f"{detail}; none since MatchaAI answered at {health.last_success_at:%H:%M} UTC",
+                       "nothing to do here: who asked may ask again")  # fmt: skip
     advice = _ADVICE_BY_CODE.get(codes[0][0], "`llm-refresh chats --status failed --since 1h` lists them")
     if endings.failed_lately >= FAILING_NUMBER and endings.failed_lately > FAILING_SHARE * endings.ended_lately:
         lately = f"{endings.failed_lately} of {endings.ended_lately} in the last 15 minutes"

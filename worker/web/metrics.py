@@ -137,6 +137,7 @@ class MetricsRoutes:
 
     def _redis(self) -> Iterator[Metric]:
         try:
+            self.parts.cache.check_writes()  # a full Redis answers, and no worker can say there that it is alive
             alive = self.parts.cache.alive()
         except CacheUnavailable:
             yield up("redis", False)

@@ -17,7 +17,7 @@ from migrations.schema import describe_schema, head, read_schema
 from shared.catalogue.listing import ListingKeeper
 from shared.clock import utc_now
 from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_store import CacheUnavailable
+from shared.redis_store import CacheUnavailable, WritesRefused
 from shared.upstream_health import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
@@ -126,7 +126,10 @@ class StateRoutes:
 
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:
+            self.parts.cache.check_writes()
             return {"ok": True}, dict(self.parts.cache.alive())
+        except WritesRefused as error:
+            return {"ok": False, "detail": f"takes no writes: {error.reason}"}, {}
         except CacheUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {}
 

@@ -15,18 +15,18 @@ import pytest
 import redis
 
 from migrations.run import upgrade
-from shared.cache import Cache, connect
 from shared.clock import new_id
 from shared.db import Database as Pool
 from shared.db import DatabaseUnavailable
-from shared.figures import spill_to_disk
-from shared.local.services import start_services
+from shared.redis_store import Cache, connect
+from shared.system_status import spill_to_disk
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
 from tests.support.processes import BIN, Process, local_variables
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database, Servers, running_servers
 from tests.support.stopping import stopped, with_children
+from worker.local.services import start_services
 
 CHAT = """INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,
  created_at, status, error_code, finished_at, attempt) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.processes import Web, local_variables, web
@@ -111,3 +112,17 @@ def test_without_its_servers_it_still_answers_and_says_so(tmp_path: Path) -> Non
         assert found["llm_refresh_redis_up", frozenset()] == 0
         assert requests_of(alone, "/healthz") > 0
     assert not list(tmp_path.glob("web-metrics*"))  # the master has taken its folder away
+
+
+def test_a_redis_that_takes_no_writes_is_told_and_no_worker_is_called_missing(shim: Web, servers: Servers) -> None:
+    with redis.Redis.from_url(servers.redis_url()) as client:
+        client.config_set("maxmemory", "1")
+        try:
+            found = scrape(shim)
+            part = shim.get("/readyz").json()["parts"]["redis"]
+        finally:
+            client.config_set("maxmemory", "0")
+    assert found["llm_refresh_redis_up", frozenset()] == 0
+    assert not [name for name, _ in found if name == "llm_refresh_workers_alive"]
+    assert part == {"ok": False, "detail": "takes no writes: its memory is full"}
+    assert scrape(shim)["llm_refresh_redis_up", frozenset()] == 1
