@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from flask import Flask, Response
+from flask import Flask
 
 from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
@@ -21,12 +21,12 @@ from worker.web.app import create_app, on_every_answer
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
+from worker.web.description import DescriptionRoutes
 from worker.web.listing_fast_path import ListingShortcut
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openai.completions import CompletionRoutes
 from worker.web.openai.models import ModelRoutes, OpenAIListing
-from worker.web.openapi import document
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
 from worker.web.routing import Call, Route, as_json
@@ -52,12 +52,9 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
-    described = document(routes)
-
-    def openapi(call: Call) -> Response:
-        return as_json(described)
-
-    routes.append(Route("GET", "/openapi.json", openapi, "This document", roles=None))
+    description = DescriptionRoutes()
+    routes += description.routes()
+    description.describe(routes)
     readers.start()
     keeper.poll()
     threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()

@@ -78,6 +78,15 @@ def axe(npm_file: Callable[[str, str], str]) -> str:
 
 
 @pytest.fixture(scope="session")
+def node() -> str:
+    """Where Node.js is."""
+    found = shutil.which("node")
+    if found is None:
+        cannot("there is no node here")
+    return found
+
+
+@pytest.fixture(scope="session")
 def sandbox() -> Iterator[RunningSandbox]:
     with RunningSandbox(delay=0.3) as running:
         yield running

@@ -1,6 +1,9 @@
 """`<llm-model-select>` in a real browser, on our page and in pages of others."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
@@ -8,6 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from shared.catalogue.facts.mapping import load_mapping
 from tests.support.pages import Pages, shoot, token
 from tests.support.stand_in import RunningSandbox
+from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
 
 # Every list that a selector shows, from its first moment on.
@@ -243,3 +247,21 @@ def test_in_react_it_sends_the_token_with_its_first_request(
     page.locator("select").select_option("gpt-5-mini")
     assert page.evaluate("chosen") == "gpt-5-mini"
     assert refused == []
+
+
+def test_a_server_that_renders_pages_may_import_it_where_there_are_no_elements(node: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "worker" / "web" / "static" / "llm-model-select.js", tmp_path / "llm-model-select.mjs")
+    script = (
+        "const before = Object.keys(globalThis).length;"
+        "const module = await import('./llm-model-select.mjs');"
+        "console.log(module.providerName('openai'), typeof module.LlmModelSelect, Object.keys(globalThis).length - before)"
+    )
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "OpenAI function 0\n", "")

@@ -9,7 +9,7 @@ from shared.settings import read_settings
 from worker.web.app import create_app
 from worker.web.pages import PageRoutes, read_assets
 
-LOAD_NOTHING = ("api.js", "dom.js", "words.js", "llm-model-select.js", "style.css", "ops.css", "icon.svg")
+LOAD_NOTHING = ("api.js", "dom.js", "words.js", "llm-model-select.js", "style.css", "ops.css", "docs.css", "icon.svg")
 SERVERS = {"DATABASE_URL": "postgresql://127.0.0.1/nothing", "REDIS_URL": "redis://127.0.0.1"}
 
 
@@ -61,7 +61,7 @@ def test_pages_load_only_files_that_there_are_and_hold_nothing_inline() -> None:
         addresses = re.findall(loads, text, re.MULTILINE)
         assert addresses or name in LOAD_NOTHING, name
         for address in addresses:
-            known = address in ("/", "/ops", "/metrics") or address.rpartition("/")[2] in assets
+            known = address in ("/", "/ops", "/docs", "/metrics") or address.rpartition("/")[2] in assets
             assert known, f"{name} loads {address}"
         if name.endswith(".html"):
             assert "{{" not in text, name

@@ -69,9 +69,7 @@ export function marks(capabilities = {}) {
   return ABILITIES.filter(([name, , mark]) => mark && capabilities[name] === true).map(([, , mark]) => mark).join(" ");
 }
 
-// Made by script, not as an inline style: a strict Content-Security-Policy of the page around it does not matter.
-const SHEET = new CSSStyleSheet();
-SHEET.replaceSync(`
+const STYLES = `
   :host { display: inline-block; max-inline-size: 100%; }
   :host([hidden]) { display: none; }
   select {
@@ -88,9 +86,24 @@ SHEET.replaceSync(`
   button:focus-visible { outline: 2px solid var(--llm-model-select-accent, Highlight); outline-offset: 2px; }
   .heard { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
   [hidden] { display: none; }
-`);
+`;
 
-export class LlmModelSelect extends HTMLElement {
+/** @type {CSSStyleSheet | undefined} */
+let sheet;
+
+/** Made by script, not as an inline style: a strict Content-Security-Policy of the page around it does not matter. */
+function styles() {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLES);
+  }
+  return sheet;
+}
+
+// A server that renders pages imports this too. It has no elements: there the module gives its words and no more.
+const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (class {});
+
+export class LlmModelSelect extends Base {
   static formAssociated = true;
   static observedAttributes = ["src", "label", "aria-label", "disabled"];
 
@@ -112,7 +125,7 @@ export class LlmModelSelect extends HTMLElement {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open", delegatesFocus: true });
-    root.adoptedStyleSheets = [SHEET];
+    root.adoptedStyleSheets = [styles()];
     this.#select.part.add("select");
     this.#heard.className = "heard";
     this.#heard.setAttribute("role", "status");
@@ -342,4 +355,6 @@ export class LlmModelSelect extends HTMLElement {
   }
 }
 
-if (!customElements.get("llm-model-select")) customElements.define("llm-model-select", LlmModelSelect);
+if (globalThis.customElements && !customElements.get("llm-model-select")) {
+  customElements.define("llm-model-select", LlmModelSelect);
+}
