@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from flask import Response, request
 
 from worker.web.api_docs import render
-from worker.web.door import Call, Route, as_json
 from worker.web.openapi import document
 from worker.web.pages import SECURITY, AnyQuery
+from worker.web.routing import Call, Route, as_json
 
 
 class DescriptionRoutes:

@@ -29,7 +29,6 @@ from worker.web.openai.completions import CompletionRoutes
 from worker.web.openai.models import ModelRoutes, OpenAIListing
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
-from worker.web.routing import Call, Route, as_json
 from worker.web.status import StateRoutes
 
 LISTING_POLL_SECONDS = 0.5

@@ -252,9 +252,9 @@ def test_in_react_it_sends_the_token_with_its_first_request(
 def test_a_server_that_renders_pages_may_import_it_where_there_are_no_elements(node: str, tmp_path: Path) -> None:
     shutil.copy(ROOT / "worker" / "web" / "static" / "llm-model-select.js", tmp_path / "llm-model-select.mjs")
     script = (
-        "const before = Object.keys(globalThis).length;"
+        "const count = () => Object.keys(globalThis).length; const before = count();"
         "const module = await import('./llm-model-select.mjs');"
-        "console.log(module.providerName('openai'), typeof module.LlmModelSelect, Object.keys(globalThis).length - before)"
+        "console.log(module.providerName('openai'), typeof module.LlmModelSelect, count() - before)"
     )
     done = subprocess.run(
         [node, "--input-type=module", "--eval", script],
