@@ -10,7 +10,7 @@ from uuid import UUID
 from bench.figures import Aim, Figure
 from bench.place import Place, alone
 from bench.processes import cpu_seconds, peak_megabytes
-from shared.chat.accept import Asked, Submitter
+from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller, Database
@@ -33,7 +33,9 @@ def accept(system: System, number: int) -> list[UUID]:
     database = Database(system.variables["DATABASE_URL"].replace("://", "+psycopg://", 1), application_name="bench")
     submitter = Submitter(database, ids=new_id, deadline_seconds=600, max_open=100_000)
     try:
-        asked = [Asked(Question(question=f"Question number {each:06}?"), CALLER, None, None) for each in range(number)]
+        asked = [
+            ChatRequest(Question(question=f"Question number {each:06}?"), CALLER, None, None) for each in range(number)
+        ]
         accepted = [submitter.submit(each).snapshot.chat_id for each in asked]
         system.query("UPDATE llm_chats SET publish_at = now() + interval '1 hour' WHERE status = 'queued'")
         return accepted
@@ -51,12 +53,12 @@ def send(system: System, chat_ids: Sequence[UUID]) -> None:
 
 def wait_until_ended(system: System, *, seconds: float) -> int:
     """Wait until no chat is open; returns the most that were seen running at once."""
-    most, give_up = 0, time.monotonic() + seconds
+    most, deadline = 0, time.monotonic() + seconds
     while True:
         queued, running = system.query(_OPEN)[0]
         if queued + running == 0:
             return most
-        assert time.monotonic() < give_up, f"{queued} chats are queued and {running} running"
+        assert time.monotonic() < deadline, f"{queued} chats are queued and {running} running"
         most = max(most, running)
         time.sleep(0.25)
 

@@ -17,7 +17,7 @@ from bench.place import Place
 from bench.processes import cpu_of_one
 from shared.catalogue.listing import READER, read_models, read_state
 from shared.chat import lifecycle, read, usage
-from shared.chat.accept import Asked, Submitter
+from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
@@ -89,8 +89,8 @@ OPERATIONS: dict[str, tuple[Caller, Callable[[sa.Connection, _Table], object]]] 
     "a caller's newest 50 chats": (ANNA, lambda connection, _: read.newest(connection, ANNA, limit=50, before=None)),
     "the newest 50 chats": (SYSTEM, lambda connection, _: read.newest(connection, SYSTEM, limit=50, before=None)),
     "one chat": (ANNA, lambda connection, table: read.find(connection, table.open_chats[0])),
-    "retention, nothing due": (SYSTEM, lambda c, _: lifecycle.retire(c, older_than_days=30, limit=1000)),
-    "retention of 100": (SYSTEM, lambda c, _: lifecycle.retire(c, older_than_days=24, limit=100)),
+    "retention, nothing due": (SYSTEM, lambda c, _: lifecycle.delete_finished(c, older_than_days=30, limit=1000)),
+    "retention of 100": (SYSTEM, lambda c, _: lifecycle.delete_finished(c, older_than_days=24, limit=100)),
     "the listing": (
         READER,
         lambda connection, _: (read_state(connection, stale_after=A_NIGHT), read_models(connection)),
@@ -125,7 +125,7 @@ def _filled(place: Place, addresses: Addresses, number: int) -> _Table:
         url = addresses.url.replace("://", "+psycopg://", 1)
         table = _Table(Database(url, application_name="bench", pool_size=1))
         submitter = Submitter(table.database, ids=new_id, deadline_seconds=600, max_open=100_000)
-        asked = [Asked(Question(question=f"Question {each}?"), ANNA, None, None) for each in range(OPEN_CHATS)]
+        asked = [ChatRequest(Question(question=f"Question {each}?"), ANNA, None, None) for each in range(OPEN_CHATS)]
         table.open_chats = [submitter.submit(each).snapshot.chat_id for each in asked]
         connection.execute("VACUUM ANALYZE")  # as autovacuum would have by then
     with table.database.engine.connect() as held:

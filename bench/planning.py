@@ -12,7 +12,7 @@ from bench.figures import Aim, Figure
 from bench.models import entries, with_changes
 from bench.place import Place, alone
 from bench.refresh import POLICY, rows_of
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.facts.models_dev import model_data
 from shared.catalogue.sync.parse import parse_entries
@@ -65,7 +65,7 @@ def planned(number: int, night: str, *, traced: bool) -> dict[str, float]:
     """Parse and plan once; how long that took, and, `traced`, how much memory it took at most beside its input."""
     listed = entries(number)
     rows, tonight = rows_of(listed), NIGHTS[night](listed)
-    describe = Knowledge(load_mapping()).describer()
+    describe = ModelDescriber(load_mapping()).load()
     if traced:
         tracemalloc.start()
     began = time.perf_counter()

@@ -20,7 +20,7 @@ from bench.models import InHand, entries, with_changes
 from bench.place import Place, alone
 from bench.processes import cpu_of_one, peak_megabytes
 from shared.catalogue.facts import names, spelling
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.facts.providers import provider_of, provider_of_words
 from shared.catalogue.sync.outcomes import Options
@@ -32,7 +32,7 @@ from shared.catalogue.sync.sources import Sources
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
 from shared.gateway.client import GatewayClient
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 POLICY = Policy(default_key="claude-3-7-sonnet")
 NEW, UNCHANGED = Aim(2.0), Aim(0.7)
@@ -91,14 +91,14 @@ class Catalogue:
     def __init__(self, url: str, sources: Sources | None = None) -> None:
         self.database = _MeteredDatabase(url.replace("postgresql://", "postgresql+psycopg://", 1))
         self.in_hand = InHand()
-        knowledge = Knowledge(load_mapping())
+        describer = ModelDescriber(load_mapping())
         self.refresher = Refresher(
             database=self.database,
             sources=sources or self.in_hand,
-            describe=knowledge.describer,
+            describe=describer.load,
             policy=POLICY,
             ids=new_id,
-            rules=lambda: knowledge.digest(POLICY),
+            rules=lambda: describer.digest(POLICY),
         )
 
     def refresh(self, listed: Sequence[object] | None = None) -> tuple[Spent, float]:
@@ -152,7 +152,7 @@ def by_hand(connection: psycopg.Connection[Any], rows: Sequence[ModelRow]) -> Sp
 
 def rows_of(listed: Sequence[object]) -> list[ModelRow]:
     """The rows that a refresh makes of a list on an empty table."""
-    describe = Knowledge(load_mapping()).describer()
+    describe = ModelDescriber(load_mapping()).load()
     return list(plan_sync([], parse_entries(listed), describe, POLICY, datetime.now(UTC)).written.values())
 
 
@@ -222,7 +222,7 @@ def _cpu(spent: Spent) -> float:
 def _whole(place: Place) -> Iterator[Figure]:
     number = place.choose(10_000, 1_000)
     took, peaks = defaultdict[str, list[float]](list), list[float]()
-    with RunningSandbox(models=entries(number)) as gateway:
+    with RunningStandIn(models=entries(number)) as gateway:
         for _ in range(place.choose(3, 1)):
             with place.servers.database() as database:
                 said = alone("bench.refresh:whole", url=database.url, gateway=gateway.url, key=gateway.api_key)

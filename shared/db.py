@@ -79,7 +79,7 @@ def _in_words(sqlstate: str | None) -> str:
     return reason if sqlstate in (None, "silent", "pool") else f"{reason} (SQLSTATE {sqlstate})"
 
 
-class WrongLogin(Exception):
+class RoleNotGranted(Exception):
     """The login of DATABASE_URL may not take a role it needs."""
 
 
@@ -261,5 +261,5 @@ def _without_values(error: DBAPIError) -> Exception:
     if sqlstate in ("28P01", "28000", "3D000"):
         return DatabaseUnavailable(sqlstate)
     if sqlstate in ("42501", "22023") and diagnosis is not None and "role" in (diagnosis.message_primary or ""):
-        return WrongLogin("the login of DATABASE_URL may not take a role that it needs: run `llm-refresh migrate`")
+        return RoleNotGranted("the login of DATABASE_URL may not take a role that it needs: run `llm-refresh migrate`")
     return DatabaseError(sqlstate, diagnosis.constraint_name if diagnosis is not None else None)

@@ -8,7 +8,7 @@ from functools import partial
 
 import redis
 
-from shared.redis_store import CacheUnavailable
+from shared.redis_store import RedisUnavailable
 from shared.task_names import CHAT_QUEUE, DEFAULT_QUEUE, REFRESH_QUEUE
 
 ADVICE = "ACL SETUSER <user> ~* &* +@all -@admin -@dangerous +info"
@@ -16,7 +16,7 @@ ADVICE = "ACL SETUSER <user> ~* &* +@all -@admin -@dangerous +info"
 
 
 def missing_rights(client: redis.Redis) -> list[str]:
-    """What the user may not do and has to, in words. Raises CacheUnavailable when Redis does not answer."""
+    """What the user may not do and has to, in words. Raises RedisUnavailable when Redis does not answer."""
     missing: dict[str, None] = {}
     for right, probe in _probes(client):
         try:
@@ -24,11 +24,11 @@ def missing_rights(client: redis.Redis) -> list[str]:
         except redis.exceptions.NoPermissionError:
             missing[right] = None
         except redis.exceptions.AuthenticationError:
-            raise CacheUnavailable("Redis refuses the user or the password of REDIS_URL") from None
+            raise RedisUnavailable("Redis refuses the user or the password of REDIS_URL") from None
         except redis.exceptions.ResponseError:
             continue  # the command was allowed; what it met is another matter
         except (redis.RedisError, OSError) as error:
-            raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
+            raise RedisUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
     return list(missing)
 
 

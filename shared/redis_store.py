@@ -37,15 +37,15 @@ return 1
 """
 
 
-class CacheUnavailable(Exception):
+class RedisUnavailable(Exception):
     """Redis cannot be reached or did not answer in time."""
 
 
-class CommandForbidden(CacheUnavailable):
+class CommandForbidden(RedisUnavailable):
     """Redis answers, and does not allow the user of REDIS_URL what was asked."""
 
 
-class WritesRefused(CacheUnavailable):
+class WritesRefused(RedisUnavailable):
     """Redis answers, and takes no write from anybody. `reason` says why: `its memory is full`."""
 
     def __init__(self, reason: str) -> None:
@@ -79,7 +79,7 @@ def connect(url: str, *, max_connections: int = 100) -> redis.Redis:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RedisServerInfo:
     """What the Redis server says of itself, as far as it concerns the queues. Times are Unix seconds."""
 
     now: float
@@ -94,8 +94,8 @@ class Server:
     """0: as much as the machine has"""
 
 
-class Cache:
-    """The few keys that this system keeps in Redis by itself. Raises CacheUnavailable.
+class RedisStore:
+    """The few keys that this system keeps in Redis by itself. Raises RedisUnavailable.
 
     Where Redis has stopped answering altogether, one caller a second asks it, and the others are refused at once.
     """
@@ -114,12 +114,12 @@ class Cache:
         with self._asking():
             self._client.set(f"{PREFIX}probe", b"", px=1)
 
-    def server(self) -> Server:
+    def server(self) -> RedisServerInfo:
         """What the server says of itself."""
         with self._asking():
             told: Any = self._client.info()
             seconds, microseconds = self._client.time()
-        return Server(
+        return RedisServerInfo(
             now=seconds + microseconds / 1e6,
             eviction_policy=str(told.get("maxmemory_policy", "noeviction")),
             appends=bool(told.get("aof_enabled")),
@@ -170,26 +170,26 @@ class Cache:
                 counts[kind] = counts.get(kind, 0) + 1
         return counts
 
-    def note_asked(self, task_id: str, name: str) -> None:
+    def remember_task(self, task_id: str, name: str) -> None:
         """Remember that a task id was given away that no row stands for (a dry run)."""
         with self._asking():
             self._client.set(f"{_ASKED}{task_id}", name, ex=ASKED_DAYS * 86_400)
 
-    def was_asked(self, task_id: str) -> str | None:
+    def remembered_task(self, task_id: str) -> str | None:
         """The name of the task that was given this id, where no row stands for it."""
         with self._asking():
             name = self._client.get(f"{_ASKED}{task_id}")
         return None if name is None else _bytes(name).decode()
 
-    def tell_changed(self, chat_ids: Collection[uuid.UUID]) -> None:
+    def publish_chat_changes(self, chat_ids: Collection[uuid.UUID]) -> None:
         """Wake the readers of these chats, in whichever process they are."""
         with self._asking():
             self._client.publish(_CHANGED, b"".join(chat_id.bytes for chat_id in chat_ids))
 
-    def changed(self, *, seconds: float) -> Iterator[list[uuid.UUID]]:
+    def subscribe_chat_changes(self, *, seconds: float) -> Iterator[list[uuid.UUID]]:
         """Chats whose readers should look again, as they are told; an empty list after so many seconds of silence.
 
-        Raises CacheUnavailable when Redis goes away, or does not answer to a ping in that time either; what is told
+        Raises RedisUnavailable when Redis goes away, or does not answer to a ping in that time either; what is told
         meanwhile is lost.
         """
         with self._asking(), contextlib.closing(self._subscription()) as subscription:
@@ -209,13 +209,13 @@ class Cache:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         if not self._silence.admits():
-            raise CacheUnavailable("Redis does not answer")
+            raise RedisUnavailable("Redis does not answer")
         began = self._silence.now()
         try:
             yield
         except redis.TimeoutError:
             self._silence.unanswered(began)
-            raise CacheUnavailable("Redis does not answer") from None
+            raise RedisUnavailable("Redis does not answer") from None
         except redis.exceptions.NoPermissionError:
             self._silence.heard()
             detail = "the user of REDIS_URL may not do that: `llm-refresh doctor` names the rights that are missing"
@@ -225,7 +225,7 @@ class Cache:
             if reason is not None:
                 self._silence.heard()
                 raise WritesRefused(reason) from None
-            raise CacheUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
+            raise RedisUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
         self._silence.heard()
 
     def _subscription(self) -> redis.client.PubSub:

@@ -111,7 +111,7 @@ def known_keys(connection: sa.Connection, keys: list[str]) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginRights:
     """Who DATABASE_URL logs in as, and what of it would walk past the policies."""
 
     name: str
@@ -124,7 +124,7 @@ class Login:
     """tables of ours without row level security"""
 
 
-def login(connection: sa.Connection) -> Login:
+def login(connection: sa.Connection) -> LoginRights:
     """The login of this connection, looked at before it takes any role."""
     row = connection.execute(
         sa.text("""
@@ -143,7 +143,7 @@ def login(connection: sa.Connection) -> Login:
         """),
         {"tables": [*metadata.tables, "llm_refresh_version"], "roles": list(ROLES)},
     ).one()
-    return Login(*row)
+    return LoginRights(*row)
 
 
 def clock(connection: sa.Connection) -> datetime:
@@ -153,7 +153,7 @@ def clock(connection: sa.Connection) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SystemStatus:
     """What `doctor` looks at: the catalogue, its last runs, and rows that do not move."""
 
     active_models: int
@@ -176,7 +176,7 @@ class Standing:
     """not delivered ten minutes after they were written"""
 
 
-def standing(connection: sa.Connection) -> Standing:
+def read_status(connection: sa.Connection) -> SystemStatus:
     """How the rows stand."""
     row = connection.execute(
         sa.text("""
@@ -204,7 +204,7 @@ def standing(connection: sa.Connection) -> Standing:
         """),
         {"ended": list(ENDED)},
     ).one()
-    return Standing(*row)
+    return SystemStatus(*row)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.redis_store import Cache, CacheUnavailable, connect
+from shared.redis_store import RedisStore, RedisUnavailable, connect
 from shared.settings import Settings, SettingsError, flower_login, read_settings
 
 TIMEOUT_SECONDS = 4
@@ -28,8 +28,8 @@ def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
     # Beat is one for the whole system; a worker's name is made of its kind and its host, as the Procfile says.
     name = "beat" if kind == "beat" else f"{kind}@{host}"
     try:
-        alive = Cache(connect(settings.redis_url.get_secret_value())).is_alive(kind, name)
-    except CacheUnavailable as error:
+        alive = RedisStore(connect(settings.redis_url.get_secret_value())).is_alive(kind, name)
+    except RedisUnavailable as error:
         return str(error)
     return None if alive else f"{name} has not said for a while that it is alive"
 

@@ -27,9 +27,9 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.chat import read
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.redis_rights import ADVICE, missing_rights
-from shared.redis_store import CacheUnavailable, connect
+from shared.redis_store import RedisUnavailable, connect
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
 from worker.celery_app import make_celery
@@ -38,7 +38,7 @@ from worker.chat.process import ChatProcess
 from worker.flower.task_events import ChatEnds
 from worker.process_limits import return_large_blocks
 from worker.runtime import Runtime
-from worker.shutdown import Departure
+from worker.shutdown import ShutdownDeadline
 from worker.tasks import chat, refresh
 from worker.upkeep import loop as upkeep
 from worker.upkeep.chats import chat_duties
@@ -60,7 +60,7 @@ class _Closable(Protocol):
 P = TypeVar("P", bound=_Closable)
 
 
-class Lazily(Generic[P]):
+class Lazy(Generic[P]):
     """A part of this process, built when it is first needed: never at import, never before a fork."""
 
     def __init__(self, build: Callable[[], P]) -> None:
@@ -94,10 +94,10 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         socket_timeout_seconds=FLOWER_SOCKET_SECONDS if is_flower else SOCKET_SECONDS,
         own_transport=not is_flower,
     )
-    runtime = Lazily(lambda: build_runtime(settings, process))
-    going = threading.Event()
+    runtime = Lazy(lambda: build_runtime(settings, process))
+    shutting_down = threading.Event()
     ends = ChatEnds(app)
-    chats = Lazily(lambda: _chat_process(runtime(), going, ends))
+    chats = Lazy(lambda: _chat_process(runtime(), shutting_down, ends))
     refresh.register(app, runtime)
     chat.register(app, chats, lambda chat_id: _state_of(runtime(), chat_id))
 
@@ -110,13 +110,13 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         parts = runtime()
         ends.node = node
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
-        alive = upkeep.alive_duty(lambda: parts.cache, ready, kinds, node, illness)
+        alive = upkeep.alive_duty(lambda: parts.store, ready, kinds, node, illness)
         return [alive, *refresh_duties(app, parts), *chat_duties(app, parts, ends), *notice_duties(parts)]
 
     upkeep.install(app, duties)
     _bind_logs()
     _check_rights_first(settings)
-    _bind_shutdown(runtime, chats, going)
+    _bind_shutdown(runtime, chats, shutting_down)
     return app
 
 
@@ -124,34 +124,34 @@ def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
     try:
         with parts.database.transaction() as connection:
             return read.state_of(connection, chat_id) or ("not_found", None)
-    except (DatabaseUnavailable, DatabaseError, WrongLogin):
+    except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
         return "unknown", None  # the row says it to whoever asks
 
 
-def _chat_process(parts: Runtime, going: threading.Event, ends: ChatEnds) -> ChatProcess:
+def _chat_process(parts: Runtime, shutting_down: threading.Event, ends: ChatEnds) -> ChatProcess:
     return_large_blocks()
     settings = parts.settings
     process = ChatProcess(
         settings,
         parts.database,
-        parts.wakeups,
+        parts.notifier,
         lambda: make_chat_gateway(settings),
         on_probed=lambda end: ends.publish([(end.chat_id, end.status, end.error_code)]),
     )
     process.start()
-    if going.is_set():  # its first chat came after the signal
+    if shutting_down.is_set():  # its first chat came after the signal
         process.drain()
     return process
 
 
-def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: threading.Event) -> None:
-    departure = Departure(chats.close)
+def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_down: threading.Event) -> None:
+    shutdown_deadline = ShutdownDeadline(chats.close)
 
     @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
     def _drain(sig: str = "", **_: Any) -> None:
         log.info("llm_worker.stopping", signal=sig)
-        going.set()
-        departure.begin()
+        shutting_down.set()
+        shutdown_deadline.begin()
         if chats.built is not None:
             chats.built.drain()
 
@@ -159,7 +159,7 @@ def _bind_shutdown(runtime: Lazily[Runtime], chats: Lazily[ChatProcess], going: 
         """As SIGTERM, without the time for calls under way. Celery's own handlers would kill threads, and cannot."""
         _drain()
         if chats.built is not None:
-            chats.built.give_back()
+            chats.built.release_running()
         state.should_stop = 0
 
     def interrupted(number: int, frame: object) -> None:
@@ -184,7 +184,7 @@ def _check_rights_first(settings: Settings) -> None:
     @worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
     def _check(**_: Any) -> None:
         """Celery calls a missing right an unrecoverable error, with forty lines of traceback."""
-        with suppress(CacheUnavailable):  # it waits for Redis to come
+        with suppress(RedisUnavailable):  # it waits for Redis to come
             if missing := missing_rights(connect(settings.redis_url.get_secret_value())):
                 log.critical("llm_redis.rights_missing", message="[LLM Refresh] Redis does not allow its user "
                              + ", ".join(missing), advice=ADVICE)  # fmt: skip

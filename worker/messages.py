@@ -24,7 +24,7 @@ REST_SECONDS = 2.0
 """After a message that Redis did not take, the next ones are left to upkeep for so long."""
 
 
-class Queue:
+class Publisher:
     """Publishes within bounded time; says whether it did. A message that was not sent is upkeep's to send."""
 
     def __init__(self, app: Celery) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from shared.cadence import Cadence, cadence_of
 from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.editing import Editor
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync.outcomes import USED_DAYS, record_nothing
 from shared.catalogue.sync.plan import Policy
@@ -18,12 +18,12 @@ from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
 from shared.catalogue.sync.sources import Sources
 from shared.chat.accept import Submitter
-from shared.chat.notifier import Wakeups
+from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
 from shared.clock import new_id, utc_now
 from shared.db import PATIENT, Database, Limits
 from shared.notices.outbox import Outbox
-from shared.redis_store import Cache, connect
+from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
 from worker.upkeep.upstream_reporter import ReportingGateway
 
@@ -34,14 +34,14 @@ class Runtime:
 
     settings: Settings
     database: Database
-    cache: Cache
-    knowledge: Knowledge
+    store: RedisStore
+    describer: ModelDescriber
     policy: Policy
     cadence: Cadence
     refresher: Refresher
     editor: Editor
     submitter: Submitter
-    wakeups: Wakeups
+    notifier: ChatNotifier
 
     def close(self) -> None:
         """Give back the connections."""
@@ -81,10 +81,10 @@ def sources_of(settings: Settings, database: Database) -> Sources:
 
 def adopter_of(settings: Settings) -> Callable[[Sequence[Json], Sequence[Json], datetime], Adoption]:
     """What decides, under these settings, about the rows of the system that this one replaces."""
-    knowledge, policy = Knowledge(load_mapping()), policy_of(settings, cadence_of_settings(settings))
+    describer, policy = ModelDescriber(load_mapping()), policy_of(settings, cadence_of_settings(settings))
 
     def adopt_rows(models: Sequence[Json], usage: Sequence[Json], now: datetime) -> Adoption:
-        return adopt(models, usage, describe=knowledge.describer(), policy=policy, now=now)
+        return adopt(models, usage, describe=describer.load(), policy=policy, now=now)
 
     return adopt_rows
 
@@ -98,22 +98,22 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
     """Put the parts together. Opens no connection yet."""
     url = settings.database_url.get_secret_value()
     database = Database(url, application_name=process, pool_size=pool_size, limits=limits)
-    knowledge = Knowledge(load_mapping())
+    describer = ModelDescriber(load_mapping())
     cadence = cadence_of_settings(settings)
     policy = policy_of(settings, cadence)
     refresher = Refresher(
         database=database,
         sources=sources_of(settings, database),
-        describe=knowledge.describer,
+        describe=describer.load,
         policy=policy,
         ids=new_id,
-        rules=lambda: knowledge.digest(policy),
+        rules=lambda: describer.digest(policy),
         used=used,
         callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
         record=Outbox(new_id).record if settings.notifies else record_nothing,
     )
-    cache = Cache(connect(settings.redis_url.get_secret_value()))
-    editor = Editor(database=database, mapping=knowledge.mapping, policy=policy)
+    store = RedisStore(connect(settings.redis_url.get_secret_value()))
+    editor = Editor(database=database, mapping=describer.mapping, policy=policy)
     submitter = Submitter(
         database,
         ids=new_id,
@@ -121,4 +121,6 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         max_open=settings.chat_max_queued,
         default_key=settings.matchaai_default_model,
     )
-    return Runtime(settings, database, cache, knowledge, policy, cadence, refresher, editor, submitter, Wakeups(cache))
+    return Runtime(
+        settings, database, store, describer, policy, cadence, refresher, editor, submitter, ChatNotifier(store)
+    )

@@ -13,7 +13,7 @@ from celery.schedules import BaseSchedule, schedstate
 from cronsim import CronSim
 
 from shared.clock import utc_now
-from shared.redis_store import Cache, CacheUnavailable, connect
+from shared.redis_store import RedisStore, RedisUnavailable, connect
 from shared.task_names import REFRESH_QUEUE, REFRESH_TASK, TRIGGER_HEADER
 
 SKEW = timedelta(seconds=60)
@@ -104,14 +104,14 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]
     max_interval = BEAT_LOOP_SECONDS
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
-        self._cache = Cache(connect(app.conf.broker_url))
+        self._cache = RedisStore(connect(app.conf.broker_url))
         super().__init__(app, *args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Beat's own round, and a sign of life."""
         try:
             self._cache.announce("beat", "beat", seconds=BEAT_ALIVE_SECONDS)
-        except CacheUnavailable as error:
+        except RedisUnavailable as error:
             beat.warning("beat: no sign of life left: %s", error)
         wait: float = super().tick(*args, **kwargs)
         return min(wait, BEAT_LOOP_SECONDS)

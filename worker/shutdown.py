@@ -18,7 +18,7 @@ LEAVE_SECONDS = 38.0
 CLOSE_SECONDS = 5.0
 
 
-class Departure:
+class ShutdownDeadline:
     """Ends the process by itself when Celery's own end is held up.
 
     Celery acknowledges what was running and closes its connections on the way out, each with the time-out of a socket:

@@ -24,7 +24,7 @@ from shared.catalogue.facts.spelling import MAX_KEY
 from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.parse import MAX_ID, MAX_NAME, Entry, Parsed
 from shared.catalogue.sync.plan import Policy, plan_sync
-from shared.catalogue.sync.rows import Change, Json, ModelRow, addition, choose_default
+from shared.catalogue.sync.rows import Json, ModelChange, ModelRow, addition, choose_default
 
 MODEL_COLUMNS: Final = (
     *("id", "matcha_llm_id", "model_name", "model_key", "provider", "capabilities", "is_active", "is_default"),
@@ -79,7 +79,7 @@ class Adoption:
     usage: tuple[AdoptedUsage, ...]
     notes: tuple[str, ...] = ()
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[ModelChange]:
         """The lines of the ledger: a replay gives the table."""
         return [addition(model.row) for model in self.models]
 

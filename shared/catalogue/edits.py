@@ -13,7 +13,7 @@ from shared.catalogue.facts.names import clean
 from shared.catalogue.sync.draft import MAX_KEY
 from shared.catalogue.sync.parse import MAX_NAME
 from shared.catalogue.sync.plan import Policy
-from shared.catalogue.sync.rows import UNORDERED, Change, ModelRow, difference, with_one_default
+from shared.catalogue.sync.rows import UNORDERED, ModelChange, ModelRow, difference, with_one_default
 
 ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=MAX_KEY)]
 
@@ -53,7 +53,7 @@ class Edited:
 
     row: ModelRow
     written: Mapping[int, ModelRow] = field(default_factory=dict)
-    changes: Sequence[Change] = ()
+    changes: Sequence[ModelChange] = ()
 
 
 def edit_model(
@@ -83,7 +83,7 @@ def edit_model(
         row = _as_default(row, edit.is_default)
 
     after = dict(before)
-    changes: list[Change] = []
+    changes: list[ModelChange] = []
     if row.overrides.get("is_default"):
         for other in rows:
             if other.matcha_llm_id != id_ and other.overrides.get("is_default"):

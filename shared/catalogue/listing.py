@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 
 from shared.catalogue.sync.store import SHOWN
-from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.models import llm_models
-from shared.redis_store import Cache, CacheUnavailable
+from shared.redis_store import RedisStore, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -99,11 +99,11 @@ class ListingKeeper:
     While PostgreSQL is away the last good copy goes out as stale; a process that has none takes the one in Redis.
     """
 
-    def __init__(self, database: Database, cache: Cache, *, stale_after: timedelta) -> None:
+    def __init__(self, database: Database, store: RedisStore, *, stale_after: timedelta) -> None:
         """`stale_after`: the age of the last good sync at which the listing is stale."""
         self._stale_after = stale_after
         self._database = database
-        self._cache = cache
+        self._store = store
         self._state: State | None = None
         """The state that `current` was read at; None while PostgreSQL is away."""
         self._current: Encoded | None = None
@@ -119,7 +119,7 @@ class ListingKeeper:
         with self._one_at_a_time:
             try:
                 self._follow()
-            except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+            except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
                 self._serve_last_good(error)
 
     def _follow(self) -> None:
@@ -130,8 +130,8 @@ class ListingKeeper:
             models, created = read_models(connection), read_created(connection)
         self._current, self._state = replace(encode(listing(models, state)), created=created), state
         try:
-            self._cache.keep_listing(state.version, self._current.body)
-        except CacheUnavailable as error:
+            self._store.keep_listing(state.version, self._current.body)
+        except RedisUnavailable as error:
             log.warning("llm_listing.copy_not_kept", message="[LLM Refresh] No new copy in Redis", error=str(error))
 
     def _serve_last_good(self, error: Exception) -> None:
@@ -146,7 +146,7 @@ class ListingKeeper:
 
     def _copy(self) -> bytes | None:
         try:
-            kept = self._cache.listing()
-        except CacheUnavailable:
+            kept = self._store.listing()
+        except RedisUnavailable:
             return None
         return None if kept is None else kept[1]

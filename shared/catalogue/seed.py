@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.sync import store
 from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Policy, plan_sync
@@ -15,10 +15,10 @@ from shared.db import Database
 from shared.models import llm_models
 
 
-def seed(database: Database, knowledge: Knowledge, policy: Policy) -> int:
+def seed(database: Database, knowledge: ModelDescriber, policy: Policy) -> int:
     """Fill an empty catalogue with the mapping's models; returns how many were added, 0 where there were models."""
     parsed = parse_entries([{"id": model.id, "name": model.name} for model in knowledge.mapping.models])
-    describe = knowledge.describer()
+    describe = knowledge.load()
     with database.transaction() as connection:
         version = store.lock(connection)
         if store.any_model(connection):

@@ -66,12 +66,12 @@ class TooManyOpen(Exception):
     """As many chats are open as may be."""
 
 
-class OtherBody(Exception):
+class IdempotencyConflict(Exception):
     """The idempotency key was used for another question."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChatRequest:
     """A question as it came in. `joins`: which of its caller's chats of the same question it means, if one is there:
     one that was given up and has not ended, or, when it is sent again, any that is open or was answered.
     """
@@ -84,7 +84,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedChat:
     """A chat that is committed; `new` is false when it was there: by its idempotency key, or because it was joined.
 
     `resends`: how often the question has come again. Only who came last may give the chat up.
@@ -95,7 +95,7 @@ class Accepted:
     resends: int = 0
 
 
-PLENTY = 2000
+COUNT_MARGIN = 2000
 """More than several web processes accept in half a second."""
 
 _COUNT_OPEN = sa.text("""
@@ -122,7 +122,7 @@ class OpenChats:
     def must_count(self) -> bool:
         """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
         with self._lock:
-            if self._clock() >= self._known_until or self._limit - self._known <= PLENTY:
+            if self._clock() >= self._known_until or self._limit - self._known <= COUNT_MARGIN:
                 return True
             self._known += 1
             return False
@@ -154,11 +154,11 @@ class Submitter:
         self._default_key = default_key
         self._open = OpenChats(max_open)
 
-    def submit(self, asked: Asked) -> Accepted:
+    def submit(self, asked: ChatRequest) -> AcceptedChat:
         """Accept a question: when this returns, it is committed.
 
-        Raises TooManyOpen, OtherBody, NoModel, ModelNotFound, and what `Database.transaction` raises; nothing is stored
-        then.
+        Raises TooManyOpen, IdempotencyConflict, NoModel, ModelNotFound, and what `Database.transaction` raises;
+        nothing is stored then.
         """
         earlier = self._earlier(asked)
         if earlier is not None:
@@ -172,7 +172,7 @@ class Submitter:
                 raise
             return earlier
 
-    def _accept(self, asked: Asked) -> Accepted:
+    def _accept(self, asked: ChatRequest) -> AcceptedChat:
         counting = self._open.must_count()
         question = asked.question
         accepted = self._insert(asked, question.requested, counting=counting)
@@ -189,8 +189,8 @@ class Submitter:
         return accepted
 
     def _insert(
-        self, asked: Asked, key: str | None, fallback: Resolution | None = None, *, counting: bool
-    ) -> Accepted | None:
+        self, asked: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool
+    ) -> AcceptedChat | None:
         """Insert the question for the active model of this key, or the default; None where that is not active.
 
         Counting, all processes take turns until their commit, so that the last place is given away once.
@@ -223,17 +223,17 @@ class Submitter:
                 returned = connection.exec_driver_sql(_RETURN, (asked.caller.subject, question.sha256)).first()
                 snapshot = None if returned is None else read.find(connection, returned.id)
                 if returned is not None and snapshot is not None:
-                    return Accepted(snapshot, new=False, resends=returned.resends)
+                    return AcceptedChat(snapshot, new=False, resends=returned.resends)
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
-                return Accepted(read.snapshot_of(row), new=True)
+                return AcceptedChat(read.snapshot_of(row), new=True)
             if asked.idempotency_key is None:
                 return None
             earlier = connection.execute(_EARLIER, values).first()
             return None if earlier is None else _same(connection, earlier, asked)
 
-    def _earlier(self, asked: Asked) -> Accepted | None:
+    def _earlier(self, asked: ChatRequest) -> AcceptedChat | None:
         """The chat that this question means, where it is there."""
         if asked.idempotency_key is None:
             return self._rejoined(asked) if asked.joins == "any" else None
@@ -243,17 +243,17 @@ class Submitter:
             ).first()
             return None if found is None else _same(connection, found, asked)
 
-    def _rejoined(self, asked: Asked) -> Accepted | None:
+    def _rejoined(self, asked: ChatRequest) -> AcceptedChat | None:
         since = datetime.now(UTC) - timedelta(minutes=RESEND_MINUTES)
         wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.question.sha256)
         with self._database.transaction() as connection:
             row = connection.exec_driver_sql(_REJOIN, wanted).first()
             snapshot = None if row is None else read.find(connection, row.id)
-        return None if row is None or snapshot is None else Accepted(snapshot, new=False, resends=row.resends)
+        return None if row is None or snapshot is None else AcceptedChat(snapshot, new=False, resends=row.resends)
 
 
-def _same(connection: sa.Connection, row: sa.Row[Any], asked: Asked) -> Accepted:
+def _same(connection: sa.Connection, row: sa.Row[Any], asked: ChatRequest) -> AcceptedChat:
     snapshot = read.find(connection, row.id)
     if row.body_sha256 != asked.question.sha256 or snapshot is None:
-        raise OtherBody("this Idempotency-Key was used for another body")
-    return Accepted(snapshot, new=False, resends=row.resends)
+        raise IdempotencyConflict("this Idempotency-Key was used for another body")
+    return AcceptedChat(snapshot, new=False, resends=row.resends)

@@ -19,9 +19,9 @@ import structlog
 
 from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, waiting
-from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
+from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.chat.waiting import Barred, Parked
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 
 log = structlog.get_logger(__name__)
 
@@ -46,25 +46,25 @@ class ProbeClaim:
     chat_id: uuid.UUID
 
 
-Wanted = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
-Done = Claim | Parked | bool | None
+Operation = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
+Done = ChatClaim | Parked | bool | None
 Told = Done | Exception
 
 
 @dataclass(slots=True)
-class _Order:
-    wanted: Wanted
+class _Operation:
+    operation: Operation
     future: asyncio.Future[Done]
     give_up_at: float
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        answer = self.wanted.answer if isinstance(self.wanted, Finish) else None
+        answer = self.operation.answer if isinstance(self.operation, Finish) else None
         # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
         self.bytes = ORDER_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
 
 
-class GroupCommits:
+class BatchWriter:
     """A thread that writes claims, finishes and releases of one event loop in groups."""
 
     def __init__(
@@ -92,7 +92,7 @@ class GroupCommits:
         self._barred = barred
         self._default_key = default_key
         self._clock = clock
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
         self._latest = float("inf")
         self._group_bytes = MAX_GROUP_BYTES
@@ -102,35 +102,35 @@ class GroupCommits:
 
     def stop(self, *, within_seconds: float = 5.0) -> None:
         """Write what has been ordered, and end."""
-        self.hurry(within_seconds)
+        self.limit_retries(within_seconds)
         self._orders.put(None)
         self._thread.join(timeout=within_seconds + 1)
 
-    def hurry(self, seconds: float) -> None:
+    def limit_retries(self, seconds: float) -> None:
         """From now on nothing is retried for longer than this."""
         self._latest = min(self._latest, self._clock() + seconds)
 
-    async def claim(self, chat_id: uuid.UUID) -> Claim | Parked | None:
-        """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
+    async def claim(self, chat_id: uuid.UUID) -> ChatClaim | Parked | None:
+        """ChatClaim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
         done = await self._order(chat_id, retry_seconds=0.0)
-        return done if isinstance(done, Claim | Parked) else None
+        return done if isinstance(done, ChatClaim | Parked) else None
 
-    async def claim_probe(self, chat_id: uuid.UUID) -> Claim | None:
-        """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
+    async def claim_probe(self, chat_id: uuid.UUID) -> ChatClaim | None:
+        """ChatClaim a chat for a call that is made although its circuit is open; None where it is not to be had."""
         done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
-        return replace(done, is_probe=True) if isinstance(done, Claim) else None
+        return replace(done, is_probe=True) if isinstance(done, ChatClaim) else None
 
     async def write(self, end: Finish | Release | SwitchModel, *, retry_seconds: float) -> bool:
         """Write how an attempt ended or goes on, for so long as PostgreSQL is away; False where it is not ours."""
         return await self._order(end, retry_seconds=retry_seconds) is True
 
-    async def _order(self, wanted: Wanted, *, retry_seconds: float) -> Done:
-        order = _Order(wanted, self._loop.create_future(), self._clock() + retry_seconds)
+    async def _order(self, operation: Operation, *, retry_seconds: float) -> Done:
+        order = _Operation(operation, self._loop.create_future(), self._clock() + retry_seconds)
         self._orders.put(order)
         return await order.future
 
     def _run(self) -> None:
-        waiting: list[_Order] = []
+        waiting: list[_Operation] = []
         stopping = False
         while waiting or not stopping:
             began = self._clock()
@@ -141,7 +141,7 @@ class GroupCommits:
             pause = RETRY_SECONDS if waiting else PAUSE_SECONDS
             time.sleep(max(0.0, began + pause - self._clock()))
 
-    def _gather(self, waiting: list[_Order], *, block: bool) -> bool:
+    def _gather(self, waiting: list[_Operation], *, block: bool) -> bool:
         """Take what has been ordered; returns whether we are to stop."""
         try:
             while True:
@@ -153,13 +153,13 @@ class GroupCommits:
         except queue.Empty:
             return False
 
-    def _write_groups(self, orders: list[_Order]) -> list[_Order]:
+    def _write_groups(self, orders: list[_Operation]) -> list[_Operation]:
         """Write all in groups of a bounded size, small ones first; returns what has to be tried again.
 
         After a failure groups are half as large, after a success twice: one that PostgreSQL cannot take is split until
         it can, and one order that it cannot take at all lets the others pass.
         """
-        rest, again = sorted(orders, key=lambda order: order.bytes), list[_Order]()
+        rest, again = sorted(orders, key=lambda order: order.bytes), list[_Operation]()
         orders.clear()  # what is written is not kept in memory until all is
         failures = 0
         while rest and failures < MAX_LATE:
@@ -174,17 +174,17 @@ class GroupCommits:
                 self._group_bytes = min(MAX_GROUP_BYTES, self._group_bytes * 2)
         return [*rest, *again]
 
-    def _write(self, orders: list[_Order]) -> list[_Order]:
+    def _write(self, orders: list[_Operation]) -> list[_Operation]:
         """Write the group; returns what has to be tried again."""
         try:
             self._deliver(self._written(orders))
         except DatabaseUnavailable as error:
             if error.sqlstate == _LOCKED and len(orders) > 1:
-                return self._written_apart(orders)
+                return self._write_individually(orders)
             log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error),
                         chats=len(orders))  # fmt: skip
             return orders
-        except (DatabaseError, WrongLogin, NoModel) as error:
+        except (DatabaseError, RoleNotGranted, NoModel) as error:
             if len(orders) > 1:
                 return [again for order in orders for again in self._write([order])]
             log.error("llm_chat.not_written", message="[ChaSen Chat] A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
@@ -195,31 +195,35 @@ class GroupCommits:
             self._deliver([(orders[0], error)])
         return []
 
-    def _written_apart(self, orders: list[_Order]) -> list[_Order]:
+    def _write_individually(self, orders: list[_Operation]) -> list[_Operation]:
         """Write each alone, since somebody holds a row of one; where that holds for several, it is more than a row."""
-        late: list[_Order] = []
+        late: list[_Operation] = []
         for place, order in enumerate(orders):
             if len(late) >= MAX_LATE:
                 return [*orders[place:], *late]
             late += self._write([order])
         return late
 
-    def _written(self, orders: list[_Order]) -> list[tuple[_Order, Done]]:
-        claims = {order.wanted: order for order in orders if isinstance(order.wanted, uuid.UUID)}
-        probes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, ProbeClaim)}
-        finishes = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Finish)}
-        releases = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, Release)}
-        switches = {order.wanted.chat_id: order for order in orders if isinstance(order.wanted, SwitchModel)}
+    def _written(self, orders: list[_Operation]) -> list[tuple[_Operation, Done]]:
+        claims = {order.operation: order for order in orders if isinstance(order.operation, uuid.UUID)}
+        probes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, ProbeClaim)}
+        finishes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Finish)}
+        releases = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Release)}
+        switches = {order.operation.chat_id: order for order in orders if isinstance(order.operation, SwitchModel)}
         with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=LOCK_SECONDS) as connection:
             parked = self._park(connection, claims)
             claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
-            released = self._release(connection, [o.wanted for o in releases.values() if isinstance(o.wanted, Release)])
-            switched = self._switch(
-                connection, [o.wanted for o in switches.values() if isinstance(o.wanted, SwitchModel)]
+            released = self._release(
+                connection, [o.operation for o in releases.values() if isinstance(o.operation, Release)]
             )
-            finished = self._finish(connection, [o.wanted for o in finishes.values() if isinstance(o.wanted, Finish)])
+            switched = self._switch(
+                connection, [o.operation for o in switches.values() if isinstance(o.operation, SwitchModel)]
+            )
+            finished = self._finish(
+                connection, [o.operation for o in finishes.values() if isinstance(o.operation, Finish)]
+            )
         self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
-        done: list[tuple[_Order, Done]] = [
+        done: list[tuple[_Operation, Done]] = [
             (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
         ]
         done += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
@@ -232,7 +236,7 @@ class GroupCommits:
         barred = self._barred() if chat_ids else ()
         return waiting.park(connection, chat_ids, barred) if barred else {}
 
-    def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Claim]:
+    def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
         if not chat_ids:
             return {}
         return lifecycle.claim(
@@ -252,12 +256,12 @@ class GroupCommits:
     def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes) if finishes else set()
 
-    def _deliver(self, done: Sequence[tuple[_Order, Told]]) -> None:
+    def _deliver(self, done: Sequence[tuple[_Operation, Told]]) -> None:
         if done and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_over, done)
 
 
-def _split(orders: list[_Order], limit_bytes: int) -> tuple[list[_Order], list[_Order]]:
+def _split(orders: list[_Operation], limit_bytes: int) -> tuple[list[_Operation], list[_Operation]]:
     """The first orders that fit into so many bytes, one at least; and the rest."""
     taken = 0
     for number, order in enumerate(orders):
@@ -267,7 +271,7 @@ def _split(orders: list[_Order], limit_bytes: int) -> tuple[list[_Order], list[_
     return orders, []
 
 
-def _hand_over(done: Sequence[tuple[_Order, Told]]) -> None:
+def _hand_over(done: Sequence[tuple[_Operation, Told]]) -> None:
     for order, result in done:
         if order.future.done():
             continue

@@ -14,7 +14,7 @@ import structlog
 
 from shared.catalogue.resolve import Resolution
 from shared.chat.circuit_breaker import CallKey, CircuitBreaker, CircuitScope
-from shared.chat.lifecycle import Claim
+from shared.chat.lifecycle import ChatClaim
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import gave_up, pause_before_next
@@ -37,7 +37,7 @@ class Gateway(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class CallLimits:
     """`call_seconds` bounds one completion; `retry_base_seconds` is the first pause between two."""
 
     call_seconds: float
@@ -75,7 +75,7 @@ class ModelCalls:
         self,
         gateway: Gateway,
         breaker: CircuitBreaker,
-        patience: Patience,
+        limits: CallLimits,
         *,
         circuits_closed: Callable[[tuple[CircuitScope, ...]], None] = lambda scopes: None,
         record: Callable[[int, GatewayError | None], None] = lambda model, error: None,
@@ -87,14 +87,14 @@ class ModelCalls:
         """
         self._gateway = gateway
         self._breaker = breaker
-        self._patience = patience
+        self._patience = limits
         self._circuits_closed = circuits_closed
         self._record_outcome = record
         self._jitter = jitter
         self._clock = clock
         self._circuits_changed = asyncio.Event()
 
-    async def ask(self, claim: Claim, model: Resolution, ends_at: float, progress: Progress) -> str:
+    async def ask(self, claim: ChatClaim, model: Resolution, ends_at: float, progress: Progress) -> str:
         """The model's answer.
 
         Raises GatewayError when it is to be had no more, PlaceGivenUp when the chat has to wait for it.
@@ -120,7 +120,7 @@ class ModelCalls:
         self._wake_pauses()
 
     async def _call(
-        self, claim: Claim, model: Resolution, prompt: str, ends_at: float, progress: Progress, key: CallKey
+        self, claim: ChatClaim, model: Resolution, prompt: str, ends_at: float, progress: Progress, key: CallKey
     ) -> str:
         progress.tries += 1
         progress.call_began = self._clock()
@@ -142,7 +142,7 @@ class ModelCalls:
         return answer
 
     def _pause_after(
-        self, failure: GatewayError, claim: Claim, ends_at: float, progress: Progress, key: CallKey
+        self, failure: GatewayError, claim: ChatClaim, ends_at: float, progress: Progress, key: CallKey
     ) -> float:
         """Seconds to wait in place before the next try. Raises GatewayError or PlaceGivenUp when there is none here."""
         if progress.real_cause is None or failure.code != "timeout":

@@ -9,7 +9,7 @@ import structlog
 
 from shared.catalogue.resolve import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
-from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
+from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.gateway.errors import GatewayError
 
 log = structlog.get_logger(__name__)
@@ -43,14 +43,14 @@ class Completer:
         self._switch_model = switch_model
         self._clock = clock
 
-    async def attempt(self, claim: Claim) -> Finish | Release:
+    async def attempt(self, claim: ChatClaim) -> Finish | Release:
         """Carry out one attempt, until an answer, a failure for good, the deadline, or a longer pause."""
         ends_at = self._clock() + claim.seconds_left
         model, progress = claim.model, Progress()
         refused: dict[int, str] = {}
         if claim.gone is not None:
             return self._failed(claim, model, progress, "unknown_model", claim.gone)
-        _tell(model)
+        _log_model(model)
         while True:
             try:
                 return await self._asked(claim, model, ends_at, progress)
@@ -84,11 +84,11 @@ class Completer:
                 return self._failed(claim, model, progress, "no_model", detail)
             if not await self._switch_model(SwitchModel(claim.chat_id, claim.attempt, instead)):
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
-            _tell(instead, lost=model)
+            _log_model(instead, lost=model)
             model = instead
 
     @staticmethod
-    def _failed(claim: Claim, model: Resolution, progress: Progress, code: str, detail: str) -> Finish:
+    def _failed(claim: ChatClaim, model: Resolution, progress: Progress, code: str, detail: str) -> Finish:
         return Finish(
             claim.chat_id,
             claim.attempt,
@@ -99,7 +99,7 @@ class Completer:
             tries=progress.tries,
         )
 
-    async def _asked(self, claim: Claim, model: Resolution, ends_at: float, progress: Progress) -> Finish:
+    async def _asked(self, claim: ChatClaim, model: Resolution, ends_at: float, progress: Progress) -> Finish:
         answer = await self._calls.ask(claim, model, ends_at, progress)
         took = round((self._clock() - progress.call_began) * 1000)
         return Finish(
@@ -107,7 +107,7 @@ class Completer:
         )
 
 
-def _tell(model: Resolution, lost: Resolution | None = None) -> None:
+def _log_model(model: Resolution, lost: Resolution | None = None) -> None:
     if model.reason is not None:
         missing = model.requested if lost is None else lost.key
         log.warning(

@@ -29,7 +29,7 @@ DEADLINE_GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class ChatClaim:
     """A chat that is ours until its lease runs out. `seconds_left` counts down to its deadline.
 
     `tries` are the calls that earlier attempts made in vain; `spent` is the number of this attempt among those that
@@ -260,7 +260,7 @@ def claim(
     lease_seconds: float,
     max_attempts: int,
     default_key: str = "",
-) -> dict[uuid.UUID, Claim]:
+) -> dict[uuid.UUID, ChatClaim]:
     """Make those of these chats ours that are queued or whose lease has run out.
 
     If the key no longer means the model that was promised, or upstream has refused a model that nobody named, it is
@@ -285,7 +285,7 @@ def claim(
                 model = _resolve_again(connection, row["id"], promised, default_key)
             except ModelNotFound as missing:
                 gone = str(missing)
-        claims[row["id"]] = Claim(
+        claims[row["id"]] = ChatClaim(
             row["id"],
             row["attempt"],
             model,
@@ -398,7 +398,7 @@ def postpone(connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seco
     connection.exec_driver_sql(_POSTPONE, (seconds, list(chat_ids)))
 
 
-def unsent(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
+def mark_unpublished(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
     """Take back that these queued chats were published: Redis took no message. They are due again soon."""
     connection.exec_driver_sql(_UNSENT, (FIRST_PAUSE_SECONDS, list(chat_ids)))
 
@@ -444,7 +444,7 @@ def cancel_all(connection: sa.Connection, subject: str) -> tuple[uuid.UUID, ...]
     return tuple(row.id for row in rows)
 
 
-def retire(connection: sa.Connection, *, older_than_days: float, limit: int) -> int:
+def delete_finished(connection: sa.Connection, *, older_than_days: float, limit: int) -> int:
     """Delete chats that ended so long ago, the oldest first, at most `limit`; returns how many."""
     return connection.exec_driver_sql(_RETIRE, (older_than_days * 86_400, limit)).rowcount
 

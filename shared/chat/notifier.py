@@ -9,44 +9,44 @@ from collections.abc import Collection
 
 import structlog
 
-from shared.redis_store import Cache, CacheUnavailable
+from shared.redis_store import RedisStore, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
-MAX_TOLD = 1000
+MAX_NOTIFIED = 1000
 MAX_WAITING = 10_000
 
 
-class Wakeups:
+class ChatNotifier:
     """Sends wake-ups from a thread of its own: whoever commits never waits for Redis. Started by the first of them."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-        self._told: queue.SimpleQueue[uuid.UUID] = queue.SimpleQueue()
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._pending: queue.SimpleQueue[uuid.UUID] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def tell(self, chat_ids: Collection[uuid.UUID]) -> None:
+    def notify(self, chat_ids: Collection[uuid.UUID]) -> None:
         """Wake the readers of these chats soon. Never blocks and never fails."""
-        if not chat_ids or self._told.qsize() > MAX_WAITING:
+        if not chat_ids or self._pending.qsize() > MAX_WAITING:
             return
         for chat_id in chat_ids:
-            self._told.put(chat_id)
+            self._pending.put(chat_id)
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="chat-wakeups", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="chat-notifier", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         well = True
         while True:
-            chat_ids = {self._told.get()}
-            while len(chat_ids) < MAX_TOLD and not self._told.empty():
-                chat_ids.add(self._told.get())
+            chat_ids = {self._pending.get()}
+            while len(chat_ids) < MAX_NOTIFIED and not self._pending.empty():
+                chat_ids.add(self._pending.get())
             try:
-                self._cache.tell_changed(chat_ids)
+                self._store.publish_chat_changes(chat_ids)
                 well = True
-            except CacheUnavailable as error:
+            except RedisUnavailable as error:
                 if well:
                     log.warning("llm_chat.readers_not_woken", message="[ChaSen Chat] Readers find out by themselves",
                                 error=str(error))  # fmt: skip

@@ -147,7 +147,7 @@ def first_id(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=max(0, min(milliseconds, 2**48 - 1)) << 80)
 
 
-def those(connection: sa.Connection, known: Mapping[uuid.UUID, int]) -> list[Snapshot]:
+def newer_than(connection: sa.Connection, known: Mapping[uuid.UUID, int]) -> list[Snapshot]:
     """Of these chats those whose version is above the known one."""
     rows = connection.exec_driver_sql(_NEWER, (list(known), list(known.values()))).mappings()
     return [snapshot_of(row) for row in rows]

@@ -13,7 +13,7 @@ SHORT_BYTES = 64 * 1024
 ROOM_BYTES = 192 * 1024 * 1024
 
 
-class AnswerRoom:
+class AnswerMemory:
     """Room for long answers, given out in turn. Belongs to one event loop.
 
     A reader that finds no room leaves the rest of its answer with the gateway, by not reading on.
@@ -50,14 +50,14 @@ class AnswerRoom:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._give_back(size)
+                self._return(size)
             else:
                 with suppress(ValueError):  # it may have been passed over already
                     self._waiting.remove((size, turn))
                 self._serve()
             raise
 
-    def _give_back(self, size: int) -> None:
+    def _return(self, size: int) -> None:
         self._taken -= size
         self._serve()
 
@@ -75,7 +75,7 @@ class AnswerRoom:
 class AnswerShare:
     """What one chat has of the room."""
 
-    def __init__(self, room: AnswerRoom) -> None:
+    def __init__(self, room: AnswerMemory) -> None:
         self._room = room
         self._bytes = 0
 
@@ -89,7 +89,7 @@ class AnswerShare:
         """Keep room for so many bytes at most."""
         if size < self._bytes:
             given, self._bytes = self._bytes - size, size
-            self._room._give_back(given)
+            self._room._return(given)
 
 
 _current: ContextVar[AnswerShare | None] = ContextVar("answer_share", default=None)

@@ -35,7 +35,7 @@ LIST_RETRY_MAX_PAUSE_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class UpstreamList:
     """One answer to the list call: the raw entries, the sha256 (hex) of the body they came in, and how long it took."""
 
     entries: tuple[object, ...]
@@ -44,7 +44,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Completion:
     """An answer as it came, read within its limits and not looked into."""
 
     status: int
@@ -99,7 +99,7 @@ class GatewayClient:
     def __repr__(self) -> str:
         return f"<GatewayClient of {self._place}>"
 
-    async def list_models(self, *, deadline_seconds: float, request_id: str | None = None) -> Listing:
+    async def list_models(self, *, deadline_seconds: float, request_id: str | None = None) -> UpstreamList:
         """Fetch the list of models, trying again within `deadline_seconds` (all tries together) what may pass.
 
         Raises GatewayError: what `wire.read_list` raises, upstream_unavailable, timeout.
@@ -125,7 +125,7 @@ class GatewayClient:
             max_pause_seconds=LIST_RETRY_MAX_PAUSE_SECONDS,
             jitter=self._jitter,
         )
-        return Listing(entries, hashlib.sha256(body).hexdigest(), round((time.monotonic() - started) * 1000))
+        return UpstreamList(entries, hashlib.sha256(body).hexdigest(), round((time.monotonic() - started) * 1000))
 
     async def complete(
         self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
@@ -149,7 +149,9 @@ class GatewayClient:
                 share.shrink(sys.getsizeof(answer) if answer else 0)
         return answer
 
-    async def ask(self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None) -> Reply:
+    async def ask(
+        self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
+    ) -> Completion:
         """Like `complete`, with whatever came back, which no reader has looked into.
 
         Raises GatewayError: what `wire.completion_body` raises, upstream_unavailable, timeout; upstream_rejected when
@@ -189,12 +191,12 @@ class GatewayClient:
         request_id: str | None,
         max_bytes: int,
         content: bytes | None = None,
-    ) -> Reply:
+    ) -> Completion:
         headers = {} if content is None else {"Content-Type": "application/json"}
         if request_id and request_id.isascii() and request_id.isprintable():
             headers["X-Request-ID"] = request_id
         url = URL(self._base_url + path, encoded=True)
-        reply: Reply | None = None
+        reply: Completion | None = None
         try:
             # aiohttp's own time-outs are for each step: a byte a second would never meet them. This one is for all.
             async with (
@@ -202,7 +204,7 @@ class GatewayClient:
                 self._opened().request(method, url, data=content, headers=headers, allow_redirects=False) as response,
             ):
                 body = await _read(response, max_bytes, where, limit)
-                reply = Reply(
+                reply = Completion(
                     response.status,
                     response.headers.get("content-type", ""),
                     body,

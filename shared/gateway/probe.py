@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from shared.gateway import wire
-from shared.gateway.client import GatewayClient, Listing
+from shared.gateway.client import GatewayClient, UpstreamList
 from shared.gateway.errors import GatewayError
 
 LIST_SECONDS: Final = 8.0
@@ -38,7 +38,7 @@ class FieldProbe:
     failure: GatewayError | None
 
 
-async def list_models(make_client: MakeClient) -> Listing:
+async def list_models(make_client: MakeClient) -> UpstreamList:
     """The gateway's list. Raises GatewayError."""
     client = make_client("llm_id")
     try:

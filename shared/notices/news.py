@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from shared.catalogue.sync.held import most_used, summary
-from shared.catalogue.sync.outcomes import Ending
-from shared.catalogue.sync.rows import Change
+from shared.catalogue.sync.outcomes import RunEnded
+from shared.catalogue.sync.rows import ModelChange
 from shared.catalogue.sync.runs import GOOD
 
 Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered"]
@@ -27,12 +27,12 @@ class Notice:
     data: Mapping[str, Any]
 
 
-def removed_keys(ending: Ending) -> list[str]:
+def removed_keys(ending: RunEnded) -> list[str]:
     """The keys of the models that a run deactivated: whoever asks for `notices_of` looks up their use first."""
     return [change.model_key for change in ending.changes if change.kind == "deactivated"]
 
 
-def notices_of(ending: Ending, *, before: str | None, use: Mapping[str, Mapping[str, Any]]) -> list[Notice]:
+def notices_of(ending: RunEnded, *, before: str | None, use: Mapping[str, Mapping[str, Any]]) -> list[Notice]:
     """What to tell of this ending.
 
     `before` is how the run before it ended, `use` the recent requests of removed models (`request_count`, `last_used`).
@@ -66,7 +66,7 @@ def _held(held: Mapping[str, Any]) -> str:
     )
 
 
-def _repointed(changes: Sequence[Change]) -> list[Notice]:
+def _repointed(changes: Sequence[ModelChange]) -> list[Notice]:
     if not changes:
         return []
     models = [

@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.outcomes import Ending
+from shared.catalogue.sync.outcomes import RunEnded
 from shared.catalogue.sync.runs import ENDED
 from shared.chat.usage import requests_of
 from shared.clock import Ids
@@ -31,7 +31,7 @@ class Outbox:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
 
-    def record(self, connection: sa.Connection, ending: Ending) -> None:
+    def record(self, connection: sa.Connection, ending: RunEnded) -> None:
         """Write the notices of this ending; nothing where there is nothing to tell."""
         values = {"id": ending.run_id, "ended": list(ENDED)}
         before = connection.execute(sa.text(_BEFORE), values).scalar()

@@ -22,7 +22,7 @@ from tests.support.chatting import CHAT
 from tests.support.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
 from tests.support.refreshing import bench
 from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 CHAT_PLACES = 40
@@ -41,7 +41,7 @@ class Cluster:
 
     servers: Servers
     database: Database
-    gateway: RunningSandbox
+    gateway: RunningStandIn
     keys: KeyServer
     variables: Mapping[str, str]
     folder: Path
@@ -147,7 +147,7 @@ def running_cluster(
     """A cluster that answers questions. `delay`: seconds that a completion takes; `home_disk`: a small disk of its own
     for LLM_REFRESH_HOME, where there is one."""
     with (
-        RunningSandbox(delay=delay) as gateway,
+        RunningStandIn(delay=delay) as gateway,
         KeyServer() as keys,
         servers.database() as database,
         contextlib.ExitStack() as ending,

@@ -11,7 +11,7 @@ from tests.support.chatting import System, chat_system
 from tests.support.servers import Servers
 
 StartSystem = Callable[..., System]
-Tell = Callable[..., None]
+Report = Callable[..., None]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def start_system(servers: Servers, tmp_path: Path) -> Iterator[StartSystem]:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Tell:
+def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Report:
     """Print a line of figures, past pytest's capture."""
 
     def print_line(**figures: Any) -> None:

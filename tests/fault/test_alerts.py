@@ -143,7 +143,7 @@ def dashboard() -> list[str]:
 
 @pytest.mark.timeout(400)
 def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
-    system: tuple[System, ExitStack], valkey: Any, prometheus: Callable[[str], Prometheus], tell: Callable[..., None]
+    system: tuple[System, ExitStack], valkey: Any, prometheus: Callable[[str], Prometheus], report: Callable[..., None]
 ) -> None:
     at, poolers = system
     refreshing = at.start_refresh_worker()
@@ -218,4 +218,4 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     expect("LlmRefreshMetricsMissing")
 
     assert sorted(fired) == sorted(NAMES)
-    tell(**fired)
+    report(**fired)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.support.chatting import System
 from tests.support.waiting import wait_for
 
@@ -18,7 +18,7 @@ def postgres_pid(system: System) -> int:
 
 
 def test_answers_outlive_an_immediate_restart_of_postgresql_while_calls_finish(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(delay=3)
     system.start_refresh_worker()
@@ -39,10 +39,10 @@ def test_answers_outlive_an_immediate_restart_of_postgresql_while_calls_finish(
     wait_for(ended, seconds=60)
     figures = system.check(succeeded=50)
     assert figures["called again"] == 0
-    tell(seconds=round(time.monotonic() - began, 1), **figures)
+    report(seconds=round(time.monotonic() - began, 1), **figures)
 
 
-def test_redis_killed_with_a_full_queue_loses_no_chat(start_system: StartSystem, tell: Tell) -> None:
+def test_redis_killed_with_a_full_queue_loses_no_chat(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=0.3)
     system.start_refresh_worker()
     system.start_chat_worker(concurrency=10)
@@ -55,10 +55,10 @@ def test_redis_killed_with_a_full_queue_loses_no_chat(start_system: StartSystem,
     began = time.monotonic()
     system.wait_until_ended(seconds=90)
 
-    tell(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=60))
+    report(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=60))
 
 
-def test_a_silent_redis_delays_no_post_and_loses_no_chat(start_system: StartSystem, tell: Tell) -> None:
+def test_a_silent_redis_delays_no_post_and_loses_no_chat(start_system: StartSystem, report: Report) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:  # accepts, and never answers
         system = start_system(delay=0.2, start_web=False)
         system.web = system.start_web(REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
@@ -71,11 +71,11 @@ def test_a_silent_redis_delays_no_post_and_loses_no_chat(start_system: StartSyst
         system.wait_until_ended(seconds=40)
 
         assert max(took) < 1.5  # one exchange with this Redis takes two seconds
-        tell(slowest_post_ms=round(max(took) * 1000), **system.check(succeeded=30))
+        report(slowest_post_ms=round(max(took) * 1000), **system.check(succeeded=30))
 
 
 def test_chats_asked_while_postgresql_is_away_are_refused_and_none_is_half_there(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system()
     system.start_chat_worker()
@@ -94,11 +94,11 @@ def test_chats_asked_while_postgresql_is_away_are_refused_and_none_is_half_there
             time.sleep(0.05)
     system.wait_until_ended(seconds=40)
 
-    tell(refused=refused, **system.check(succeeded=20))
+    report(refused=refused, **system.check(succeeded=20))
 
 
 def test_a_question_that_was_accepted_is_not_refused_when_postgresql_goes_away_during_the_wait(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(delay=6)
     system.start_chat_worker()
@@ -114,4 +114,4 @@ def test_a_question_that_was_accepted_is_not_refused_when_postgresql_goes_away_d
     system.wait_until_ended(seconds=40)
 
     assert accepted["status"] in ("queued", "running")
-    tell(**system.check(succeeded=1))
+    report(**system.check(succeeded=1))

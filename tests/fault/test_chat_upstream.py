@@ -6,7 +6,7 @@ from statistics import quantiles
 
 import jwt
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.support.chatting import System
 from tests.support.waiting import wait_for
 
@@ -15,7 +15,7 @@ DEAD, HEALTHY = "claude-3-5-sonnet", "gpt-4o"
 
 
 def test_a_dripping_upstream_ends_at_the_deadline_and_its_socket_is_closed(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(CHAT_DEADLINE_SECONDS="6")
     system.start_chat_worker()
@@ -28,10 +28,10 @@ def test_a_dripping_upstream_ends_at_the_deadline_and_its_socket_is_closed(
     found = system.chat(chat["id"])
     assert (found["status"], found["error"]["code"]) == ("failed", "timeout")
     system.gateway.wait_for_calls(lambda calls: calls["open"] == 0 and calls["closed_by_client"] == 1)
-    tell(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=0))
+    report(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=0))
 
 
-def test_a_cancelled_call_is_closed_within_five_seconds(start_system: StartSystem, tell: Tell) -> None:
+def test_a_cancelled_call_is_closed_within_five_seconds(start_system: StartSystem, report: Report) -> None:
     system = start_system()
     system.start_chat_worker()
     system.gateway.behave(completions={"silent": True})
@@ -46,11 +46,11 @@ def test_a_cancelled_call_is_closed_within_five_seconds(start_system: StartSyste
 
     assert closed < 5
     assert system.chat(chat["id"])["error"]["code"] == "cancelled"
-    tell(socket_closed_after=round(closed, 2), **system.check(succeeded=0))
+    report(socket_closed_after=round(closed, 2), **system.check(succeeded=0))
 
 
 def test_while_upstream_is_down_chats_wait_unspent_and_are_answered_when_it_returns(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(CHAT_RETRY_BASE_SECONDS="0.2")
     worker = system.start_chat_worker()
@@ -75,14 +75,14 @@ def test_while_upstream_is_down_chats_wait_unspent_and_are_answered_when_it_retu
     wait_for(lambda: "llm_refresh_upstream_up 1.0" in system.web.get("/metrics").text)
     attempts = system.query("SELECT max(attempt - attempts_returned) FROM llm_chats")[0][0]
     assert attempts == 1
-    tell(
+    report(
         tried_while_down=tried,
         seconds=round(time.monotonic() - began, 1),
         **system.check(succeeded=40),
     )
 
 
-def test_chats_that_upstream_never_answers_expire_with_their_cause(start_system: StartSystem, tell: Tell) -> None:
+def test_chats_that_upstream_never_answers_expire_with_their_cause(start_system: StartSystem, report: Report) -> None:
     system = start_system(CHAT_RETRY_BASE_SECONDS="0.2", CHAT_DEADLINE_SECONDS="8")
     system.start_chat_worker()
     system.gateway.behave(completions={"status": 503})
@@ -92,16 +92,16 @@ def test_chats_that_upstream_never_answers_expire_with_their_cause(start_system:
     errors = system.query("SELECT status, error_code, error_detail FROM llm_chats")
     assert {row[:2] for row in errors} <= {("expired", "expired"), ("failed", "upstream_unavailable")}
     assert any("HTTP 503" in row[2] for row in errors)
-    tell(**system.check(succeeded=0))
+    report(**system.check(succeeded=0))
 
 
-def test_queued_chats_expire_although_no_chat_worker_lives(start_system: StartSystem, tell: Tell) -> None:
+def test_queued_chats_expire_although_no_chat_worker_lives(start_system: StartSystem, report: Report) -> None:
     system = start_system(CHAT_DEADLINE_SECONDS="4")
     system.start_refresh_worker()
     system.ask_many(10)
     system.wait_until_ended(seconds=30)
 
-    tell(**system.check(succeeded=0))
+    report(**system.check(succeeded=0))
 
 
 def token(subject: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ def p95_of(system: System, name: str, number: int, **ask: str) -> float:
 
 
 def test_beside_a_dead_model_with_more_chats_than_places_others_are_answered(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(delay=0.5, JWT_SECRET=SECRET)
     system.start_chat_worker(concurrency=20)
@@ -135,10 +135,14 @@ def test_beside_a_dead_model_with_more_chats_than_places_others_are_answered(
 
     system.gateway.behave()
     system.wait_until_ended(seconds=60)
-    tell(p95_normal=normal, p95_beside_a_dead_model=beside, calls_while_down=calls - 120, **system.check(succeeded=180))
+    report(
+        p95_normal=normal, p95_beside_a_dead_model=beside, calls_while_down=calls - 120, **system.check(succeeded=180)
+    )
 
 
-def test_a_caller_whose_questions_draw_errors_keeps_nobody_else_waiting(start_system: StartSystem, tell: Tell) -> None:
+def test_a_caller_whose_questions_draw_errors_keeps_nobody_else_waiting(
+    start_system: StartSystem, report: Report
+) -> None:
     system = start_system(delay=0.2, JWT_SECRET=SECRET, CHAT_DEADLINE_SECONDS="40")
     system.start_chat_worker(concurrency=20)
     normal = p95_of(system, "Normal", 40, model=HEALTHY)
@@ -150,4 +154,4 @@ def test_a_caller_whose_questions_draw_errors_keeps_nobody_else_waiting(start_sy
 
     system.wait_until_ended(seconds=90)
     ends = system.query("SELECT status, error_code, count(*) FROM llm_chats GROUP BY 1, 2")
-    tell(p95_normal=normal, p95_beside=beside, calls_by_then=calls - 119, ends=ends, **system.check(succeeded=119))
+    report(p95_normal=normal, p95_beside=beside, calls_by_then=calls - 119, ends=ends, **system.check(succeeded=119))

@@ -5,11 +5,11 @@ import time
 
 from celery import Celery
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.support.waiting import wait_for
 
 
-def test_sixty_chats_survive_a_kill_9_and_a_flushall_at_once(start_system: StartSystem, tell: Tell) -> None:
+def test_sixty_chats_survive_a_kill_9_and_a_flushall_at_once(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=4)
     system.start_refresh_worker()
     worker = system.start_chat_worker()
@@ -24,10 +24,10 @@ def test_sixty_chats_survive_a_kill_9_and_a_flushall_at_once(start_system: Start
     system.start_chat_worker(wait=False)  # as whoever watches over the processes does
     system.wait_until_ended(seconds=60)
 
-    tell(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=60))
+    report(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=60))
 
 
-def test_chats_that_wait_in_redis_survive_a_flushall(start_system: StartSystem, tell: Tell) -> None:
+def test_chats_that_wait_in_redis_survive_a_flushall(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=0.2)
     system.ask_many(40)
     with system.redis() as client:
@@ -38,10 +38,12 @@ def test_chats_that_wait_in_redis_survive_a_flushall(start_system: StartSystem, 
     system.start_chat_worker()
     system.wait_until_ended(seconds=40)
 
-    tell(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=40))
+    report(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=40))
 
 
-def test_sigterm_calls_no_chat_twice_whose_call_ends_within_the_drain(start_system: StartSystem, tell: Tell) -> None:
+def test_sigterm_calls_no_chat_twice_whose_call_ends_within_the_drain(
+    start_system: StartSystem, report: Report
+) -> None:
     system = start_system(delay=5)
     going = system.start_chat_worker()
     coming = system.start_chat_worker()
@@ -55,10 +57,10 @@ def test_sigterm_calls_no_chat_twice_whose_call_ends_within_the_drain(start_syst
     figures = system.check(succeeded=30)
     assert figures["called again"] == 0
     assert coming.exit_code is None
-    tell(**figures)
+    report(**figures)
 
 
-def test_sigterm_gives_longer_calls_to_others_and_counts_no_attempt(start_system: StartSystem, tell: Tell) -> None:
+def test_sigterm_gives_longer_calls_to_others_and_counts_no_attempt(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=36)
     going = system.start_chat_worker()
     system.ask_many(5)
@@ -75,10 +77,10 @@ def test_sigterm_gives_longer_calls_to_others_and_counts_no_attempt(start_system
     figures = system.check(succeeded=5)
     assert 29 < drained < 35
     assert all(system.chat(chat_id)["attempts"] == 1 for chat_id in system.asked)
-    tell(drained_after=round(drained, 1), **figures)
+    report(drained_after=round(drained, 1), **figures)
 
 
-def test_a_stopped_worker_that_wakes_after_its_lease_writes_nothing(start_system: StartSystem, tell: Tell) -> None:
+def test_a_stopped_worker_that_wakes_after_its_lease_writes_nothing(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=4, CHAT_LEASE_SECONDS="3")
     zombie = system.start_chat_worker()
     system.ask_many(10)
@@ -93,11 +95,11 @@ def test_a_stopped_worker_that_wakes_after_its_lease_writes_nothing(start_system
 
     assert system.query("SELECT id, version, answer, attempt, finished_at FROM llm_chats ORDER BY id") == before
     assert {row[3] for row in before} == {2}
-    tell(**system.check(succeeded=10))
+    report(**system.check(succeeded=10))
 
 
 def test_a_chat_that_kills_each_worker_is_given_up_and_takes_no_other_along(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(CHAT_LEASE_SECONDS="2", CHAT_MAX_ATTEMPTS="3")
     system.start_refresh_worker()
@@ -114,11 +116,11 @@ def test_a_chat_that_kills_each_worker_is_given_up_and_takes_no_other_along(
     system.wait_until_ended(seconds=20)
 
     assert system.chat(poison)["error"]["code"] == "attempts_exhausted"
-    tell(**system.check(succeeded=1))
+    report(**system.check(succeeded=1))
 
 
 def test_a_foreign_message_without_a_queue_wakes_a_chat_and_a_wrong_one_harms_nobody(
-    start_system: StartSystem, tell: Tell
+    start_system: StartSystem, report: Report
 ) -> None:
     system = start_system()
     refresh = system.start_refresh_worker()
@@ -136,4 +138,4 @@ def test_a_foreign_message_without_a_queue_wakes_a_chat_and_a_wrong_one_harms_no
     system.wait_until_ended(seconds=30)
 
     assert refresh.exit_code is None
-    tell(**system.check(succeeded=1))
+    report(**system.check(succeeded=1))

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.fault.test_silent_servers import redis_pid
 from tests.support.chatting import System
@@ -24,7 +24,7 @@ def pids(system: System, servers: tuple[str, ...]) -> list[int]:
 
 @pytest.mark.parametrize("silent", [("redis",), ("postgresql",), ("redis", "postgresql")], ids="+".join)
 def test_each_process_leaves_in_time_while_servers_are_silent(
-    start_system: StartSystem, tell: Tell, silent: tuple[str, ...]
+    start_system: StartSystem, report: Report, silent: tuple[str, ...]
 ) -> None:
     system = start_system(delay=300, CHAT_LEASE_SECONDS="10")
     processes = {
@@ -48,12 +48,12 @@ def test_each_process_leaves_in_time_while_servers_are_silent(
     system.start_refresh_worker()
     system.start_chat_worker()
     system.wait_until_ended(seconds=60)
-    tell(**system.check(succeeded=20))
+    report(**system.check(succeeded=20))
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
 def test_other_ways_to_end_a_chat_worker_show_no_traceback(
-    start_system: StartSystem, tell: Tell, number: signal.Signals
+    start_system: StartSystem, report: Report, number: signal.Signals
 ) -> None:
     system = start_system(delay=300, CHAT_LEASE_SECONDS="10")
     worker = system.start_chat_worker()
@@ -67,4 +67,4 @@ def test_other_ways_to_end_a_chat_worker_show_no_traceback(
     system.start_refresh_worker()
     system.start_chat_worker()
     system.wait_until_ended(seconds=60)
-    tell(**system.check(succeeded=3))
+    report(**system.check(succeeded=3))

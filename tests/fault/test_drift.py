@@ -5,15 +5,15 @@ import secrets
 
 import pytest
 
-from tests.fault.conftest import Tell
+from tests.fault.conftest import Report
 from tests.support.soak import soak
 
 NIGHTS = 2000
 
 
 @pytest.mark.timeout(600)
-def test_two_thousand_random_nights_break_no_promise(tell: Tell) -> None:
+def test_two_thousand_random_nights_break_no_promise(report: Report) -> None:
     seed = int(os.environ.get("DRIFT_SEED") or secrets.randbelow(2**32))
-    tell(seed=seed)
+    report(seed=seed)
     held = soak(seed, NIGHTS)
-    tell(nights=NIGHTS, held=held, seed=seed, broken_promises=0)
+    report(nights=NIGHTS, held=held, seed=seed, broken_promises=0)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.chatting import System
 from tests.support.stopping import stopped, with_children
@@ -52,7 +52,7 @@ def only_reading(system: System) -> Iterator[None]:
 @pytest.mark.parametrize("delay", [3, 20], ids=["answers in hand", "calls under way"])
 @pytest.mark.parametrize("trouble", [frozen_for_chats, silent, only_reading])
 def test_a_postgresql_that_takes_nothing_for_two_leases_costs_no_second_call(
-    start_system: StartSystem, tell: Tell, trouble: object, delay: float
+    start_system: StartSystem, report: Report, trouble: object, delay: float
 ) -> None:
     system = start_system(delay=delay, CHAT_LEASE_SECONDS=str(LEASE))
     system.start_refresh_worker()
@@ -67,10 +67,10 @@ def test_a_postgresql_that_takes_nothing_for_two_leases_costs_no_second_call(
 
     figures = system.check(succeeded=40)
     assert figures["called again"] == 0
-    tell(**figures)
+    report(**figures)
 
 
-def test_backends_that_stay_frozen_hold_up_no_chat(start_system: StartSystem, tell: Tell) -> None:
+def test_backends_that_stay_frozen_hold_up_no_chat(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=3, CHAT_LEASE_SECONDS=str(LEASE), CHAT_DEADLINE_SECONDS="60")
     system.start_refresh_worker()
     system.start_chat_worker()
@@ -83,10 +83,10 @@ def test_backends_that_stay_frozen_hold_up_no_chat(start_system: StartSystem, te
         took = time.monotonic() - began
         figures = system.check(succeeded=30)
     assert figures["called again"] == 0
-    tell(seconds=round(took, 1), **figures)
+    report(seconds=round(took, 1), **figures)
 
 
-def test_a_deadline_ends_a_chat_also_while_its_worker_is_silent(start_system: StartSystem, tell: Tell) -> None:
+def test_a_deadline_ends_a_chat_also_while_its_worker_is_silent(start_system: StartSystem, report: Report) -> None:
     system = start_system(delay=60, CHAT_LEASE_SECONDS="300", CHAT_DEADLINE_SECONDS="15")
     system.start_refresh_worker()
     worker = system.start_chat_worker()
@@ -97,4 +97,4 @@ def test_a_deadline_ends_a_chat_also_while_its_worker_is_silent(start_system: St
         wait_for(lambda: system.statuses() == {"expired": 5}, seconds=40)
     late = system.query("SELECT max(extract(epoch FROM finished_at - deadline_at))::float8 FROM llm_chats")[0][0]
     assert late <= 5
-    tell(seconds_past_the_deadline=round(late, 1))
+    report(seconds_past_the_deadline=round(late, 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.stopping import stopped, with_children
 from tests.support.tools import ROOT
@@ -36,7 +36,7 @@ def peak(pid: int) -> int:
     ids=["450 of 3.9 MB", "80 of 1.95 million quotes", "80 of emoji"],
 )
 def test_the_largest_answers_are_all_stored_within_the_memory(
-    start_system: StartSystem, tell: Tell, number: int, padded: int, padding: str
+    start_system: StartSystem, report: Report, number: int, padded: int, padding: str
 ) -> None:
     system = start_system()
     worker = system.start_chat_worker(concurrency=450)
@@ -48,11 +48,11 @@ def test_the_largest_answers_are_all_stored_within_the_memory(
     whole = system.query(f"SELECT count(*) FROM llm_chats WHERE length(answer) = {padded} AND attempt = 1")
     assert whole == [(number,)], system.statuses()
     assert peak(worker.pid) < limit_of_chat()
-    tell(stored=number, peak_mib=peak(worker.pid) // MIB)
+    report(stored=number, peak_mib=peak(worker.pid) // MIB)
 
 
 @pytest.mark.timeout(600)
-def test_large_answers_outlast_a_silent_postgresql_within_the_memory(start_system: StartSystem, tell: Tell) -> None:
+def test_large_answers_outlast_a_silent_postgresql_within_the_memory(start_system: StartSystem, report: Report) -> None:
     system = start_system()
     worker = system.start_chat_worker(concurrency=450)
     system.gateway.behave(completions={"delay": 5, "padded": 3_900_000, "padding": "a"})
@@ -67,4 +67,4 @@ def test_large_answers_outlast_a_silent_postgresql_within_the_memory(start_syste
     whole = system.query("SELECT count(*) FROM llm_chats WHERE length(answer) = 3900000")
     assert whole == [(200,)], system.statuses()
     assert peak(worker.pid) < limit_of_chat()
-    tell(stored=200, peak_mib=peak(worker.pid) // MIB)
+    report(stored=200, peak_mib=peak(worker.pid) // MIB)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.processes import BEAT, local_variables, worker
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 EVERY_MINUTE = "* * * * *"
@@ -65,7 +65,7 @@ def test_a_run_whose_worker_is_killed_is_abandoned_and_the_night_tried_again(
     at: Bench, database: Database, redis_url: str, tmp_path: Path
 ) -> None:
     at.run("UPDATE llm_catalogue_version SET watermark = now() - interval '2 days'")
-    with RunningSandbox() as gateway:
+    with RunningStandIn() as gateway:
         gateway.behave(llms={"silent": True})
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         variables = local_variables(database.url, redis_url, **upstream)

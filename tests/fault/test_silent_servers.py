@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fault.conftest import StartSystem, Tell
+from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.chatting import System
 from tests.support.stopping import stopped, with_children
@@ -67,7 +67,7 @@ def redis_pid(system: System) -> int:
         return int(client.info("server")["process_id"])
 
 
-def test_with_postgresql_stopped_each_request_is_answered_in_time(start_system: StartSystem, tell: Tell) -> None:
+def test_with_postgresql_stopped_each_request_is_answered_in_time(start_system: StartSystem, report: Report) -> None:
     with running_system(start_system) as (system, asking, chat):
         requests: list[tuple[str, str, dict[str, Any]]] = [
             ("POST", "/api/chasen/chat", {"json": {"question": "q"}}),
@@ -92,10 +92,12 @@ def test_with_postgresql_stopped_each_request_is_answered_in_time(start_system: 
         assert ready.json()["parts"]["redis"]["ok"]
         assert ready.json()["parts"]["workers"]
         assert (listing.status_code, listing.json()["count"], listing.json()["stale"]) == (200, 5, True)
-        tell(slowest=round(asking.slowest, 2))
+        report(slowest=round(asking.slowest, 2))
 
 
-def test_sixty_requests_at_once_wait_no_longer_for_a_stopped_postgresql(start_system: StartSystem, tell: Tell) -> None:
+def test_sixty_requests_at_once_wait_no_longer_for_a_stopped_postgresql(
+    start_system: StartSystem, report: Report
+) -> None:
     with running_system(start_system) as (system, asking, chat):
         with stopped(with_children(postgres_pid(system))):
             requests = (("POST", "/api/chasen/chat", {"json": {"question": "q"}}), ("GET", f"/api/chats/{chat}", {}))
@@ -107,12 +109,12 @@ def test_sixty_requests_at_once_wait_no_longer_for_a_stopped_postgresql(start_sy
         wait_for(lambda: asking("GET", f"/api/chats/{chat}", DATABASE_SECONDS).status_code == 200)
         system.ask("And now?")
         system.wait_until_ended(seconds=30)
-        tell(slowest=round(asking.slowest, 2), **system.check(succeeded=2))
+        report(slowest=round(asking.slowest, 2), **system.check(succeeded=2))
 
 
 @pytest.mark.parametrize("number", [1, 20])
 def test_with_redis_stopped_chats_are_accepted_and_a_refresh_is_answered(
-    start_system: StartSystem, tell: Tell, number: int
+    start_system: StartSystem, report: Report, number: int
 ) -> None:
     with running_system(start_system) as (system, asking, _):
         with stopped([redis_pid(system)]):
@@ -131,4 +133,4 @@ def test_with_redis_stopped_chats_are_accepted_and_a_refresh_is_answered(
         assert ready.status_code == 200
         assert not ready.json()["parts"]["redis"]["ok"]
         system.wait_until_ended(seconds=60)
-        tell(slowest=round(asking.slowest, 2), **system.check(succeeded=number + 1))
+        report(slowest=round(asking.slowest, 2), **system.check(succeeded=number + 1))

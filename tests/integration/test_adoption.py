@@ -18,7 +18,7 @@ from tests.integration.test_commands import Commands
 from tests.support.old_system import INDEXES_AND_POLICIES, MODELS, ROWS, SUPABASE_PARTS, USAGE, WHOLE
 from tests.support.processes import ROOT, local_variables, web
 from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from worker.commands.doctor import check_database
 from worker.runtime import adopter_of
 
@@ -105,7 +105,7 @@ def test_an_adopted_catalogue_is_refreshed_and_shown_as_it_was(old: Old, run: Co
     again = run("migrate")
     assert (again.returncode, "nothing to add" in again.stdout) == (0, True)
     names = old.rows("SELECT matcha_llm_id, model_name FROM llm_models")
-    with RunningSandbox(models=[{"id": id_, "name": name} for id_, name in [*names, (99, "Kimi K2")]]) as gateway:
+    with RunningStandIn(models=[{"id": id_, "name": name} for id_, name in [*names, (99, "Kimi K2")]]) as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         assert run("refresh", **upstream).returncode == 0
     assert old.rows(KEPT.format("llm_models"))[:5] == before

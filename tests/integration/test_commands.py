@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.processes import BIN, local_variables
 from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 FOUND = """Found 5 LLM models in database:
@@ -90,7 +90,7 @@ def test_a_day_of_an_operator(command: Commands) -> None:
 
 def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
     command("migrate")
-    with RunningSandbox(models=[{"id": id_, "name": f"Claude {id_}"} for id_ in (28, 29, 30)]) as gateway:
+    with RunningStandIn(models=[{"id": id_, "name": f"Claude {id_}"} for id_ in (28, 29, 30)]) as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         assert command("refresh", **upstream).returncode == 0
         gateway.set_models([{"id": 28, "name": "Claude 28"}])
@@ -143,7 +143,7 @@ def test_the_ledger_is_read_newest_first_and_says_what_it_leaves_out(command: Co
 
 def test_a_chat_asked_from_a_pipe_is_found_cancelled_and_shown(command: Commands) -> None:
     command("migrate")
-    with RunningSandbox() as gateway:
+    with RunningStandIn() as gateway:
         command.variables |= {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         command.variables |= {"MATCHAAI_MISSION_ID": "1"}
         assert command("chat", "-", stdin=" \n").returncode == 2
@@ -200,7 +200,7 @@ def test_make_ups_first_refresh_is_run_again_for_another_source(command: Command
     command("migrate")
     assert command("refresh", "--first").returncode == 0
     assert "nothing to do" in command("refresh", "--first").stdout
-    with RunningSandbox() as gateway:
+    with RunningStandIn() as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         assert (
             "! source: the list is not from the source that is set up now (matchaai)"
@@ -220,7 +220,7 @@ def test_names_of_others_are_shown_as_they_are(command: Commands) -> None:
     models = [{"id": number, "name": name} for number, name in enumerate(STRANGE, 300)]
     models.append({"id": 28, "name": "Claude 3.7 Sonnet"})
     refused = {"id": "a\nb[/y]", "name": "x\x1b[2J[/z]"}
-    with RunningSandbox(models=[*models, *({"id": n, "name": f"Model {n}"} for n in range(9)), refused]) as gateway:
+    with RunningStandIn(models=[*models, *({"id": n, "name": f"Model {n}"} for n in range(9)), refused]) as gateway:
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "REFRESH_MAX_SHRINK": "1"}
         done = [command("refresh", "--dry-run", **upstream), command("refresh", **upstream), command("models")]
         done += [command("models", "--provenance"), command("verify"), command("runs"), command("changes")]

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.processes import BIN, REFRESH, ROOT, Web, local_variables, web, worker
 from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", "chat", "-P", "threads", "-c", "20",
@@ -49,7 +49,7 @@ def database(servers: Servers) -> Iterator[Database]:
 @pytest.fixture
 def variables(database: Database, servers: Servers, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The variables of both releases."""
-    with RunningSandbox() as gateway:
+    with RunningStandIn() as gateway:
         yield local_variables(
             database.url, servers.redis_url(), MIGRATE_DATABASE_URL=database.owner_url, LLM_REFRESH_HOME=str(tmp_path),
             MATCHAAI_BASE_URL=gateway.url, MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="7",

@@ -186,14 +186,14 @@ MUTANTS = (
     Mutant(
         "group-commit-one-by-one",
         "shared/chat/batch_writer.py",
-        "        except (DatabaseError, WrongLogin, NoModel) as error:\n            if len(orders) > 1:\n",
-        "        except (DatabaseError, WrongLogin, NoModel) as error:\n            if False:\n",
+        "        except (DatabaseError, RoleNotGranted, NoModel) as error:\n            if len(orders) > 1:\n",
+        "        except (DatabaseError, RoleNotGranted, NoModel) as error:\n            if False:\n",
         ("tests/integration/chat/test_groups.py::test_one_that_cannot_be_written_takes_no_other_of_its_group_along",),
     ),
     Mutant(
         "group-commit-past-a-held-row",
         "shared/chat/batch_writer.py",
-        "                return self._written_apart(orders)\n",
+        "                return self._write_individually(orders)\n",
         "                return orders\n",
         (f"{_ANSWERING}::test_a_row_that_somebody_holds_takes_no_other_chat_along",),
     ),

@@ -10,7 +10,7 @@ from shared.catalogue.facts.providers import provider_of
 from shared.catalogue.sync.draft import Described
 from shared.catalogue.sync.parse import Entry, Parsed, parse_entries
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
-from shared.catalogue.sync.rows import LEDGERED, Change, ModelRow
+from shared.catalogue.sync.rows import LEDGERED, ModelChange, ModelRow
 
 NIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy(default_key="claude-3-7-sonnet")
@@ -55,11 +55,11 @@ def by_id(rows: Iterable[ModelRow]) -> dict[int, ModelRow]:
     return {row.matcha_llm_id: row for row in rows}
 
 
-def replay(changes: Iterable[Change | Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+def replay(changes: Iterable[ModelChange | Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
     """The table that the ledger's lines give, from empty: the ledgered columns by upstream's id."""
     table: dict[int, dict[str, Any]] = {}
     for change in changes:
-        line = change.as_json() if isinstance(change, Change) else change
+        line = change.as_json() if isinstance(change, ModelChange) else change
         row = table.setdefault(line["matcha_llm_id"], {})
         row.update({name: value for name, value in (line["after"] or {}).items() if name in LEDGERED})
     return table

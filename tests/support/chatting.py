@@ -17,7 +17,7 @@ import redis
 from tests.support.processes import REFRESH, Process, Web, local_variables, web
 from tests.support.refreshing import bench
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "{name}@%h", "-Q", "chat", "-P", "threads",
@@ -29,7 +29,7 @@ OPEN = ("queued", "running")
 class System:
     """Web and workers on a database and a Redis of this test's own, with the stand-in as their gateway."""
 
-    gateway: RunningSandbox
+    gateway: RunningStandIn
     variables: dict[str, str]
     folder: Path
     database_url: str
@@ -133,7 +133,7 @@ def chat_system(
 ) -> Iterator[System]:
     """A system with a web process and nothing else yet; `variables` are settings. Its gateway takes `delay` seconds."""
     with (
-        RunningSandbox(delay=delay) as gateway,
+        RunningStandIn(delay=delay) as gateway,
         servers.database() as database,
         contextlib.ExitStack() as ending,
     ):

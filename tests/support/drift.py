@@ -15,7 +15,7 @@ from shared.catalogue.edits import EditRefused, ModelEdit, edit_model
 from shared.catalogue.facts.names import same_words, slug
 from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Policy, plan_sync
-from shared.catalogue.sync.rows import Change, ModelRow
+from shared.catalogue.sync.rows import ModelChange, ModelRow
 from tests.support.catalogue import NIGHT, by_id, describe, ledgered, replay
 
 POLICY = Policy(default_key="claude-3-7-sonnet", max_shrink=0.5)
@@ -41,7 +41,7 @@ class World:
         self.refused: set[int] = set()
         """What the last list said that could be read, and the ids of entries that could not."""
         self.rows: list[ModelRow] = []
-        self.ledger: list[Change] = []
+        self.ledger: list[ModelChange] = []
         self.now: datetime = NIGHT
         self.promises: list[Promise] = []
         self.given: set[str] = set()

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from shared.catalogue import seed
 from shared.catalogue.editing import Editor
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync import store
-from shared.catalogue.sync.outcomes import USED_DAYS, Options, Outcome, Record, Used, record_nothing
+from shared.catalogue.sync.outcomes import USED_DAYS, Options, Outcome, RecordNotices, UsageLookup, record_nothing
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.sources import Sources
@@ -20,7 +20,7 @@ from shared.chat.usage import callers_of
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from worker.runtime import used
 
 DEFAULT_KEY = "claude-3-7-sonnet"
@@ -33,7 +33,7 @@ class Bench:
     database: Database
     refresher: Refresher
     editor: Editor
-    knowledge: Knowledge
+    describer: ModelDescriber
     policy: Policy
     statements: list[str] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Bench:
         return self.refresher.perform(run_id)
 
     def seed(self) -> int:
-        return seed.seed(self.database, self.knowledge, self.policy)
+        return seed.seed(self.database, self.describer, self.policy)
 
     def models(self) -> dict[int, dict[str, Any]]:
         """Every row by upstream's id."""
@@ -70,16 +70,16 @@ def count_callers(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
 @contextmanager
 def bench(
     url: str,
-    gateway: RunningSandbox | None,
+    gateway: RunningStandIn | None,
     *,
-    record: Record = record_nothing,
-    callers: Used = count_callers,
+    record: RecordNotices = record_nothing,
+    callers: UsageLookup = count_callers,
     **policy: Any,
 ) -> Iterator[Bench]:
     """A bench on this database, with this stand-in as its gateway; the mapping alone without one."""
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
     database = Database(address, application_name="test", pool_size=8)
-    knowledge = Knowledge(load_mapping())
+    describer = ModelDescriber(load_mapping())
     rules = Policy(**({"default_key": DEFAULT_KEY} | policy))
     make: Callable[[], GatewayClient] | None = None
     if gateway is not None:
@@ -88,15 +88,15 @@ def bench(
     refresher = Refresher(
         database=database,
         sources=Sources(load_mapping(), make),
-        describe=knowledge.describer,
+        describe=describer.load,
         policy=rules,
         ids=new_id,
-        rules=lambda: knowledge.digest(rules),
+        rules=lambda: describer.digest(rules),
         record=record,
         used=used,
         callers=callers,
     )
-    made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), knowledge, rules)
+    made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), describer, rules)
     sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))
     try:
         yield made

@@ -19,7 +19,7 @@ WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.02
 
 
-class RunningSandbox:
+class RunningStandIn:
     """Starts `python -m worker.local.stand_in` on a free port and waits until it is ready; a context manager.
 
     It ends with this process, however this ends. `models` None means its built-in list; `delay` is how many seconds a

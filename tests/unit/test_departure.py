@@ -2,7 +2,7 @@
 
 import threading
 
-from worker.shutdown import Departure
+from worker.shutdown import ShutdownDeadline
 
 
 def test_a_process_that_is_held_up_closes_and_leaves_by_itself() -> None:
@@ -13,7 +13,7 @@ def test_a_process_that_is_held_up_closes_and_leaves_by_itself() -> None:
         happened.append(f"left {code}")
         left.set()
 
-    departure = Departure(lambda: happened.append("closed"), leave_seconds=0.0, leave=leave)
+    departure = ShutdownDeadline(lambda: happened.append("closed"), leave_seconds=0.0, leave=leave)
     departure.begin()
     departure.begin()
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.catalogue.sync.holds import Hold
 from shared.settings import Settings
-from shared.system_status import Standing
+from shared.system_status import SystemStatus
 from worker.doctor import checks as diagnosis
 
 
@@ -57,17 +57,17 @@ def test_local_mode_has_its_stand_in() -> None:
     assert levels(production(llm_refresh_env="local")) == ["good", "good"]
 
 
-def standing(**more: object) -> Standing:
+def read_status(**more: object) -> SystemStatus:
     """A healthy system, but for these."""
     values = {"active_models": 5, "has_default": True, "age_seconds": 3600.0, "ever_synced": True,
               "last_run": "succeeded", "last_error": None}  # fmt: skip
-    names = [field.name for field in fields(Standing)]
-    return Standing(**(dict.fromkeys(names, 0) | values | more))  # type: ignore[arg-type]
+    names = [field.name for field in fields(SystemStatus)]
+    return SystemStatus(**(dict.fromkeys(names, 0) | values | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])
 def test_the_age_that_is_allowed_follows_the_schedule(hours: float, level: str) -> None:
-    found = diagnosis.of_standing(standing(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
+    found = diagnosis.of_status(read_status(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
     assert next(finding.level for finding in found if finding.name == "last sync") == level
 
 

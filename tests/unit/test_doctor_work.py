@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.system_status import ChatEndings, Standing
+from shared.system_status import ChatEndings, SystemStatus
 from shared.upstream_health import TargetCalls, UpstreamHealth, judge
 from worker.doctor.findings import Finding
 from worker.doctor.work import Facts, of_endings, of_work
@@ -15,9 +15,9 @@ LIVING = {"refresh": 1, "chat": 1, "beat": 1}
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def standing(**more: int) -> Standing:
+def read_status(**more: int) -> SystemStatus:
     """Nothing is stuck, but for these."""
-    return Standing(**(dict.fromkeys([field.name for field in fields(Standing)], 0) | more))  # type: ignore[arg-type]
+    return SystemStatus(**(dict.fromkeys([field.name for field in fields(SystemStatus)], 0) | more))  # type: ignore[arg-type]
 
 
 def outage(code: str = "upstream_unavailable", status: int | None = 503) -> UpstreamHealth:
@@ -27,7 +27,7 @@ def outage(code: str = "upstream_unavailable", status: int | None = 503) -> Upst
 
 
 def look(**facts: Any) -> dict[str, Finding]:
-    known: dict[str, Any] = {"database": "answers", "redis": "writes", "alive": LIVING, "standing": standing(),
+    known: dict[str, Any] = {"database": "answers", "redis": "writes", "alive": LIVING, "status": read_status(),
                              "health": judge([], [], chats_waiting=0)}  # fmt: skip
     return {finding.name: finding for finding in of_work(Facts(**(known | facts)), concurrency=10)}
 
@@ -41,13 +41,13 @@ def test_a_healthy_system_has_no_fault() -> None:
 
 
 def test_chats_that_wait_for_a_gateway_that_is_down_are_not_stuck() -> None:
-    found = look(standing=standing(chats_waiting=5), health=outage())
+    found = look(status=read_status(chats_waiting=5), health=outage())
     assert faults(found) == {"upstream"}
     assert found["upstream"].detail.endswith("(503 upstream_unavailable); 5 chats wait; nothing to do here")
 
 
 def test_without_a_chat_worker_an_old_outage_is_not_what_chats_wait_for() -> None:
-    found = look(standing=standing(chats_waiting=5), health=outage(), alive=LIVING | {"chat": 0})
+    found = look(status=read_status(chats_waiting=5), health=outage(), alive=LIVING | {"chat": 0})
     assert faults(found) == {"chat worker", "chats"}
     assert "no chat worker is alive" in found["chats"].detail
     assert "not asked while no chat worker lives" in found["upstream"].detail
@@ -60,13 +60,13 @@ def test_a_refused_key_is_no_outage() -> None:
 
 
 def test_chats_that_wait_for_a_place_ask_for_more_places() -> None:
-    found = look(standing=standing(chats_waiting=5, chats_running=10))
+    found = look(status=read_status(chats_waiting=5, chats_running=10))
     assert "all 10 places of the chat workers are taken" in found["chats"].detail
     assert "CHAT_CONCURRENCY" in str(found["chats"].advice)
 
 
 def test_living_workers_are_not_to_be_started() -> None:
-    found = look(standing=standing(chats_waiting=5, runs_waiting=1))
+    found = look(status=read_status(chats_waiting=5, runs_waiting=1))
     assert faults(found) == {"chats", "runs"}
     for name, kind in (("chats", "chat"), ("runs", "refresh")):
         assert f"although a {kind} worker is alive" in found[name].detail
@@ -75,20 +75,20 @@ def test_living_workers_are_not_to_be_started() -> None:
 
 @pytest.mark.parametrize("facts", [{"redis": "no writes", "alive": {}}, {"redis": "unknown", "alive": None}])
 def test_while_redis_cannot_be_used_no_worker_is_blamed(facts: dict[str, Any]) -> None:
-    found = look(standing=standing(chats_waiting=5, chats_without_lease=2, runs_waiting=1), **facts)
+    found = look(status=read_status(chats_waiting=5, chats_without_lease=2, runs_waiting=1), **facts)
     assert faults(found) == set()
     for name in ("chats", "runs"):
         assert "Redis" in found[name].detail
 
 
 def test_while_postgresql_is_away_silent_workers_are_not_called_dead() -> None:
-    found = look(database="away", standing=None, health=None, alive={"refresh": 1, "beat": 1})
+    found = look(database="away", status=None, health=None, alive={"refresh": 1, "beat": 1})
     assert faults(found) == set()
     assert "PostgreSQL" in found["chat worker"].detail
 
 
 def test_chats_past_their_deadline_are_a_fault_of_their_own() -> None:
-    assert faults(look(standing=standing(chats_past_deadline=3))) == {"deadlines"}
+    assert faults(look(status=read_status(chats_past_deadline=3))) == {"deadlines"}
 
 
 @pytest.mark.parametrize(

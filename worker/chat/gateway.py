@@ -15,27 +15,27 @@ STAND_IN_MISSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class NotSetUp:
+class MissingConfiguration:
     """Why chats can go nowhere: a stable code, and what to do."""
 
     code: str
     detail: str
 
 
-def missing_set_up(settings: Settings) -> NotSetUp | None:
+def missing_configuration(settings: Settings) -> MissingConfiguration | None:
     """What is missing before chats can be answered; None when nothing is."""
     if _place(settings) is None:
         detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY"
-        return NotSetUp("matchaai_not_set_up", detail)
+        return MissingConfiguration("matchaai_not_set_up", detail)
     if settings.upstream_given and settings.matchaai_mission_id is None:
-        return NotSetUp("mission_not_set", "chats need a mission: set MATCHAAI_MISSION_ID to its number")
+        return MissingConfiguration("mission_not_set", "chats need a mission: set MATCHAAI_MISSION_ID to its number")
     return None
 
 
-def make_chat_gateway(settings: Settings) -> GatewayClient | NoGateway:
+def make_chat_gateway(settings: Settings) -> GatewayClient | UnconfiguredGateway:
     """The client for chats; where something is missing, one that says so of each."""
-    missing = missing_set_up(settings)
-    return chat_client(settings, settings.matchaai_model_field) if missing is None else NoGateway(missing)
+    missing = missing_configuration(settings)
+    return chat_client(settings, settings.matchaai_model_field) if missing is None else UnconfiguredGateway(missing)
 
 
 def chat_client(settings: Settings, model_field: ModelField) -> GatewayClient:
@@ -60,10 +60,10 @@ def _place(settings: Settings) -> tuple[str, SecretStr] | None:
     return None
 
 
-class NoGateway:
+class UnconfiguredGateway:
     """Fails each chat with what is missing: one was accepted while it was set up, or by a process where it is."""
 
-    def __init__(self, missing: NotSetUp) -> None:
+    def __init__(self, missing: MissingConfiguration) -> None:
         self._detail = missing.detail
 
     async def complete(

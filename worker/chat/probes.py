@@ -12,12 +12,12 @@ import structlog
 from shared.chat import waiting
 from shared.chat.circuit_breaker import GATEWAY, CircuitBreaker, CircuitScope, OpenCircuit
 from shared.chat.waiting import Barred
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 from worker.chat.database_threads import DatabaseThreads
 
 log = structlog.get_logger(__name__)
 
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
+_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 DATABASE_SECONDS = 5.0
 
 

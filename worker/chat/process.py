@@ -17,15 +17,15 @@ import structlog
 from shared.catalogue import resolve as keys
 from shared.catalogue.resolve import Resolution
 from shared.chat import lifecycle
-from shared.chat.batch_writer import GroupCommits
-from shared.chat.calls import Gateway, ModelCalls, Patience
+from shared.chat.batch_writer import BatchWriter
+from shared.chat.calls import CallLimits, Gateway, ModelCalls
 from shared.chat.circuit_breaker import CircuitBreaker
 from shared.chat.complete import Completer, DefaultUnknown
-from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
-from shared.chat.notifier import Wakeups
+from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
+from shared.chat.notifier import ChatNotifier
 from shared.chat.waiting import Parked
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.gateway.answer_memory import AnswerRoom
+from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.gateway.answer_memory import AnswerMemory
 from shared.settings import Settings
 from worker.chat.database_threads import DatabaseThreads
 from worker.chat.probes import CircuitProbes, barred_by
@@ -44,7 +44,7 @@ FLAG_SECONDS = 1.0
 """A refresh may hold what is flagged; the answer does not wait for it."""
 SWITCH_SECONDS = 5.0
 """So long is it tried to write that another model is asked; then the chat goes back to the queue."""
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
+_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 
 
 class ClosableGateway(Gateway, Protocol):
@@ -54,8 +54,8 @@ class ClosableGateway(Gateway, Protocol):
 
 
 @dataclass(slots=True)
-class _Running:
-    claim: Claim
+class _RunningChat:
+    claim: ChatClaim
     call: asyncio.Task[Finish | Release]
     giving_back: bool = False
 
@@ -67,7 +67,7 @@ class ChatProcess:
         self,
         settings: Settings,
         database: Database,
-        wakeups: Wakeups,
+        notifier: ChatNotifier,
         make_gateway: Callable[[], ClosableGateway],
         *,
         drain_seconds: float = DRAIN_SECONDS,
@@ -90,23 +90,23 @@ class ChatProcess:
         self._calls = ModelCalls(
             self._gateway,
             self._breaker,
-            Patience(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
+            CallLimits(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
             circuits_closed=self._probes.wake,
             record=self._reporter.record,
         )
         self._completer = Completer(self._calls, default_instead=self._default_instead, switch_model=self._switch_model)
-        self._commits = GroupCommits(
+        self._writer = BatchWriter(
             database,
             self._loop,
             lease_seconds=self._lease_seconds,
             max_attempts=settings.chat_max_attempts,
-            changed=wakeups.tell,
+            changed=notifier.notify,
             default_key=settings.matchaai_default_model,
             barred=lambda: barred_by(self._breaker),
         )
-        self._room = AnswerRoom()
-        self._in_hand: set[uuid.UUID] = set()
-        self._running: dict[uuid.UUID, _Running] = {}
+        self._room = AnswerMemory()
+        self._claimed_ids: set[uuid.UUID] = set()
+        self._running: dict[uuid.UUID, _RunningChat] = {}
         self._draining = False
         self._stopped = threading.Event()
         self._beat_at = time.monotonic()
@@ -114,12 +114,12 @@ class ChatProcess:
         self._heartbeat = threading.Thread(target=self._beat, name="chat-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Start the loop, the commits and the heartbeat."""
-        self._commits.start()
+        """Start the loop, the writer and the heartbeat."""
+        self._writer.start()
         self._thread.start()
         self._heartbeat.start()
 
-    def carry_out(self, chat_id: uuid.UUID) -> Finish | None:
+    def run(self, chat_id: uuid.UUID) -> Finish | None:
         """Do what is left to do for a chat, if anything; returns when it is done here. For threads that may wait.
 
         Returns how this process ended the chat, without the answer; None where it did not.
@@ -136,25 +136,25 @@ class ChatProcess:
         return max(0.0, time.monotonic() - self._beat_at - self._lease_seconds)
 
     def drain(self) -> None:
-        """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
+        """ChatClaim nothing more; after a while give back what is not done. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._drain)
 
-    def give_back(self) -> None:
-        """Claim nothing more, and give back at once what is not done. Safe in a signal handler."""
+    def release_running(self) -> None:
+        """ChatClaim nothing more, and give back at once what is not done. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._drain)
-        self._loop.call_soon_threadsafe(self._give_back)
+        self._loop.call_soon_threadsafe(self._release_running)
 
     def close(self) -> None:
         """Give back what is left, write what has been ordered, close the connections to the gateway."""
         if self._stopped.is_set():
             return
-        self.give_back()
-        give_up = time.monotonic() + CLOSE_SECONDS
-        while self._in_hand and time.monotonic() < give_up:
+        self.release_running()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while self._claimed_ids and time.monotonic() < deadline:
             time.sleep(0.02)
         self._stopped.set()
         self._heartbeat.join(timeout=2)  # else its connection would outlive the pool
-        self._commits.stop()
+        self._writer.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._reporter.report()
@@ -170,31 +170,31 @@ class ChatProcess:
         self._loop.close()
 
     async def _take(self, chat_id: uuid.UUID) -> Finish | None:
-        if chat_id in self._in_hand:
+        if chat_id in self._claimed_ids:
             return None  # its message came twice
-        self._in_hand.add(chat_id)
+        self._claimed_ids.add(chat_id)
         try:
             with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
                 if self._draining:
-                    await asyncio.to_thread(self._leave_to_others, chat_id)
+                    await asyncio.to_thread(self._requeue, chat_id)
                     return None
-                claim = await self._commits.claim(chat_id)
+                claim = await self._writer.claim(chat_id)
                 if isinstance(claim, Parked):
                     self._breaker.request_probe()
                 elif claim is not None:
                     return await self._attempted(claim)
                 return None
         finally:
-            self._in_hand.discard(chat_id)
+            self._claimed_ids.discard(chat_id)
 
     async def _probe(self, chat_id: uuid.UUID) -> bool:
         """Make one call for a chat whose circuit is open; False where it is not to be had. It needs no place."""
-        if self._draining or chat_id in self._in_hand:
+        if self._draining or chat_id in self._claimed_ids:
             return False
-        self._in_hand.add(chat_id)
+        self._claimed_ids.add(chat_id)
         try:
             with structlog.contextvars.bound_contextvars(chat_id=str(chat_id)):
-                claim = await self._commits.claim_probe(chat_id)
+                claim = await self._writer.claim_probe(chat_id)
                 if claim is None:
                     return False
                 end = await self._attempted(claim)
@@ -202,37 +202,37 @@ class ChatProcess:
                     await asyncio.to_thread(self._on_probed, end)
                 return True
         finally:
-            self._in_hand.discard(chat_id)
+            self._claimed_ids.discard(chat_id)
 
-    async def _attempted(self, claim: Claim) -> Finish | None:
+    async def _attempted(self, claim: ChatClaim) -> Finish | None:
         """Make one attempt, and write how it ended; returns the end of the chat, where it is one and ours."""
         with self._room.share():
             return await self._attempted_in_room(claim)
 
-    async def _attempted_in_room(self, claim: Claim) -> Finish | None:
+    async def _attempted_in_room(self, claim: ChatClaim) -> Finish | None:
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
         call = self._loop.create_task(self._completer.attempt(claim))
-        running = self._running[claim.chat_id] = _Running(claim, call)
+        running = self._running[claim.chat_id] = _RunningChat(claim, call)
         try:
             await asyncio.wait([call])
             end = self._end_of(running)
             if end is None:
                 log.info("llm_chat.call_closed", message="[ChaSen Chat] The chat has ended, call closed")
                 return None
-            written = await self._commits.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
+            written = await self._writer.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
         finally:
             del self._running[claim.chat_id]
         if not written:
             log.warning("llm_chat.fenced", message="[ChaSen Chat] It had ended, or is another's, nothing written")
         elif isinstance(end, Finish):
-            _tell_end(end)
+            _log_result(end)
             return replace(end, answer=None)  # it is stored, and its room is given back
         elif end.code is not None:
             self._breaker.request_probe()
         return None
 
-    def _end_of(self, running: _Running) -> Finish | Release | None:
+    def _end_of(self, running: _RunningChat) -> Finish | Release | None:
         """What to write of an attempt; None where it is not ours to write."""
         claim, call = running.claim, running.call
         if not call.cancelled():
@@ -240,7 +240,7 @@ class ChatProcess:
         return Release(claim.chat_id, claim.attempt) if running.giving_back else None
 
     async def _switch_model(self, switch: SwitchModel) -> bool:
-        return await self._commits.write(switch, retry_seconds=SWITCH_SECONDS)
+        return await self._writer.write(switch, retry_seconds=SWITCH_SECONDS)
 
     async def _default_instead(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
         return await asyncio.to_thread(self._flag_and_replace, of, refused)
@@ -263,7 +263,7 @@ class ChatProcess:
                         matcha_llm_id=of.matcha_llm_id, error=str(error))  # fmt: skip
         return instead
 
-    def _leave_to_others(self, chat_id: uuid.UUID) -> None:
+    def _requeue(self, chat_id: uuid.UUID) -> None:
         try:
             with self._database.transaction() as connection:
                 lifecycle.postpone(connection, [chat_id], seconds=0)
@@ -276,13 +276,13 @@ class ChatProcess:
         self._draining = True
         log.info("llm_chat.draining", message="[ChaSen Chat] Finishing calls", calls=len(self._running))
         self._calls.shutdown()
-        self._loop.call_later(self._drain_seconds, self._give_back)
+        self._loop.call_later(self._drain_seconds, self._release_running)
 
-    def _give_back(self) -> None:
+    def _release_running(self) -> None:
         if self._running:
             log.warning("llm_chat.given_back", message="[ChaSen Chat] Calls given back to the queue",
                         calls=len(self._running))  # fmt: skip
-        self._commits.hurry(3.0)
+        self._writer.limit_retries(3.0)
         for running in self._running.values():
             running.giving_back = True
             running.call.cancel()
@@ -297,7 +297,7 @@ class ChatProcess:
             held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
             missed = renew  # until it is done
             try:
-                still_open = self._still_open(held, self._in_hand.copy(), renew=renew)
+                still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
             except _NO_DATABASE as error:
                 log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
                 continue
@@ -310,8 +310,8 @@ class ChatProcess:
             if ended:
                 self._loop.call_soon_threadsafe(self._close_ended, ended)
 
-    def _still_open(self, held: dict[uuid.UUID, int], in_hand: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
-        if not in_hand:
+    def _still_open(self, held: dict[uuid.UUID, int], claimed_ids: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
+        if not claimed_ids:
             return set()
         seconds = min(BEAT_SECONDS, self._lease_seconds / 6)
         with self._database.transaction(timeout_seconds=max(0.5, seconds)) as connection:
@@ -319,7 +319,7 @@ class ChatProcess:
                 return lifecycle.still_open(connection, held)
             still_open = lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
             # Those that nobody has claimed, and those whose lease was lost meanwhile: nobody else need start on them.
-            lifecycle.postpone(connection, in_hand, seconds=self._lease_seconds)
+            lifecycle.postpone(connection, claimed_ids, seconds=self._lease_seconds)
             return still_open
 
     def _close_ended(self, ended: dict[uuid.UUID, int]) -> None:
@@ -336,7 +336,7 @@ def _every(number: int) -> Iterator[bool]:
             yield place == number - 1
 
 
-def _tell_end(end: Finish) -> None:
+def _log_result(end: Finish) -> None:
     if end.status == "succeeded":
         log.info("llm_chat.answered", message="[ChaSen Chat] Answered", attempt=end.attempt, tries=end.tries,
                  model_key=end.model.key, upstream_ms=end.upstream_ms)  # fmt: skip

@@ -16,14 +16,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, read
-from shared.chat.accept import Asked, TooManyOpen
+from shared.chat.accept import ChatRequest, TooManyOpen
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller
 from shared.models import CHAT_STATUSES
 from worker.celery_app import make_celery
-from worker.chat.gateway import missing_set_up
+from worker.chat.gateway import missing_configuration
 from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.timestamps import Moment
@@ -128,13 +128,13 @@ def _read(question: str) -> str:
 
 
 def _accepted(parts: Runtime, question: Question) -> Snapshot:
-    missing = missing_set_up(parts.settings)
+    missing = missing_configuration(parts.settings)
     if missing is not None:
         fail(missing.detail)
     if question.characters > parts.settings.chat_max_chars:
         raise click.UsageError(f"question and system prompt may hold {parts.settings.chat_max_chars} characters")
     try:
-        return parts.submitter.submit(Asked(question, OPERATOR, str(new_id()), None)).snapshot
+        return parts.submitter.submit(ChatRequest(question, OPERATOR, str(new_id()), None)).snapshot
     except (NoModel, TooManyOpen) as error:
         raise click.ClickException(str(error)) from None
 
@@ -163,7 +163,7 @@ def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
 def _cancelled(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
     with parts.database.transaction() as connection:
         lifecycle.cancel(connection, chat_id, OPERATOR)
-    parts.wakeups.tell([chat_id])
+    parts.notifier.notify([chat_id])
     return _find(parts, chat_id)
 
 

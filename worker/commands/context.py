@@ -13,7 +13,7 @@ import click
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.logs import configure, visible
 from shared.settings import Settings, secrets_of
 from worker.commands.entry import fail, settings_or_exit
@@ -41,7 +41,7 @@ def runtime() -> Iterator[Runtime]:
     parts = build_runtime(settings, "cli", pool_size=2)
     try:
         yield parts
-    except (DatabaseUnavailable, WrongLogin) as error:
+    except (DatabaseUnavailable, RoleNotGranted) as error:
         fail(str(error))
     except DatabaseError as error:
         fail(f"{error}; is the database migrated? run `llm-refresh migrate`")

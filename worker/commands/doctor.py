@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from shared import system_status as figures
 from shared.catalogue.sync import runs
 from shared.catalogue.sync.holds import open_hold
-from shared.db import DISK_FULL, Database, DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DISK_FULL, Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
 from shared.redis_rights import ADVICE, missing_rights
-from shared.redis_store import Cache, CacheUnavailable, CommandForbidden, WritesRefused, connect
+from shared.redis_store import CommandForbidden, RedisStore, RedisUnavailable, WritesRefused, connect
 from shared.settings import DOTENV, Settings, SettingsError, misnamed
 from shared.upstream_health import read_health
 from worker.commands.context import echo_json, json_option, quiet_logs, say
@@ -154,7 +154,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
         yield revision
         if revision.level != "fault":
             yield from _rows(settings, database, facts)
-    except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+    except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:
         database.dispose()
@@ -162,15 +162,15 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
-        standing, hold, waiting = figures.standing(connection), open_hold(connection), backlog(connection)
+        status, hold, waiting = figures.read_status(connection), open_hold(connection), backlog(connection)
         facts.health, facts.endings = read_health(connection), figures.chat_endings(connection)
         configured = configured_source(settings)
         changed = runs.source_changed(connection, configured)
         tried = changed and runs.source_tried(connection, configured)
-    facts.standing = standing
-    yield from diagnosis.of_standing(standing, stale_after=cadence_of_settings(settings).stale_after)
+    facts.status = status
+    yield from diagnosis.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
     receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
-    yield from diagnosis.of_notices(receivers, waiting, standing.notices_waiting)
+    yield from diagnosis.of_notices(receivers, waiting, status.notices_waiting)
     yield from diagnosis.of_hold(hold)
     yield from diagnosis.of_source(configured, changed=changed, tried=tried)
 
@@ -211,7 +211,7 @@ def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Find
     """Redis: reachable, what it keeps and drops, its clock, and who has said there that it is alive."""
     facts = facts or Facts()
     client = connect(settings.redis_url.get_secret_value())
-    cache = Cache(client)
+    store = RedisStore(client)
     try:
         missing = missing_rights(client)
         if missing:
@@ -219,21 +219,21 @@ def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Find
             return
         yield good("redis", "answers, and allows its user what is needed")
         try:
-            cache.check_writes()
+            store.check_writes()
             facts.redis = "writes"
         except WritesRefused as error:
             facts.redis = "no writes"
             yield diagnosis.of_no_writes(error.reason)
-        yield from _server(cache, full=facts.redis == "no writes")
-        facts.alive = cache.alive()
-    except CacheUnavailable as error:
+        yield from _server(store, full=facts.redis == "no writes")
+        facts.alive = store.alive()
+    except RedisUnavailable as error:
         yield fault("redis", str(error), "look at REDIS_URL and the server: chats wait until it is back")
 
 
-def _server(cache: Cache, *, full: bool) -> Iterator[Finding]:
+def _server(store: RedisStore, *, full: bool) -> Iterator[Finding]:
     before = time.time()
     try:
-        server = cache.server()
+        server = store.server()
     except CommandForbidden:
         yield warning("redis rights", "its user may not use INFO: memory, eviction, persistence and clock were not"
                       " looked at", ADVICE)  # fmt: skip

@@ -23,7 +23,7 @@ def erase(subject: str, as_json: bool) -> None:
     actor = f"cli:{getpass.getuser()}"
     with runtime() as parts:
         done = erasure.erase_caller(parts.database, subject, actor=actor)
-        parts.wakeups.tell(done.cancelled)
+        parts.notifier.notify(done.cancelled)
         erasure.log_erasure(done, actor=actor, role="service_role")
     if as_json:
         echo_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})

@@ -45,7 +45,7 @@ def migrate(step: str | None, dry_run: bool) -> None:
         _print_upgrade(upgrade, dry_run=False)
     if step != "schema" and not dry_run:
         with runtime() as parts:
-            added = seed.seed(parts.database, parts.knowledge, parts.policy)
+            added = seed.seed(parts.database, parts.describer, parts.policy)
             click.echo(f"seed: {added} models added" if added else "seed: nothing to add, the catalogue is not empty")
 
 

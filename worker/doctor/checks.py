@@ -9,9 +9,9 @@ from typing import Final, Literal
 from shared.catalogue.sync.held import most_used, summary
 from shared.catalogue.sync.holds import Hold
 from shared.notices.deliveries import Backlog
-from shared.redis_store import Server
+from shared.redis_store import RedisServerInfo
 from shared.settings import Settings
-from shared.system_status import Login, Standing
+from shared.system_status import LoginRights, SystemStatus
 from worker.doctor.findings import Finding, fault, good, warning
 
 SKEW_WARNING_SECONDS: Final = 5.0
@@ -41,7 +41,7 @@ def of_settings(settings: Settings, misnamed: Sequence[str] = ()) -> Iterator[Fi
         yield good("matchaai", f"set up; --live asks it (model field: {settings.matchaai_model_field})")
 
 
-def of_login(login: Login) -> Iterator[Finding]:
+def of_login(login: LoginRights) -> Iterator[Finding]:
     """Whether the policies hold for the application's login."""
     advice = "give DATABASE_URL a login of its own (see docs/operations.md, logins)"
     if login.is_superuser:
@@ -101,7 +101,7 @@ def of_clock(name: str, ahead_seconds: float) -> Finding:
     return good("clock", told)
 
 
-def of_memory(server: Server) -> Finding:
+def of_memory(server: RedisServerInfo) -> Finding:
     """How much room Redis has left, where it has a limit."""
     used = f"{server.used_bytes / 2**20:.0f} MB used"
     if not server.max_bytes:
@@ -122,7 +122,7 @@ def of_no_writes(reason: str) -> Finding:
     return fault("redis writes", text, "look at Redis's log and at the disk that its data is on")
 
 
-def of_redis(server: Server) -> Iterator[Finding]:
+def of_redis(server: RedisServerInfo) -> Iterator[Finding]:
     """Whether Redis keeps what is queued."""
     if server.eviction_policy.startswith("allkeys"):
         yield fault("eviction", f"Redis drops any key when it is full (maxmemory-policy {server.eviction_policy}): "
@@ -159,7 +159,7 @@ def of_source(configured: str, *, changed: bool, tried: bool) -> Iterator[Findin
         yield warning("source", f"the list is not from the source that is set up now ({configured})", advice)
 
 
-def of_standing(now: Standing, *, stale_after: timedelta) -> Iterator[Finding]:
+def of_status(now: SystemStatus, *, stale_after: timedelta) -> Iterator[Finding]:
     """The catalogue, its last runs, and notices. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
     yield _last_sync(now, stale_after)
@@ -184,7 +184,7 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
         yield good("notices", f"{len(receivers)} receivers, nothing waits for them longer than ten minutes")
 
 
-def _catalogue(now: Standing) -> Iterator[Finding]:
+def _catalogue(now: SystemStatus) -> Iterator[Finding]:
     if not now.active_models:
         yield fault("catalogue", "no model is active", "run `llm-refresh refresh`")
     elif not now.has_default:
@@ -194,7 +194,7 @@ def _catalogue(now: Standing) -> Iterator[Finding]:
         yield good("catalogue", f"{now.active_models} active models, one of them the default")
 
 
-def _last_sync(now: Standing, stale_after: timedelta) -> Finding:
+def _last_sync(now: SystemStatus, stale_after: timedelta) -> Finding:
     hours = now.age_seconds / 3600
     last = f"the last run {now.last_run}" + (f" ({now.last_error})" if now.last_error else "")
     if now.age_seconds > stale_after.total_seconds():

@@ -12,13 +12,13 @@ from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
 from shared.gateway.probe import FieldProbe
 from shared.settings import Settings
-from worker.chat.gateway import chat_client, missing_set_up
+from worker.chat.gateway import chat_client, missing_configuration
 from worker.doctor.findings import Finding, Line, fault, good, warning
 
 
 def check_gateway(settings: Settings) -> Iterator[Finding]:
     """The list, one tiny completion by each model field, which of them took effect, and the shape of the answers."""
-    missing = missing_set_up(settings)
+    missing = missing_configuration(settings)
     if missing is not None:
         yield fault("live", missing.detail, "then run this again")
         return

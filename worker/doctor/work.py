@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.system_status import ChatEndings, Standing
+from shared.system_status import ChatEndings, SystemStatus
 from shared.upstream_health import UpstreamHealth, describe_health
 from worker.doctor.findings import Finding, Line, fault, good, warning
 
@@ -25,7 +25,7 @@ class Facts:
 
     database: Literal["unknown", "answers", "away"] = "unknown"
     redis: Literal["unknown", "writes", "no writes"] = "unknown"
-    standing: Standing | None = None
+    status: SystemStatus | None = None
     health: UpstreamHealth | None = None
     endings: ChatEndings | None = None
     alive: Mapping[str, int] | None = None
@@ -40,11 +40,11 @@ def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
     yield from _workers(facts)
     if facts.health is not None:
         yield of_upstream(facts.health, chat_worker_lives=facts.lives("chat") or facts.alive is None)
-    if facts.standing is not None:
-        yield _runs(facts.standing, facts)
-        yield _chats(facts.standing, facts, concurrency)
-        if facts.standing.chats_past_deadline:
-            yield fault("deadlines", f"{facts.standing.chats_past_deadline} chats are open past their deadline",
+    if facts.status is not None:
+        yield _runs(facts.status, facts)
+        yield _chats(facts.status, facts, concurrency)
+        if facts.status.chats_past_deadline:
+            yield fault("deadlines", f"{facts.status.chats_past_deadline} chats are open past their deadline",
                         "start a worker, or end the transaction that holds their rows")  # fmt: skip
     if facts.endings is not None:
         yield of_endings(facts.endings, facts.health)
@@ -93,7 +93,7 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
     return level("upstream", f"{text}; nothing to do here", "chats that wait are answered when it is back")
 
 
-def _runs(now: Standing, facts: Facts) -> Finding:
+def _runs(now: SystemStatus, facts: Facts) -> Finding:
     if not (now.runs_without_lease or now.runs_waiting):
         return good("runs", "none is stuck")
     stuck = [
@@ -107,7 +107,7 @@ def _runs(now: Standing, facts: Facts) -> Finding:
     return _stuck("runs", "; ".join(stuck), "refresh", facts)
 
 
-def _chats(now: Standing, facts: Facts, concurrency: int) -> Finding:
+def _chats(now: SystemStatus, facts: Facts, concurrency: int) -> Finding:
     lives = facts.lives("chat")
     # With a worker, a chat that does not say so yet waits for the gateway as well; without one, for the worker.
     waiting = 0 if facts.health is not None and facts.health.state == "down" and lives else now.chats_waiting

@@ -19,7 +19,7 @@ _MEMBERSHIP_OPTIONS_SINCE = 160_000
 
 
 @dataclass(frozen=True)
-class Login:
+class DatabaseLogin:
     """A database user and its password."""
 
     user: str
@@ -27,7 +27,7 @@ class Login:
 
 
 def bootstrap_roles(
-    superuser_url: str, database: str, *, owner: Login, app: Login, connect_timeout_seconds: int = 10
+    superuser_url: str, database: str, *, owner: DatabaseLogin, app: DatabaseLogin, connect_timeout_seconds: int = 10
 ) -> None:
     """Make the roles, the two logins and the database, or bring them to what they should be. Idempotent.
 
@@ -68,7 +68,7 @@ def create_database(
     connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.Identifier(app)))
 
 
-def address(port: int, login: Login, database: str) -> str:
+def address(port: int, login: DatabaseLogin, database: str) -> str:
     """The address of a database on this machine. Names and passwords are made of letters, digits, `-` and `_`."""
     return f"postgresql://{login.user}:{login.password}@127.0.0.1:{port}/{database}"
 

@@ -29,7 +29,7 @@ class ProcfileError(Exception):
     """A line of the Procfile is no `name: command`. The text names it."""
 
 
-class Guard(Protocol):
+class ProcessGuard(Protocol):
     """Who ends a process group when we cannot (see LocalServices)."""
 
     def guard(self, group: int) -> None: ...
@@ -83,7 +83,7 @@ class Output:
 
 
 @dataclass
-class _Running:
+class _RunningProcess:
     """One process, and the wishes about it."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,7 +101,7 @@ class Processes:
         environ: Mapping[str, str],
         cwd: Path,
         output: Output,
-        guard: Guard,
+        guard: ProcessGuard,
         grace_seconds: Mapping[str, float] | None = None,
     ) -> None:
         """`grace_seconds`: how long each may take to end after SIGTERM, by name; 10 for others."""
@@ -110,7 +110,7 @@ class Processes:
         self._output = output
         self._guard = guard
         self._grace = grace_seconds or {}
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningProcess] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._child_ended: set[asyncio.Event] = set()
         self._loop = asyncio.get_running_loop()
@@ -151,12 +151,12 @@ class Processes:
         await asyncio.gather(*self._tasks)
         self._loop.remove_signal_handler(signal.SIGCHLD)
 
-    def _new(self, name: str) -> _Running:
-        running = _Running(grace_seconds=self._grace.get(name, 10.0))
+    def _new(self, name: str) -> _RunningProcess:
+        running = _RunningProcess(grace_seconds=self._grace.get(name, 10.0))
         self._running[name] = running
         return running
 
-    async def _keep_running(self, name: str, command: Sequence[str], running: _Running) -> None:
+    async def _keep_running(self, name: str, command: Sequence[str], running: _RunningProcess) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
             began = self._loop.time()
@@ -172,7 +172,7 @@ class Processes:
                 return
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _run(self, name: str, command: Sequence[str], running: _Running) -> int:
+    async def _run(self, name: str, command: Sequence[str], running: _RunningProcess) -> int:
         reader, writer = os.pipe()
         with os.fdopen(reader, "rb", buffering=0) as lines:
             try:
@@ -204,7 +204,7 @@ class Processes:
             running.ended.set()
             return code
 
-    async def _wait_for_end(self, process: "subprocess.Popen[bytes]", running: _Running) -> int:
+    async def _wait_for_end(self, process: "subprocess.Popen[bytes]", running: _RunningProcess) -> int:
         exited = asyncio.Event()
         self._child_ended.add(exited)
         watching = self._loop.create_task(self._watch(process, exited))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from shared.environment import STATE_FILE
-from worker.local.database_roles import APP, OWNER, Login, address, bootstrap_roles
+from worker.local.database_roles import APP, OWNER, DatabaseLogin, address, bootstrap_roles
 from worker.local.errors import LocalServicesError
 from worker.local.home import hold_home, is_held, open_home, passwords, read_json, write_private
 from worker.local.postgres import SUPERUSER
-from worker.local.supervisor import Request
+from worker.local.supervisor import StartRequest
 
 DATABASE = "llm_refresh"
 _EXPORTED = ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL")
@@ -40,17 +40,17 @@ class LocalServices:
     @property
     def database_url(self) -> str:
         """For the application's login, as `postgresql://`."""
-        return address(self._ports["postgres"], Login(APP, self._words["app"]), DATABASE)
+        return address(self._ports["postgres"], DatabaseLogin(APP, self._words["app"]), DATABASE)
 
     @property
     def migrate_database_url(self) -> str:
         """For the owner's login."""
-        return address(self._ports["postgres"], Login(OWNER, self._words["owner"]), DATABASE)
+        return address(self._ports["postgres"], DatabaseLogin(OWNER, self._words["owner"]), DATABASE)
 
     @property
     def superuser_url(self) -> str:
         """For the superuser, in the database `postgres`. For tests."""
-        return address(self._ports["postgres"], Login(SUPERUSER, self._words["postgres"]), "postgres")
+        return address(self._ports["postgres"], DatabaseLogin(SUPERUSER, self._words["postgres"]), "postgres")
 
     @property
     def redis_url(self) -> str:
@@ -61,7 +61,7 @@ class LocalServices:
     def supervisor_pid(self) -> int:
         return self._supervisor.pid
 
-    def begin(self, request: Request, say: Callable[[str], None]) -> None:
+    def begin(self, request: StartRequest, say: Callable[[str], None]) -> None:
         """Give the first order and wait until the servers answer. Raises LocalServicesError."""
         with contextlib.suppress(BrokenPipeError):  # it has ended, and so do its news
             self._orders.write(request.as_line())
@@ -131,7 +131,7 @@ def start_services(
             cwd=Path(__file__).resolve().parents[2],  # where the package `shared` is
             start_new_session=True,
         )
-        request = Request(
+        request = StartRequest(
             home=str(home),
             postgres=postgres,
             valkey=valkey,
@@ -144,7 +144,7 @@ def start_services(
         starting.callback(services.stop)
         services.begin(request, say)
         if postgres:
-            owner, app = Login(OWNER, words["owner"]), Login(APP, words["app"])
+            owner, app = DatabaseLogin(OWNER, words["owner"]), DatabaseLogin(APP, words["app"])
             bootstrap_roles(services.superuser_url, DATABASE, owner=owner, app=app)
         starting.pop_all()
         return services

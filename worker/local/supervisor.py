@@ -34,7 +34,7 @@ _HURRIED_STOP_SECONDS = 2.5  # parent gone: everything has to be away within fiv
 
 
 @dataclass(frozen=True)
-class Request:
+class StartRequest:
     """What to run. `state_file` is removed at the end: what it says is no longer so."""
 
     home: str
@@ -72,11 +72,11 @@ class Orders:
     def _terminate(self, *_: object) -> None:
         self._terminated = True
 
-    def request(self) -> Request:
+    def request(self) -> StartRequest:
         while b"\n" not in self._unread:
             self._read(1.0)
         line, self._unread = self._unread.split(b"\n", 1)
-        return Request.from_order(json.loads(line))
+        return StartRequest.from_order(json.loads(line))
 
     def tick(self, seconds: float) -> None:
         """Wait so long, obeying what comes in. Raises Stopped."""
@@ -112,7 +112,7 @@ def main() -> int:
     # Nobody may be reading any more: an answer that finds no room or no reader is dropped.
     os.set_blocking(sys.stdout.fileno(), False)
     orders = Orders(sys.stdin.fileno())
-    request: Request | None = None
+    request: StartRequest | None = None
     services: list[Service] = []
     try:
         request = orders.request()
@@ -133,7 +133,7 @@ def main() -> int:
     return 0
 
 
-def _build(request: Request) -> list[Service]:
+def _build(request: StartRequest) -> list[Service]:
     home = Path(request.home)
     kept = read_json(home / SERVICES_FILE)
     words = passwords(home)
@@ -213,7 +213,7 @@ def _open_folder(account: Account) -> Path:
     raise LocalServicesError(f"no folder was found that the user {account.name} can reach: set DATABASE_URL")
 
 
-def _start(request: Request, services: list[Service], orders: Orders) -> None:
+def _start(request: StartRequest, services: list[Service], orders: Orders) -> None:
     began = time.monotonic()
     # Both are made and launched first, and waited for together.
     for service in services:

@@ -41,7 +41,7 @@ _STOPPED, _FAILED, _WRONG, _INTERRUPTED = 0, 1, 2, 130
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpPlan:
     """What is to be started, checked before anything is."""
 
     variables: dict[str, str]
@@ -100,7 +100,7 @@ def up(environ: Mapping[str, str], cwd: Path, stream: BinaryIO | None = None) ->
         output.say("stopped")
 
 
-def make_plan(environ: Mapping[str, str], cwd: Path) -> Plan:
+def make_plan(environ: Mapping[str, str], cwd: Path) -> UpPlan:
     """Read the settings and see that they can be used: the home is not in use, the ports are free.
 
     Raises SettingsError or ProcfileError, one line each.
@@ -126,7 +126,7 @@ def make_plan(environ: Mapping[str, str], cwd: Path) -> Plan:
     if settings.port == settings.flower_port:
         raise SettingsError("FLOWER_PORT: is the same as PORT; each needs its own")
     check_receivers(settings)
-    return Plan(variables | {"LLM_REFRESH_HOME": str(home)}, settings, home, commands)
+    return UpPlan(variables | {"LLM_REFRESH_HOME": str(home)}, settings, home, commands)
 
 
 class _Run:
@@ -134,7 +134,7 @@ class _Run:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: UpPlan,
         variables: Mapping[str, str],
         services: LocalServices,
         environ: Mapping[str, str],
@@ -276,7 +276,7 @@ async def missing_parts(port: int) -> list[str]:
         return ["web"]  # not yet, or somebody else's answer
 
 
-def _addresses(plan: Plan, services: LocalServices) -> dict[str, str]:
+def _addresses(plan: UpPlan, services: LocalServices) -> dict[str, str]:
     """The variables that come from what was started."""
     kept = passwords(plan.home)
     settings = plan.settings
@@ -312,7 +312,7 @@ def _process_environment(environ: Mapping[str, str], variables: Mapping[str, str
     }
 
 
-def _say_environment(plan: Plan, environ: Mapping[str, str], cwd: Path, output: Output) -> None:
+def _say_environment(plan: UpPlan, environ: Mapping[str, str], cwd: Path, output: Output) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     output.say(f"environment: Python {version}, settings are good, local mode, home {plan.home}")
     if environ.get("LLM_REFRESH_ENV") == "production":

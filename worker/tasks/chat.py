@@ -29,7 +29,7 @@ def register(
         if CHAT_QUEUE not in app.amqp.queues.consume_from:  # sent to the default queue by a service that names none
             app.send_task(CHAT_TASK, args=(chat_id,), queue=CHAT_QUEUE, ignore_result=True)
             return {"chat_id": chat_id, "status": "sent on"}
-        end = chats().carry_out(known)
+        end = chats().run(known)
         status, code = (end.status, end.error_code) if end is not None else state_of(known)
         if status == "cancelled":
             publish_event(self, REVOKED, terminated=False, signum=None, expired=False)

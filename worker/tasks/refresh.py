@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Celery, Task
 
-from shared.catalogue.sync.requests import Call, carry_out
+from shared.catalogue.sync.requests import RefreshRequest, run_refresh
 from shared.task_errors import RefreshFailed, RefreshHeld, of_outcome
 from shared.task_names import REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER, TRIGGER_HEADER
 from worker.flower.task_events import ENDED, publish_event
@@ -24,7 +24,7 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
         self: Task, source: str | None = None, dry_run: bool = False, force: str | None = None
     ) -> dict[str, Any]:
         parts, said = runtime(), self.request
-        call = Call(
+        call = RefreshRequest(
             task_id=said.id,
             run_id=said.get(RUN_ID_HEADER),
             trigger=said.get(TRIGGER_HEADER) or "task",
@@ -32,7 +32,7 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
             arguments={"source": source, "dry_run": dry_run, "force": force},
         )
         cron, zone = parts.settings.refresh_cron, parts.settings.refresh_timezone
-        outcome = carry_out(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local)
+        outcome = run_refresh(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local)
         failure = of_outcome(outcome)
         if failure is not None:
             publish_event(self, ENDED, result=repr(failure.values))

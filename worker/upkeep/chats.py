@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 2.0
 SWEEP_TIMEOUT_SECONDS = 5.0
 SLEPT_SECONDS = 10.0
-RETIRE_SECONDS = 60.0
-RETIRE_BATCH = 1000
-RETIRE_BATCHES = 20
+DELETE_SECONDS = 60.0
+DELETE_BATCH = 1000
+DELETE_BATCHES = 20
 """In one round, so that other duties have their turn."""
 _CODES = {"failed": "attempts_exhausted"}
 """The error's code of a chat that upkeep ends with this status, where it is not the status."""
@@ -73,7 +73,7 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
             leases.failed()
             raise
         leases.swept(time.monotonic())
-        parts.wakeups.tell(swept.changed)
+        parts.notifier.notify(swept.changed)
         for chat_id in swept.lost_leases:
             log.warning("llm_chat.lease_lost", message="[ChaSen Chat] Its worker stopped, the chat goes on",
                         chat_id=str(chat_id))  # fmt: skip
@@ -94,16 +94,18 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
             log.warning("llm_chat.not_published", message="[ChaSen Chat] Redis took no message",
                         chats=len(unsent), error=type(error).__name__)  # fmt: skip
             with parts.database.transaction() as connection:
-                lifecycle.unsent(connection, list(unsent))
+                lifecycle.mark_unpublished(connection, list(unsent))
 
-    def retire() -> None:
-        for _ in range(RETIRE_BATCHES):
+    def delete_old() -> None:
+        for _ in range(DELETE_BATCHES):
             with parts.database.transaction() as connection:
-                gone = lifecycle.retire(connection, older_than_days=settings.chat_retention_days, limit=RETIRE_BATCH)
-            if gone < RETIRE_BATCH:
+                gone = lifecycle.delete_finished(
+                    connection, older_than_days=settings.chat_retention_days, limit=DELETE_BATCH
+                )
+            if gone < DELETE_BATCH:
                 return
 
-    return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", RETIRE_SECONDS, retire)]
+    return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", DELETE_SECONDS, delete_old)]
 
 
 def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None, producer: Any = None) -> None:

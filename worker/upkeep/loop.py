@@ -13,8 +13,8 @@ from celery import Celery, bootsteps
 from celery.signals import worker_ready
 from kombu.exceptions import OperationalError
 
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_store import Cache, CacheUnavailable
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.redis_store import RedisStore, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -62,9 +62,9 @@ class Upkeep:
     def _do(self, duty: Duty) -> None:
         try:
             duty.run()
-        except (DatabaseUnavailable, CacheUnavailable, OperationalError, OSError) as error:
+        except (DatabaseUnavailable, RedisUnavailable, OperationalError, OSError) as error:
             log.warning("llm_upkeep.unreachable", duty=duty.name, error=str(error) or type(error).__name__)
-        except (DatabaseError, WrongLogin) as error:
+        except (DatabaseError, RoleNotGranted) as error:
             log.error("llm_upkeep.failed", duty=duty.name, error=str(error))  # noqa: TRY400 - the text says it all
         except Exception:  # the thread must outlive what nobody foresaw; it is told, with where it came from
             log.exception("llm_upkeep.failed", duty=duty.name)
@@ -76,7 +76,7 @@ def grouped(duties: Sequence[Duty]) -> list[list[Duty]]:
 
 
 def alive_duty(
-    cache: Callable[[], Cache],
+    cache: Callable[[], RedisStore],
     ready: threading.Event,
     kinds: Sequence[str],
     node: str,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from shared.chat.circuit_breaker import CircuitBreaker
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.gateway.client import GatewayClient, Listing
+from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.gateway.client import GatewayClient, UpstreamList
 from shared.gateway.errors import GatewayError
 from shared.gateway.health import LIST_TARGET, CallTallies
 from shared.upstream_health import ALL_TARGETS, CircuitReport, report_calls, report_circuits
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 REPORT_SECONDS = 2.0
 """How often successes are written, while there are any, and open circuits repeated."""
 AT_MOST_EVERY_SECONDS = 0.5
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, WrongLogin)
+_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 
 
 class UpstreamReporter:
@@ -105,7 +105,7 @@ class ReportingGateway(GatewayClient):
         super().__init__(base_url=base_url, api_key=api_key)
         self._database = database
 
-    async def list_models(self, *, deadline_seconds: float, request_id: str | None = None) -> Listing:
+    async def list_models(self, *, deadline_seconds: float, request_id: str | None = None) -> UpstreamList:
         """As `GatewayClient.list_models`."""
         try:
             listing = await super().list_models(deadline_seconds=deadline_seconds, request_id=request_id)

@@ -13,8 +13,8 @@ from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 
 from shared.clock import new_id
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_store import CacheUnavailable
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.redis_store import RedisUnavailable
 from shared.settings import Settings
 from worker.web.auth import Authenticator
 from worker.web.openai.errors import PREFIX as OPENAI_PREFIX
@@ -47,7 +47,7 @@ def create_app(settings: Settings, routes: Sequence[Route], authenticator: Authe
     add_routes(app, routes, authenticator or Authenticator(settings))
     _check_requests(app, settings)
     _allow_origins(app, frozenset(settings.cors_origins))
-    _tell_problems(app)
+    register_error_handlers(app)
     return app
 
 
@@ -56,14 +56,14 @@ def request_id(given: str) -> str:
     return given if _REQUEST_ID.fullmatch(given) else str(new_id())
 
 
-def on_every_answer(settings: Settings) -> list[tuple[str, str]]:
+def default_headers(settings: Settings) -> list[tuple[str, str]]:
     """Headers that no answer goes without."""
     vary = [("Vary", "Origin")] if settings.cors_origins else []
     return [("X-Content-Type-Options", "nosniff"), *vary]
 
 
 def _check_requests(app: Flask, settings: Settings) -> None:
-    standing = on_every_answer(settings)
+    headers = default_headers(settings)
 
     @app.before_request
     def begin() -> None:
@@ -84,7 +84,7 @@ def _check_requests(app: Flask, settings: Settings) -> None:
         if response.status_code == 503:
             response.headers.setdefault("Retry-After", RETRY_AFTER_SECONDS)
         response.headers["X-Request-ID"] = g.get("request_id") or str(new_id())
-        response.headers.extend(standing)
+        response.headers.extend(headers)
         return response
 
 
@@ -142,9 +142,9 @@ def _as_response(problem: Problem) -> Response:
     return as_openai_response(problem) if openai else as_response(problem)
 
 
-def _tell_problems(app: Flask) -> None:
+def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(Problem)
-    def told(problem: Problem) -> Response:
+    def problem_response(problem: Problem) -> Response:
         return _as_response(problem)
 
     @app.errorhandler(HTTPException)
@@ -157,18 +157,18 @@ def _tell_problems(app: Flask) -> None:
         detail = "PostgreSQL cannot be reached at the moment; try again"
         return _as_response(Problem(503, "database_unavailable", detail))
 
-    @app.errorhandler(CacheUnavailable)
-    def no_redis(error: CacheUnavailable) -> Response:
+    @app.errorhandler(RedisUnavailable)
+    def no_redis(error: RedisUnavailable) -> Response:
         log.error("llm_web.redis_unavailable", error=str(error))
         detail = "Redis cannot be reached at the moment; try again"
         return _as_response(Problem(503, "redis_unavailable", detail))
 
     @app.errorhandler(DatabaseError)
-    @app.errorhandler(WrongLogin)
+    @app.errorhandler(RoleNotGranted)
     def not_migrated(error: Exception) -> Response:
         log.error("llm_web.database_refused", error=str(error))
         detail = "the database does not hold what this version needs; run `llm-refresh migrate`"
-        undefined = isinstance(error, WrongLogin) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
+        undefined = isinstance(error, RoleNotGranted) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
         if undefined:
             return _as_response(Problem(503, "database_not_migrated", detail))
         return _as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))

@@ -7,19 +7,19 @@ from typing import Literal
 from flask import request
 
 from shared.catalogue.resolve import ModelNotFound, NoModel
-from shared.chat.accept import Accepted, Asked, OtherBody, TooManyOpen
+from shared.chat.accept import AcceptedChat, ChatRequest, IdempotencyConflict, TooManyOpen
 from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
-from worker.chat.gateway import missing_set_up
+from worker.chat.gateway import missing_configuration
 from worker.runtime import Runtime
 from worker.web.problems import Problem
-from worker.web.routing import Call
+from worker.web.routing import ApiRequest
 
 
 def accept_question(
-    parts: Runtime, question: Question, call: Call, *, joins: Literal["none", "given_up", "any"] = "none"
-) -> Accepted:
+    parts: Runtime, question: Question, call: ApiRequest, *, joins: Literal["none", "given_up", "any"] = "none"
+) -> AcceptedChat:
     """Commit the question. Raises Problem; nothing is stored then."""
-    missing = missing_set_up(parts.settings)
+    missing = missing_configuration(parts.settings)
     if missing is not None:
         raise Problem(503, missing.code, missing.detail)
     limit = parts.settings.chat_max_chars
@@ -27,10 +27,10 @@ def accept_question(
         detail = f"the question and all that goes with it hold {question.characters} characters; they may hold {limit}"
         raise Problem(422, "prompt_too_long", detail)
     try:
-        return parts.submitter.submit(Asked(question, call.caller, call.request_id, idempotency_key(), joins))
+        return parts.submitter.submit(ChatRequest(question, call.caller, call.request_id, idempotency_key(), joins))
     except TooManyOpen:
         raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
-    except OtherBody as error:
+    except IdempotencyConflict as error:
         raise Problem(409, "idempotency_conflict", str(error)) from None
     except ModelNotFound as error:
         raise Problem(404, "model_not_found", str(error)) from None

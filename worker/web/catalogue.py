@@ -23,14 +23,14 @@ from shared.catalogue.sync.plan import COUNTED
 from shared.chat import read, usage
 from shared.chat.read import Snapshot
 from shared.clock import new_id
-from shared.redis_store import CacheUnavailable
+from shared.redis_store import RedisUnavailable
 from shared.task_errors import TaskFailure
 from shared.task_names import CHAT_TASK, REFRESH_TASK
-from worker.messages import Queue
+from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.problems import Problem, problem_members
-from worker.web.routing import READERS, SERVICE, Call, Route, as_json, forbidden
+from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json, forbidden
 
 LISTING_PATH = "/api/llms"
 POLL_SECONDS = 0.15
@@ -63,7 +63,7 @@ class CatalogueRoutes:
 
     parts: Runtime
     keeper: ListingKeeper
-    queue: Queue
+    publisher: Publisher
 
     def routes(self) -> list[Route]:
         done: dict[int, type[BaseModel] | None] = {
@@ -92,7 +92,7 @@ class CatalogueRoutes:
                   returns={200: bodies.TaskBody}),
         ]  # fmt: skip
 
-    def list_models(self, call: Call) -> Response:
+    def list_models(self, call: ApiRequest) -> Response:
         if call.query.provenance or call.query.all:
             return self._list_for_operators(call)
         current = self.keeper.current
@@ -100,7 +100,7 @@ class CatalogueRoutes:
             raise no_listing()
         return listing_response(current)
 
-    def _list_for_operators(self, call: Call) -> Response:
+    def _list_for_operators(self, call: ApiRequest) -> Response:
         if call.caller.role not in READERS:
             raise forbidden(call.caller, READERS, what="more than read the plain list (provenance, all)")
         read_listed = read_all_models if call.query.all else read_models
@@ -109,7 +109,7 @@ class CatalogueRoutes:
             state = read_state(connection, stale_after=self.parts.cadence.stale_after)
         return as_json(listing(models, state))
 
-    def refresh(self, call: Call) -> Response:
+    def refresh(self, call: ApiRequest) -> Response:
         body: bodies.RefreshBody = call.body
         if not body.dry_run and call.caller.role not in SERVICE:
             raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
@@ -122,7 +122,7 @@ class CatalogueRoutes:
             self._check_force(call, body, body.force)
         return self._refresh(call, body)
 
-    def _check_force(self, call: Call, body: bodies.RefreshBody, sha256: str) -> None:
+    def _check_force(self, call: ApiRequest, body: bodies.RefreshBody, sha256: str) -> None:
         """See that `force` names a list that a run held, or, for who waits, one that a run would hold now."""
         with self.parts.database.transaction(call.caller) as connection:
             if holds.is_held(connection, sha256):
@@ -136,21 +136,21 @@ class CatalogueRoutes:
             detail = holds.explain_refusal(sha256, held)
             raise Problem(409, "not_held", detail, members={"held": held})
 
-    def _preview(self, call: Call, body: bodies.RefreshBody) -> Response:
+    def _preview(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
         outcome, task_id = self._previewed(call, body)
         if outcome is not None:
             return self._done(outcome)
         return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
 
-    def _previewed(self, call: Call, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
+    def _previewed(self, call: ApiRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
         """What a dry run says, or None when it takes longer than the caller waits; and its task's id."""
         task_id = str(new_id())
         self.parts.database.check()  # what the worker will need, and what this answer is made of
-        self.parts.cache.note_asked(task_id, REFRESH_TASK)
-        if not self.queue.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
+        self.parts.store.remember_task(task_id, REFRESH_TASK)
+        if not self.publisher.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
             raise _no_redis("Redis takes no messages at the moment; try again")
-        give_up, look = self._give_up(call), time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < give_up:
+        deadline, look = self._deadline(call), time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < deadline:
             if time.monotonic() > look:
                 self.parts.database.check()
                 look = time.monotonic() + LOOK_SECONDS
@@ -165,24 +165,24 @@ class CatalogueRoutes:
             time.sleep(POLL_SECONDS)
         return None, task_id
 
-    def _refresh(self, call: Call, body: bodies.RefreshBody) -> Response:
+    def _refresh(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
         run_id, task_id, new = self.parts.refresher.request(
             body.options, trigger="api", actor=call.caller.subject, request_id=call.request_id, task_id=str(new_id()),
             publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
         )  # fmt: skip
         sent = True
         if new:
-            sent = self.queue.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
+            sent = self.publisher.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
             if not sent:
                 self.parts.refresher.publish_soon(run_id)
         links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
-        give_up = self._give_up(call) if sent else time.monotonic()
+        deadline = self._deadline(call) if sent else time.monotonic()
         look = time.monotonic() + LOOK_SECONDS
         while True:
             outcome = self.parts.refresher.outcome(run_id)
             if outcome.status in runs.ENDED:
                 return self._done(outcome)
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 return _accepted(run_id, outcome.status, links)
             if outcome.status == "queued" and time.monotonic() > look:
                 look += LOOK_SECONDS
@@ -192,18 +192,18 @@ class CatalogueRoutes:
 
     def _redis_answers(self) -> bool:
         try:
-            self.parts.cache.ping()
-        except CacheUnavailable:
+            self.parts.store.ping()
+        except RedisUnavailable:
             return False
         return True
 
     def _result(self, task_id: str) -> tuple[str, Any]:
         try:
-            return self.queue.result(task_id)
+            return self.publisher.result(task_id)
         except OperationalError:
             raise _no_redis("Redis cannot be reached at the moment; try again") from None
 
-    def _give_up(self, call: Call) -> float:
+    def _deadline(self, call: ApiRequest) -> float:
         wait = self.parts.settings.refresh_wait_seconds
         if call.respond_async:
             wait = 0.0
@@ -239,7 +239,7 @@ class CatalogueRoutes:
             return response
         return as_json(body, status)
 
-    def list_runs(self, call: Call) -> Response:
+    def list_runs(self, call: ApiRequest) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
             hold = holds.open_hold(connection)
@@ -247,14 +247,14 @@ class CatalogueRoutes:
         body = {"runs": [_linked(run) for run in found], "undecided": None if undecided is None else _linked(undecided)}
         return as_json(body)
 
-    def show_run(self, call: Call) -> Response:
+    def show_run(self, call: ApiRequest) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             run = runs.find(connection, _uuid(call.path["run_id"]))
         if run is None:
             raise _no_run()
         return as_json(_linked(run))
 
-    def dismiss_run(self, call: Call) -> Response:
+    def dismiss_run(self, call: ApiRequest) -> Response:
         run_id = _uuid(call.path["run_id"])
         try:
             self.parts.refresher.dismiss(run_id, actor=call.caller.subject)
@@ -265,13 +265,13 @@ class CatalogueRoutes:
             raise Problem(409, "not_held", str(refused), members={"held": refused.held}) from None
         return self.show_run(call)
 
-    def list_changes(self, call: Call) -> Response:
+    def list_changes(self, call: ApiRequest) -> Response:
         query = call.query
         with self.parts.database.transaction(call.caller) as connection:
             found = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
         return as_json({"changes": found, "next": found[-1]["id"] if found else query.since})
 
-    def edit_model(self, call: Call) -> Response:
+    def edit_model(self, call: ApiRequest) -> Response:
         key = call.path["model_key"]
         try:
             return as_json(self.parts.editor.edit(key, call.body, caller=call.caller))
@@ -280,7 +280,7 @@ class CatalogueRoutes:
         except EditRefused as refused:
             raise Problem(409, "edit_refused", str(refused)) from None
 
-    def show_task(self, call: Call) -> Response:
+    def show_task(self, call: ApiRequest) -> Response:
         task_id = call.path["task_id"]
         chat = self._chat_of_task(call, task_id)
         if chat is not None or call.caller.role not in READERS:
@@ -299,7 +299,7 @@ class CatalogueRoutes:
                 body["result"] = {"run_id": run["id"], "status": run["status"], "counts": counts}
                 body |= _error_of(run)
             return as_json(body)
-        name = self.parts.cache.was_asked(task_id)
+        name = self.parts.store.remembered_task(task_id)
         if name is None:
             raise _no_task()
         status, result = self._result(task_id)
@@ -310,7 +310,7 @@ class CatalogueRoutes:
             body["result"] = result
         return as_json(body)
 
-    def _chat_of_task(self, call: Call, task_id: str) -> Snapshot | None:
+    def _chat_of_task(self, call: ApiRequest, task_id: str) -> Snapshot | None:
         """The chat whose first message this task was: it has the chat's id."""
         try:
             chat_id = uuid.UUID(task_id)
@@ -337,7 +337,7 @@ def listing_response(current: Encoded) -> Response:
 
 def listing_headers(current: Encoded) -> dict[str, str]:
     """What a listing says of itself, whether it is sent or not."""
-    return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    return {"ETag": current.etag, "RedisStore-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def _changes_of(connection: Any, outcome: Outcome) -> Sequence[Mapping[str, Any]]:

@@ -14,16 +14,16 @@ import structlog
 from flask import Response, request
 
 from shared.chat import erasure, lifecycle, read, usage
-from shared.chat.accept import Accepted
+from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
-from shared.db import Caller, DatabaseError, DatabaseUnavailable, WrongLogin
-from worker.messages import Queue
+from shared.db import Caller, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
 from worker.web.asking import accept_question
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, READERS, SERVICE, Call, Route, as_json, forbidden, json_value
+from worker.web.routing import CALLERS, READERS, SERVICE, ApiRequest, Route, as_json, forbidden, json_value
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class ChatRoutes:
     """The handlers, with what they work with."""
 
     parts: Runtime
-    queue: Queue
+    publisher: Publisher
     readers: Readers
 
     def routes(self) -> list[Route]:
@@ -64,7 +64,7 @@ class ChatRoutes:
                   query=bodies.UsageQuery, returns={200: bodies.UsageBody}),
         ]  # fmt: skip
 
-    def ask(self, call: Call) -> Response:
+    def ask(self, call: ApiRequest) -> Response:
         question: bodies.ChatBody = call.body
         accepted = accept_question(self.parts, question, call)
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
@@ -76,32 +76,32 @@ class ChatRoutes:
         links = _links(snapshot)
         return as_json(_shown(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
-    def _sent(self, accepted: Accepted, call: Call) -> Snapshot:
+    def _sent(self, accepted: AcceptedChat, call: ApiRequest) -> Snapshot:
         if accepted.new:
-            self.queue.chat(accepted.snapshot.chat_id, request_id=call.request_id)
+            self.publisher.chat(accepted.snapshot.chat_id, request_id=call.request_id)
         return accepted.snapshot
 
-    def _sent_and_awaited(self, accepted: Accepted, call: Call, seconds: float) -> Snapshot:
-        give_up = time.monotonic() + seconds
+    def _sent_and_awaited(self, accepted: AcceptedChat, call: ApiRequest, seconds: float) -> Snapshot:
+        deadline = time.monotonic() + seconds
         chat_id = accepted.snapshot.chat_id
         with self.readers.watching(chat_id) as watch:
             self._sent(accepted, call)
             snapshot = accepted.snapshot if accepted.new else self._looked_up_again(accepted.snapshot, call.caller)
-            watch.have(snapshot)
-            while not snapshot.ended and time.monotonic() < give_up:
-                snapshot = watch.wait(give_up - time.monotonic()) or snapshot
+            watch.mark_seen(snapshot)
+            while not snapshot.ended and time.monotonic() < deadline:
+                snapshot = watch.wait(deadline - time.monotonic()) or snapshot
         return snapshot if snapshot.ended else self._looked_up_again(snapshot, call.caller)
 
     def _looked_up_again(self, snapshot: Snapshot, caller: Caller) -> Snapshot:
         """The chat may have ended while no wake-up came through; what was accepted stays accepted in any case."""
         try:
             return self._find(snapshot.chat_id, caller)
-        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
             log.warning("llm_web.not_looked_up", message="[ChaSen Chat] PostgreSQL went away during a wait",
                         error=str(error))  # fmt: skip
             return snapshot
 
-    def list_chats(self, call: Call) -> Response:
+    def list_chats(self, call: ApiRequest) -> Response:
         query: bodies.ChatsQuery = call.query
         statuses = () if query.status is None else tuple(query.status.split(","))
         wanted = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
@@ -115,7 +115,7 @@ class ChatRoutes:
             raise Problem(503, "search_too_long", detail) from None
         return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in found]})
 
-    def show(self, call: Call) -> Response:
+    def show(self, call: ApiRequest) -> Response:
         caller, asked_for = call.caller, call.query.content
         if asked_for and caller.role not in CALLERS:
             raise forbidden(caller, what="more than read a chat without its content")
@@ -125,14 +125,14 @@ class ChatRoutes:
         snapshot = self._find(_uuid(call.path["chat_id"]), caller, content)
         return as_json(_shown(snapshot, caller) | dict(snapshot.prompt or {}))
 
-    def cancel(self, call: Call) -> Response:
+    def cancel(self, call: ApiRequest) -> Response:
         chat_id = _uuid(call.path["chat_id"])
         if call.query.erase:
             return self._erase(chat_id, call.caller)
         with self.parts.database.transaction() as connection:
             cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
-            self.parts.wakeups.tell([chat_id])
+            self.parts.notifier.notify([chat_id])
         return as_json(_shown(self._find(chat_id, call.caller), call.caller))
 
     def _erase(self, chat_id: uuid.UUID, caller: Caller) -> Response:
@@ -147,13 +147,13 @@ class ChatRoutes:
                  owner=shown.subject, subject=caller.subject, role=caller.role)  # fmt: skip
         return as_json(_shown(shown, caller))
 
-    def erase_caller(self, call: Call) -> Response:
+    def erase_caller(self, call: ApiRequest) -> Response:
         done = erasure.erase_caller(self.parts.database, call.path["subject"], actor=call.caller.subject)
-        self.parts.wakeups.tell(done.cancelled)
+        self.parts.notifier.notify(done.cancelled)
         erasure.log_erasure(done, actor=call.caller.subject, role=call.caller.role)
         return as_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
 
-    def follow(self, call: Call) -> Response:
+    def follow(self, call: ApiRequest) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many readers follow chats here; ask for the chat itself")
@@ -163,12 +163,12 @@ class ChatRoutes:
             if snapshot.ended and seen >= snapshot.version:
                 return Response(status=204)
             response = Response(_events(snapshot, watch, seen), content_type="text/event-stream")
-            response.headers["Cache-Control"] = "no-store"
+            response.headers["RedisStore-Control"] = "no-store"
             response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
             response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
             return response
 
-    def usage(self, call: Call) -> Response:
+    def usage(self, call: ApiRequest) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             return as_json({"usage": usage.by_model(connection, days=call.query.days)})
 
@@ -196,7 +196,7 @@ def _links(snapshot: Snapshot) -> dict[str, str]:
 
 def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
     """Comments and events of one reader, who has the version `seen`; ends after the chat's last event."""
-    watch.have(current)
+    watch.mark_seen(current)
     yield b": here\n\n"
     snapshot: Snapshot | None = current
     while True:

@@ -10,7 +10,7 @@ from flask import Response, request
 from worker.web.api_docs import render
 from worker.web.openapi import document
 from worker.web.pages import SECURITY, AnyQuery
-from worker.web.routing import Call, Route, as_json
+from worker.web.routing import ApiRequest, Route, as_json
 
 
 class DescriptionRoutes:
@@ -30,13 +30,13 @@ class DescriptionRoutes:
         self._page = render(self._document).encode()
         self._etag = hashlib.sha256(self._page).hexdigest()[:32]
 
-    def openapi(self, call: Call) -> Response:
+    def openapi(self, call: ApiRequest) -> Response:
         return as_json(self._document)
 
-    def docs(self, call: Call) -> Response:
+    def docs(self, call: ApiRequest) -> Response:
         response = Response(self._page, content_type="text/html; charset=utf-8")
         response.set_etag(self._etag)
-        response.headers["Cache-Control"] = "no-cache"
+        response.headers["RedisStore-Control"] = "no-cache"
         response.headers.extend(SECURITY)
         response.make_conditional(request)
         return response

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-class ListingShortcut:
+class ListingFastPath:
     """A WSGI application in front of another: answers plain requests for the listing, hands on all others."""
 
     def __init__(
         self,
-        beyond: WSGIApplication,
+        next_app: WSGIApplication,
         current: Callable[[], Encoded | None],
         authenticator: Authenticator,
-        standing: Sequence[tuple[str, str]],
+        headers: Sequence[tuple[str, str]],
         observers: Sequence[Observe],
     ) -> None:
-        """`current` gives the listing now; `standing`: headers that no answer goes without."""
-        self._beyond = beyond
-        self._standing = standing
+        """`current` gives the listing now; `headers`: headers that no answer goes without."""
+        self._next_app = next_app
+        self._headers = headers
         self._current = current
         self._authenticator = authenticator
         self._observers = observers
@@ -43,11 +43,11 @@ class ListingShortcut:
         current = self._current()
         caller = self._caller(environ) if current is not None else None
         if current is None or caller is None:
-            return self._beyond(environ, start_response)
+            return self._next_app(environ, start_response)
         wanted = environ.get("HTTP_IF_NONE_MATCH")
         if wanted not in (None, current.etag):  # one of several tags, a weak one, an old one: Flask compares
-            return self._beyond(environ, start_response)
-        headers = [*listing_headers(current).items(), *self._standing]
+            return self._next_app(environ, start_response)
+        headers = [*listing_headers(current).items(), *self._headers]
         id_ = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         headers.append(("X-Request-ID", id_))
         if wanted is None:

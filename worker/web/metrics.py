@@ -19,16 +19,16 @@ from prometheus_client.registry import Collector
 from shared import system_status as figures
 from shared.catalogue.sync.runs import ENDED
 from shared.chat import usage
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.gateway.errors import ErrorCode
 from shared.models import FALLBACK_REASONS
-from shared.redis_store import CacheUnavailable
+from shared.redis_store import RedisUnavailable
 from shared.upstream_health import UpstreamHealth, read_health
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
 from worker.web.problems import Problem
-from worker.web.routing import READERS, Call, Route
+from worker.web.routing import READERS, ApiRequest, Route
 
 log = structlog.get_logger(__name__)
 
@@ -96,8 +96,8 @@ class MetricsRoutes:
                   roles=None, returns={200: None}, media_type="text/plain"),
         ]  # fmt: skip
 
-    def metrics(self, call: Call) -> Response:
-        self._let_in(request.headers.get("Authorization"))
+    def metrics(self, call: ApiRequest) -> Response:
+        self._authorize_scrape(request.headers.get("Authorization"))
         registry = CollectorRegistry()
         for collector in (
             _Families(self._database()),
@@ -107,10 +107,10 @@ class MetricsRoutes:
         ):
             registry.register(collector)
         response = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
-        response.headers["Cache-Control"] = "no-store"
+        response.headers["RedisStore-Control"] = "no-store"
         return response
 
-    def _let_in(self, authorization: str | None) -> None:
+    def _authorize_scrape(self, authorization: str | None) -> None:
         token = self.parts.settings.metrics_token
         given = (authorization or "").partition(" ")[2].strip().encode()
         if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
@@ -126,7 +126,7 @@ class MetricsRoutes:
                 catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
                 known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
-        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
             log.warning("llm_metrics.without_database", error=str(error))
             yield up("postgresql", False)
             return
@@ -137,9 +137,9 @@ class MetricsRoutes:
 
     def _redis(self) -> Iterator[Metric]:
         try:
-            self.parts.cache.check_writes()  # a full Redis answers, and no worker can say there that it is alive
-            alive = self.parts.cache.alive()
-        except CacheUnavailable:
+            self.parts.store.check_writes()  # a full Redis answers, and no worker can say there that it is alive
+            alive = self.parts.store.alive()
+        except RedisUnavailable:
             yield up("redis", False)
             return
         yield up("redis", True)

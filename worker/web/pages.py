@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from worker.web.bodies import Query
 from worker.web.problems import Problem
-from worker.web.routing import Call, Route
+from worker.web.routing import ApiRequest, Route
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -62,13 +62,13 @@ class PageRoutes:
                   query=AnyQuery, returns={200: None, 304: None}, media_type="text/javascript"),
         ]  # fmt: skip
 
-    def panel(self, call: Call) -> Response:
+    def panel(self, call: ApiRequest) -> Response:
         return self._send("index.html")
 
-    def operations(self, call: Call) -> Response:
+    def operations(self, call: ApiRequest) -> Response:
         return self._send("ops.html")
 
-    def asset(self, call: Call) -> Response:
+    def asset(self, call: ApiRequest) -> Response:
         return self._send(call.path["name"])
 
     def _send(self, name: str) -> Response:
@@ -77,7 +77,9 @@ class PageRoutes:
             raise Problem(404, "not_found", "the pages have no such file")
         response = Response(asset.body, content_type=asset.content_type)
         response.set_etag(asset.etag)
-        response.headers["Cache-Control"] = "no-cache"  # kept, and asked about each time: a new version shows at once
+        response.headers["RedisStore-Control"] = (
+            "no-cache"  # kept, and asked about each time: a new version shows at once
+        )
         response.headers.extend(SECURITY)
         response.make_conditional(request)
         return response

@@ -15,8 +15,8 @@ import structlog
 
 from shared.chat import read
 from shared.chat.read import Snapshot
-from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_store import Cache, CacheUnavailable
+from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.redis_store import RedisStore, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +41,14 @@ class Watch:
             self._latest = snapshot
             self._news.set()
 
-    def have(self, snapshot: Snapshot) -> None:
+    def mark_seen(self, snapshot: Snapshot) -> None:
         """The reader has this one: only later ones are news."""
         self.known = max(self.known, snapshot.version)
 
     def wait(self, seconds: float) -> Snapshot | None:
         """The next snapshot; None when nothing has changed in so many seconds. States in between may be skipped."""
-        give_up = time.monotonic() + seconds
-        while self._news.wait(max(0.0, give_up - time.monotonic())):
+        deadline = time.monotonic() + seconds
+        while self._news.wait(max(0.0, deadline - time.monotonic())):
             self._news.clear()
             snapshot, self._latest = self._latest, None
             if snapshot is not None and snapshot.version > self.known:  # it may have been offered before `have`
@@ -60,12 +60,12 @@ class Watch:
 class Readers:
     """All waiting readers of this process."""
 
-    def __init__(self, database: Database, cache: Cache, *, most: int = 3600) -> None:
+    def __init__(self, database: Database, store: RedisStore, *, most: int = 3600) -> None:
         """`most`: how many there may be. Each holds a connection, and some have to be left for requests that end."""
         self._most = most
         self._count = 0
         self._database = database
-        self._cache = cache
+        self._store = store
         self._watches: dict[uuid.UUID, set[Watch]] = {}
         self._woken: set[uuid.UUID] = set()
         self._wake = threading.Event()
@@ -98,12 +98,12 @@ class Readers:
     def _listen(self) -> None:
         while True:
             try:
-                for told in self._cache.changed(seconds=LISTEN_SECONDS):
+                for told in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):
                     mine = [chat_id for chat_id in told if chat_id in self._watches]
                     if mine:
                         self._woken.update(mine)
                         self._wake.set()
-            except CacheUnavailable as error:
+            except RedisUnavailable as error:
                 log.warning("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves",
                             error=str(error))  # fmt: skip
             except Exception:  # told, and survived: all readers of this process depend on this thread
@@ -127,8 +127,8 @@ class Readers:
             return
         try:
             with self._database.transaction() as connection:
-                snapshots = read.those(connection, known)
-        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+                snapshots = read.newer_than(connection, known)
+        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
             log.warning("llm_web.readers_wait", message="[ChaSen Chat] PostgreSQL is away, readers wait",
                         error=str(error))  # fmt: skip
             return

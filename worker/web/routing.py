@@ -36,7 +36,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])", re.IGN
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """A request that was let in."""
 
     caller: Caller
@@ -57,7 +57,7 @@ class Call:
         return float(found[1]) if found else None
 
 
-Handler = Callable[[Call], Response]
+Handler = Callable[[ApiRequest], Response]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = No
     """A JSON answer that no cache keeps."""
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=json_value)
     response = Response(data, status=status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
+    response.headers["RedisStore-Control"] = "no-store"
     response.headers.extend(dict(headers or {}))
     return response
 
@@ -140,7 +140,7 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
             raise forbidden(caller, route.roles)
         query = _parsed(route.query, request.args, "query") if request.args else route.query()
         body = _body(route.body) if route.body is not None else None
-        return route.handler(Call(caller, g.request_id, query, body, path))
+        return route.handler(ApiRequest(caller, g.request_id, query, body, path))
 
     return view
 
@@ -214,17 +214,19 @@ def _body(model: type[BaseModel]) -> BaseModel:
         first = error.errors(include_url=False, include_input=False)[0]
         status = 400 if first["type"] == "json_invalid" else 422
         code = "invalid_json" if status == 400 else "invalid_body"
-        raise Problem(status, code, _told(error, "body"), param=path_of(first["loc"]), fault=first["type"]) from None
+        raise Problem(
+            status, code, _describe_errors(error, "body"), param=path_of(first["loc"]), fault=first["type"]
+        ) from None
 
 
 def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise Problem(400, f"invalid_{where}", _told(error, where)) from None
+        raise Problem(400, f"invalid_{where}", _describe_errors(error, where)) from None
 
 
-def _told(error: ValidationError, where: str) -> str:
+def _describe_errors(error: ValidationError, where: str) -> str:
     faults = error.errors(include_url=False, include_input=False)
     told = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
     more = len(faults) - MAX_FAULTS_TOLD

@@ -16,13 +16,13 @@ from flask import Response
 from migrations.schema import describe_schema, head, read_schema
 from shared.catalogue.listing import ListingKeeper
 from shared.clock import utc_now
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from shared.redis_store import CacheUnavailable, WritesRefused
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.redis_store import RedisUnavailable, WritesRefused
 from shared.upstream_health import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
-from worker.web.routing import Call, Route, as_json
+from worker.web.routing import ApiRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ UPSTREAM_UNKNOWN: Final = {"ok": None, "state": "unknown"}
 
 
 @dataclass(frozen=True)
-class StateRoutes:
+class StatusRoutes:
     """The handlers, with what they work with."""
 
     parts: Runtime
@@ -49,15 +49,15 @@ class StateRoutes:
             Route("GET", "/api/me", self.me, "Who is calling, by which role", returns={200: bodies.MeBody}),
         ]  # fmt: skip
 
-    def me(self, call: Call) -> Response:
+    def me(self, call: ApiRequest) -> Response:
         return as_json(
             {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.parts.settings.auth_off}
         )
 
-    def alive(self, call: Call) -> Response:
+    def alive(self, call: ApiRequest) -> Response:
         return as_json({"status": "ok"})
 
-    def ready(self, call: Call) -> Response:
+    def ready(self, call: ApiRequest) -> Response:
         probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
         told = _probed(probes, seconds=PROBE_SECONDS)
         silent = {"ok": False, "detail": "does not answer"}
@@ -82,7 +82,7 @@ class StateRoutes:
         try:
             with self.parts.database.transaction(timeout_seconds=1.5) as connection:
                 health = read_health(connection)
-        except (DatabaseUnavailable, DatabaseError, WrongLogin):
+        except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
             return UPSTREAM_UNKNOWN
         failure = None
         if health.last_failure_code is not None:
@@ -113,7 +113,7 @@ class StateRoutes:
                 schema = read_schema(connection)
         except DatabaseUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
-        except (DatabaseError, WrongLogin):
+        except (DatabaseError, RoleNotGranted):
             return {"ok": True}, needed
         found = {"current": schema.revision, "head": head()}
         match schema.fit:
@@ -126,11 +126,11 @@ class StateRoutes:
 
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:
-            self.parts.cache.check_writes()
-            return {"ok": True}, dict(self.parts.cache.alive())
+            self.parts.store.check_writes()
+            return {"ok": True}, dict(self.parts.store.alive())
         except WritesRefused as error:
             return {"ok": False, "detail": f"takes no writes: {error.reason}"}, {}
-        except CacheUnavailable:
+        except RedisUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {}
 
 
@@ -144,13 +144,13 @@ def _probed(probes: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[
         except Exception:  # it counts as silent, and the log has why
             log.exception("llm_web.probe_failed", part=name)
 
-    give_up = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     for name, look in probes.items():
         threading.Thread(target=probe, args=(name, look), name=f"probe-{name}", daemon=True).start()
     found: dict[str, Any] = {}
     try:
         while len(found) < len(probes):
-            name, result = given.get(timeout=max(0.0, give_up - time.monotonic()))
+            name, result = given.get(timeout=max(0.0, deadline - time.monotonic()))
             found[name] = result
     except queue.Empty:
         pass

@@ -14,22 +14,22 @@ from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker import process_limits as open_files
 from worker.celery_app import make_celery
-from worker.messages import SOCKET_TIMEOUT_SECONDS, Queue
+from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
 from worker.runtime import build_runtime
 from worker.web.access_log import AccessLog, observe_requests
-from worker.web.app import create_app, on_every_answer
+from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
-from worker.web.listing_fast_path import ListingShortcut
+from worker.web.listing_fast_path import ListingFastPath
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openai.completions import CompletionRoutes
 from worker.web.openai.models import ModelRoutes, OpenAIListing
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
-from worker.web.status import StateRoutes
+from worker.web.status import StatusRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
@@ -41,13 +41,13 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
     parts.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings)
-    queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
-    keeper = ListingKeeper(parts.database, parts.cache, stale_after=parts.cadence.stale_after)
-    routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
-    readers = Readers(parts.database, parts.cache, most=open_files.readers(open_files.limit()))
-    routes += ChatRoutes(parts, queue, readers).routes()
+    publisher = Publisher(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
+    keeper = ListingKeeper(parts.database, parts.store, stale_after=parts.cadence.stale_after)
+    routes = [*CatalogueRoutes(parts, keeper, publisher).routes(), *StatusRoutes(parts, keeper).routes()]
+    readers = Readers(parts.database, parts.store, most=open_files.readers(open_files.limit()))
+    routes += ChatRoutes(parts, publisher, readers).routes()
     openai_listing = OpenAIListing(keeper)
-    routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, queue, readers).routes()]
+    routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, publisher, readers).routes()]
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
@@ -60,8 +60,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     app = create_app(settings, routes, authenticator)
     observers = [times.observe, AccessLog(lines).observe]
     observe_requests(app, observers)
-    standing = on_every_answer(settings)
-    shortcut = ListingShortcut(app.wsgi_app, lambda: keeper.current, authenticator, standing, observers)
+    headers = default_headers(settings)
+    shortcut = ListingFastPath(app.wsgi_app, lambda: keeper.current, authenticator, headers, observers)
     app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
 

@@ -23,13 +23,13 @@ from shared.catalogue.sync.rows import UNORDERED, Json
 log = structlog.get_logger(__name__)
 
 
-class Knowledge:
+class ModelDescriber:
     """The mapping, and public data about models, read when it is first asked for."""
 
     def __init__(self, mapping: Mapping) -> None:
         self.mapping = mapping
 
-    def describer(self) -> Describe:
+    def load(self) -> Describe:
         """A function that describes an entry. Where the public data is missing it does without, and the log says so."""
         data: ModelData | None
         try:

@@ -259,5 +259,5 @@ def _known_parts(word: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _known_words() -> frozenset[str]:
-    begins = {word for rule in makers.RULES for words_ in rule.begins.split("|") for word in words_.split()}
+    begins = {word for rule in makers.RULES for words_ in rule.prefix.split("|") for word in words_.split()}
     return frozenset(word for word in begins | GENERIC if len(word) >= _SHORTEST and word.isascii() and word.isalpha())

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 
-class Company(Enum):
+class Context(Enum):
     """Which unknown words may stand beside a rule's own without making the rule doubtful."""
 
     ANY = "anything beside it"
@@ -20,7 +20,7 @@ class Company(Enum):
     PLAIN = "only numbers, qualifiers, hosts"
 
 
-ANY, AFTER, TIERS, PLAIN = Company.ANY, Company.AFTER, Company.TIERS, Company.PLAIN
+ANY, AFTER, TIERS, PLAIN = Context.ANY, Context.AFTER, Context.TIERS, Context.PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Rule:
     """
 
     maker: str
-    begins: str
-    then: str
-    company: Company
+    prefix: str
+    pattern: str
+    context: Context
     examples: tuple[str, ...]
-    over: frozenset[str] = frozenset()
+    builds_on: frozenset[str] = frozenset()
 
 
 _OPEN: Final = frozenset({"meta", "mistral", "alibaba", "deepseek", "google", "microsoft", "moonshotai", "openai"})

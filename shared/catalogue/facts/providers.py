@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from shared.catalogue.facts.paths import is_region, phrase_of, without_path
-from shared.catalogue.facts.provider_families import KNOWN_AS, RULES, Company, Rule
+from shared.catalogue.facts.provider_families import KNOWN_AS, RULES, Context, Rule
 from shared.catalogue.facts.qualifiers import HOSTS, MAKERS, WEAK_HOSTS
 from shared.catalogue.facts.spelling import folded, ordered_words
 
@@ -109,7 +109,7 @@ def provider_of_words(listed: tuple[str, ...]) -> str:
         return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, listed)) else OTHER
     makers = {found.rule.maker for found in spotted}
     if len(makers) > 1:
-        makers = makers.difference(*(found.rule.over for found in spotted if _holds(found, listed, spotted)))
+        makers = makers.difference(*(found.rule.builds_on for found in spotted if _holds(found, listed, spotted)))
     told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
     return makers.pop() if told else OTHER
 
@@ -136,13 +136,13 @@ def _inside(found: _Spotted, other: _Spotted) -> bool:
 def _holds(found: _Spotted, listed: tuple[str, ...], spotted: list[_Spotted]) -> bool:
     """Whether the words beside a rule's own leave no doubt about it. Words of its own maker, and of makers it builds
     on, do not count as beside it."""
-    company = found.rule.company
-    if company is Company.ANY:
+    company = found.rule.context
+    if company is Context.ANY:
         return True
-    family = found.rule.over | {found.rule.maker}
+    family = found.rule.builds_on | {found.rule.maker}
     kin = {position for one in spotted if one.rule.maker in family for position in one.at}
-    beside = range(found.at.start) if company is Company.AFTER else range(len(listed))
-    known = _plain if company is Company.PLAIN else _generic
+    beside = range(found.at.start) if company is Context.AFTER else range(len(listed))
+    known = _plain if company is Context.PLAIN else _generic
     return all(
         position in kin or known(listed[position]) or KNOWN_AS.get(listed[position]) in family for position in beside
     )
@@ -169,8 +169,8 @@ def _about(listed: tuple[str, ...], position: int) -> bool:
 def _rules_by_beginning() -> dict[str, list[tuple[re.Pattern[str], Rule]]]:
     index: dict[str, list[tuple[re.Pattern[str], Rule]]] = defaultdict(list)
     for rule in RULES:
-        beginnings = rule.begins.split("|")
-        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.then or r'(?= |$)'}")
+        beginnings = rule.prefix.split("|")
+        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.pattern or r'(?= |$)'}")
         for start in sorted({beginning[:_INDEX_LENGTH] for beginning in beginnings}):
             index[start.strip()].append((pattern, rule))
     return dict(index)

@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.catalogue.facts.names import same_words, slug, words
 from shared.catalogue.sync.parse import Entry
-from shared.catalogue.sync.rows import UNORDERED, Change, ChangeKind, Json, ModelRow, addition, difference
+from shared.catalogue.sync.rows import UNORDERED, ChangeKind, Json, ModelChange, ModelRow, addition, difference
 
 MAX_KEY: Final = 200  # characters, as of a name
 
@@ -50,7 +50,7 @@ class Draft:
 
     after: dict[int, ModelRow]
     retired: dict[str, str] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[ModelChange] = field(default_factory=list)
     holders: dict[str, int] = field(default_factory=dict)
     _former: dict[tuple[str, ...], set[str]] | None = None
 
@@ -71,7 +71,7 @@ class Draft:
         before, after = (change.before, change.after) if change is not None else (None, None)
         ids = {"matcha_llm_id": from_id}, {"matcha_llm_id": id_}
         self.changes.append(
-            Change("moved", id_, row.model_key, {**(before or {}), **ids[0]}, {**(after or {}), **ids[1]})
+            ModelChange("moved", id_, row.model_key, {**(before or {}), **ids[0]}, {**(after or {}), **ids[1]})
         )
 
     def claim(self, wanted: str, id_: int, name: str) -> str:

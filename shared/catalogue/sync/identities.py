@@ -35,40 +35,46 @@ def place(
 ) -> Placed:
     """Give every entry that is new under its id, or comes back to it, a row and a key."""
     keys = _KeysInUse(before, draft.retired)
-    strange = {entry.matcha_llm_id: entry for entry in entries if _is_strange(before.get(entry.matcha_llm_id), entry)}
+    new_identities = {
+        entry.matcha_llm_id: entry for entry in entries if _is_new_identity(before.get(entry.matcha_llm_id), entry)
+    }
     returned = [
-        entry for entry in entries if entry.matcha_llm_id not in strange and is_left_behind(before[entry.matcha_llm_id])
+        entry
+        for entry in entries
+        if entry.matcha_llm_id not in new_identities and is_left_behind(before[entry.matcha_llm_id])
     ]
     copies = [
         entry
         for entry in entries
-        if entry.matcha_llm_id not in strange
+        if entry.matcha_llm_id not in new_identities
         and not is_left_behind(before[entry.matcha_llm_id])
         and keys.main_of(before[entry.matcha_llm_id]) is not None
     ]
-    leaving = [before[id_] for id_ in strange if id_ in before]
-    moves = _moves(returned, strange.values(), copies, before, [*absent, *leaving], keys)
+    leaving = [before[id_] for id_ in new_identities if id_ in before]
+    moves = _moves(returned, new_identities.values(), copies, before, [*absent, *leaving], keys)
 
     gone = {row.matcha_llm_id for row in (*moves.values(), *leaving)} | moves.keys()
     draft.holders.update((row.model_key, id_) for id_, row in before.items() if id_ not in gone)
     draft.retired.update((before[id_].model_key, before[id_].upstream_name) for id_ in gone if id_ in before)
 
-    names = {entry.matcha_llm_id: entry for entry in (*returned, *strange.values(), *copies)}
+    names = {entry.matcha_llm_id: entry for entry in (*returned, *new_identities.values(), *copies)}
     claimed = {id_: draft.claim(row.model_key, id_, names[id_].name) for id_, row in moves.items()}
     for id_, row in moves.items():
-        if row.matcha_llm_id not in strange:
+        if row.matcha_llm_id not in new_identities:
             _leave_behind(draft, draft.after[row.matcha_llm_id], id_, keys.main_of(row) or row.model_key)
     for entry in entries:
         id_ = entry.matcha_llm_id
-        if id_ in moves or id_ in strange:
+        if id_ in moves or id_ in new_identities:
             _put(draft, before.get(id_), entry, moves.get(id_), claimed.get(id_), describe)
     _restore_main_keys(draft, names.values(), keys)
 
-    moved_away = {row.matcha_llm_id for id_, row in moves.items() if id_ in strange or is_left_behind(before[id_])}
-    return Placed(strange.keys() | moves.keys(), moved_away, strange.keys() & before.keys())
+    moved_away = {
+        row.matcha_llm_id for id_, row in moves.items() if id_ in new_identities or is_left_behind(before[id_])
+    }
+    return Placed(new_identities.keys() | moves.keys(), moved_away, new_identities.keys() & before.keys())
 
 
-def _is_strange(row: ModelRow | None, entry: Entry) -> bool:
+def _is_new_identity(row: ModelRow | None, entry: Entry) -> bool:
     """Whether the row of this id is another model's, or there is none."""
     return row is None or not same_words(row.upstream_name, entry.name)
 
@@ -95,7 +101,7 @@ class _KeysInUse:
 
 def _moves(
     returned: Iterable[Entry],
-    strange: Iterable[Entry],
+    new_identities: Iterable[Entry],
     copies: Iterable[Entry],
     before: Mapping[int, ModelRow],
     left: Iterable[ModelRow],
@@ -118,7 +124,7 @@ def _moves(
     moves: dict[int, ModelRow] = {}
     # Of several ids that had it, the one that it left last: where it went from there is a row without its model now.
     latest = sorted(returned, key=lambda entry: before[entry.matcha_llm_id].provenance[MOVED_TO]["value"] not in known)
-    for entry in (*latest, *strange):
+    for entry in (*latest, *new_identities):
         if (row := everyone.take(entry.name)) is not None:
             moves[entry.matcha_llm_id] = row
     main = NameIndex((row for (hidden, is_copy, *_), row in in_order if not hidden and not is_copy), taken)
@@ -144,7 +150,7 @@ def _put(
 ) -> None:
     """Write the row of an entry that was placed, with the identity of `source` where a model brings one along."""
     id_ = entry.matcha_llm_id
-    same_model = old is not None and not _is_strange(old, entry)
+    same_model = old is not None and not _is_new_identity(old, entry)
     overrides: Json = {} if source is None else source.overrides
     was_default = source is not None and source.is_default
     if old is not None and same_model:

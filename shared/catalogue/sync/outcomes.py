@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.catalogue.sync.plan import COUNTED
-from shared.catalogue.sync.rows import Change
+from shared.catalogue.sync.rows import ModelChange
 
 USED_DAYS: Final = 30
 USE: Final = "used_30_days"
@@ -54,7 +54,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunEnded:
     """What the transaction that ends a run knows of it: for those who have to be told, whether they watch or not."""
 
     run_id: uuid.UUID
@@ -63,19 +63,19 @@ class Ending:
     held: Mapping[str, Any] | None = None
     code: str | None = None
     detail: str | None = None
-    changes: Sequence[Change] = ()
+    changes: Sequence[ModelChange] = ()
     promoted: tuple[str, str] | None = None
 
 
-Record = Callable[[Any, Ending], None]
+RecordNotices = Callable[[Any, RunEnded], None]
 """Takes note of an ending in the transaction (a connection) that makes it true; it writes there, or not at all."""
 
 
-def record_nothing(connection: Any, ending: Ending) -> None:
+def record_nothing(connection: Any, ending: RunEnded) -> None:
     """For those who tell nobody."""
 
 
-Used = Callable[[Any, Collection[str]], Mapping[str, int]]
+UsageLookup = Callable[[Any, Collection[str]], Mapping[str, int]]
 """(connection, model keys) -> requests, or callers, of each in the last USED_DAYS days; unused keys may be absent."""
 
 

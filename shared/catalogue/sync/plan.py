@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from shared.catalogue.sync.draft import Describe, Described, Draft, is_left_behind
 from shared.catalogue.sync.identities import named, place
 from shared.catalogue.sync.parse import Entry, Parsed
-from shared.catalogue.sync.rows import Change, ModelRow, with_one_default
+from shared.catalogue.sync.rows import ModelChange, ModelRow, with_one_default
 
 COUNTED: Final = ("added", "updated", "unchanged", "deactivated", "reactivated", "failed")
 NOTED: Final = ("model_name", "model_key")
@@ -61,7 +61,7 @@ class Plan:
 
     written: Mapping[int, ModelRow]
     touched: frozenset[int]
-    changes: tuple[Change, ...]
+    changes: tuple[ModelChange, ...]
     guard: Guard
     counts: Mapping[str, int]
     promoted: tuple[str, str] | None
@@ -103,7 +103,7 @@ def plan_sync(
             _refresh(draft, draft.after[entry.matcha_llm_id], entry, describe)
     for row in absent:
         no_grace = at_once or row.matcha_llm_id in unpromised or row.matcha_llm_id in refused
-        _miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
+        _count_miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
     more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
     draft.changes.extend(more)
 
@@ -174,7 +174,7 @@ def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
     )
 
 
-def _miss(draft: Draft, row: ModelRow, policy: Policy, now: datetime, *, no_grace: bool) -> None:
+def _count_miss(draft: Draft, row: ModelRow, policy: Policy, now: datetime, *, no_grace: bool) -> None:
     """Count a list without this model, and deactivate it when the grace is used up."""
     hidden, held = row.overrides.get("is_active") is False, row.overrides.get("is_active") is True
     gone = row.missed_syncs >= policy.grace_syncs

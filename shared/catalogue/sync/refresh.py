@@ -19,18 +19,18 @@ from shared.catalogue.sync.held import affected_models, with_use
 from shared.catalogue.sync.outcomes import (
     FORCE_REFUSED,
     USE,
-    Ending,
     Options,
     Outcome,
-    Record,
-    Used,
+    RecordNotices,
+    RunEnded,
+    UsageLookup,
     nothing_used,
     record_nothing,
 )
 from shared.catalogue.sync.parse import Parsed, Rejected, parse_entries
 from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json, plan_sync
 from shared.catalogue.sync.rows import ModelRow
-from shared.catalogue.sync.runs import Claim, Trigger
+from shared.catalogue.sync.runs import RunClaim, Trigger
 from shared.catalogue.sync.sources import Fetched, Sources
 from shared.clock import Ids
 from shared.db import Database, DatabaseError, DatabaseUnavailable
@@ -78,9 +78,9 @@ class Refresher:
         policy: Policy,
         ids: Ids,
         rules: Callable[[], str],
-        record: Record = record_nothing,
-        used: Used = nothing_used,
-        callers: Used = nothing_used,
+        record: RecordNotices = record_nothing,
+        used: UsageLookup = nothing_used,
+        callers: UsageLookup = nothing_used,
     ) -> None:
         """`describe` loads what capabilities are known from, once and late; `rules` digests all that a plan depends on
         beside the list and the table; `record` keeps what has to be told of an ending; `used` and `callers`
@@ -219,7 +219,7 @@ class Refresher:
         detail = f"another refresh was still running after {waited_seconds:.0f} s; nothing was fetched or changed"
         with self._database.transaction() as connection:
             if runs.close_queued(connection, run_id, code="busy", detail=detail):
-                self._record(connection, Ending(run_id, "failed", code="busy", detail=detail))
+                self._record(connection, RunEnded(run_id, "failed", code="busy", detail=detail))
                 log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code="busy",
                           detail=detail, run_id=str(run_id))  # fmt: skip
         outcome = self.outcome(run_id)
@@ -293,8 +293,8 @@ class Refresher:
         status = "held" if held is not None else _status(plan)
         return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
 
-    def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> Claim | None:
-        give_up = time.monotonic() + patience_seconds
+    def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> RunClaim | None:
+        deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 with self._database.transaction() as connection:
@@ -308,7 +308,7 @@ class Refresher:
             else:
                 if claim is not None or status not in ("queued", "running"):
                     return claim
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 return None
             time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running and this one follows it, or another carries it out
 
@@ -316,10 +316,10 @@ class Refresher:
         """End the runs whose worker died; returns their ids."""
         dead = runs.abandon_expired(connection)
         for run_id in dead:
-            self._record(connection, Ending(run_id, "abandoned"))
+            self._record(connection, RunEnded(run_id, "abandoned"))
         return dead
 
-    def _carry_out(self, claim: Claim, apply_seconds: float) -> Outcome:
+    def _carry_out(self, claim: RunClaim, apply_seconds: float) -> Outcome:
         options = Options(claim.options.get("source"), claim.options.get("force"))
         deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
         fetched = self._fetch(options.source, deadline, claim.request_id)
@@ -338,7 +338,7 @@ class Refresher:
                 store.mark_synced(connection, source=fetched.source, settled_inputs=inputs)
                 spent = {"plan_ms": 0, "apply_ms": _since(started)}
                 runs.close(connection, claim, "succeeded", counts=counts, **known, **spent)
-                self._record(connection, Ending(claim.run_id, "succeeded", claim.attempt))
+                self._record(connection, RunEnded(claim.run_id, "succeeded", claim.attempt))
                 outcome, plan = Outcome(claim.run_id, "succeeded", counts), None
             else:
                 started = time.monotonic()
@@ -355,13 +355,13 @@ class Refresher:
             # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.
             held = self._with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
             outcome = self._hold(claim, parsed, plan, held, known)
-        self._tell(outcome, plan, fetched)
+        self._log_outcome(outcome, plan, fetched)
         return outcome
 
     def _apply(
         self,
         connection: Any,
-        claim: Claim,
+        claim: RunClaim,
         fetched: Fetched,
         parsed: Parsed,
         plan: Plan,
@@ -377,18 +377,18 @@ class Refresher:
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
         status, spent = _status(plan), _since(started)
         runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=spent, **known)
-        ending = Ending(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
+        ending = RunEnded(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
         self._record(connection, ending)
         return Outcome(claim.run_id, status, plan.counts, errors)
 
     def _hold(
-        self, claim: Claim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], known: Mapping[str, Any]
+        self, claim: RunClaim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], known: Mapping[str, Any]
     ) -> Outcome:
         """End a run as held, with what its list would take away."""
         errors, counts = _errors(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
         with self._database.transaction() as connection:
             runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
-            self._record(connection, Ending(claim.run_id, "held", claim.attempt, held))
+            self._record(connection, RunEnded(claim.run_id, "held", claim.attempt, held))
         return Outcome(claim.run_id, "held", counts, errors, held)
 
     def _with_use(self, connection: Any, plan: Plan) -> Plan:
@@ -467,18 +467,18 @@ class Refresher:
         except LookupError as error:
             raise _Failure("source_unknown", str(error)) from None
 
-    def _failed(self, claim: Claim, code: str, detail: str) -> Outcome:
+    def _failed(self, claim: RunClaim, code: str, detail: str) -> Outcome:
         """Record a failure in a transaction of its own."""
         log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code=code, detail=detail)
         try:
             with self._database.transaction() as connection:
                 runs.close(connection, claim, "failed", error_code=code, error_detail=detail)
-                self._record(connection, Ending(claim.run_id, "failed", claim.attempt, code=code, detail=detail))
+                self._record(connection, RunEnded(claim.run_id, "failed", claim.attempt, code=code, detail=detail))
         except runs.FenceLost:
             return self.outcome(claim.run_id)
         return Outcome(claim.run_id, "failed", code=code, detail=detail)
 
-    def _tell(self, outcome: Outcome, plan: Plan | None, fetched: Fetched) -> None:
+    def _log_outcome(self, outcome: Outcome, plan: Plan | None, fetched: Fetched) -> None:
         counts = dict(outcome.counts)
         if outcome.status == "held":
             log.error(

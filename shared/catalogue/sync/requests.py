@@ -16,7 +16,7 @@ from shared.catalogue.sync.holds import NotHeld
 from shared.catalogue.sync.outcomes import Options, Outcome
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.catalogue.sync.runs import Trigger
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Arguments(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RefreshRequest:
     """A task's message: its id, what our own headers say (None from a foreign sender), and its arguments."""
 
     task_id: str
@@ -53,7 +53,7 @@ class Call:
     arguments: Mapping[str, Any]
 
 
-def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], datetime]) -> Outcome:
+def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datetime], datetime]) -> Outcome:
     """Do what a message asks for. `due` gives the local due time of the night at an instant.
 
     A message that comes twice, or after its run was carried out by another, only tells how the run ended. A database
@@ -78,7 +78,7 @@ def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], dateti
         return refresher.perform(run_id, task_id=call.task_id, within_seconds=within_seconds)
     except NotHeld as refused:
         return Outcome(None, "failed", code="not_held", detail=str(refused))
-    except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+    except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
         log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models",  # noqa: TRY400 - the text says it
                   code="database_unavailable", detail=str(error), run_id=str(run_id))  # fmt: skip
         plan = () if arguments.dry_run else None
@@ -86,7 +86,7 @@ def carry_out(refresher: Refresher, call: Call, due: Callable[[datetime], dateti
 
 
 def _requested(
-    refresher: Refresher, call: Call, arguments: Arguments, due: Callable[[datetime], datetime]
+    refresher: Refresher, call: RefreshRequest, arguments: Arguments, due: Callable[[datetime], datetime]
 ) -> uuid.UUID:
     if call.trigger == "schedule":
         night = due(refresher.now())

@@ -81,7 +81,7 @@ def upstream_name(model_name: str, overrides: Json, provenance: Json) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ModelChange:
     """A line of the ledger: `before` and `after` hold the columns that changed, and only those."""
 
     kind: ChangeKind
@@ -101,7 +101,7 @@ class Change:
         }
 
 
-def difference(kind: ChangeKind, before: ModelRow, after: ModelRow) -> Change | None:
+def difference(kind: ChangeKind, before: ModelRow, after: ModelRow) -> ModelChange | None:
     """The change that makes `after` of `before`; None where no ledgered column differs.
 
     Where the key changes, upstream's name stands beside it: it tells whom the old key meant.
@@ -113,12 +113,12 @@ def difference(kind: ChangeKind, before: ModelRow, after: ModelRow) -> Change | 
     changed_from, changed_to = {name: old[name] for name in names}, {name: new[name] for name in names}
     if "model_key" in names:
         changed_from["upstream_name"] = before.upstream_name
-    return Change(kind, after.matcha_llm_id, after.model_key, changed_from, changed_to)
+    return ModelChange(kind, after.matcha_llm_id, after.model_key, changed_from, changed_to)
 
 
-def addition(row: ModelRow) -> Change:
+def addition(row: ModelRow) -> ModelChange:
     """The change that makes a row of nothing."""
-    return Change("added", row.matcha_llm_id, row.model_key, None, row.shown())
+    return ModelChange("added", row.matcha_llm_id, row.model_key, None, row.shown())
 
 
 def choose_default(rows: Mapping[int, ModelRow], *, preferred_key: str, lost: ModelRow | None) -> int | None:
@@ -141,7 +141,7 @@ def choose_default(rows: Mapping[int, ModelRow], *, preferred_key: str, lost: Mo
 
 def with_one_default(
     before: Mapping[int, ModelRow], after: dict[int, ModelRow], *, preferred_key: str
-) -> tuple[list[Change], tuple[str, str] | None]:
+) -> tuple[list[ModelChange], tuple[str, str] | None]:
     """Give `after` exactly one active default while any row is active; returns the changes, and who was replaced.
 
     An operator's choice is the default whenever it is active, also when it comes back. The second value is (old key,
@@ -157,7 +157,7 @@ def with_one_default(
     )
     if chosen is None:
         return [], None
-    changes: list[Change] = []
+    changes: list[ModelChange] = []
     for old, is_default in ((held, False), (after[chosen], True)):
         if old is not None:
             after[old.matcha_llm_id] = new = replace(old, is_default=is_default)

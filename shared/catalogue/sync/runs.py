@@ -41,7 +41,7 @@ _COLUMNS = (*runs.c, _DISMISSED_BEFORE.label("dismissed_before"))
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class RunClaim:
     """A run that is ours: whoever writes for it says its attempt, and writes nothing once that is no longer true."""
 
     run_id: uuid.UUID
@@ -147,7 +147,9 @@ def enqueue_after_refusal(connection: sa.Connection, *, run_id: uuid.UUID, sourc
     return connection.execute(insert, {"id": run_id, "source": source}).first() is not None
 
 
-def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None, configured_source: str) -> Claim | None:
+def claim(
+    connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None, configured_source: str
+) -> RunClaim | None:
     """Make a queued run ours; None when it is not queued any more, or while another run is running.
 
     `configured_source`: the one that is asked where the run names none; it stands in the row whatever comes of it.
@@ -165,7 +167,7 @@ def claim(connection: sa.Connection, run_id: uuid.UUID, *, task_id: str | None, 
         """),
         {"id": run_id, "lease": LEASE_SECONDS, "task_id": task_id, "source": configured_source},
     ).first()
-    return None if row is None else Claim(*row)
+    return None if row is None else RunClaim(*row)
 
 
 def is_race(error: DatabaseError) -> bool:
@@ -173,7 +175,7 @@ def is_race(error: DatabaseError) -> bool:
     return error.sqlstate == _UNIQUE_VIOLATION and error.constraint == "llm_sync_runs_one_running"
 
 
-def hold_fence(connection: sa.Connection, claim: Claim) -> None:
+def hold_fence(connection: sa.Connection, claim: RunClaim) -> None:
     """Lock the run until the transaction ends. Raises FenceLost where it is no longer ours."""
     held = connection.execute(
         sa.select(runs.c.id)
@@ -184,7 +186,7 @@ def hold_fence(connection: sa.Connection, claim: Claim) -> None:
         raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
 
 
-def close(connection: sa.Connection, claim: Claim, status: str, **values: Any) -> None:
+def close(connection: sa.Connection, claim: RunClaim, status: str, **values: Any) -> None:
     """End a run that is ours. Raises FenceLost."""
     done = connection.execute(
         runs.update()

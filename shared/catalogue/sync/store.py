@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Change, ModelRow
+from shared.catalogue.sync.rows import MAPPING, MATCHAAI, ModelChange, ModelRow
 from shared.models import llm_model_changes as changes
 from shared.models import llm_models
 
@@ -190,7 +190,9 @@ def touch_settled(connection: sa.Connection) -> int:
     return connection.execute(again).rowcount
 
 
-def append_changes(connection: sa.Connection, lines: Sequence[Change], *, run_id: uuid.UUID | None, actor: str) -> None:
+def append_changes(
+    connection: sa.Connection, lines: Sequence[ModelChange], *, run_id: uuid.UUID | None, actor: str
+) -> None:
     """Write the ledger's lines, in their order."""
     if not lines:
         return

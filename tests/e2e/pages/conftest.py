@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support.pages import PATIENCE_MS, SECRET, Pages, running_web
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
 
@@ -87,19 +87,19 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[RunningSandbox]:
-    with RunningSandbox(delay=0.3) as running:
+def sandbox() -> Iterator[RunningStandIn]:
+    with RunningStandIn(delay=0.3) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def up(chromium: str, sandbox: RunningSandbox) -> Iterator[RunningUp]:
+def up(chromium: str, sandbox: RunningStandIn) -> Iterator[RunningUp]:
     """All processes, with the stand-in as their MatchaAI. A model that upstream drops is gone at once."""
     with running_up(**upstream(sandbox), REFRESH_GRACE_SYNCS="1", REFRESH_GRACE_MIN_HOURS="0") as running:
         yield running
 
 
-def upstream(sandbox: RunningSandbox) -> dict[str, str]:
+def upstream(sandbox: RunningStandIn) -> dict[str, str]:
     return {
         "MATCHAAI_BASE_URL": sandbox.url,
         "MATCHAAI_API_KEY": sandbox.api_key,
@@ -114,7 +114,7 @@ def api(up: RunningUp) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def gateway(sandbox: RunningSandbox, up: RunningUp) -> Iterator[RunningSandbox]:
+def gateway(sandbox: RunningStandIn, up: RunningUp) -> Iterator[RunningStandIn]:
     """The stand-in; after the test it answers well again."""
     sandbox.forget_calls()
     yield sandbox
@@ -122,7 +122,7 @@ def gateway(sandbox: RunningSandbox, up: RunningUp) -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def catalogue(gateway: RunningSandbox, api: httpx.Client) -> Iterator[RunningSandbox]:
+def catalogue(gateway: RunningStandIn, api: httpx.Client) -> Iterator[RunningStandIn]:
     """The same, whose list of models may be changed; after the test its 27 models are the catalogue again."""
     yield gateway
     gateway.behave()

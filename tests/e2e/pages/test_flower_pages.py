@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.pages import PATIENCE_MS, shoot
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
@@ -52,7 +52,7 @@ def ask(api: httpx.Client) -> dict:
     return dict(answer.json())
 
 
-def test_a_chat_is_found_by_its_id(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+def test_a_chat_is_found_by_its_id(flower: Page, api: httpx.Client, gateway: RunningStandIn) -> None:
     chat = ask(api)
     rows = search(flower, chat["id"])
     expect(rows.first).to_contain_text("llm.chat")
@@ -61,7 +61,7 @@ def test_a_chat_is_found_by_its_id(flower: Page, api: httpx.Client, gateway: Run
 
 
 def test_a_failed_chat_is_a_failure_with_its_code_and_no_content(
-    flower: Page, api: httpx.Client, gateway: RunningSandbox
+    flower: Page, api: httpx.Client, gateway: RunningStandIn
 ) -> None:
     gateway.behave(completions={"status": 403})
     chat = ask(api)
@@ -74,7 +74,7 @@ def test_a_failed_chat_is_a_failure_with_its_code_and_no_content(
     expect(details).not_to_contain_text(QUESTION)
 
 
-def test_a_cancelled_chat_is_revoked(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+def test_a_cancelled_chat_is_revoked(flower: Page, api: httpx.Client, gateway: RunningStandIn) -> None:
     gateway.behave(completions={"delay": 30})
     chat = api.post("/api/chasen/chat", json={"question": QUESTION}).json()
     wait_for(lambda: api.get(f"/api/chats/{chat['id']}").json()["status"] == "running")
@@ -84,7 +84,7 @@ def test_a_cancelled_chat_is_revoked(flower: Page, api: httpx.Client, gateway: R
 
 
 def test_a_failed_refresh_is_found_by_its_run_and_says_what_to_do(
-    flower: Page, api: httpx.Client, gateway: RunningSandbox
+    flower: Page, api: httpx.Client, gateway: RunningStandIn
 ) -> None:
     gateway.behave(llms={"status": 401})
     run = api.post("/api/llms/refresh", json={}).json()["runId"]
@@ -100,7 +100,7 @@ def test_a_failed_refresh_is_found_by_its_run_and_says_what_to_do(
 
 
 def test_a_held_refresh_shows_the_sha256_that_applies_it(
-    flower: Page, api: httpx.Client, catalogue: RunningSandbox
+    flower: Page, api: httpx.Client, catalogue: RunningStandIn
 ) -> None:
     catalogue.set_models(default_models()[:3])
     held = api.post("/api/llms/refresh", json={}).json()
@@ -111,7 +111,7 @@ def test_a_held_refresh_shows_the_sha256_that_applies_it(
     expect(flower.locator("#task-page")).to_contain_text(held["held"]["sha256"])
 
 
-def test_tasks_are_found_by_state_and_by_name(flower: Page, api: httpx.Client, gateway: RunningSandbox) -> None:
+def test_tasks_are_found_by_state_and_by_name(flower: Page, api: httpx.Client, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"status": 503})
     api.post("/api/llms/refresh", json={})
     rows = search(flower, "state:FAILURE name:llm.refresh")
@@ -123,7 +123,7 @@ def test_tasks_are_found_by_state_and_by_name(flower: Page, api: httpx.Client, g
     expect(search(flower, "worker:refresh@").first).to_contain_text("llm.refresh")
 
 
-def test_the_broker_page_names_every_queue(flower: Page, gateway: RunningSandbox) -> None:
+def test_the_broker_page_names_every_queue(flower: Page, gateway: RunningStandIn) -> None:
     flower.goto("/broker")
     for queue in ("celery", "chat", "refresh"):
         expect(flower.get_by_role("cell", name=re.compile(f"^{queue}$"))).to_be_visible()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
@@ -29,7 +29,7 @@ def keys(api: httpx.Client) -> list[str]:
     return [model["model_key"] for model in api.get("/api/llms").json()["models"]]
 
 
-def hold(gateway: RunningSandbox, api: httpx.Client, *, listed: int) -> dict[str, object]:
+def hold(gateway: RunningStandIn, api: httpx.Client, *, listed: int) -> dict[str, object]:
     """Let a refresh meet a list of only so many models; the run that was held."""
     gateway.set_models(default_models()[:listed])
     refreshed = api.post("/api/llms/refresh", json={})
@@ -64,7 +64,7 @@ def test_shows_state_runs_ledger_and_models_without_a_click(pages: Pages) -> Non
     assert page.request.get("/metrics").ok
 
 
-def test_a_refresh_is_previewed_and_then_applied(pages: Pages, catalogue: RunningSandbox, api: httpx.Client) -> None:
+def test_a_refresh_is_previewed_and_then_applied(pages: Pages, catalogue: RunningStandIn, api: httpx.Client) -> None:
     catalogue.set_models([*default_models(), NEW])
     page = pages.open("/ops")
     page.get_by_role("button", name="Refresh now…").click()
@@ -83,7 +83,7 @@ def test_a_refresh_is_previewed_and_then_applied(pages: Pages, catalogue: Runnin
     expect(section(page, "Sync runs").locator("tbody tr").first).to_contain_text("1 added, 27 unchanged")
 
 
-def test_a_preview_that_is_closed_changes_nothing(pages: Pages, catalogue: RunningSandbox, api: httpx.Client) -> None:
+def test_a_preview_that_is_closed_changes_nothing(pages: Pages, catalogue: RunningStandIn, api: httpx.Client) -> None:
     catalogue.set_models([*default_models(), OTHER])
     before = api.get("/api/llms/runs?limit=1").json()
     page = pages.open("/ops")
@@ -95,7 +95,7 @@ def test_a_preview_that_is_closed_changes_nothing(pages: Pages, catalogue: Runni
     assert api.get("/api/llms/runs?limit=1").json() == before
 
 
-def test_a_refresh_needs_no_mouse(pages: Pages, catalogue: RunningSandbox) -> None:
+def test_a_refresh_needs_no_mouse(pages: Pages, catalogue: RunningStandIn) -> None:
     catalogue.set_models([*default_models(), OTHER])
     page = pages.open("/ops")
     while page.evaluate("document.activeElement.id") != "refresh":
@@ -110,7 +110,7 @@ def test_a_refresh_needs_no_mouse(pages: Pages, catalogue: RunningSandbox) -> No
 
 
 def test_a_held_list_is_applied_after_a_look_at_what_it_takes_away(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops")
@@ -130,7 +130,7 @@ def test_a_held_list_is_applied_after_a_look_at_what_it_takes_away(
 
 
 def test_a_list_that_has_changed_since_it_was_held_is_not_applied_unseen(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops")
@@ -143,7 +143,7 @@ def test_a_list_that_has_changed_since_it_was_held_is_not_applied_unseen(
     assert len(keys(api)) == 27
 
 
-def test_a_preview_says_that_the_list_would_be_held(pages: Pages, catalogue: RunningSandbox) -> None:
+def test_a_preview_says_that_the_list_would_be_held(pages: Pages, catalogue: RunningStandIn) -> None:
     catalogue.set_models(default_models()[:5])
     page = pages.open("/ops")
     page.get_by_role("button", name="Refresh now…").click()
@@ -152,7 +152,7 @@ def test_a_preview_says_that_the_list_would_be_held(pages: Pages, catalogue: Run
     expect(dialog(page).get_by_role("button", name="Apply anyway", exact=True)).to_be_visible()
 
 
-def test_a_failed_refresh_tells_its_cause(pages: Pages, catalogue: RunningSandbox, api: httpx.Client) -> None:
+def test_a_failed_refresh_tells_its_cause(pages: Pages, catalogue: RunningStandIn, api: httpx.Client) -> None:
     catalogue.behave(llms={"status": 401})
     page = pages.open("/ops")
     page.get_by_role("button", name="Refresh now…").click()
@@ -167,7 +167,7 @@ def test_a_failed_refresh_tells_its_cause(pages: Pages, catalogue: RunningSandbo
 
 
 def test_a_run_opens_with_its_details_and_its_changes(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     catalogue.set_models([*default_models(), {"id": 97, "name": "Command C"}, {"id": 100}])
     done = api.post("/api/llms/refresh", json={}).json()
@@ -224,7 +224,7 @@ def test_the_end_of_a_long_ledger_is_found_without_reading_all_of_it(pages: Page
 
 
 @pytest.fixture
-def chats(gateway: RunningSandbox, api: httpx.Client) -> Iterator[str]:
+def chats(gateway: RunningStandIn, api: httpx.Client) -> Iterator[str]:
     """A chat that was answered, one that failed, and one whose model is still busy; the id of the last one."""
     asked = {"question": "How are you?", "model": "gpt-4o"}
     wait = {"Prefer": "wait=10"}
@@ -301,7 +301,7 @@ def test_says_when_it_is_no_longer_up_to_date(pages: Pages) -> None:
     expect(page.locator("#fresh-note")).to_be_hidden()
 
 
-def test_axe_finds_nothing(pages: Pages, catalogue: RunningSandbox, api: httpx.Client, axe: str) -> None:
+def test_axe_finds_nothing(pages: Pages, catalogue: RunningStandIn, api: httpx.Client, axe: str) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops", width=1600)
     expect(page.locator("#held")).to_be_visible()
@@ -313,7 +313,7 @@ def test_axe_finds_nothing(pages: Pages, catalogue: RunningSandbox, api: httpx.C
     assert violations(page, axe) == []
 
 
-def test_360_pixels_are_wide_enough(pages: Pages, catalogue: RunningSandbox, api: httpx.Client) -> None:
+def test_360_pixels_are_wide_enough(pages: Pages, catalogue: RunningStandIn, api: httpx.Client) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops", dark=True, width=360)
     expect(section(page, "Models").locator("tbody tr")).to_have_count(27)

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.e2e.pages.test_ops import dialog, keys, section
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 LONG = "meta-llama-4-maverick-17b-128e-instruct-fp8-eu-west-3-provisioned-throughput"
@@ -21,7 +21,7 @@ def alert(page: Page, key: str) -> Locator:
 
 
 @pytest.fixture
-def chats(gateway: RunningSandbox, api: httpx.Client) -> Iterator[dict[str, str]]:
+def chats(gateway: RunningStandIn, api: httpx.Client) -> Iterator[dict[str, str]]:
     """A chat that was answered and one that failed, by their status."""
     asked = {"question": "What did the board decide?", "model": "gpt-4o"}
     good = api.post("/api/chasen/chat", json=asked, headers={"Prefer": "wait=10"}).json()
@@ -34,7 +34,7 @@ def chats(gateway: RunningSandbox, api: httpx.Client) -> Iterator[dict[str, str]
 
 
 def test_failed_runs_raise_an_alarm_until_one_is_good(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     page = pages.open("/ops")
     expect(section(page, "Catalogue").locator("#fresh-state")).to_have_text("Fresh")
@@ -121,7 +121,7 @@ def test_chats_are_filtered_by_status_and_model(pages: Pages, chats: dict[str, s
     expect(region.locator("tbody")).to_contain_text("succeeded")
 
 
-def test_an_open_chat_is_cancelled_after_a_question(pages: Pages, gateway: RunningSandbox, api: httpx.Client) -> None:
+def test_an_open_chat_is_cancelled_after_a_question(pages: Pages, gateway: RunningStandIn, api: httpx.Client) -> None:
     gateway.behave(completions={"delay": 60})
     busy = api.post("/api/chasen/chat", json={"question": "q", "model": "gpt-4o"}).json()["id"]
     page = pages.open("/ops")
@@ -137,7 +137,7 @@ def test_an_open_chat_is_cancelled_after_a_question(pages: Pages, gateway: Runni
 
 
 def test_a_model_is_hidden_with_its_effect_in_words_and_put_back_by_the_ledger(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     page = pages.open("/ops")
     models = section(page, "Models")
@@ -164,7 +164,7 @@ def test_a_model_is_hidden_with_its_effect_in_words_and_put_back_by_the_ledger(
 
 
 def test_name_order_default_and_capabilities_are_edited(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     page = pages.open("/ops")
     section(page, "Models").get_by_role("button", name="Edit GPT-4o Mini").click()

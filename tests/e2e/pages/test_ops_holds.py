@@ -7,14 +7,14 @@ from playwright.sync_api import expect
 
 from tests.e2e.pages.test_ops import dialog, hold, keys, section
 from tests.support.pages import Pages, too_wide, violations
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
 CHAT = {"question": "How are you?", "model": "gpt-4o"}
 
 
-def test_a_hold_asks_on_while_refreshes_fail(pages: Pages, catalogue: RunningSandbox, api: httpx.Client) -> None:
+def test_a_hold_asks_on_while_refreshes_fail(pages: Pages, catalogue: RunningStandIn, api: httpx.Client) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops")
     state = section(page, "Catalogue").locator("#fresh-state")
@@ -29,14 +29,14 @@ def test_a_hold_asks_on_while_refreshes_fail(pages: Pages, catalogue: RunningSan
 
 
 def test_a_held_list_names_the_models_that_would_go_and_their_use(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     asked = api.post("/api/chasen/chat", json=CHAT, headers={"Prefer": "wait=10"}).json()
     assert asked["status"] == "succeeded"
     hold(catalogue, api, listed=2)
     page = pages.open("/ops")
     held = page.locator("#held")
-    expect(held).to_contain_text(re.compile(r"Asked in the last 30 days: .*gpt-4o \(\d+ requests? by 1 caller\)"))
+    expect(held).to_contain_text(re.compile(r"ChatRequest in the last 30 days: .*gpt-4o \(\d+ requests? by 1 caller\)"))
     held.get_by_text("25 models that would go").click()
     expect(held.get_by_role("listitem").filter(has_text="gpt-4o").first).to_contain_text("absent")
     expect(held.get_by_role("listitem")).to_have_count(25)
@@ -46,7 +46,7 @@ def test_a_held_list_names_the_models_that_would_go_and_their_use(
 
 
 def test_an_empty_list_by_the_time_of_applying_says_what_it_does(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops")
@@ -63,7 +63,7 @@ def test_an_empty_list_by_the_time_of_applying_says_what_it_does(
 
 
 def test_a_good_list_by_the_time_of_applying_needs_no_force(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     hold(catalogue, api, listed=5)
     page = pages.open("/ops")
@@ -78,7 +78,7 @@ def test_a_good_list_by_the_time_of_applying_needs_no_force(
 
 
 def test_a_hold_is_dismissed_and_asks_again_when_the_list_comes_again(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     run = hold(catalogue, api, listed=5)
     page = pages.open("/ops")
@@ -95,7 +95,7 @@ def test_a_hold_is_dismissed_and_asks_again_when_the_list_comes_again(
 
 
 def test_a_hidden_model_is_found_with_why_and_shown_again(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     assert api.patch("/api/llms/gpt-4o-mini", json={"is_active": False}).is_success
     page = pages.open("/ops")
@@ -112,7 +112,7 @@ def test_a_hidden_model_is_found_with_why_and_shown_again(
 
 
 def test_a_model_that_upstream_dropped_stays_inactive_when_it_is_shown(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
     assert api.patch("/api/llms/gpt-4o-mini", json={"is_active": False}).is_success
     page = pages.open("/ops")
@@ -127,7 +127,7 @@ def test_a_model_that_upstream_dropped_stays_inactive_when_it_is_shown(
 
 
 def test_axe_finds_nothing_in_a_held_list_and_inactive_models_and_360_pixels_are_wide_enough(
-    pages: Pages, catalogue: RunningSandbox, api: httpx.Client, axe: str
+    pages: Pages, catalogue: RunningStandIn, api: httpx.Client, axe: str
 ) -> None:
     assert api.patch("/api/llms/gpt-4o-mini", json={"is_active": False}).is_success
     hold(catalogue, api, listed=5)

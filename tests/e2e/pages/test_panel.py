@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.pages import Pages, answers, shoot, token, too_wide, violations
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 from tests.support.waiting import living, wait_for
 
@@ -42,7 +42,7 @@ def answer(page: Page) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def long_wait(browser: Browser, up: RunningUp, sandbox: RunningSandbox) -> Iterator[Page]:
+def long_wait(browser: Browser, up: RunningUp, sandbox: RunningStandIn) -> Iterator[Page]:
     """A page that waits for a model that takes 15 s, while the other tests go on: the last one looks at it."""
     sandbox.behave(by_llm_id={30: {"delay": 15.5}})
     opened = Pages(browser, up.url)
@@ -57,7 +57,7 @@ def long_wait(browser: Browser, up: RunningUp, sandbox: RunningSandbox) -> Itera
     opened.close()
 
 
-def test_the_chosen_model_answers(pages: Pages, gateway: RunningSandbox) -> None:
+def test_the_chosen_model_answers(pages: Pages, gateway: RunningStandIn) -> None:
     page = pages.open()
     ask(page, "How tall is Mont Blanc?", "claude-3-5-sonnet")
     assert "model Claude 3.5 Sonnet (25) answers: you asked “How tall is Mont Blanc?”" in answer(page)
@@ -66,7 +66,7 @@ def test_the_chosen_model_answers(pages: Pages, gateway: RunningSandbox) -> None
     assert [request["llm_id"] for request in gateway.calls()["requests"]] == [25]
 
 
-def test_a_question_is_cancelled_while_the_model_answers(pages: Pages, gateway: RunningSandbox) -> None:
+def test_a_question_is_cancelled_while_the_model_answers(pages: Pages, gateway: RunningStandIn) -> None:
     gateway.behave(completions={"delay": 60})
     page = pages.open()
     ask(page, "Never mind.")
@@ -78,7 +78,7 @@ def test_a_question_is_cancelled_while_the_model_answers(pages: Pages, gateway: 
     gateway.wait_for_calls(lambda calls: calls["closed_by_client"] == 1)
 
 
-def test_a_reload_in_mid_answer_asks_nothing_twice(pages: Pages, gateway: RunningSandbox) -> None:
+def test_a_reload_in_mid_answer_asks_nothing_twice(pages: Pages, gateway: RunningStandIn) -> None:
     gateway.behave(completions={"delay": 2.5})
     page = pages.open()
     ask(page, "Still there?")
@@ -94,7 +94,7 @@ def test_a_reload_in_mid_answer_asks_nothing_twice(pages: Pages, gateway: Runnin
 
 
 def test_a_question_whose_acceptance_was_lost_is_sent_again_as_the_same_one(
-    pages: Pages, gateway: RunningSandbox
+    pages: Pages, gateway: RunningStandIn
 ) -> None:
     page = pages.open()
     sent: list[str | None] = []
@@ -116,7 +116,7 @@ def test_a_question_whose_acceptance_was_lost_is_sent_again_as_the_same_one(
 
 
 def test_the_page_connects_again_when_the_web_process_dies(
-    pages: Pages, gateway: RunningSandbox, up: RunningUp
+    pages: Pages, gateway: RunningStandIn, up: RunningUp
 ) -> None:
     gateway.behave(completions={"delay": 4})
     page = pages.open()
@@ -132,7 +132,7 @@ def test_the_page_connects_again_when_the_web_process_dies(
 
 
 def test_another_model_that_answers_is_announced_with_the_reason(
-    pages: Pages, gateway: RunningSandbox, api: httpx.Client
+    pages: Pages, gateway: RunningStandIn, api: httpx.Client
 ) -> None:
     page = pages.open()
     expect(page.locator("llm-model-select select")).to_be_enabled()
@@ -147,7 +147,7 @@ def test_another_model_that_answers_is_announced_with_the_reason(
         assert api.patch("/api/llms/gpt-5", json={"is_active": None}).is_success
 
 
-def test_markup_in_an_answer_is_text(pages: Pages, gateway: RunningSandbox) -> None:
+def test_markup_in_an_answer_is_text(pages: Pages, gateway: RunningStandIn) -> None:
     hostile = '<script>window.ran = 1</script><img src=x onerror="window.ran = 2"> & <b>bold</b>'
     gateway.behave(completions={"body": json.dumps({"response": hostile})})
     page = pages.open()
@@ -157,7 +157,7 @@ def test_markup_in_an_answer_is_text(pages: Pages, gateway: RunningSandbox) -> N
     assert page.evaluate("window.ran") is None
 
 
-def test_a_failure_tells_its_cause_and_can_be_tried_again(pages: Pages, gateway: RunningSandbox) -> None:
+def test_a_failure_tells_its_cause_and_can_be_tried_again(pages: Pages, gateway: RunningStandIn) -> None:
     gateway.behave(completions={"status": 401})
     page = pages.open()
     ask(page, "Are you well?")
@@ -170,7 +170,7 @@ def test_a_failure_tells_its_cause_and_can_be_tried_again(pages: Pages, gateway:
 
 
 def test_a_question_that_waits_for_the_gateway_says_so(
-    pages: Pages, gateway: RunningSandbox, api: httpx.Client
+    pages: Pages, gateway: RunningStandIn, api: httpx.Client
 ) -> None:
     gateway.behave(completions={"status": 503})
     for number in range(8):
@@ -220,7 +220,7 @@ def test_events_are_read_whole_however_they_are_cut(pages: Pages) -> None:
     assert read == [f'[{status},{{"event":"message","data":"one\\ntwo","id":"2"}}]']
 
 
-def test_asks_for_a_token_and_keeps_it_for_the_tab(pages: Pages, asks_for_tokens: str, gateway: RunningSandbox) -> None:
+def test_asks_for_a_token_and_keeps_it_for_the_tab(pages: Pages, asks_for_tokens: str, gateway: RunningStandIn) -> None:
     page = pages.open(at=asks_for_tokens)
     field = page.get_by_label("Token")
     expect(field).to_be_visible()
@@ -245,7 +245,7 @@ def test_asks_for_a_token_and_keeps_it_for_the_tab(pages: Pages, asks_for_tokens
     expect(field).to_be_visible()
 
 
-def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningSandbox) -> None:
+def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningStandIn) -> None:
     page = pages.open()
     expect(page.locator("llm-model-select select")).to_be_enabled()
     for _ in range(4):  # the skip link, the two pages, the select
@@ -270,7 +270,7 @@ def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningSandbo
     assert page.evaluate("document.activeElement.id") == "again"  # the focus is not lost with the button
 
 
-def test_360_pixels_are_wide_enough(pages: Pages, gateway: RunningSandbox) -> None:
+def test_360_pixels_are_wide_enough(pages: Pages, gateway: RunningStandIn) -> None:
     long = {"response": "An unbroken " + "word" * 200 + "\n\n    and an indented line " + "x " * 200}
     gateway.behave(completions={"body": json.dumps(long)})
     page = pages.open(width=360, dark=True)
@@ -281,7 +281,7 @@ def test_360_pixels_are_wide_enough(pages: Pages, gateway: RunningSandbox) -> No
     shoot(page, "panel-360-dark")
 
 
-def test_axe_finds_nothing(pages: Pages, gateway: RunningSandbox, axe: str, asks_for_tokens: str) -> None:
+def test_axe_finds_nothing(pages: Pages, gateway: RunningStandIn, axe: str, asks_for_tokens: str) -> None:
     page = pages.open()
     ask(page, "Anything wrong?")
     answer(page)

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.catalogue.facts.mapping import load_mapping
 from tests.support.pages import Pages, shoot, token
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
 
@@ -91,7 +91,7 @@ def test_has_a_name_a_role_and_a_state_that_is_announced(pages: Pages) -> None:
     expect(page.locator("llm-model-select").get_by_role("status")).to_have_text("27 models loaded")
 
 
-def test_remembers_a_choice_while_the_model_is_active(pages: Pages, gateway: RunningSandbox, api: httpx.Client) -> None:
+def test_remembers_a_choice_while_the_model_is_active(pages: Pages, gateway: RunningStandIn, api: httpx.Client) -> None:
     page = pages.open()
     select(page).select_option("gpt-5")
     page.reload()

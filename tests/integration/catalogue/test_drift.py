@@ -12,25 +12,25 @@ from shared.db import Caller
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 OPERATOR = Caller("service_role", "operator")
 OTHERS = [(25, "Claude 3.5 Sonnet"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o")]
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def at(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def at(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     with bench(database.url, gateway) as made:
         yield made
 
 
-def refresh(at: Bench, gateway: RunningSandbox, *listed: tuple[int, str]) -> None:
+def refresh(at: Bench, gateway: RunningStandIn, *listed: tuple[int, str]) -> None:
     gateway.set_models([{"id": id_, "name": name} for id_, name in (*listed, *OTHERS)])
     assert at.refresh().status == "succeeded"
 
@@ -41,7 +41,7 @@ def answers(at: Bench, key: str | None) -> tuple[int, bool]:
     return model.matcha_llm_id, model.fallback
 
 
-def test_a_default_that_moves_away_and_back_answers_at_once_each_time(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_default_that_moves_away_and_back_answers_at_once_each_time(at: Bench, gateway: RunningStandIn) -> None:
     refresh(at, gateway, (28, "Claude 3.7 Sonnet"))
     at.editor.edit("claude-3-7-sonnet", ModelEdit.model_validate({"display_order": 0}), caller=OPERATOR)
     for id_ in (128, 28, 128, 28):
@@ -58,7 +58,7 @@ def test_a_default_that_moves_away_and_back_answers_at_once_each_time(at: Bench,
     ]
 
 
-def test_a_key_that_its_model_exchanged_when_it_came_back_still_means_it(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_key_that_its_model_exchanged_when_it_came_back_still_means_it(at: Bench, gateway: RunningStandIn) -> None:
     for id_ in (28, 128, 28):
         refresh(at, gateway, (id_, "Claude 3.7 Sonnet"))
     assert at.models()[28]["model_key"] == "claude-3-7-sonnet"
@@ -67,7 +67,7 @@ def test_a_key_that_its_model_exchanged_when_it_came_back_still_means_it(at: Ben
     assert answers(at, "claude-3-7-sonnet-28") == (128, True)
 
 
-def test_two_ids_that_change_places_exchange_all_that_belongs_to_the_names(at: Bench, gateway: RunningSandbox) -> None:
+def test_two_ids_that_change_places_exchange_all_that_belongs_to_the_names(at: Bench, gateway: RunningStandIn) -> None:
     refresh(at, gateway, (28, "Claude 3.7 Sonnet"), (30, "Claude Opus 4.1"))
     at.editor.edit("gpt-4o", ModelEdit.model_validate({"is_default": True}), caller=OPERATOR)
     at.editor.edit("claude-3-7-sonnet", ModelEdit.model_validate({"is_active": False}), caller=OPERATOR)

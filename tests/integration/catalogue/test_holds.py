@@ -14,7 +14,7 @@ from shared.catalogue.sync.outcomes import Options
 from shared.db import SYSTEM
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 ALL = [(1_000 + number, f"Model {number}") for number in range(206)]
 TWO = ALL[:2]
@@ -26,13 +26,13 @@ def entries(*listed: tuple[int, str]) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     """A catalogue of 206 models."""
     gateway.behave()
     gateway.set_models(entries(*ALL))
@@ -41,7 +41,7 @@ def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
         yield made
 
 
-def hold(catalogue: Bench, gateway: RunningSandbox, *listed: tuple[int, str]) -> dict[str, Any]:
+def hold(catalogue: Bench, gateway: RunningStandIn, *listed: tuple[int, str]) -> dict[str, Any]:
     """Let a refresh meet this list; what the held run keeps."""
     gateway.set_models(entries(*listed))
     outcome = catalogue.refresh()
@@ -76,7 +76,7 @@ def use(catalogue: Bench, key: str, *, requests: int, subjects: tuple[str, ...] 
 
 
 def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     use(catalogue, "model-77", requests=5, subjects=("ann", "bob", "ann"))
     use(catalogue, "model-78", requests=9, subjects=("ann",))
@@ -92,7 +92,7 @@ def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
     assert catalogue.run("SELECT held FROM llm_sync_runs WHERE status = 'held'")[0]["held"] == held
 
 
-def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries(*ALL, *((5_000 + number, f"Other {number}") for number in range(600))))
     catalogue.refresh()
     held = hold(catalogue, gateway, *TWO)
@@ -100,7 +100,7 @@ def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningS
 
 
 def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_neither(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     repointed = [(id_, f"Another {id_}") for id_, _ in ALL[:120]]
     moved = [(9_000, "Model 200")]
@@ -112,7 +112,7 @@ def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_nei
     assert (held["absent"], held["repointed"]) == (5, 120)
 
 
-def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
     preview = catalogue.refresher.preview(Options())
     assert (preview.status, preview.counts["deactivated"], preview.held) == ("held", 204, held)
@@ -126,7 +126,7 @@ def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Ben
 
 
 def test_a_model_that_an_operator_keeps_active_does_not_hold_the_next_list(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     for number in range(100, 110):
         catalogue.editor.edit(f"model-{number}", ModelEdit(is_active=True), caller=SYSTEM)
@@ -136,14 +136,14 @@ def test_a_model_that_an_operator_keeps_active_does_not_hold_the_next_list(
     assert catalogue.refresh().status == "succeeded"
 
 
-def test_an_empty_list_can_be_forced(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_an_empty_list_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway)
     assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 206
     assert active(catalogue) == []
 
 
 def test_a_force_of_another_sha256_is_refused_with_the_one_that_is_held(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     held = hold(catalogue, gateway, *TWO)
     with pytest.raises(holds.NotHeld, match=held["sha256"]) as refused:
@@ -159,7 +159,7 @@ def test_a_force_where_nothing_is_held_is_refused(catalogue: Bench) -> None:
             catalogue.refresher.check_force(Options(force=sha256))
 
 
-def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries(*TWO))
     held = catalogue.refresher.preview(Options()).held
     assert held is not None
@@ -167,7 +167,7 @@ def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gat
     assert catalogue.refresh(force=held["sha256"]).status == "succeeded"
 
 
-def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.set_models(entries(*OTHER_TWO))
     forced = catalogue.refresh(force=held["sha256"])
@@ -177,7 +177,7 @@ def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(catalogue: Ben
     assert len(active(catalogue)) == 206
 
 
-def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.set_models(entries(*ALL, (9_000, "New One")))
     forced = catalogue.refresh(force=held["sha256"])
@@ -189,7 +189,7 @@ def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: Bench, gateway
     assert waiting(catalogue) is None
 
 
-def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.behave(llms={"status": 401})
     assert [catalogue.refresh().status for _ in range(2)] == ["failed", "failed"]
@@ -202,7 +202,7 @@ def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(catalogue: Bench, ga
     assert waiting(catalogue) is None
 
 
-def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Bench, gateway: RunningStandIn) -> None:
     first = hold(catalogue, gateway, *TWO)
     second = hold(catalogue, gateway, *TWO)
     assert first == second
@@ -223,7 +223,7 @@ def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Ben
     assert shown["dismissed_before"]["by"] == "ann"
 
 
-def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway: RunningStandIn) -> None:
     good = catalogue.run("SELECT id FROM llm_sync_runs")[0]["id"]
     with pytest.raises(holds.NotHeld, match="was not held"):
         catalogue.refresher.dismiss(good, actor="ann")
@@ -238,7 +238,7 @@ def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway:
         catalogue.refresher.dismiss(found.run_id, actor="ann")
 
 
-def test_a_count_of_callers_that_takes_too_long_fails_no_hold(database: Database, gateway: RunningSandbox) -> None:
+def test_a_count_of_callers_that_takes_too_long_fails_no_hold(database: Database, gateway: RunningStandIn) -> None:
     gateway.behave()
     gateway.set_models(entries(*ALL[:4]))
     with bench(database.url, gateway, callers=never_ending) as catalogue:

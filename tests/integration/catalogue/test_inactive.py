@@ -10,20 +10,20 @@ from shared.catalogue.inactive import read_all_models
 from shared.db import Caller
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 ANN = Caller("service_role", "ann")
 THREE = [{"id": 1, "name": "GPT-4o"}, {"id": 2, "name": "Kimi K2"}, {"id": 3, "name": "Gemini 2.5 Pro"}]
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     gateway.behave()
     gateway.set_models(THREE)
     with bench(database.url, gateway) as made:
@@ -43,7 +43,7 @@ def why(catalogue: Bench, key: str) -> dict[str, Any] | None:
     return reason
 
 
-def drop(gateway: RunningSandbox, *ids: int) -> None:
+def drop(gateway: RunningStandIn, *ids: int) -> None:
     gateway.set_models([model for model in THREE if model["id"] not in ids])
 
 
@@ -59,7 +59,7 @@ def test_a_hidden_model_says_who_hid_it_and_is_shown_again(catalogue: Bench) -> 
 
 @pytest.mark.parametrize("wish", [None, True])
 def test_showing_a_model_that_upstream_dropped_leaves_it_inactive_and_says_so(
-    catalogue: Bench, gateway: RunningSandbox, wish: bool | None
+    catalogue: Bench, gateway: RunningStandIn, wish: bool | None
 ) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     drop(gateway, 2)
@@ -73,7 +73,7 @@ def test_showing_a_model_that_upstream_dropped_leaves_it_inactive_and_says_so(
     assert why(catalogue, "kimi-k2") is None
 
 
-def test_a_model_that_is_hidden_and_gone_says_both(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_model_that_is_hidden_and_gone_says_both(catalogue: Bench, gateway: RunningStandIn) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     drop(gateway, 2)
     catalogue.refresh()
@@ -84,7 +84,7 @@ def test_a_model_that_is_hidden_and_gone_says_both(catalogue: Bench, gateway: Ru
     assert "has not listed it since" in reason["text"]
 
 
-def test_a_model_that_upstream_refused_says_when(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_model_that_upstream_refused_says_when(catalogue: Bench, gateway: RunningStandIn) -> None:
     drop(gateway, 2, 3)
     sha256 = (catalogue.refresh().held or {})["sha256"]
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
@@ -95,7 +95,7 @@ def test_a_model_that_upstream_refused_says_when(catalogue: Bench, gateway: Runn
     assert why(catalogue, "gemini-2-5-pro")["reason"] == "gone"  # type: ignore[index]
 
 
-def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: Bench, gateway: RunningStandIn) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     gateway.set_models([THREE[0], {"id": 22, "name": "Kimi K2"}, THREE[2]])
     catalogue.refresh()

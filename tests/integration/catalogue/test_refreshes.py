@@ -16,7 +16,7 @@ from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 FIVE = [
     (28, "Claude 3.7 Sonnet"),
@@ -32,20 +32,20 @@ def entries(*listed: tuple[int, str]) -> list[dict[str, object]]:
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    give_up = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up, "the condition did not come true"
+        assert time.monotonic() < deadline, "the condition did not come true"
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def at(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def at(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     gateway.behave()
     gateway.set_models(entries(*FIVE))
     with bench(database.url, gateway) as made:
@@ -70,7 +70,7 @@ def test_the_seed_holds_what_the_specification_states_and_is_sown_once(at: Bench
     assert at.seed() == 0
 
 
-def test_a_refresh_reconciles_records_and_stamps(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_refresh_reconciles_records_and_stamps(at: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(
         [*entries(*FIVE), {"id": 71, "name": "Claude Sonnet 4.5", "allowed_file_input_mime_types": ["image/png"]}]
     )
@@ -107,7 +107,7 @@ def test_what_somebody_changed_by_hand_is_put_right_by_the_same_list(at: Bench) 
     assert at.models()[40]["model_name"] == "GPT-4o"
 
 
-def test_the_number_of_statements_does_not_grow_with_the_models(at: Bench, gateway: RunningSandbox) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_models(at: Bench, gateway: RunningStandIn) -> None:
     counted = []
     for size in (10, 5_000):
         gateway.set_models(entries(*FIVE, *((1_000 + n, f"Model number {size} of {n}") for n in range(size))))
@@ -119,7 +119,7 @@ def test_the_number_of_statements_does_not_grow_with_the_models(at: Bench, gatew
     assert counted[0] == counted[1]
 
 
-def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench, gateway: RunningSandbox) -> None:
+def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench, gateway: RunningStandIn) -> None:
     bad = [
         *(None, 7),
         *({"id": True, "name": "x"}, {"name": "y"}, {"id": 0, "name": "z"}, {"id": 50}, {"id": 51, "name": "a" * 201}),
@@ -143,7 +143,7 @@ def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench
     ],
 )
 def test_an_upstream_that_fails_is_a_failed_run_with_its_cause(
-    at: Bench, gateway: RunningSandbox, behaviour: dict, code: str
+    at: Bench, gateway: RunningStandIn, behaviour: dict, code: str
 ) -> None:
     at.refresh()
     before = at.models()
@@ -156,7 +156,7 @@ def test_an_upstream_that_fails_is_a_failed_run_with_its_cause(
     assert at.models() == before
 
 
-def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(at: Bench, gateway: RunningSandbox) -> None:
+def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(at: Bench, gateway: RunningStandIn) -> None:
     at.refresh()
     before = at.models()
     gateway.set_models([])
@@ -173,7 +173,7 @@ def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(at: Ben
     assert [row["is_active"] for _, row in sorted(at.models().items())] == [True, True, False, False, False]
 
 
-def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries((28, "Claude Sonnet 4"), (25, "sonnet claude 3.5"), *FIVE[2:], (99, "Kimi K2")))
     before, lines = at.models(), len(at.ledger())
     preview = at.refresher.preview(Options())
@@ -188,7 +188,7 @@ def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, 
     assert list(preview.plan or ()) == told
 
 
-def test_the_ledger_from_empty_gives_the_table(at: Bench, gateway: RunningSandbox) -> None:
+def test_the_ledger_from_empty_gives_the_table(at: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries((71, "Claude 3.7 Sonnet"), (25, "GPT-5"), *FIVE[2:]))
     at.refresh()
     shown = {id_: {name: row[name] for name in LEDGERED} for id_, row in at.models().items()}
@@ -213,7 +213,7 @@ def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_optio
     assert at.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=first)[0]["attempt"] == 1
 
 
-def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
     first, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
     working = threading.Thread(target=at.refresher.perform, args=(first,))
@@ -230,7 +230,7 @@ def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: 
     assert ended[0]["finished_at"] <= ended[1]["started_at"]
 
 
-def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench, gateway: RunningSandbox) -> None:
+def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
     run_id, _, _ = at.refresher.request(Options(), trigger="task", actor="a")
     working = threading.Thread(target=at.refresher.perform, args=(run_id,))
@@ -241,7 +241,7 @@ def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench
     assert at.run("SELECT attempt FROM llm_sync_runs")[0]["attempt"] == 1
 
 
-def test_a_zombie_applies_nothing(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_zombie_applies_nothing(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
     gateway.set_models(entries(*FIVE, (99, "Kimi K2")))
     run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
@@ -256,7 +256,7 @@ def test_a_zombie_applies_nothing(at: Bench, gateway: RunningSandbox) -> None:
     assert at.refresher.outcome(run_id).status == "abandoned"
 
 
-def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0, "status": 401})
     run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
     zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
@@ -273,7 +273,7 @@ def waits_for_a_lock(at: Bench) -> bool:
     return bool(at.run("SELECT count(*) AS number FROM pg_locks WHERE NOT granted")[0]["number"])
 
 
-def test_a_run_that_is_being_applied_is_not_abandoned(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_run_that_is_being_applied_is_not_abandoned(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
     run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
     with ThreadPoolExecutor() as pool:
@@ -308,7 +308,7 @@ def test_two_who_ask_for_the_same_night_make_one_run(at: Bench) -> None:
     assert (new, second, first) == (True, False, again)
 
 
-def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(at: Bench, gateway: RunningSandbox) -> None:
+def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(at: Bench, gateway: RunningStandIn) -> None:
     from datetime import datetime
 
     gateway.behave(llms={"status": 401})
@@ -346,7 +346,7 @@ def test_a_sync_goes_on_with_the_list_after_an_operators_edit(at: Bench) -> None
 
 
 def test_the_same_list_with_a_missing_model_still_uses_up_its_grace(
-    database: Database, gateway: RunningSandbox
+    database: Database, gateway: RunningStandIn
 ) -> None:
     gateway.behave()
     gateway.set_models(entries(*FIVE))
@@ -358,7 +358,7 @@ def test_the_same_list_with_a_missing_model_still_uses_up_its_grace(
         assert not at.models()[40]["is_active"]
 
 
-def test_a_retired_key_is_not_given_to_another_model_later(at: Bench, gateway: RunningSandbox) -> None:
+def test_a_retired_key_is_not_given_to_another_model_later(at: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries(*FIVE[:4], (40, "Mistral Large 3")))
     at.refresh()
     gateway.set_models(entries(*FIVE[:4], (40, "Mistral Large 3"), (41, "GPT (4o)"), (42, "Gpt~4O +")))

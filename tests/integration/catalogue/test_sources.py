@@ -9,7 +9,7 @@ from shared.catalogue.sync import runs
 from tests.support.processes import local_variables, worker
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
@@ -17,13 +17,13 @@ REAL = [{"id": 500 + number, "name": f"Real {number}"} for number in range(20)]
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def mapped(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def mapped(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     """A catalogue of the mapping: seeded, and refreshed once without a gateway."""
     gateway.behave()
     gateway.set_models(REAL)
@@ -34,7 +34,7 @@ def mapped(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def upstream(mapped: Bench, database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def upstream(mapped: Bench, database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     """The same catalogue, for processes with a gateway."""
     with bench(database.url, gateway) as made:
         yield made
@@ -66,7 +66,7 @@ def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_awa
     assert follow(upstream) is None
 
 
-def test_a_first_real_list_over_nothing_but_the_seed_is_not_held(database: Database, gateway: RunningSandbox) -> None:
+def test_a_first_real_list_over_nothing_but_the_seed_is_not_held(database: Database, gateway: RunningStandIn) -> None:
     gateway.behave()
     gateway.set_models(REAL)
     with bench(database.url, gateway) as catalogue:
@@ -76,7 +76,7 @@ def test_a_first_real_list_over_nothing_but_the_seed_is_not_held(database: Datab
         assert active(catalogue) == {model["id"] for model in REAL}
 
 
-def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, gateway: RunningSandbox) -> None:
+def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models([])
     assert follow(upstream) == "held"
     later(upstream)
@@ -84,7 +84,7 @@ def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, ga
     assert not upstream.refresher.needs_first()
 
 
-def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Bench, gateway: RunningSandbox) -> None:
+def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"status": 401})
     assert follow(upstream) == "failed"
     later(upstream)
@@ -96,7 +96,7 @@ def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Be
 
 
 def test_real_models_are_guarded_on_the_way_back_and_forth(
-    upstream: Bench, mapped: Bench, gateway: RunningSandbox
+    upstream: Bench, mapped: Bench, gateway: RunningStandIn
 ) -> None:
     follow(upstream)
     later(upstream)
@@ -110,7 +110,7 @@ def test_real_models_are_guarded_on_the_way_back_and_forth(
 
 
 def test_models_of_the_mapping_that_upstream_lists_are_promised_from_then_on(
-    upstream: Bench, gateway: RunningSandbox
+    upstream: Bench, gateway: RunningStandIn
 ) -> None:
     gateway.set_models(default_models())
     assert follow(upstream) == "succeeded"
@@ -128,7 +128,7 @@ def test_a_source_that_an_operator_names_is_no_new_one(upstream: Bench) -> None:
     assert follow(upstream) is None
 
 
-def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway: RunningSandbox) -> None:
+def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(default_models()[:8])
     assert follow(upstream) == "succeeded"
     with bench(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
@@ -136,7 +136,7 @@ def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway
 
 
 def test_a_worker_that_starts_with_another_source_refreshes_by_itself(
-    mapped: Bench, database: Database, redis_url: str, gateway: RunningSandbox, tmp_path: Path
+    mapped: Bench, database: Database, redis_url: str, gateway: RunningStandIn, tmp_path: Path
 ) -> None:
     upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
     with worker(local_variables(database.url, redis_url, **upstream), tmp_path):

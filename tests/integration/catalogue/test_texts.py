@@ -3,7 +3,7 @@
 import pytest
 
 from shared.catalogue.sync import store
-from shared.catalogue.sync.rows import Change, ModelRow
+from shared.catalogue.sync.rows import ModelChange, ModelRow
 from tests.support.refreshing import bench
 from tests.support.servers import Database
 
@@ -23,7 +23,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_is_stored_as_it_is(database: Database, text: str) -> None:
     row = ModelRow(7, text, f"key {text}", text, {"note": text, text: True}, provenance={"note": {"source": text}})
-    change = Change("added", 7, text, None, {"model_name": text})
+    change = ModelChange("added", 7, text, None, {"model_name": text})
     with bench(database.url, None) as at:
         with at.database.transaction() as connection:
             store.write_rows(connection, {7: row}, {7})

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.chat.accept import Asked
+from shared.chat.accept import ChatRequest
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 from worker.chat.gateway import make_chat_gateway
 from worker.chat.process import ChatProcess
@@ -52,7 +52,7 @@ class Chats:
 
     settings: Settings
     parts: Runtime
-    gateway: RunningSandbox
+    gateway: RunningStandIn
     at: Bench
     sent: Unsent
     client: FlaskClient
@@ -71,7 +71,7 @@ class Chats:
     def process(self, **changed: Any) -> ChatProcess:
         """A running chat process, ended with the test."""
         parts = self.with_settings(**changed)
-        process = ChatProcess(parts.settings, parts.database, parts.wakeups, lambda: make_chat_gateway(parts.settings))
+        process = ChatProcess(parts.settings, parts.database, parts.notifier, lambda: make_chat_gateway(parts.settings))
         process.start()
         self.ending.callback(process.close)
         return process
@@ -93,7 +93,7 @@ class Chats:
         """A chat, asked and carried out by a process of its own."""
         settings = more.pop("settings", {})
         chat_id = self.accepted(question, **more)
-        self.process(**settings).carry_out(chat_id)
+        self.process(**settings).run(chat_id)
         return self.row(chat_id)
 
     def row(self, chat_id: uuid.UUID) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Chats:
 
     def submit(self, question: str = "Which?", *, parts: Runtime | None = None, **more: Any) -> uuid.UUID:
         """The id of a chat accepted beside the routes."""
-        asked = Asked(Question(question=question, **more), ANN, None, None)
+        asked = ChatRequest(Question(question=question, **more), ANN, None, None)
         return (parts or self.parts).submitter.submit(asked).snapshot.chat_id
 
 
@@ -130,14 +130,14 @@ def _runtime(settings: Settings) -> Any:
 
 
 def _client(parts: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
-    readers = Readers(parts.database, parts.cache)
+    readers = Readers(parts.database, parts.store)
     app = create_app(parts.settings, ChatRoutes(parts, sent, readers).routes())
     return app.test_client(), readers
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
@@ -162,7 +162,7 @@ def place(servers: Servers) -> Iterator[Place]:
 
 
 @pytest.fixture
-def chats(servers: Servers, place: Place, gateway: RunningSandbox) -> Iterator[Chats]:
+def chats(servers: Servers, place: Place, gateway: RunningStandIn) -> Iterator[Chats]:
     gateway.behave()
     gateway.wait_for_calls(lambda calls: calls["open"] == 0)
     gateway.forget_calls()

@@ -92,7 +92,7 @@ def test_a_key_that_changed_its_meaning_while_the_chat_waited_is_resolved_again(
     chats.gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 99, "name": "GPT-4o"}])
     process = chats.process()
     for chat_id in (moved, gone):
-        process.carry_out(chat_id)
+        process.run(chat_id)
     assert model_of(chats.row(moved)) == ("gpt-4o", 99, None)
     assert model_of(chats.row(gone)) == ("claude-3-7-sonnet", 28, "inactive_key")
     assert [body["llm_id"] for body in sent(chats)] == [99, 28]
@@ -158,12 +158,12 @@ def test_a_chat_given_to_a_process_twice_and_to_another_is_answered_once(chats: 
     chats.gateway.behave(completions={"delay": 0.5})
     one, other = chats.process(), chats.process()
     chat_id = chats.accepted()
-    threads = [threading.Thread(target=process.carry_out, args=(chat_id,)) for process in (one, one, other)]
+    threads = [threading.Thread(target=process.run, args=(chat_id,)) for process in (one, one, other)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    other.carry_out(chat_id)
+    other.run(chat_id)
     assert chats.gateway.calls()["completions"] == 1
     row = chats.row(chat_id)
     assert (row["status"], row["attempt"], row["version"]) == ("succeeded", 1, 3)
@@ -184,7 +184,7 @@ def test_a_call_is_closed_when_its_chat_is_cancelled(chats: Chats) -> None:
     chats.gateway.behave(completions={"silent": True})
     chat_id = chats.accepted()
     process = chats.process(chat_lease_seconds=3)
-    thread = threading.Thread(target=process.carry_out, args=(chat_id,))
+    thread = threading.Thread(target=process.run, args=(chat_id,))
     thread.start()
     chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1)
     chats.call("DELETE", f"/api/chats/{chat_id}")
@@ -198,11 +198,11 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
     chats.gateway.behave(completions={"silent": True})
     held, late = chats.accepted("Held?"), chats.accepted("Late?")
     process = chats.process()
-    thread = threading.Thread(target=process.carry_out, args=(held,))
+    thread = threading.Thread(target=process.run, args=(held,))
     thread.start()
     chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1)
     process.drain()
-    process.carry_out(late)
+    process.run(late)
     process.close()
     thread.join(timeout=10)
     rows = {chat_id: chats.row(chat_id) for chat_id in (held, late)}
@@ -213,7 +213,7 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
 
 def carried_out(process: ChatProcess, chat_ids: list[uuid.UUID]) -> None:
     """Give chats to a process, as its threads do, and wait until none of them holds a thread."""
-    threads = [threading.Thread(target=process.carry_out, args=(chat_id,)) for chat_id in chat_ids]
+    threads = [threading.Thread(target=process.run, args=(chat_id,)) for chat_id in chat_ids]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -290,7 +290,7 @@ def test_leases_are_renewed_while_a_call_lasts(chats: Chats) -> None:
     chats.gateway.behave(completions={"delay": 2})
     chat_id = chats.accepted()
     process = chats.process(chat_lease_seconds=1)
-    thread = threading.Thread(target=process.carry_out, args=(chat_id,))
+    thread = threading.Thread(target=process.run, args=(chat_id,))
     thread.start()
     wait_for(lambda: chats.row(chat_id)["status"] == "running")
     first = chats.row(chat_id)["lease_until"]
@@ -311,7 +311,7 @@ def test_a_row_that_somebody_holds_takes_no_other_chat_along(chats: Chats) -> No
     ids = [chats.accepted(f"Question {number}?") for number in range(4)]
     process = chats.process()
     with ThreadPoolExecutor() as pool, psycopg.connect(chats.superuser_url) as other:
-        carried = [pool.submit(process.carry_out, chat_id) for chat_id in ids]
+        carried = [pool.submit(process.run, chat_id) for chat_id in ids]
         chats.gateway.wait_for_calls(lambda calls: calls["open"] == 4)
         other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (ids[0],))
         wait_for(lambda: all(chats.row(chat_id)["status"] == "succeeded" for chat_id in ids[1:]))

@@ -233,7 +233,7 @@ def test_a_cancelled_chat_ends_at_once_and_stays_as_it_ended(chats: Chats) -> No
     first = chats.call("DELETE", f"/api/chats/{chat_id}").json
     assert (first["status"], first["error"]["code"]) == ("cancelled", "cancelled")
     assert chats.call("DELETE", f"/api/chats/{chat_id}").json == first
-    chats.process().carry_out(chat_id)
+    chats.process().run(chat_id)
     assert chats.shown(chat_id, ANN) == first
     assert chats.gateway.calls()["completions"] == 0
     usage = chats.call("GET", "/api/llms/usage").json["usage"]

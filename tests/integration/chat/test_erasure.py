@@ -48,7 +48,7 @@ def ledger(chats: Chats) -> list[dict[str, Any]]:
 
 def test_what_a_caller_said_is_gone_from_everywhere_and_the_counts_stay(chats: Chats, servers: Servers) -> None:
     answered = marked(chats)
-    chats.process().carry_out(answered)
+    chats.process().run(answered)
     chats.at.run("UPDATE llm_chats SET answer = answer || :mark WHERE id = :id", mark=MARK, id=answered)
     waiting, others = marked(chats, key="two"), chats.answered("Of Ben?", caller=BEN)
     before = usage(chats)
@@ -79,7 +79,7 @@ def test_what_a_caller_said_is_gone_from_everywhere_and_the_counts_stay(chats: C
 def test_an_answer_that_comes_after_the_erasure_is_not_stored(chats: Chats) -> None:
     chats.gateway.behave(completions={"delay": 1.5})
     chat_id, process = marked(chats), chats.process()
-    thread = threading.Thread(target=process.carry_out, args=(chat_id,))
+    thread = threading.Thread(target=process.run, args=(chat_id,))
     thread.start()
     chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1)
     assert erasure.erase_caller(chats.parts.database, "ann", actor="test").erased == 1
@@ -100,7 +100,7 @@ def test_one_erases_a_chat_of_ones_own_when_it_has_ended(chats: Chats, servers: 
     assert (opened.status_code, opened.json["code"]) == (409, "chat_open")
     assert chats.row(chat_id)["question"] == f"question {MARK}"
     assert chats.call("DELETE", f"/api/chats/{chat_id}?erase=1", BEN).status_code == 404
-    chats.process().carry_out(chat_id)
+    chats.process().run(chat_id)
     assert chats.call("DELETE", f"/api/chats/{chat_id}?erase=1", BEN).status_code == 404
     assert chats.call("DELETE", f"/api/chats/{chat_id}?erase=1", OPERATOR).status_code == 403
     assert chats.row(chat_id)["answer"] is not None

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.chat import read
-from shared.redis_store import Cache, connect
+from shared.redis_store import RedisStore, connect
 from tests.integration.chat.conftest import ANN, Chats, wait_for
 from worker.web import readers as events
 from worker.web.readers import Readers
@@ -48,7 +48,7 @@ def following(chats: Chats) -> Chats:
 
 
 def in_background(chats: Chats, chat_id: uuid.UUID) -> threading.Thread:
-    thread = threading.Thread(target=chats.process().carry_out, args=(chat_id,))
+    thread = threading.Thread(target=chats.process().run_refresh, args=(chat_id,))
     thread.start()
     return thread
 
@@ -77,7 +77,7 @@ def test_what_ends_without_an_answer_ends_in_an_error_event(following: Chats, ho
     stream = Stream(following, chat_id)
     stream.event()
     if how == "failed":
-        following.process().carry_out(chat_id)
+        following.process().run(chat_id)
     else:
         following.call("DELETE", f"/api/chats/{chat_id}")
     while (event := stream.event())[1] == "status":
@@ -90,7 +90,7 @@ def test_a_reader_that_comes_back_gets_what_it_has_not_seen_and_after_the_last_e
     following: Chats,
 ) -> None:
     chat_id = following.accepted()
-    following.process().carry_out(chat_id)
+    following.process().run(chat_id)
     late = Stream(following, chat_id)
     number, kind, _ = late.event()
     assert (number, kind, late.over()) == ("3", "answer", True)
@@ -120,7 +120,7 @@ def test_a_post_that_waits_gets_the_answer(following: Chats) -> None:
     ask = threading.Thread(target=lambda: responses.append(following.ask(headers={"Prefer": "wait=20"})))
     ask.start()
     wait_for(lambda: following.sent.chat_ids)
-    following.process().carry_out(following.sent.chat_ids[0])
+    following.process().run(following.sent.chat_ids[0])
     ask.join()
     (response,) = responses
     assert (response.status_code, response.json["status"]) == (200, "succeeded")
@@ -132,7 +132,7 @@ def test_a_post_that_waits_no_longer_than_it_was_to_gets_the_open_chat(following
 
 
 def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) -> None:
-    deaf = Readers(chats.parts.database, Cache(connect("redis://127.0.0.1:1/0")))
+    deaf = Readers(chats.parts.database, RedisStore(connect("redis://127.0.0.1:1/0")))
     deaf.start()
     chat_ids = [chats.submit() for _ in range(20)]
     looked: list[str] = []
@@ -143,7 +143,7 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
 
     process = chats.process()
     for chat_id in chat_ids:
-        process.carry_out(chat_id)
+        process.run(chat_id)
     sa.event.listen(chats.parts.database.engine, "before_cursor_execute", count)
     try:
         watches = []

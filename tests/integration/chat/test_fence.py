@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from shared.chat import lifecycle, usage
-from shared.chat.lifecycle import Claim, Finish, Release
+from shared.chat.lifecycle import ChatClaim, Finish, Release
 from tests.integration.chat.conftest import SERVICE, Chats
 
 MAX_ATTEMPTS = 3
@@ -34,7 +34,7 @@ class Model:
     lease_lost: bool = False
     late: bool = False
     answer: str | None = None
-    held: list[Claim] = field(default_factory=list)
+    held: list[ChatClaim] = field(default_factory=list)
     """each claim that somebody has ever made, and may still write for"""
 
     @property
@@ -67,7 +67,7 @@ class Fence(RuleBasedStateMachine):
         with self.chats.parts.database.transaction() as connection:
             return sum(usage.figures(connection).outcomes.values())
 
-    def held(self, data: st.DataObject) -> Claim:
+    def held(self, data: st.DataObject) -> ChatClaim:
         return data.draw(st.sampled_from(self.model.held))
 
     @rule()

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import psycopg
 
-from shared.chat.batch_writer import GroupCommits
-from shared.chat.lifecycle import Claim
+from shared.chat.batch_writer import BatchWriter
+from shared.chat.lifecycle import ChatClaim
 from shared.chat.waiting import Parked
 from tests.integration.chat.conftest import Chats
 
@@ -36,10 +36,10 @@ def refused_by_postgresql(chats: Chats, chat_id: uuid.UUID, *, when: str) -> Ite
 
 def claimed_in_one_group(
     chats: Chats, chat_ids: Collection[uuid.UUID], announced: list[uuid.UUID]
-) -> list[Claim | Parked | None]:
-    async def claim() -> list[Claim | Parked | None]:
+) -> list[ChatClaim | Parked | None]:
+    async def claim() -> list[ChatClaim | Parked | None]:
         loop = asyncio.get_running_loop()
-        commits = GroupCommits(chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend)
+        commits = BatchWriter(chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend)
         claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
         await asyncio.sleep(0)  # all are ordered before the first group is made
         commits.start()
@@ -66,5 +66,5 @@ def test_one_that_cannot_be_written_takes_no_other_of_its_group_along(chats: Cha
     with refused_by_postgresql(chats, bad, when="at once"):
         refused, *claims = claimed_in_one_group(chats, [bad, *good], announced)
     assert refused is None
-    assert [claim.chat_id for claim in claims if isinstance(claim, Claim)] == good
+    assert [claim.chat_id for claim in claims if isinstance(claim, ChatClaim)] == good
     assert sorted(announced) == sorted(good)

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 
 from shared.chat import lifecycle, read, usage
-from shared.chat.lifecycle import Claim, Finish, Release, Swept
+from shared.chat.lifecycle import ChatClaim, Finish, Release, Swept
 from shared.db import DatabaseError
 from tests.integration.chat.conftest import ANN, Chats
 
 
-def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_attempts: int = 3) -> list[Claim]:
+def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_attempts: int = 3) -> list[ChatClaim]:
     with chats.parts.database.transaction() as connection:
         claims = lifecycle.claim(connection, chat_ids, lease_seconds=lease_seconds, max_attempts=max_attempts)
     return list(claims.values())
@@ -29,7 +29,7 @@ def sweep(chats: Chats, *, max_attempts: int = 3) -> Swept:
         return lifecycle.sweep(connection, max_attempts=max_attempts)
 
 
-def success(held: Claim, answer: str = "An answer.") -> Finish:
+def success(held: ChatClaim, answer: str = "An answer.") -> Finish:
     return Finish(held.chat_id, held.attempt, "succeeded", held.model, answer=answer, tries=1, upstream_ms=1200)
 
 
@@ -57,14 +57,14 @@ def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> N
         chats.at.run("UPDATE llm_chats SET publish_at = now()")
         assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
         with chats.parts.database.transaction() as connection:
-            lifecycle.unsent(connection, [chat_id])
+            lifecycle.mark_unpublished(connection, [chat_id])
     (row,) = chats.at.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
     assert (row["publishes"], row["soon"]) == (0, True)
 
 
 def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
     chat_id = chats.submit()
-    claims: list[Claim] = []
+    claims: list[ChatClaim] = []
     threads = [threading.Thread(target=lambda: claims.extend(claim(chats, chat_id))) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -73,7 +73,7 @@ def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
     assert [held.attempt for held in claims] == [1]
 
 
-def failure(held: Claim) -> Finish:
+def failure(held: ChatClaim) -> Finish:
     return Finish(held.chat_id, held.attempt, "failed", held.model, error_code="timeout", error_detail="Late.", tries=1)
 
 
@@ -212,7 +212,7 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
 
 
 def test_one_that_cannot_be_written_takes_no_other_along(chats: Chats) -> None:
-    """A group falls back to one by one; see GroupCommits."""
+    """A group falls back to one by one; see BatchWriter."""
     good, bad = chats.submit(), chats.submit()
     held = {each.chat_id: each for each in claim(chats, good, bad)}
     impossible = replace(success(held[bad]), answer=None)  # a success without an answer
@@ -230,7 +230,7 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
 
     def retire(limit: int) -> int:
         with chats.parts.database.transaction() as connection:
-            return lifecycle.retire(connection, older_than_days=30, limit=limit)
+            return lifecycle.delete_finished(connection, older_than_days=30, limit=limit)
 
     assert (retire(0), retire(10), retire(10)) == (0, 1, 0)
     left = {row["id"] for row in chats.at.run("SELECT id FROM llm_chats")}
@@ -283,8 +283,8 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
         lifecycle.release(connection, [Release(open_ids[1], 1)])
         lifecycle.postpone(connection, [open_ids[1]], seconds=9)
         swept = lifecycle.sweep(connection, max_attempts=3)
-        lifecycle.retire(connection, older_than_days=30, limit=1000)
-        read.those(connection, dict.fromkeys(open_ids, 0))
+        lifecycle.delete_finished(connection, older_than_days=30, limit=1000)
+        read.newer_than(connection, dict.fromkeys(open_ids, 0))
         usage.figures(connection)
         lifecycle.cancel(connection, open_ids[2], ANN)
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"

@@ -39,7 +39,7 @@ def while_the_next_is_asked(chats: Chats, **settings: Any) -> Iterator[uuid.UUID
     chats.gateway.behave(by_llm_id={28: {"delay": 30}})
     chat_id = chats.accepted(model=OTHER)
     process = chats.process(**settings)
-    thread = threading.Thread(target=process.carry_out, args=(chat_id,))
+    thread = threading.Thread(target=process.run, args=(chat_id,))
     thread.start()
     chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1 and calls["completions"] == 2)
     yield chat_id
@@ -79,7 +79,7 @@ def test_a_chat_that_waited_while_its_default_was_refused_does_not_ask_it(chats:
     lists(chats, 30)
     chats.answered("The first?")
     chats.gateway.forget_calls()
-    chats.process().carry_out(waiting)
+    chats.process().run(waiting)
     assert model_of(chats, waiting) == ("claude-3-opus-4-1", 30, "unknown_upstream")
     assert called(chats) == [30]
 

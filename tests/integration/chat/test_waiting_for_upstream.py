@@ -30,7 +30,7 @@ def outage(chats: Chats, number: int = 6) -> tuple[ChatProcess, list[uuid.UUID]]
     process = chats.process()
     chat_ids = [chats.accepted() for _ in range(number)]
     for chat_id in chat_ids:
-        process.carry_out(chat_id)
+        process.run(chat_id)
     return process, chat_ids
 
 
@@ -57,7 +57,7 @@ def test_a_waiting_chat_says_what_it_waits_for_since_when_and_why(chats: Chats) 
     process, chat_ids = outage(chats)
     late = chats.accepted("Late?")
     assert chats.shown(late, ANN)["waiting_for"] is None
-    process.carry_out(late)
+    process.run(late)
     shown = chats.shown(late, ANN)
     assert (shown["status"], shown["waiting_for"], shown["attempts"]) == ("queued", "upstream", 0)
     assert shown["last_failure"]["code"] == "upstream_unavailable"
@@ -89,7 +89,7 @@ def test_refusals_of_single_questions_are_counted_and_are_no_outage(chats: Chats
     chats.gateway.behave(completions={"status": 400})
     process = chats.process()
     for _ in range(6):
-        process.carry_out(chats.accepted())
+        process.run(chats.accepted())
     wait_for(lambda: health(chats).failures.get("upstream_rejected") == 6)
     assert health(chats).state == "up"
 
@@ -98,7 +98,7 @@ def test_what_two_processes_experience_is_added_up(chats: Chats) -> None:
     chats.gateway.behave(completions={"status": 400})
     for _ in range(2):
         process = chats.process()
-        process.carry_out(chats.accepted())
+        process.run(chats.accepted())
     wait_for(lambda: health(chats).failures.get("upstream_rejected") == 2)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.chat import lifecycle
-from shared.chat.accept import Accepted, Asked
+from shared.chat.accept import AcceptedChat, ChatRequest
 from shared.chat.requests import Question
 from tests.integration.chat.conftest import ANN, BEN, Chats
 
@@ -68,15 +68,15 @@ def test_a_strict_chat_whose_model_upstream_does_not_know_fails(chats: Chats) ->
 def test_a_strict_chat_whose_model_goes_while_it_waits_fails_without_a_call(chats: Chats) -> None:
     chat_id = chats.accepted(model=SONNET_35, fallback=False)
     chats.at.run("UPDATE llm_models SET is_active = false WHERE model_key = :key", key=SONNET_35)
-    chats.process().carry_out(chat_id)
+    chats.process().run(chat_id)
     row = chats.row(chat_id)
     assert (row["status"], row["error_code"]) == ("failed", "unknown_model")
     assert "not active" in row["error_detail"]
     assert chats.gateway.calls()["requests"] == []
 
 
-def resend(chats: Chats, question: str = "Which?", caller: Any = ANN, **more: Any) -> Accepted:
-    return chats.parts.submitter.submit(Asked(Question(question=question, **more), caller, None, None, "any"))
+def resend(chats: Chats, question: str = "Which?", caller: Any = ANN, **more: Any) -> AcceptedChat:
+    return chats.parts.submitter.submit(ChatRequest(Question(question=question, **more), caller, None, None, "any"))
 
 
 def test_a_question_that_is_sent_again_joins_its_chat_while_it_is_open_or_has_an_answer(chats: Chats) -> None:
@@ -86,7 +86,7 @@ def test_a_question_that_is_sent_again_joins_its_chat_while_it_is_open_or_has_an
     assert (again.new, again.snapshot.chat_id, again.resends) == (False, first.snapshot.chat_id, 1)
     for other in ({"question": "Who?"}, {"caller": BEN}, {"model": GPT}):
         assert resend(chats, **other).new
-    chats.process().carry_out(first.snapshot.chat_id)
+    chats.process().run(first.snapshot.chat_id)
     assert resend(chats).snapshot.chat_id == first.snapshot.chat_id
     chats.at.run("UPDATE llm_chats SET created_at = now() - interval '16 minutes'")
     assert resend(chats).new

@@ -18,7 +18,7 @@ import yaml
 
 from tests.support.receiver import Receiver, receiver
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT, run_tool
 from tests.support.waiting import wait_for
 from worker.local.binaries import find_postgres, find_valkey
@@ -101,7 +101,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def prepared(folder: Path, servers: Servers, gateway: RunningSandbox, hook: Receiver) -> Iterator[Stack]:
+def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Receiver) -> Iterator[Stack]:
     """Secrets as the script makes them, moved to this machine's ports; the database as roles.sh makes it."""
     for name in ("root", "tmp", "bin"):
         (folder / name).mkdir()
@@ -150,8 +150,8 @@ def prepared(folder: Path, servers: Servers, gateway: RunningSandbox, hook: Rece
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as running:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as running:
         yield running
 
 
@@ -164,7 +164,7 @@ def hook() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def stack(
-    servers: Servers, gateway: RunningSandbox, hook: Receiver, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers, gateway: RunningStandIn, hook: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """All services of Compose but PostgreSQL, started in its order: Valkey, migrate, the rest."""
     with prepared(tmp_path_factory.mktemp("compose"), servers, gateway, hook) as made:

@@ -18,7 +18,7 @@ from shared.notices.signing import verify
 from tests.integration.deploy.conftest import Stack
 from tests.support.receiver import Receiver
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.tools import tool
 from tests.support.waiting import wait_for
 from worker.local.database_roles import APP, OWNER
@@ -34,7 +34,7 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_refresh_and_a_chat_come_through(stack: Stack, api: httpx.Client, gateway: RunningSandbox) -> None:
+def test_a_refresh_and_a_chat_come_through(stack: Stack, api: httpx.Client, gateway: RunningStandIn) -> None:
     refreshed = api.post("/api/llms/refresh")
     assert refreshed.status_code == 200, refreshed.text
     assert refreshed.json()["syncResults"]["added"] > 20
@@ -45,7 +45,7 @@ def test_a_refresh_and_a_chat_come_through(stack: Stack, api: httpx.Client, gate
 
 
 def test_a_receiver_that_never_answers_holds_nothing_up(
-    stack: Stack, api: httpx.Client, gateway: RunningSandbox, hook: Receiver
+    stack: Stack, api: httpx.Client, gateway: RunningStandIn, hook: Receiver
 ) -> None:
     hook.answers = [None]
     gateway.behave(llms={"status": 401})

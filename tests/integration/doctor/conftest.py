@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.redis_store import Cache, connect
+from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
@@ -17,7 +17,7 @@ Examine = Callable[..., Mapping[str, Finding]]
 @pytest.fixture
 def healthy(database: Database, redis_url: str) -> Iterator[Bench]:
     """A refreshed catalogue, and signs of life of every process."""
-    cache = Cache(connect(redis_url))
+    cache = RedisStore(connect(redis_url))
     for kind, name in (("refresh", "refresh@here"), ("chat", "chat@here"), ("beat", "beat")):
         cache.announce(kind, name, seconds=60)
     with bench(database.url, None) as made:

@@ -18,7 +18,7 @@ from migrations.run import upgrade
 from shared.clock import new_id
 from shared.db import Database as Pool
 from shared.db import DatabaseUnavailable
-from shared.redis_store import Cache, connect
+from shared.redis_store import RedisStore, connect
 from shared.system_status import spill_to_disk
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
@@ -50,7 +50,7 @@ def own() -> Iterator[Own]:
             row = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
         with redis.Redis.from_url(url) as client:
             redis_pid = client.info("server")["process_id"]
-        cache = Cache(connect(url))
+        cache = RedisStore(connect(url))
         for kind in ("refresh", "beat"):  # no chat worker: it withdraws while PostgreSQL is silent
             cache.announce(kind, kind, seconds=600)
         assert row is not None

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 
 @pytest.fixture(scope="session")
-def running_sandbox() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as sandbox:
+def running_sandbox() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def sandbox(running_sandbox: RunningSandbox) -> RunningSandbox:
+def sandbox(running_sandbox: RunningStandIn) -> RunningStandIn:
     running_sandbox.behave()
     running_sandbox.wait_for_calls(lambda calls: calls["open"] == 0)
     running_sandbox.forget_calls()

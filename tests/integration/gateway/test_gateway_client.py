@@ -17,7 +17,7 @@ import pytest
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
 from shared.gateway.wire import ModelField
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]
@@ -25,7 +25,7 @@ PROMPT = "Be brief.\n\nWhat is the owner's secret?"
 
 
 def client_of(
-    sandbox: RunningSandbox, *, api_key: str | None = None, model_field: ModelField = "llm_id"
+    sandbox: RunningStandIn, *, api_key: str | None = None, model_field: ModelField = "llm_id"
 ) -> GatewayClient:
     return GatewayClient(
         base_url=sandbox.url, api_key=api_key or sandbox.api_key, mission_id=7, model_field=model_field
@@ -50,7 +50,7 @@ def failure_of(client: GatewayClient, llm_id: int = 25, deadline: float = 20.0) 
     return caught.value
 
 
-def assert_tells_nothing_secret(error: GatewayError, sandbox: RunningSandbox) -> None:
+def assert_tells_nothing_secret(error: GatewayError, sandbox: RunningStandIn) -> None:
     for secret in (sandbox.api_key, "owner's secret"):
         assert secret not in f"{error!s} {error!r}"
         assert secret.encode() not in pickle.dumps(error)
@@ -58,7 +58,7 @@ def assert_tells_nothing_secret(error: GatewayError, sandbox: RunningSandbox) ->
     assert error.__context__ is None
 
 
-def test_the_list_comes_with_the_digest_of_its_bytes(sandbox: RunningSandbox) -> None:
+def test_the_list_comes_with_the_digest_of_its_bytes(sandbox: RunningStandIn) -> None:
     body = '[{"id": 28, "name": "Claude 3.7 Sonnet"}, "broken"]'
     sandbox.behave(llms={"body": body})
 
@@ -74,8 +74,8 @@ def test_the_list_comes_with_the_digest_of_its_bytes(sandbox: RunningSandbox) ->
     assert request["headers"]["user-agent"] == "llm-refresh"
 
 
-def test_ten_thousand_entries_fit_into_a_list(sandbox: RunningSandbox) -> None:
-    with RunningSandbox(
+def test_ten_thousand_entries_fit_into_a_list(sandbox: RunningStandIn) -> None:
+    with RunningStandIn(
         models=[
             {"id": n, "name": f"Model {n} " + "x" * 180, "allowed_file_input_mime_types": ["image/png", "image/jpeg"]}
             for n in range(1, 10_001)
@@ -90,7 +90,7 @@ def test_ten_thousand_entries_fit_into_a_list(sandbox: RunningSandbox) -> None:
     ("model_field", "model"), [("llm_id", {"llm_id": 25}), ("options.responseLLM", {"options": {"responseLLM": 25}})]
 )
 def test_the_model_that_was_asked_for_answers(
-    sandbox: RunningSandbox, model_field: ModelField, model: dict[str, object]
+    sandbox: RunningStandIn, model_field: ModelField, model: dict[str, object]
 ) -> None:
     answer = completed(client_of(sandbox, model_field=model_field))
 
@@ -104,7 +104,7 @@ def test_the_model_that_was_asked_for_answers(
 @pytest.mark.parametrize(
     "shape", ["output_text", "several", "message", "choices", "parts", "response", "text", "output"]
 )
-def test_the_answer_is_read_in_every_shape_that_was_met(sandbox: RunningSandbox, shape: str) -> None:
+def test_the_answer_is_read_in_every_shape_that_was_met(sandbox: RunningStandIn, shape: str) -> None:
     well = completed(client_of(sandbox))
     sandbox.behave(completions={"shape": shape})
 
@@ -154,7 +154,7 @@ FAULTS: list[tuple[dict[str, object], str, bool, bool]] = [
 
 @pytest.mark.parametrize(("behaviour", "code", "permanent", "trips"), FAULTS)
 def test_each_fault_has_its_cause_and_tells_nothing_secret(
-    sandbox: RunningSandbox, behaviour: dict[str, object], code: str, permanent: bool, trips: bool
+    sandbox: RunningStandIn, behaviour: dict[str, object], code: str, permanent: bool, trips: bool
 ) -> None:
     sandbox.behave(completions=behaviour)
 
@@ -176,7 +176,7 @@ def test_each_fault_has_its_cause_and_tells_nothing_secret(
     ],
 )
 def test_an_answer_that_does_not_come_to_an_end_ends_at_the_deadline(
-    sandbox: RunningSandbox, behaviour: dict[str, object]
+    sandbox: RunningStandIn, behaviour: dict[str, object]
 ) -> None:
     sandbox.behave(completions=behaviour)
 
@@ -187,7 +187,7 @@ def test_an_answer_that_does_not_come_to_an_end_ends_at_the_deadline(
     sandbox.wait_for_calls(lambda calls: calls["closed_by_client"] == 1 and calls["open"] == 0)
 
 
-def test_a_cancelled_call_closes_its_socket(sandbox: RunningSandbox) -> None:
+def test_a_cancelled_call_closes_its_socket(sandbox: RunningStandIn) -> None:
     sandbox.behave(completions={"silent": True})
 
     async def cancel_in_mid_call(client: GatewayClient) -> None:
@@ -204,8 +204,8 @@ def test_a_cancelled_call_closes_its_socket(sandbox: RunningSandbox) -> None:
     with_client(client_of(sandbox), cancel_in_mid_call)
 
 
-def test_the_target_of_a_redirect_hears_nothing_at_all(sandbox: RunningSandbox) -> None:
-    with RunningSandbox() as elsewhere:
+def test_the_target_of_a_redirect_hears_nothing_at_all(sandbox: RunningStandIn) -> None:
+    with RunningStandIn() as elsewhere:
         sandbox.behave(
             llms={"redirect": f"{elsewhere.url}/llms"}, completions={"redirect": f"{elsewhere.url}/completions"}
         )
@@ -218,12 +218,12 @@ def test_the_target_of_a_redirect_hears_nothing_at_all(sandbox: RunningSandbox) 
     assert heard["requests"] == []
 
 
-def test_a_proxy_of_the_environment_hears_nothing_at_all(sandbox: RunningSandbox) -> None:
+def test_a_proxy_of_the_environment_hears_nothing_at_all(sandbox: RunningStandIn) -> None:
     call = (
         "import asyncio, sys; from shared.gateway.client import GatewayClient as C; "
         "print(len(asyncio.run(C(base_url=sys.argv[1], api_key=sys.argv[2]).list_models(deadline_seconds=20)).entries))"
     )
-    with RunningSandbox() as proxy:
+    with RunningStandIn() as proxy:
         address = f"http://127.0.0.1:{proxy.port}"
         done = subprocess.run(
             [sys.executable, "-c", call, sandbox.url, sandbox.api_key],
@@ -241,7 +241,7 @@ def test_a_proxy_of_the_environment_hears_nothing_at_all(sandbox: RunningSandbox
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_body_of_50_megabytes_is_not_taken_in(sandbox: RunningSandbox, packed: bool) -> None:
+def test_a_body_of_50_megabytes_is_not_taken_in(sandbox: RunningStandIn, packed: bool) -> None:
     sandbox.behave(llms={"huge": 50_000_000, "gzip": packed})
     tracemalloc.start()
     try:
@@ -256,7 +256,7 @@ def test_a_body_of_50_megabytes_is_not_taken_in(sandbox: RunningSandbox, packed:
     assert peak < 30_000_000
 
 
-def test_a_compressed_answer_is_read_though_none_was_asked_for(sandbox: RunningSandbox) -> None:
+def test_a_compressed_answer_is_read_though_none_was_asked_for(sandbox: RunningStandIn) -> None:
     sandbox.behave(llms={"gzip": True})
 
     listing = with_client(client_of(sandbox), lambda client: client.list_models(deadline_seconds=20))
@@ -266,13 +266,13 @@ def test_a_compressed_answer_is_read_though_none_was_asked_for(sandbox: RunningS
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip"])
-def test_an_answer_that_cannot_be_unpacked_is_named_so(sandbox: RunningSandbox, encoding: str) -> None:
+def test_an_answer_that_cannot_be_unpacked_is_named_so(sandbox: RunningStandIn, encoding: str) -> None:
     sandbox.behave(completions={"headers": {"Content-Encoding": encoding}})
 
     assert "an encoding that was not asked for" in failure_of(client_of(sandbox)).detail
 
 
-def test_a_wrong_key_is_unauthorised_and_not_tried_again(sandbox: RunningSandbox) -> None:
+def test_a_wrong_key_is_unauthorised_and_not_tried_again(sandbox: RunningStandIn) -> None:
     with pytest.raises(GatewayError) as caught:
         with_client(client_of(sandbox, api_key="another-key"), lambda client: client.list_models(deadline_seconds=20))
 
@@ -281,18 +281,18 @@ def test_a_wrong_key_is_unauthorised_and_not_tried_again(sandbox: RunningSandbox
     assert sandbox.calls()["llms"] == 1
 
 
-def test_an_unknown_model_is_told_from_other_failures(sandbox: RunningSandbox) -> None:
+def test_an_unknown_model_is_told_from_other_failures(sandbox: RunningStandIn) -> None:
     assert failure_of(client_of(sandbox), llm_id=999_999).code == "unknown_model"
 
 
-def test_a_model_may_fail_while_the_others_answer(sandbox: RunningSandbox) -> None:
+def test_a_model_may_fail_while_the_others_answer(sandbox: RunningStandIn) -> None:
     sandbox.behave(by_llm_id={25: {"status": 503}})
 
     assert failure_of(client_of(sandbox), llm_id=25).code == "upstream_unavailable"
     assert "GPT-4o (40)" in completed(client_of(sandbox), llm_id=40)
 
 
-def test_a_list_that_fails_twice_is_had_the_third_time(sandbox: RunningSandbox) -> None:
+def test_a_list_that_fails_twice_is_had_the_third_time(sandbox: RunningStandIn) -> None:
     sandbox.behave(llms={"status": 502, "times": 2})
 
     listing = with_client(client_of(sandbox), lambda client: client.list_models(deadline_seconds=20))
@@ -301,7 +301,7 @@ def test_a_list_that_fails_twice_is_had_the_third_time(sandbox: RunningSandbox) 
     assert sandbox.calls()["llms"] == 3
 
 
-def test_a_list_that_keeps_failing_ends_with_its_cause_and_the_tries(sandbox: RunningSandbox) -> None:
+def test_a_list_that_keeps_failing_ends_with_its_cause_and_the_tries(sandbox: RunningStandIn) -> None:
     sandbox.behave(llms={"html": True, "status": 502})
 
     with pytest.raises(GatewayError) as caught:
@@ -311,7 +311,7 @@ def test_a_list_that_keeps_failing_ends_with_its_cause_and_the_tries(sandbox: Ru
     assert f"Gave up after {sandbox.calls()['llms']} tries within 2 s" in caught.value.detail
 
 
-def test_a_list_that_is_wrapped_is_refused_at_once(sandbox: RunningSandbox) -> None:
+def test_a_list_that_is_wrapped_is_refused_at_once(sandbox: RunningStandIn) -> None:
     sandbox.behave(llms={"wrapped": "data"})
 
     with pytest.raises(GatewayError) as caught:
@@ -321,7 +321,7 @@ def test_a_list_that_is_wrapped_is_refused_at_once(sandbox: RunningSandbox) -> N
 
 
 def test_nobody_listening_is_an_outage_that_may_pass() -> None:
-    with RunningSandbox() as gone:
+    with RunningStandIn() as gone:
         client = client_of(gone)
 
     error = failure_of(client)
@@ -331,21 +331,21 @@ def test_nobody_listening_is_an_outage_that_may_pass() -> None:
 
 
 def test_a_list_call_outlives_a_restart_of_the_gateway() -> None:
-    async def list_over_a_restart(client: GatewayClient, first: RunningSandbox) -> int:
+    async def list_over_a_restart(client: GatewayClient, first: RunningStandIn) -> int:
         await client.list_models(deadline_seconds=20)  # so that the connection which is kept is the dead one
         first.kill()
         call = asyncio.create_task(client.list_models(deadline_seconds=60))
-        second = await asyncio.to_thread(RunningSandbox, port=first.port)
+        second = await asyncio.to_thread(RunningStandIn, port=first.port)
         try:
             return len((await call).entries)
         finally:
             second.stop()
 
-    with RunningSandbox() as first:
+    with RunningStandIn() as first:
         assert with_client(client_of(first), lambda client: list_over_a_restart(client, first)) == 27
 
 
-def test_a_thousand_completions_at_once_get_each_its_own_answer(sandbox: RunningSandbox) -> None:
+def test_a_thousand_completions_at_once_get_each_its_own_answer(sandbox: RunningStandIn) -> None:
     sandbox.behave(completions={"delay": 0.5})
 
     async def ask_all(client: GatewayClient) -> list[str]:
@@ -357,7 +357,7 @@ def test_a_thousand_completions_at_once_get_each_its_own_answer(sandbox: Running
     assert all(f"“Question {n}?”" in answer for n, answer in enumerate(answers))
 
 
-def test_calls_one_after_the_other_share_a_connection(sandbox: RunningSandbox) -> None:
+def test_calls_one_after_the_other_share_a_connection(sandbox: RunningStandIn) -> None:
     async def ask_twice(client: GatewayClient) -> None:
         for _ in range(2):
             await client.complete(llm_id=40, prompt=PROMPT, deadline_seconds=20)
@@ -368,7 +368,7 @@ def test_calls_one_after_the_other_share_a_connection(sandbox: RunningSandbox) -
     assert first["connection"] == second["connection"]
 
 
-def test_no_cookie_is_kept(sandbox: RunningSandbox) -> None:
+def test_no_cookie_is_kept(sandbox: RunningStandIn) -> None:
     sandbox.behave(completions={"headers": {"Set-Cookie": "session=1"}})
 
     async def ask_twice(client: GatewayClient) -> None:
@@ -402,7 +402,7 @@ def test_the_key_is_not_in_the_clients_repr() -> None:
     assert repr(client) == "<GatewayClient of matcha.example/rest/api/v1>"
 
 
-def test_without_a_mission_nothing_is_sent(sandbox: RunningSandbox) -> None:
+def test_without_a_mission_nothing_is_sent(sandbox: RunningStandIn) -> None:
     error = failure_of(GatewayClient(base_url=sandbox.url, api_key=sandbox.api_key))
 
     assert (error.code, error.permanent) == ("upstream_rejected", True)
@@ -412,7 +412,7 @@ def test_without_a_mission_nothing_is_sent(sandbox: RunningSandbox) -> None:
 
 @pytest.mark.parametrize("behaviour", [{"truncated": True}, {"truncated": True, "no_length": True}, {"body": ""}])
 def test_half_a_list_is_asked_for_again_and_never_believed(
-    sandbox: RunningSandbox, behaviour: dict[str, object]
+    sandbox: RunningStandIn, behaviour: dict[str, object]
 ) -> None:
     def listed() -> tuple[object, ...]:
         listing = with_client(client_of(sandbox), lambda client: client.list_models(deadline_seconds=20))
@@ -426,7 +426,7 @@ def test_half_a_list_is_asked_for_again_and_never_believed(
     assert sandbox.calls()["llms"] == 3
 
 
-def test_an_answer_without_a_length_that_ends_is_whole(sandbox: RunningSandbox) -> None:
+def test_an_answer_without_a_length_that_ends_is_whole(sandbox: RunningStandIn) -> None:
     well = completed(client_of(sandbox))
     sandbox.behave(completions={"no_length": True})
 

@@ -7,10 +7,10 @@ import socket
 import httpx
 import pytest
 
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 
-def asked(sandbox: RunningSandbox, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:
+def asked(sandbox: RunningStandIn, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:
     headers = {} if key is None else {"MATCHA-API-KEY": key}
     with httpx.Client(trust_env=False, timeout=20) as http:
         return http.request(method, f"http://127.0.0.1:{sandbox.port}{path}", headers=headers, json=body)
@@ -27,7 +27,7 @@ def asked(sandbox: RunningSandbox, method: str, path: str, key: str | None, body
         ("PUT", "/_sandbox/models"),
     ],
 )
-def test_nothing_is_had_without_the_key(sandbox: RunningSandbox, method: str, path: str, key: str | None) -> None:
+def test_nothing_is_had_without_the_key(sandbox: RunningStandIn, method: str, path: str, key: str | None) -> None:
     answer = asked(sandbox, method, path, key)
 
     assert answer.status_code == 401
@@ -35,7 +35,7 @@ def test_nothing_is_had_without_the_key(sandbox: RunningSandbox, method: str, pa
     assert answer.headers["x-stand-in"] == "llm-refresh sandbox"
 
 
-def test_the_list_is_bare_and_holds_the_fields_that_were_selected(sandbox: RunningSandbox) -> None:
+def test_the_list_is_bare_and_holds_the_fields_that_were_selected(sandbox: RunningStandIn) -> None:
     answer = asked(sandbox, "GET", "/rest/api/v1/llms?select=id,name", sandbox.api_key)
 
     entries = answer.json()
@@ -45,18 +45,18 @@ def test_the_list_is_bare_and_holds_the_fields_that_were_selected(sandbox: Runni
     assert answer.headers["x-stand-in"] == "llm-refresh sandbox"
 
 
-def test_a_completion_that_names_no_model_is_answered_by_the_missions_own(sandbox: RunningSandbox) -> None:
+def test_a_completion_that_names_no_model_is_answered_by_the_missions_own(sandbox: RunningStandIn) -> None:
     answer = asked(sandbox, "POST", "/rest/api/v1/completions", sandbox.api_key, {"mission_id": "7", "input": "Why?"})
 
     assert "[stand-in for MatchaAI] model Claude 3.7 Sonnet (28) answers:" in answer.text
 
 
 @pytest.mark.parametrize("body", [None, [], {"input": "Why?"}, {"mission_id": 7}, {"mission_id": 7, "input": 7}])
-def test_a_body_that_matchaai_would_not_take_is_rejected(sandbox: RunningSandbox, body: object) -> None:
+def test_a_body_that_matchaai_would_not_take_is_rejected(sandbox: RunningStandIn, body: object) -> None:
     assert asked(sandbox, "POST", "/rest/api/v1/completions", sandbox.api_key, body).status_code == 400
 
 
-def test_it_records_what_it_was_asked_but_never_the_key(sandbox: RunningSandbox) -> None:
+def test_it_records_what_it_was_asked_but_never_the_key(sandbox: RunningStandIn) -> None:
     asked(sandbox, "GET", "/rest/api/v1/llms", "a-wrong-key")
     asked(sandbox, "GET", "/rest/api/v1/llms", sandbox.api_key)
 
@@ -67,13 +67,13 @@ def test_it_records_what_it_was_asked_but_never_the_key(sandbox: RunningSandbox)
     assert sandbox.api_key not in str(calls)
 
 
-def test_a_misbehaviour_that_it_does_not_know_is_refused(sandbox: RunningSandbox) -> None:
+def test_a_misbehaviour_that_it_does_not_know_is_refused(sandbox: RunningStandIn) -> None:
     with pytest.raises(ValueError, match="dalay"):
         sandbox.behave(completions={"dalay": 3})
 
 
 def test_any_json_list_may_be_its_models() -> None:
-    with RunningSandbox(models=[{"id": True}, 7, None, {"id": 3, "name": "Three"}]) as odd:
+    with RunningStandIn(models=[{"id": True}, 7, None, {"id": 3, "name": "Three"}]) as odd:
         entries = asked(odd, "GET", "/rest/api/v1/llms", odd.api_key).json()
 
     assert entries == [{"id": True}, 7, None, {"id": 3, "name": "Three"}]
@@ -81,7 +81,7 @@ def test_any_json_list_may_be_its_models() -> None:
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_well_when_asked_to_even_with_a_call_under_way(signal_number: int) -> None:
-    with RunningSandbox() as sandbox:
+    with RunningStandIn() as sandbox:
         sandbox.behave(llms={"silent": True})
         with socket.create_connection(("127.0.0.1", sandbox.port)) as call:
             call.sendall(
@@ -94,7 +94,7 @@ def test_it_ends_well_when_asked_to_even_with_a_call_under_way(signal_number: in
 
 
 def test_it_ends_with_whoever_started_it() -> None:
-    with RunningSandbox() as sandbox:
+    with RunningStandIn() as sandbox:
         assert sandbox.process.stdin is not None
         sandbox.process.stdin.close()
 

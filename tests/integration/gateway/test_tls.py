@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 ROOT = Path(__file__).parents[3]
 CALL = """
@@ -43,7 +43,7 @@ class Secured:
 
     url: str
     authority: Path
-    sandbox: RunningSandbox
+    sandbox: RunningStandIn
 
 
 def _certified(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -102,7 +102,7 @@ def _forwarding(context: ssl.SSLContext, port: int) -> Iterator[int]:
 
 
 @pytest.fixture
-def secured(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Secured]:
+def secured(sandbox: RunningStandIn, tmp_path: Path) -> Iterator[Secured]:
     authority, context = _certified(tmp_path)
     with _forwarding(context, sandbox.port) as port:
         yield Secured(

@@ -9,17 +9,17 @@ import pytest
 from shared import system_status as figures
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as running:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as running:
         yield running
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     gateway.behave()
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "GPT-4o"}])
     with bench(database.url, gateway, grace_syncs=1, grace_min_hours=0) as made:
@@ -53,7 +53,7 @@ def test_runs_models_and_changes_are_counted(catalogue: Bench) -> None:
     assert found.age_seconds < 10
 
 
-def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(catalogue: Bench, gateway: RunningStandIn) -> None:
     due = datetime(2026, 3, 1)
     run_id, _ = catalogue.refresher.request_night(due, trigger="schedule", task_id=None, actor="beat")
     seen = []
@@ -87,7 +87,7 @@ def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(catalogue: Be
         assert all(later[key] >= number for key, number in earlier.items())
 
 
-def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: Bench, gateway: RunningStandIn) -> None:
     catalogue.refresh()
     assert read(catalogue).promotions == 0  # the first default took nobody's place
     gateway.set_models([{"id": 40, "name": "GPT-4o"}])
@@ -97,7 +97,7 @@ def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: Bench, gatew
     assert read(catalogue).promotions == 1
 
 
-def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(catalogue: Bench, gateway: RunningStandIn) -> None:
     catalogue.refresh()
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "Mistral Large"}])
     catalogue.refresh()

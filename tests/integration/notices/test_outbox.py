@@ -9,20 +9,20 @@ from shared.clock import new_id
 from shared.notices.outbox import Outbox
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 
 SEEDED = ((25, "Claude 3.5 Sonnet"), (30, "Claude Opus 4.1"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o"))
 SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningSandbox]:
-    with RunningSandbox() as running:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as running:
         yield running
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
     """Four models, known since a good sync, of which the first is the default."""
     gateway.behave()
     record = Outbox(new_id).record
@@ -32,7 +32,7 @@ def catalogue(database: Database, gateway: RunningSandbox) -> Iterator[Bench]:
         yield made
 
 
-def lists(gateway: RunningSandbox, *models: tuple[int, str]) -> None:
+def lists(gateway: RunningStandIn, *models: tuple[int, str]) -> None:
     gateway.set_models([{"id": id_, "name": name} for id_, name in models])
 
 
@@ -50,7 +50,7 @@ def test_a_good_run_after_good_runs_is_no_news(catalogue: Bench) -> None:
     assert kinds(catalogue) == []
 
 
-def test_a_held_list_is_told_with_what_applies_it(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_held_list_is_told_with_what_applies_it(catalogue: Bench, gateway: RunningStandIn) -> None:
     lists(gateway, SONNET)
     outcome = catalogue.refresh()
     (notice,) = notices(catalogue)
@@ -59,7 +59,7 @@ def test_a_held_list_is_told_with_what_applies_it(catalogue: Bench, gateway: Run
     assert f"--force {outcome.held['sha256']}" in notice["data"]["text"]  # type: ignore[index]
 
 
-def test_a_failure_is_told_with_its_cause_and_the_way_back_once(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_failure_is_told_with_its_cause_and_the_way_back_once(catalogue: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"status": 401})
     catalogue.refresh()
     gateway.behave()
@@ -70,7 +70,7 @@ def test_a_failure_is_told_with_its_cause_and_the_way_back_once(catalogue: Bench
     assert (recovered["kind"], recovered["data"]["before"]) == ("recovered", "failed")
 
 
-def test_a_night_that_works_at_its_second_attempt_has_recovered(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_night_that_works_at_its_second_attempt_has_recovered(catalogue: Bench, gateway: RunningStandIn) -> None:
     due = catalogue.refresher.now().replace(tzinfo=None)
     run_id, _ = catalogue.refresher.request_night(due, trigger="schedule", task_id=None, actor="beat")
     gateway.behave(llms={"status": 401})
@@ -91,7 +91,7 @@ def test_a_run_whose_worker_died_has_failed(catalogue: Bench) -> None:
     assert kinds(catalogue) == ["failed", "recovered"]
 
 
-def test_a_lost_default_is_told_with_who_took_its_place(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_lost_default_is_told_with_who_took_its_place(catalogue: Bench, gateway: RunningStandIn) -> None:
     lists(gateway, HAIKU, GPT, GEMINI)
     catalogue.refresh()
     (notice,) = notices(catalogue)
@@ -99,7 +99,7 @@ def test_a_lost_default_is_told_with_who_took_its_place(catalogue: Bench, gatewa
     assert (notice["data"]["lost"], notice["data"]["promoted"]) == ("claude-3-7-sonnet", "claude-3-5-haiku")
 
 
-def test_an_id_that_means_another_model_is_told_with_both_names(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_an_id_that_means_another_model_is_told_with_both_names(catalogue: Bench, gateway: RunningStandIn) -> None:
     lists(gateway, SONNET, HAIKU, GPT, (35, "Mistral Large"))
     catalogue.refresh()
     (notice,) = notices(catalogue)
@@ -108,7 +108,7 @@ def test_an_id_that_means_another_model_is_told_with_both_names(catalogue: Bench
     assert (model["before"]["model_name"], model["after"]["model_name"]) == ("Gemini 2.5 Pro", "Mistral Large")
 
 
-def test_a_removed_model_is_told_only_when_it_was_in_use(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_a_removed_model_is_told_only_when_it_was_in_use(catalogue: Bench, gateway: RunningStandIn) -> None:
     for key, day in (("gpt-4o", "now()"), ("gemini-2-5-pro", "now() - interval '40 days'")):
         catalogue.run(
             "INSERT INTO llm_usage_stats (model_key, day, request_count, last_used, latency_buckets)"
@@ -123,7 +123,7 @@ def test_a_removed_model_is_told_only_when_it_was_in_use(catalogue: Bench, gatew
     assert "gpt-4o (41 requests in 30 days)" in notice["data"]["text"]
 
 
-def test_what_was_not_applied_is_not_told(database: Database, gateway: RunningSandbox) -> None:
+def test_what_was_not_applied_is_not_told(database: Database, gateway: RunningStandIn) -> None:
     def record_and_break(connection: Any, ending: Any) -> None:
         Outbox(new_id).record(connection, ending)
         if ending.changes:

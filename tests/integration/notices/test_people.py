@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.sync.outcomes import Ending
+from shared.catalogue.sync.outcomes import RunEnded
 from shared.clock import new_id
 from shared.notices.outbox import Outbox
 from shared.notices.people import People, check, receiver_id
@@ -52,7 +52,7 @@ def write(made: Bench) -> None:
         id=run_id,
     )
     with made.database.transaction() as connection:
-        Outbox(new_id).record(connection, Ending(run_id, "failed", code="timeout", detail="no answer – in <15> s"))
+        Outbox(new_id).record(connection, RunEnded(run_id, "failed", code="timeout", detail="no answer – in <15> s"))
 
 
 def address_of(hook: Receiver) -> str:

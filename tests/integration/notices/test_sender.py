@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.catalogue.sync.outcomes import Ending
+from shared.catalogue.sync.outcomes import RunEnded
 from shared.clock import new_id, utc_now
 from shared.notices import deliveries, outbox
 from shared.notices.outbox import Outbox
@@ -46,7 +46,7 @@ def write(made: Bench) -> None:
         id=run_id,
     )
     with made.database.transaction() as connection:
-        Outbox(new_id).record(connection, Ending(run_id, "failed", code="timeout", detail="no answer – in 15 s"))
+        Outbox(new_id).record(connection, RunEnded(run_id, "failed", code="timeout", detail="no answer – in 15 s"))
 
 
 def sender(

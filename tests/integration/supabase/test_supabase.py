@@ -23,7 +23,7 @@ from migrations.run import grant_roles, upgrade
 from tests.support.pooler import transaction_pooler
 from tests.support.processes import REFRESH, Web, local_variables, web, worker
 from tests.support.servers import running_servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
 from worker.local.database_roles import with_database
@@ -139,7 +139,7 @@ def jwks_url(key: ec.EllipticCurvePrivateKey) -> Iterator[str]:
 def shim(supabase: Supabase, jwks_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Web, refresh and chat workers, all of them behind the pooler."""
     folder = tmp_path_factory.mktemp("supabase")
-    with RunningSandbox() as gateway:
+    with RunningStandIn() as gateway:
         variables = local_variables(
             supabase.app_url, supabase.redis_url, JWKS_URL=jwks_url, JWT_AUDIENCE="authenticated",
             MATCHAAI_BASE_URL=gateway.url, MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="7",

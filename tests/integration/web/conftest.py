@@ -10,7 +10,7 @@ from shared.catalogue.facts.mapping import load_mapping
 from tests.support.processes import Process, Web, local_variables, web, worker
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 FIVE = [{"id": model.id, "name": model.name} for model in load_mapping().models]
@@ -23,7 +23,7 @@ class Stack:
 
     web: Web
     worker: Process
-    gateway: RunningSandbox
+    gateway: RunningStandIn
     at: Bench
     variables: dict[str, str]
     folder: Path
@@ -33,7 +33,7 @@ class Stack:
 def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     with (
-        RunningSandbox(models=FIVE) as gateway,
+        RunningStandIn(models=FIVE) as gateway,
         servers.database() as database,
         bench(database.url, gateway) as at,
     ):

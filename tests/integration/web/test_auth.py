@@ -96,9 +96,9 @@ def test_what_is_open_takes_no_token(guarded: Web, path: str) -> None:
 def test_a_remembered_token_is_forgotten_when_it_expires(guarded: Web) -> None:
     short = f"Bearer {token(exp=int(time.time()) + 3)}"
     assert ask(guarded, authorization=short).status_code == 200
-    give_up = time.monotonic() + 15
+    deadline = time.monotonic() + 15
     while ask(guarded, authorization=short).status_code == 200:
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
     assert ask(guarded, authorization=short).status_code == 401
 
 

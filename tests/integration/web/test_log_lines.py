@@ -16,7 +16,7 @@ from tests.support.chatting import CHAT
 from tests.support.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
 from tests.support.refreshing import bench
 from tests.support.servers import Servers
-from tests.support.stand_in import RunningSandbox
+from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
 PASSWORD = 'a "quoted" \\ password'
@@ -46,7 +46,7 @@ class Logged:
 @pytest.fixture(scope="module")
 def logged(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder = tmp_path_factory.mktemp("logged")
-    with RunningSandbox(models=FIVE) as gateway, servers.database() as database, bench(database.url, gateway) as at:
+    with RunningStandIn(models=FIVE) as gateway, servers.database() as database, bench(database.url, gateway) as at:
         at.seed()
         variables = local_variables(
             database.url, servers.redis_url(), JWT_SECRET=SECRET, MATCHAAI_BASE_URL=gateway.url,

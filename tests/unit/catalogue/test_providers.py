@@ -19,7 +19,7 @@ def test_a_name_that_only_looks_like_a_models_tells_no_maker(name: str) -> None:
     assert provider_of(name) == OTHER
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.maker}: {rule.begins}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.maker}: {rule.prefix}")
 def test_every_rule_of_the_table_has_examples_that_it_tells(rule: Rule) -> None:
     assert rule.examples
     assert {provider_of(name) for name in rule.examples} == {rule.maker}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.catalogue.facts.describer import Knowledge
+from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync.draft import MAX_KEY
 from shared.catalogue.sync.parse import parse_entries
@@ -38,7 +38,7 @@ def test_no_capability_contradicts_the_makers_own_record() -> None:
 def test_a_list_in_another_order_loses_no_key(
     read: Callable[[], Iterator[Listed]], names: Callable[[Listed], str]
 ) -> None:
-    describe = Knowledge(load_mapping()).describer()
+    describe = ModelDescriber(load_mapping()).load()
     listed = [{"id": number, "name": names(one)} for number, one in enumerate(read(), start=1)]
 
     first = plan_sync([], parse_entries(listed), describe, POLICY, NIGHT)

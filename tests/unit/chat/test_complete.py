@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from shared.catalogue.resolve import Resolution
-from shared.chat.calls import ModelCalls, Patience
+from shared.chat.calls import CallLimits, ModelCalls
 from shared.chat.circuit_breaker import CallKey, CircuitBreaker
 from shared.chat.complete import Completer, DefaultUnknown
-from shared.chat.lifecycle import Claim, Finish, Release, SwitchModel
+from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 
@@ -58,8 +58,8 @@ class AnswersOthers(Gateway):
         )
 
 
-def claimed(seconds_left: float = 60, **more: Any) -> Claim:
-    return Claim(
+def claimed(seconds_left: float = 60, **more: Any) -> ChatClaim:
+    return ChatClaim(
         uuid.UUID(int=1), 4, SONNET, "Which?", "Brief.", (("user", "Hm."),), "request", seconds_left, "ann", **more
     )
 
@@ -90,8 +90,8 @@ def attempt(
         return still_ours
 
     async def run() -> Finish | Release:
-        patience = Patience(call_seconds, base_seconds)
-        calls = ModelCalls(gateway, breaker or CircuitBreaker(), patience, jitter=lambda: 0.0)
+        limits = CallLimits(call_seconds, base_seconds)
+        calls = ModelCalls(gateway, breaker or CircuitBreaker(), limits, jitter=lambda: 0.0)
         return await Completer(calls, default_instead=default_instead, switch_model=switch_model).attempt(
             claimed(seconds_left, **claim)
         )
@@ -237,7 +237,7 @@ def test_a_chat_that_keeps_failing_while_others_are_answered_fails_with_its_caus
 def test_a_pause_ends_when_the_circuit_opens() -> None:
     async def run() -> Finish | Release:
         breaker = CircuitBreaker()
-        calls = ModelCalls(Gateway([DOWN]), breaker, Patience(9, 4.0), jitter=lambda: 0.0)
+        calls = ModelCalls(Gateway([DOWN]), breaker, CallLimits(9, 4.0), jitter=lambda: 0.0)
         completer = Completer(calls, default_instead=_nothing, switch_model=_written)
         async with asyncio.timeout(2):
             ends = [completer.attempt(replace(claimed(), chat_id=uuid.UUID(int=number))) for number in range(5)]
@@ -250,7 +250,7 @@ def test_a_pause_ends_when_the_circuit_opens() -> None:
 
 def test_a_process_that_goes_gives_back_chats_that_pause() -> None:
     async def run() -> Finish | Release:
-        calls = ModelCalls(Gateway([DOWN]), CircuitBreaker(), Patience(9, 4.0), jitter=lambda: 0.0)
+        calls = ModelCalls(Gateway([DOWN]), CircuitBreaker(), CallLimits(9, 4.0), jitter=lambda: 0.0)
         attempt = asyncio.create_task(
             Completer(calls, default_instead=_nothing, switch_model=_written).attempt(claimed())
         )

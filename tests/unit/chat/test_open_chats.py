@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.chat.accept import PLENTY, OpenChats, TooManyOpen
+from shared.chat.accept import COUNT_MARGIN, OpenChats, TooManyOpen
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_with_room_to_spare_the_figure_is_looked_up_every_half_second() -> None:
     clock = Clock()
-    chats = OpenChats(PLENTY + 1000, clock=clock)
+    chats = OpenChats(COUNT_MARGIN + 1000, clock=clock)
     assert chats.must_count()
     chats.counted(10)
     assert not any(chats.must_count() for _ in range(100))
@@ -24,7 +24,7 @@ def test_with_room_to_spare_the_figure_is_looked_up_every_half_second() -> None:
 
 
 def test_the_fuller_it_is_the_more_exactly_it_is_counted() -> None:
-    chats = OpenChats(PLENTY + 5, clock=Clock())
+    chats = OpenChats(COUNT_MARGIN + 5, clock=Clock())
     chats.counted(3)
     assert [chats.must_count() for _ in range(3)] == [False, True, True]
 

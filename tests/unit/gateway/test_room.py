@@ -6,12 +6,12 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.gateway.answer_memory import AnswerRoom, current_share
+from shared.gateway.answer_memory import AnswerMemory, current_share
 
 
 def test_who_finds_no_room_waits_for_its_turn() -> None:
     async def play() -> list[str]:
-        room, happened = AnswerRoom(10), list[str]()
+        room, happened = AnswerMemory(10), list[str]()
 
         async def hold(name: str, size: int, done: asyncio.Event) -> None:
             with room.share() as share:
@@ -37,7 +37,7 @@ def test_who_finds_no_room_waits_for_its_turn() -> None:
 
 def test_what_is_too_large_for_the_room_gets_it_alone() -> None:
     async def play() -> int:
-        room = AnswerRoom(10)
+        room = AnswerMemory(10)
         with room.share() as share:
             await share.take(50)
             return room.taken_bytes
@@ -50,7 +50,7 @@ def test_a_task_made_within_a_share_finds_it() -> None:
         async def look() -> object:
             return current_share()
 
-        with AnswerRoom().share() as share:
+        with AnswerMemory().share() as share:
             return await asyncio.create_task(look()) is share
 
     assert asyncio.run(play())
@@ -59,7 +59,7 @@ def test_a_task_made_within_a_share_finds_it() -> None:
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12))
 def test_room_is_never_overdrawn_and_all_of_it_comes_back(readers: list[tuple[int, int, int, bool]]) -> None:
     async def play() -> None:
-        room = AnswerRoom(12)
+        room = AnswerMemory(12)
 
         async def read(size: int, kept: int, turns: int) -> None:
             with room.share() as share:

@@ -10,7 +10,7 @@ import pytest
 from shared.catalogue.listing import Encoded
 from shared.settings import Settings
 from worker.web.auth import Authenticator
-from worker.web.listing_fast_path import ListingShortcut
+from worker.web.listing_fast_path import ListingFastPath
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 LISTED = Encoded(b'{"models":[]}', '"tag"')
@@ -35,11 +35,11 @@ class Front:
             "jwt_secret": self.jwt_secret,
         })  # fmt: skip
         self.authenticator = Authenticator(settings, now=lambda: self.now)
-        self.shortcut = ListingShortcut(
+        self.shortcut = ListingFastPath(
             lambda _, start: (start("418 Beyond", []), [b"beyond"])[1],
             lambda: self.listed,
             self.authenticator,
-            [("X-Standing", "yes")],
+            [("X-SystemStatus", "yes")],
             [lambda answered: self.observed.append(answered[:3])],
         )
 
@@ -66,10 +66,10 @@ def test_a_known_token_gets_the_listing() -> None:
         "Content-Type": "application/json",
         "Content-Length": "13",
         "ETag": '"tag"',
-        "Cache-Control": "private, no-cache",
+        "RedisStore-Control": "private, no-cache",
         "Vary": "Authorization",
         "X-Request-ID": "mine",
-        "X-Standing": "yes",
+        "X-SystemStatus": "yes",
     }
     assert front.observed == [("GET", "/api/llms", 200)]
 

@@ -18,7 +18,7 @@ def snapshot(version: int) -> Snapshot:
 def test_what_was_offered_before_the_reader_read_the_row_is_no_news() -> None:
     watch = Watch(CHAT)
     watch.offer(snapshot(2))
-    watch.have(snapshot(3))
+    watch.mark_seen(snapshot(3))
     assert watch.wait(0) is None
     watch.offer(snapshot(4))
     assert watch.wait(0) == snapshot(4)
@@ -32,7 +32,7 @@ def test_versions_only_grow(steps: list[tuple[str, int]]) -> None:
             watch.offer(snapshot(version))
             best = max(best, version)
         elif what == "have":
-            watch.have(snapshot(version))
+            watch.mark_seen(snapshot(version))
             seen = max(seen, version)
         elif (found := watch.wait(0)) is not None:
             assert found.version > seen

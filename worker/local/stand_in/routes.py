@@ -32,7 +32,7 @@ PAGE = (
 
 
 @dataclass(slots=True)
-class Request:
+class StandInRequest:
     """A whole request as it came, and on which connection; header names in lower case."""
 
     connection: int
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Reply:
+class StandInReply:
     """What to send, and how badly."""
 
     status: int
@@ -72,7 +72,7 @@ class StandIn:
         self.open_calls = 0
         self.closed_by_client = 0
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: StandInRequest) -> StandInReply:
         """The reply to one request."""
         url = urlsplit(request.target)
         key = request.headers.get("matcha-api-key")
@@ -95,7 +95,7 @@ class StandIn:
             each["id"]: each.get("name") for each in models if isinstance(each, dict) and _is_id(each.get("id"))
         }
 
-    def _record(self, request: Request, path: str, key: str, body: object) -> None:
+    def _record(self, request: StandInRequest, path: str, key: str, body: object) -> None:
         route = path.removeprefix(f"{PREFIX}/")
         self._counts[route if route in self._counts else "other"] += 1
         self._requests.append(
@@ -110,7 +110,7 @@ class StandIn:
             }
         )
 
-    def _list(self, query: dict[str, list[str]]) -> Reply:
+    def _list(self, query: dict[str, list[str]]) -> StandInReply:
         behaviour = self._behaviours.for_list()
         fields = query["select"][0].split(",") if "select" in query else None
         entries = [
@@ -119,7 +119,7 @@ class StandIn:
         ]
         return _misbehave(behaviour, {behaviour.wrapped: entries} if behaviour.wrapped else entries, 0.0)
 
-    def _complete(self, body: object) -> Reply:
+    def _complete(self, body: object) -> StandInReply:
         if not isinstance(body, dict):
             return _error(400, "The body is no JSON object.")
         mission, prompt = body.get("mission_id"), body.get("input")
@@ -141,7 +141,7 @@ class StandIn:
         text = text.ljust(behaviour.padded or 0, behaviour.padding)
         return _misbehave(behaviour, completion_answer(behaviour.shape, text, behaviour.error), self._delay)
 
-    def _steer(self, request: Request, path: str) -> Reply:
+    def _steer(self, request: StandInRequest, path: str) -> StandInReply:
         method, given = request.method, _json_or_none(request.body)
         match (method, path):
             case ("PUT", "/_sandbox/behaviour"):
@@ -176,7 +176,7 @@ class StandIn:
         return _error(404, "No such path.")
 
 
-def _misbehave(behaviour: Behaviour, good: object, delay: float) -> Reply:
+def _misbehave(behaviour: Behaviour, good: object, delay: float) -> StandInReply:
     status = behaviour.status or (302 if behaviour.redirect else 200)
     if behaviour.html:
         body, content_type = PAGE, "text/html; charset=utf-8"
@@ -199,7 +199,7 @@ def _misbehave(behaviour: Behaviour, good: object, delay: float) -> Reply:
         headers["Retry-After"] = behaviour.retry_after
     if behaviour.redirect is not None:
         headers["Location"] = behaviour.redirect
-    return Reply(
+    return StandInReply(
         status,
         body,
         behaviour.content_type or content_type,
@@ -239,9 +239,9 @@ def _encoded(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _ok(value: object) -> Reply:
-    return Reply(200, _encoded(value))
+def _ok(value: object) -> StandInReply:
+    return StandInReply(200, _encoded(value))
 
 
-def _error(status: int, words: str) -> Reply:
-    return Reply(status, _encoded({"status": "error", "error": words}))
+def _error(status: int, words: str) -> StandInReply:
+    return StandInReply(status, _encoded({"status": "error", "error": words}))

@@ -13,7 +13,7 @@ from typing import cast
 
 import h11
 
-from worker.local.stand_in.routes import Reply, Request, StandIn
+from worker.local.stand_in.routes import StandIn, StandInReply, StandInRequest
 
 CHUNK = 64 * 1024
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
@@ -76,7 +76,9 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, head: h11.Request) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-        request = Request(self._number, head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body))
+        request = StandInRequest(
+            self._number, head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body)
+        )
         self._stand_in.open_calls += 1
         self._task = asyncio.get_running_loop().create_task(self._reply(self._stand_in.answer(request)))
         self._task.add_done_callback(self._ended)
@@ -95,7 +97,7 @@ class Connection(asyncio.Protocol):
             self._http.start_next_cycle()
             self._read_on()
 
-    async def _reply(self, reply: Reply) -> None:
+    async def _reply(self, reply: StandInReply) -> None:
         if reply.silent:
             await asyncio.Event().wait()
         if reply.delay:
@@ -135,7 +137,7 @@ class Connection(asyncio.Protocol):
     def _send(self, event: h11.InformationalResponse | h11.EndOfMessage) -> None:
         self._transport.write(self._http.send(event) or b"")
 
-    def _end_by_closing(self, reply: Reply) -> None:
+    def _end_by_closing(self, reply: StandInReply) -> None:
         """Answer as HTTP/1.0 did (RFC 9112, 6.3): h11 would send chunks."""
         head = {"Content-Type": reply.content_type, "Connection": "close", **reply.headers}
         lines = [f"HTTP/1.1 {reply.status} X", *(f"{name}: {value}" for name, value in head.items()), "", ""]
@@ -154,7 +156,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _chunks(reply: Reply, size: int) -> Iterator[bytes]:
+def _chunks(reply: StandInReply, size: int) -> Iterator[bytes]:
     if reply.huge:
         for start in range(0, size, CHUNK):
             yield b"[" * min(CHUNK, size - start)

@@ -12,10 +12,10 @@ import structlog
 from flask import Response, request
 
 from shared.chat import lifecycle, read
-from shared.chat.accept import Accepted
+from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
-from shared.db import DatabaseError, DatabaseUnavailable, WrongLogin
-from worker.messages import Queue
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web.asking import accept_question, idempotency_key
 from worker.web.openai import wire
@@ -24,7 +24,7 @@ from worker.web.openai.connection import connection_watch
 from worker.web.openai.errors import error_of, problem_of_chat
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, Call, Route, as_json
+from worker.web.routing import CALLERS, ApiRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class CompletionRoutes:
     """The handler, with what it works with."""
 
     parts: Runtime
-    queue: Queue
+    publisher: Publisher
     readers: Readers
 
     def routes(self) -> list[Route]:
@@ -57,7 +57,7 @@ class CompletionRoutes:
                            "x-stainless-retry-count": "Above 0, as SDKs send it: joins the chat of the same question"}),
         ]  # fmt: skip
 
-    def create(self, call: Call) -> Response:
+    def create(self, call: ApiRequest) -> Response:
         body: ChatCompletionBody = call.body
         question = wire.question_of(body)
         if self.readers.full:
@@ -69,13 +69,13 @@ class CompletionRoutes:
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(accepted.snapshot.chat_id))
             if accepted.new:
-                self.queue.chat(accepted.snapshot.chat_id, request_id=call.request_id)
+                self.publisher.chat(accepted.snapshot.chat_id, request_id=call.request_id)
             first = accepted.snapshot if accepted.new else waiting.look_up()
-            watch.have(first)
+            watch.mark_seen(first)
             if not body.stream:
                 return _in_one_piece(waiting.until_ended(watch, first), headers)
             response = Response(_stream(waiting, watch, first), content_type="text/event-stream")
-            response.headers.extend({**headers, **wire.headers_of(first), "Cache-Control": "no-store"})
+            response.headers.extend({**headers, **wire.headers_of(first), "RedisStore-Control": "no-store"})
             response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
             ending.callback(waiting.leave)
             response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
@@ -86,7 +86,7 @@ class _Waiting:
     """A caller who waits for the end of a chat, and who may go before."""
 
     def __init__(
-        self, parts: Runtime, accepted: Accepted, call: Call, can_return: bool, has_gone: Callable[[], bool]
+        self, parts: Runtime, accepted: AcceptedChat, call: ApiRequest, can_return: bool, has_gone: Callable[[], bool]
     ) -> None:
         self._parts = parts
         self._accepted = accepted
@@ -138,7 +138,11 @@ class _Waiting:
         try:
             with self._parts.database.transaction() as connection:
                 lifecycle.give_up(connection, self.chat_id, resends=self._accepted.resends, seconds=GIVE_UP_SECONDS)
-        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:  # then it is answered, and nobody reads it
+        except (
+            DatabaseUnavailable,
+            DatabaseError,
+            RoleNotGranted,
+        ) as error:  # then it is answered, and nobody reads it
             log.warning("llm_web.not_given_up", message="[ChaSen Chat] A chat without a caller goes on",
                         chat_id=str(self.chat_id), error=str(error))  # fmt: skip
 
@@ -177,7 +181,7 @@ def _stream(waiting: _Waiting, watch: Watch, snapshot: Snapshot) -> Iterator[byt
         return
     except Problem as late:
         problem = late
-    except (DatabaseUnavailable, DatabaseError, WrongLogin):
+    except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
         problem = Problem(503, "database_unavailable", "PostgreSQL cannot be reached at the moment; try again")
     if problem is not None:
         yield wire.data_line({"error": error_of(problem)})

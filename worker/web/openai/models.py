@@ -15,7 +15,7 @@ from worker.runtime import Runtime
 from worker.web.catalogue import listing_response, no_listing
 from worker.web.openai import bodies
 from worker.web.problems import Problem
-from worker.web.routing import Call, Route, as_json
+from worker.web.routing import ApiRequest, Route, as_json
 
 PATH = "/v1/models"
 
@@ -69,11 +69,11 @@ class ModelRoutes:
                   returns={200: bodies.ListedModel}),
         ]  # fmt: skip
 
-    def list_models(self, call: Call) -> Response:
+    def list_models(self, call: ApiRequest) -> Response:
         current = self._current()
         return listing_response(current)
 
-    def show(self, call: Call) -> Response:
+    def show(self, call: ApiRequest) -> Response:
         models = {model["id"]: model for model in json.loads(self._current().body)["data"]}
         key = call.path["model_key"]
         if key not in models:
