@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
+from shared.roles import ROLES
+
 metadata = sa.MetaData()
 
 RUN_STATUSES = ("queued", "running", "succeeded", "partial", "held", "failed", "abandoned")
@@ -319,4 +321,26 @@ llm_upstream_circuits = sa.Table(
     _moment("opened_at", nullable=False),
     sa.Column("code", sa.Text, nullable=False),
     _moment("seen_at", nullable=False, default=True),
+)
+
+llm_api_keys = sa.Table(
+    "llm_api_keys",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("secret_sha256", sa.Text, nullable=False),
+    # The secret before a rotation, for as long as it holds beside the new one.
+    sa.Column("previous_sha256", sa.Text),
+    _moment("previous_until"),
+    _moment("created_at", nullable=False, default=True),
+    sa.Column("created_by", sa.Text, nullable=False),
+    _moment("expires_at"),
+    _moment("last_used_at"),
+    _moment("rotated_at"),
+    _moment("revoked_at"),
+    sa.Column("revoked_by", sa.Text),
+    sa.CheckConstraint(one_of("role", ROLES), name="llm_api_keys_role"),
+    sa.CheckConstraint("(previous_sha256 IS NULL) = (previous_until IS NULL)", name="llm_api_keys_previous"),
 )

@@ -19,6 +19,7 @@ COMMANDS = {
     "chat": "chats:chat",
     "chats": "chats:list_chats",
     "erase": "erase:erase",
+    "keys": "api_keys:keys",
     "doctor": "doctor:doctor",
     "token": "local:token",
     "local": "local:local",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
 
+from shared.api_keys import FoundKey, KeyRefused, is_api_key
 from shared.db import Caller
 from shared.settings import Settings
 from worker.web.claims import ClaimsRefused, Rules, caller_of
@@ -18,6 +19,9 @@ from worker.web.problems import Problem
 
 LOCAL = Caller("service_role", "local")
 MAX_REMEMBERED = 2048
+KEY_SECONDS = 4.5
+"""So long an API key is taken from memory; what is changed about it holds everywhere within five."""
+KEY_DUE_SECONDS = 3.0
 _BY_KEY_SET = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"]
 _UNCHECKED: Any = {f"verify_{name}": False for name in ("exp", "iat", "nbf", "aud", "iss", "sub", "jti")}
 """Claims are looked at by `claims.caller_of`, PyJWT looks at the signature."""
@@ -25,14 +29,25 @@ _UNCHECKED: Any = {f"verify_{name}": False for name in ("exp", "iat", "nbf", "au
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
+    """`due`: from then on the next request looks again, while others go on with what is known."""
+
     caller: Caller
     expires: float
+    due: float
 
 
 class Authenticator:
     """Verifies tokens, and remembers those it has verified: bounded, and never past their `exp`."""
 
-    def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        verify_key: Callable[[str], FoundKey] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`verify_key` says whose an API key is; it raises KeyRefused, and what transactions raise."""
+        self._verify_key = verify_key
         self._off = settings.auth_off
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._rules = Rules.of(settings)
@@ -47,11 +62,14 @@ class Authenticator:
             return LOCAL
         token = _bearer(authorization)
         if token is None:
-            raise _unauthenticated("send a token: Authorization: Bearer <JWT>")
+            raise _unauthenticated("send a token: Authorization: Bearer <JWT or API key>")
         known = self._remembered.get(token)
-        if known is not None and self._now() < known.expires:
+        if known is not None and self._now() < known.due:
             return known.caller
-        self._remembered.pop(token, None)
+        if known is not None and self._now() < known.expires:
+            self._remembered[token] = replace(known, due=known.expires)
+        else:
+            self._remembered.pop(token, None)
         verified = self._verify(token)
         self._remembered[token] = verified
         while len(self._remembered) > MAX_REMEMBERED:
@@ -64,9 +82,11 @@ class Authenticator:
         Never while auth is off: a caller is then known by other checks than a token.
         """
         known = None if self._off else self._remembered.get(_bearer(authorization) or "")
-        return known.caller if known is not None and self._now() < known.expires else None
+        return known.caller if known is not None and self._now() < known.due else None
 
     def _verify(self, token: str) -> _Verified:
+        if is_api_key(token):
+            return self._verify_api_key(token)
         try:
             caller, expires = caller_of(self._decode(token), self._rules, self._now())
         except ClaimsRefused as refused:
@@ -76,7 +96,19 @@ class Authenticator:
         # Whatever stands in a token that anybody may send: numbers without end and nesting without end, too.
         except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise _unauthenticated(f"the token is not valid ({type(error).__name__})") from None
-        return _Verified(caller, expires)
+        return _Verified(caller, expires, expires)
+
+    def _verify_api_key(self, token: str) -> _Verified:
+        if self._verify_key is None:
+            raise _unauthenticated("API keys are not looked at here")
+        asked_at = self._now()  # before PostgreSQL is: how long it takes counts, too
+        try:
+            found = self._verify_key(token)
+        except KeyRefused as refused:
+            self._remembered.pop(token, None)
+            raise _unauthenticated(str(refused)) from None
+        held = min(KEY_SECONDS, found.seconds_left)
+        return _Verified(found.caller, asked_at + held, asked_at + min(KEY_DUE_SECONDS, held))
 
     def _decode(self, token: str) -> dict[str, Any]:
         header = jwt.get_unverified_header(token)

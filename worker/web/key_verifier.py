@@ -1,0 +1,37 @@
+"""API keys of requests, looked up in PostgreSQL."""
+
+from __future__ import annotations
+
+import structlog
+
+from shared import api_keys
+from shared.api_keys import FoundKey
+from shared.db import Database, DatabaseError, DatabaseUnavailable, WrongLogin
+
+log = structlog.get_logger(__name__)
+
+NOTE_SECONDS = 1.0
+
+
+class KeyVerifier:
+    """Says whose a key is. The authenticator remembers it for some seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def verify(self, token: str) -> FoundKey:
+        """The key that holds. Raises KeyRefused, and what `Database.transaction` raises."""
+        with self._database.transaction() as connection:
+            found = api_keys.find(connection, token)
+        if found.use_unnoted:
+            self._note_use(found.key_id)
+        return found
+
+    def _note_use(self, key_id: str) -> None:
+        """In a transaction of its own: a server that only reads lets keys in all the same."""
+        try:
+            with self._database.transaction(timeout_seconds=NOTE_SECONDS) as connection:
+                api_keys.note_use(connection, key_id)
+        except (DatabaseUnavailable, DatabaseError, WrongLogin) as error:
+            log.warning("llm_keys.use_not_noted", message="[LLM Refresh] The use of an API key was not written",
+                        key_id=key_id, error=str(error))  # fmt: skip
