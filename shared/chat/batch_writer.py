@@ -77,6 +77,7 @@ class BatchWriter:
         changed: Callable[[Collection[uuid.UUID]], None],
         barred: Callable[[], Sequence[Barred]] = tuple,
         default_key: str = "",
+        lock_seconds: float = LOCK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`changed` is told, after each commit, of the chats whose readers should know; it must not block.
@@ -91,6 +92,7 @@ class BatchWriter:
         self._changed = changed
         self._barred = barred
         self._default_key = default_key
+        self._lock_seconds = lock_seconds
         self._clock = clock
         self._orders: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
@@ -210,7 +212,7 @@ class BatchWriter:
         finishes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Finish)}
         releases = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Release)}
         switches = {order.operation.chat_id: order for order in orders if isinstance(order.operation, SwitchModel)}
-        with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=LOCK_SECONDS) as connection:
+        with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds) as connection:
             parked = self._park(connection, claims)
             claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
             released = self._release(

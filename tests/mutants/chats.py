@@ -7,7 +7,6 @@ from tests.mutants.mutant import Mutant
 _LIFECYCLE = "tests/integration/chat/test_lifecycle.py"
 _ANSWERING = "tests/integration/chat/test_answering.py"
 _ASKING = "tests/integration/chat/test_asking.py"
-_FENCE = "tests/integration/chat/test_fence.py::test_a_chat_has_one_stored_end_whoever_writes_and_whenever"
 _COMPLETE = "tests/unit/chat/test_complete.py"
 
 MUTANTS = (
@@ -16,7 +15,7 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all() if leases else []",
         "lost = []",
-        (f"{_LIFECYCLE}::test_lost_leases_are_queued_again_until_the_attempts_are_used_up", _FENCE),
+        (f"{_LIFECYCLE}::test_lost_leases_are_queued_again_until_the_attempts_are_used_up",),
     ),
     Mutant(
         "sweeper-of-lost-messages",
@@ -38,14 +37,14 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "AND (n.status = 'succeeded' OR c.attempt = n.attempt)",
         "",
-        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open", _FENCE),
+        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open",),
     ),
     Mutant(
         "fence-of-answers",
         "shared/chat/lifecycle.py",
         "WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status",
         "WHERE c.id = n.id AND (n.status",
-        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open", _FENCE),
+        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open",),
     ),
     Mutant(
         "fence-of-models",
@@ -59,14 +58,14 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         'WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Rows',
         'WHERE c.id = n.id AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Rows',
-        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open", _FENCE),
+        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open",),
     ),
     Mutant(
         "lease-runs-out",
         "shared/chat/lifecycle.py",
         "AND (status = 'queued' OR (status = 'running' AND lease_until < now()))",
         "AND status = 'queued'",
-        (_FENCE,),
+        (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open",),
     ),
     Mutant(
         "lease-holds",
@@ -80,7 +79,7 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "WHERE status = 'running' AND lease_until < now()\n                     LIMIT {BATCH} FOR UPDATE SKIP LOCKED",
         "WHERE status = 'running'\n                     LIMIT {BATCH} FOR UPDATE SKIP LOCKED",
-        (_FENCE,),
+        (f"{_LIFECYCLE}::test_a_sweep_leaves_those_whose_lease_lasts",),
     ),
     Mutant(
         "lease-renewal",
@@ -115,7 +114,7 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "AND deadline_at > now() AND attempt - attempts_returned < %s",
         "AND deadline_at > now() AND %s > 0",
-        (_FENCE,),
+        (f"{_LIFECYCLE}::test_a_chat_whose_attempts_are_used_up_is_not_claimed",),
     ),
     Mutant(
         "attempt-cap-of-sweeps",
@@ -136,7 +135,7 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "expired = connection.exec_driver_sql(_EXPIRE).all()",
         "expired = []",
-        (f"{_LIFECYCLE}::test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause", _FENCE),
+        (f"{_LIFECYCLE}::test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause",),
     ),
     Mutant(
         "deadline-of-calls",
@@ -195,7 +194,7 @@ MUTANTS = (
         "shared/chat/batch_writer.py",
         "                return self._write_individually(orders)\n",
         "                return orders\n",
-        (f"{_ANSWERING}::test_a_row_that_somebody_holds_takes_no_other_chat_along",),
+        ("tests/integration/chat/test_groups.py::test_a_row_that_somebody_holds_keeps_no_other_from_being_claimed",),
     ),
     Mutant(
         "answers-kept-while-postgresql-is-away",

@@ -61,12 +61,9 @@ class Scratch:
         """Run these tests (node ids) in the copy."""
         command = [str(self._python), "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-rf", "--tb=short",
                    f"--timeout={TEST_SECONDS}", *tests]  # fmt: skip
-        # What is said of a failure stands behind its test: a line that is wide enough holds both.
         environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         began = time.monotonic()
-        done = subprocess.run(
-            command, cwd=self.folder, env=environ | {"COLUMNS": "1000"}, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
         failed = re.findall(r"^FAILED (\S+?::.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
         return Outcome(tuple(failed), done.returncode == 0, time.monotonic() - began, done.stdout + done.stderr)
 

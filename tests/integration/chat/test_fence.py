@@ -131,6 +131,13 @@ class Fence(RuleBasedStateMachine):
         self.chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
         self.model.lease_lost = True
 
+    @precondition(lambda self: self.model.status == "running")
+    @rule()
+    def another_takes_it_over(self) -> None:
+        """What two rules in a row do, too: so that there are often several who may write."""
+        self.a_lease_runs_out()
+        self.is_claimed()
+
     @precondition(lambda self: self.model.open)
     @rule()
     def the_deadline_passes(self) -> None:

@@ -68,3 +68,12 @@ def test_one_that_cannot_be_written_takes_no_other_of_its_group_along(chats: Cha
     assert refused is None
     assert [claim.chat_id for claim in claims if isinstance(claim, ChatClaim)] == good
     assert sorted(announced) == sorted(good)
+
+
+def test_a_row_that_somebody_holds_keeps_no_other_from_being_claimed(chats: Chats) -> None:
+    held, *free = [chats.submit() for _ in range(4)]
+    with psycopg.connect(chats.superuser_url) as other:
+        other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (held,))
+        late, *claims = claimed_in_one_group(chats, [held, *free], [])
+    assert late is None
+    assert [claim.chat_id for claim in claims if isinstance(claim, Claim)] == free

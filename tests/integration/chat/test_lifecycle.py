@@ -161,6 +161,21 @@ def test_lost_leases_are_queued_again_until_the_attempts_are_used_up(chats: Chat
     assert swept.publish == ()
 
 
+def test_a_sweep_leaves_those_whose_lease_lasts(chats: Chats) -> None:
+    (held,) = claim(chats, chats.submit())
+    assert sweep(chats) == Swept()
+    assert chats.row(held.chat_id)["status"] == "running"
+
+
+def test_a_chat_whose_attempts_are_used_up_is_not_claimed(chats: Chats) -> None:
+    """Nobody has swept it yet: its lease ran out, and a message for it came."""
+    chat_id = chats.submit()
+    for _ in range(2):
+        assert claim(chats, chat_id, max_attempts=2)
+        lose_lease(chats, chat_id)
+    assert claim(chats, chat_id, max_attempts=2) == []
+
+
 def test_a_lost_message_is_sent_again_with_growing_pauses(chats: Chats) -> None:
     chat_id = chats.submit()
     assert sweep(chats).publish == (), "its first message may still be on its way"
