@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.commands import LoadedCommands, loaded_commands
 from tests.support.servers import Database, Servers, running_servers
 
 # An example may take as long as the machine needs: time is no assertion.
@@ -30,6 +31,13 @@ def database(servers: Servers) -> Iterator[Database]:
 def redis_url(servers: Servers) -> str:
     """The address of an empty Redis database."""
     return servers.redis_url()
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Iterator[LoadedCommands]:
+    """Runs commands without loading everything for each."""
+    with loaded_commands() as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

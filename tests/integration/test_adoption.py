@@ -14,7 +14,7 @@ from migrations.run import Upgrade, preview, upgrade
 from migrations.schema import head
 from shared.catalogue.adoption import CannotAdopt
 from shared.settings import Settings
-from tests.integration.test_commands import Commands
+from tests.support.commands import Commands, LoadedCommands
 from tests.support.old_system import INDEXES_AND_POLICIES, MODELS, ROWS, SUPABASE_PARTS, USAGE, WHOLE
 from tests.support.processes import ROOT, local_variables, web
 from tests.support.servers import Database, Servers
@@ -64,9 +64,9 @@ def old(servers: Servers) -> Iterator[Old]:
 
 
 @pytest.fixture
-def run(old: Old, tmp_path: Path) -> Commands:
+def run(old: Old, tmp_path: Path, loaded: LoadedCommands) -> Commands:
     variables = local_variables(old.database.url, old.redis_url, MIGRATE_DATABASE_URL=old.database.owner_url)
-    return Commands(variables, tmp_path)
+    return Commands(variables, tmp_path, loaded)
 
 
 ADOPTED = """Found 5 LLM models in database:

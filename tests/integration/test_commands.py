@@ -1,15 +1,14 @@
-"""The `llm-refresh` command as a process, on a database of its own."""
+"""The `llm-refresh` command as a process, on a database of its own; the first test starts the program itself."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import jwt
 import psycopg
 import pytest
 
-from tests.support.processes import BIN, local_variables
+from tests.support.commands import Commands, LoadedCommands
+from tests.support.processes import local_variables
 from tests.support.servers import Database, Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -23,36 +22,10 @@ FOUND = """Found 5 LLM models in database:
 """
 
 
-class Commands:
-    def __init__(self, variables: dict[str, str], folder: Path) -> None:
-        self.variables = variables
-        self.folder = folder
-
-    def __call__(self, *words: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-        return subprocess.run(
-            [str(BIN / "llm-refresh"), *words], env={**kept, **self.variables, **more}, cwd=self.folder,
-            capture_output=True, text=True, timeout=60, check=False, input=stdin,
-        )  # fmt: skip
-
-    def start(self, *words: str, stdin: str) -> subprocess.Popen[str]:
-        """The command in the background, its standard input given."""
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-        process = subprocess.Popen(
-            [str(BIN / "llm-refresh"), *words], env={**kept, **self.variables}, cwd=self.folder, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(stdin)
-        process.stdin.close()
-        process.stdin = None  # communicate() would flush it
-        return process
-
-
 @pytest.fixture
-def command(database: Database, redis_url: str, tmp_path: Path) -> Commands:
+def command(database: Database, redis_url: str, tmp_path: Path, loaded: LoadedCommands) -> Commands:
     variables = local_variables(database.url, redis_url, MIGRATE_DATABASE_URL=database.owner_url)
-    return Commands(variables, tmp_path)
+    return Commands(variables, tmp_path, loaded)
 
 
 def test_migrate_makes_and_seeds_an_empty_database_and_may_be_run_again(servers: Servers, tmp_path: Path) -> None:

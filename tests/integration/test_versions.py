@@ -10,7 +10,7 @@ import pytest
 
 from migrations.run import upgrade
 from migrations.schema import SHARED_REVISIONS, head
-from tests.integration.test_commands import Commands
+from tests.support.commands import Commands
 from tests.support.processes import ROOT, local_variables
 from tests.support.servers import Database, Servers
 
@@ -43,8 +43,9 @@ def empty(servers: Servers) -> Iterator[Database]:
 
 
 @pytest.fixture
-def run(empty: Database, servers: Servers, tmp_path: Path) -> Commands:
-    return Commands(local_variables(empty.url, servers.redis_url(), MIGRATE_DATABASE_URL=empty.owner_url), tmp_path)
+def run(empty: Database, servers: Servers, tmp_path: Path, loaded: LoadedCommands) -> Commands:
+    variables = local_variables(empty.url, servers.redis_url(), MIGRATE_DATABASE_URL=empty.owner_url)
+    return Commands(variables, tmp_path, loaded)
 
 
 def test_an_installation_of_the_version_before_is_taken_over(empty: Database, run: Commands) -> None:

@@ -30,7 +30,7 @@ MUTANTS = (
         "WHERE status = 'queued' AND publish_at <= now()\n"
         "                     ORDER BY created_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED))",
         "WHERE status = 'queued' AND publish_at <= now()\n                     ORDER BY created_at LIMIT {BATCH}))",
-        (f"{_LIFECYCLE}::test_sweeps_at_the_same_time_take_nothing_twice",),
+        (f"{_LIFECYCLE}::test_a_sweep_leaves_what_another_is_taking",),
     ),
     Mutant(
         "fence-of-failures",

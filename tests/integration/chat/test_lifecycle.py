@@ -201,6 +201,16 @@ def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
     assert sorted(taken) == sorted(chat_ids)
 
 
+def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
+    chat_id = chats.submit()
+    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    database = chats.parts.database
+    with database.transaction() as first:
+        assert [sent for sent, _ in lifecycle.sweep(first, max_attempts=3).publish] == [chat_id]
+        with database.transaction(lock_seconds=0.2) as second:
+            assert lifecycle.sweep(second, max_attempts=3) == Swept()
+
+
 def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
     chat_id = chats.submit()
     chats.at.run("UPDATE llm_chats SET publish_at = now()")
