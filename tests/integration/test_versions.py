@@ -10,7 +10,7 @@ import pytest
 
 from migrations.run import upgrade
 from migrations.schema import SHARED_REVISIONS, head
-from tests.support.commands import Commands
+from tests.support.commands import Commands, LoadedCommands
 from tests.support.processes import ROOT, local_variables
 from tests.support.servers import Database, Servers
 
