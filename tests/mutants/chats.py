@@ -175,11 +175,9 @@ MUTANTS = (
     Mutant(
         "group-commit-before-telling",
         "shared/chat/batch_writer.py",
-        "            finished = self._finish(connection, [o.wanted for o in finishes.values()"
-        " if isinstance(o.wanted, Finish)])\n",
-        "            finished = self._finish(connection, [o.wanted for o in finishes.values()"
-        " if isinstance(o.wanted, Finish)])\n"
-        "            self._deliver([(order, claimed.get(chat_id)) for chat_id, order in claims.items()])\n",
+        "            released = self._release(",
+        "            self._deliver([(order, claimed.get(chat_id)) for chat_id, order in claims.items()])\n"
+        "            released = self._release(",
         ("tests/integration/chat/test_groups.py::test_a_claim_whose_commit_fails_is_none",),
     ),
     Mutant(

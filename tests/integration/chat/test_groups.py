@@ -39,7 +39,9 @@ def claimed_in_one_group(
 ) -> list[ChatClaim | Parked | None]:
     async def claim() -> list[ChatClaim | Parked | None]:
         loop = asyncio.get_running_loop()
-        commits = BatchWriter(chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend)
+        commits = BatchWriter(
+            chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend, lock_seconds=0.3
+        )
         claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
         await asyncio.sleep(0)  # all are ordered before the first group is made
         commits.start()
@@ -76,4 +78,4 @@ def test_a_row_that_somebody_holds_keeps_no_other_from_being_claimed(chats: Chat
         other.execute("SELECT FROM llm_chats WHERE id = %s FOR UPDATE", (held,))
         late, *claims = claimed_in_one_group(chats, [held, *free], [])
     assert late is None
-    assert [claim.chat_id for claim in claims if isinstance(claim, Claim)] == free
+    assert [claim.chat_id for claim in claims if isinstance(claim, ChatClaim)] == free
