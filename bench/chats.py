@@ -90,7 +90,8 @@ def run(place: Place) -> Iterator[Figure]:
         assert set(system.statuses()) == {"succeeded"}, system.statuses()
         peak = peak_megabytes(worker.pid)
     # The first round holds what a process does once: its threads, connections and caches.
-    yield Figure("chats", f"CPU a chat, {in_flight} places / bare httpx threads", "ms", tuple(ours[1:]),
-                 tuple(bare[1:]), CPU)  # fmt: skip
+    yield Figure(
+        "chats", f"CPU a chat, {in_flight} places / bare httpx threads", "ms", tuple(ours[1:]), tuple(bare[1:]), CPU
+    )
     yield Figure("chats", "CPU a chat, first round of a new process", "ms", tuple(ours[:1]), tuple(bare[:1]))
     yield Figure("chats", f"peak memory of the process, {most} seen in flight", "MB", (peak,), aim=MEGABYTES)

@@ -138,11 +138,23 @@ def by_hand(connection: psycopg.Connection[Any], rows: Sequence[ModelRow]) -> Sp
         with cursor.copy(f"COPY incoming ({COLUMNS}) FROM STDIN") as copy:
             now = datetime.now(UTC)
             for row in rows:
-                copy.write_row((
-                    row.matcha_llm_id, row.model_name, row.model_key, row.provider, Jsonb(row.capabilities),
-                    row.is_active, row.is_default, row.display_order, row.missed_syncs, row.last_missed_at,
-                    Jsonb(row.overrides), Jsonb(row.provenance), now,
-                ))  # fmt: skip
+                copy.write_row(
+                    (
+                        row.matcha_llm_id,
+                        row.model_name,
+                        row.model_key,
+                        row.provider,
+                        Jsonb(row.capabilities),
+                        row.is_active,
+                        row.is_default,
+                        row.display_order,
+                        row.missed_syncs,
+                        row.last_missed_at,
+                        Jsonb(row.overrides),
+                        Jsonb(row.provenance),
+                        now,
+                    )
+                )
         cursor.execute(
             f"INSERT INTO llm_models ({COLUMNS}) SELECT {COLUMNS} FROM incoming"
             f" ON CONFLICT (matcha_llm_id) DO UPDATE SET {_UPDATED}".encode()

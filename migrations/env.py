@@ -26,18 +26,27 @@ def _address() -> str:
 
 def run() -> None:
     if context.is_offline_mode():
-        context.configure(url="postgresql+psycopg://", target_metadata=metadata, literal_binds=True,
-                          version_table=schema.VERSION_TABLE)  # fmt: skip
+        context.configure(
+            url="postgresql+psycopg://",
+            target_metadata=metadata,
+            literal_binds=True,
+            version_table=schema.VERSION_TABLE,
+        )
         with context.begin_transaction():
             context.execute(TIMEOUTS)
             context.run_migrations()
             context.execute(f"UPDATE {schema.VERSION_TABLE} SET oldest_code = '{schema.oldest_code_of(schema.head())}'")
         return
-    engine = sa.create_engine(_address(), poolclass=sa.NullPool, hide_parameters=True,
-                              connect_args={"prepare_threshold": None, "connect_timeout": 5})  # fmt: skip
+    engine = sa.create_engine(
+        _address(),
+        poolclass=sa.NullPool,
+        hide_parameters=True,
+        connect_args={"prepare_threshold": None, "connect_timeout": 5},
+    )
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True,
-                          version_table=schema.VERSION_TABLE)  # fmt: skip
+        context.configure(
+            connection=connection, target_metadata=metadata, transactional_ddl=True, version_table=schema.VERSION_TABLE
+        )
         with context.begin_transaction():
             connection.execute(LOCK)
             connection.exec_driver_sql(TIMEOUTS)

@@ -157,11 +157,16 @@ def write(connection: sa.Connection, adoption: Adoption) -> None:
         connection.execute(
             sa.text(_WRITE_USAGE),
             [
-                {"key": used.model_key, "day": used.day, "requests": used.requests, "last_used": used.last_used,
-                 "buckets": len(BUCKETS_MS) + 1}
+                {
+                    "key": used.model_key,
+                    "day": used.day,
+                    "requests": used.requests,
+                    "last_used": used.last_used,
+                    "buckets": len(BUCKETS_MS) + 1,
+                }
                 for used in adoption.usage
             ],
-        )  # fmt: skip
+        )
     for name in _WRITTEN:
         connection.exec_driver_sql(_CLOSE.format(name))
 
@@ -173,8 +178,9 @@ def _found(connection: sa.Connection, names: Sequence[str]) -> list[sa.Row[Any]]
 def _old_table(connection: sa.Connection, found: sa.Row[Any], *, lock: bool) -> OldTable:
     """The table, if it is the one we know and ours to change."""
     if found.kind not in ("r", "p"):
-        raise CannotAdopt(f"{found.name} is {_KINDS.get(found.kind, 'no table')}: give it another name, or use a schema"
-                          " of its own")  # fmt: skip
+        raise CannotAdopt(
+            f"{found.name} is {_KINDS.get(found.kind, 'no table')}: give it another name, or use a schema of its own"
+        )
     missing = [column for column in _COLUMNS[found.name][1] if column not in found.columns]
     if missing:
         raise CannotAdopt(

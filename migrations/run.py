@@ -48,8 +48,9 @@ def upgrade(url: str, revision: str = "head", *, adopter: Adopter | None = None)
 
 def preview(url: str, adopter: Adopter) -> Upgrade:
     """What `upgrade` would do; changes nothing. Raises as it does."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True,
-                              connect_args={"prepare_threshold": None, "connect_timeout": 5})  # fmt: skip
+    engine = sa.create_engine(
+        url, poolclass=sa.NullPool, hide_parameters=True, connect_args={"prepare_threshold": None, "connect_timeout": 5}
+    )
     try:
         with engine.connect() as connection, connection.begin() as transaction:
             connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'")

@@ -23,15 +23,30 @@ _WEB = "must be an address such as https://host/path"
 _ANOTHER_POOLERS = frozenset(("pgbouncer", "connection_limit", "pool_timeout"))
 """Parameters in addresses that Supabase shows for Prisma. They tell nothing to PostgreSQL, and are taken off."""
 _LIBPQ = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
-_NUMBERS = frozenset(("port", "connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval",
-                      "keepalives_count", "tcp_user_timeout"))  # fmt: skip
+_NUMBERS = frozenset(
+    (
+        "port",
+        "connect_timeout",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+    )
+)
 _CHOICES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
 }
 _REDIS_TLS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
-_REDIS_CERTIFICATES = {"none": "none", "optional": "optional", "required": "required", "cert_none": "none",
-                       "cert_optional": "optional", "cert_required": "required"}  # fmt: skip
+_REDIS_CERTIFICATES = {
+    "none": "none",
+    "optional": "optional",
+    "required": "required",
+    "cert_none": "none",
+    "cert_optional": "optional",
+    "cert_required": "required",
+}
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_.])?", re.IGNORECASE)
 _NEXT_ADDRESS = re.compile(r"[\s,]+(?=[a-z0-9]{1,20}://)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")

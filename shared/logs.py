@@ -16,6 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from shared.log_output import log_uncaught, redirect_output
 
+PREFIX, CHAT_PREFIX = "[LLM Refresh]", "[ChaSen Chat]"
 _QUIET = (
     "httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime",
     "celery.worker.strategy", "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
@@ -110,6 +111,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(allow=()),
         _with_process(process),
+        _prefix_message,
     ]
     render: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
@@ -159,7 +161,7 @@ def log_misnamed(lines: Iterable[str]) -> None:
     """Warn of variables that look like ours and are read by nobody, in one line."""
     if lines := list(lines):
         log = structlog.get_logger(__name__)
-        log.warning("llm_settings.misnamed", message=f"[LLM Refresh] {'; '.join(lines)}")
+        log.warning("llm_settings.misnamed", message="; ".join(lines))
 
 
 def _with_process(process: str) -> Processor:
@@ -168,6 +170,14 @@ def _with_process(process: str) -> Processor:
         return event
 
     return add
+
+
+def _prefix_message(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The specification's sentences begin with what they are about: that follows from the name of the event."""
+    message, name = event.get("message"), event.get("event")
+    if isinstance(message, str) and isinstance(name, str) and name.startswith("llm_"):
+        event["message"] = f"{CHAT_PREFIX if name.startswith('llm_chat.') else PREFIX} {message}"
+    return event
 
 
 def _show_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

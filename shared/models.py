@@ -126,14 +126,22 @@ llm_sync_runs = sa.Table(
     sa.UniqueConstraint("scheduled_for", name="llm_sync_runs_scheduled_for_key"),
     sa.CheckConstraint(one_of("status", RUN_STATUSES), name="llm_sync_runs_status"),
     sa.CheckConstraint(one_of("trigger", RUN_TRIGGERS), name="llm_sync_runs_trigger"),
-    sa.Index("llm_sync_runs_one_running", sa.text("(status = 'running')"), unique=True,
-             postgresql_where=sa.text("status = 'running'")),
+    sa.Index(
+        "llm_sync_runs_one_running",
+        sa.text("(status = 'running')"),
+        unique=True,
+        postgresql_where=sa.text("status = 'running'"),
+    ),
     # One queued run for the same options: later requests join it.
-    sa.Index("llm_sync_runs_one_queued", "options", unique=True,
-             postgresql_where=sa.text("status = 'queued' AND scheduled_for IS NULL")),
+    sa.Index(
+        "llm_sync_runs_one_queued",
+        "options",
+        unique=True,
+        postgresql_where=sa.text("status = 'queued' AND scheduled_for IS NULL"),
+    ),
     sa.Index("llm_sync_runs_newest", sa.text("created_at DESC"), sa.text("id DESC")),
     sa.Index("llm_sync_runs_task_id", "task_id"),
-)  # fmt: skip
+)
 
 llm_model_changes = sa.Table(
     "llm_model_changes",
@@ -149,13 +157,18 @@ llm_model_changes = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     _moment("at", nullable=False, default=True),
     sa.CheckConstraint(one_of("kind", CHANGE_KINDS), name="llm_model_changes_kind"),
-    sa.CheckConstraint("kind = 'erased' OR (matcha_llm_id IS NOT NULL AND model_key IS NOT NULL)",
-                       name="llm_model_changes_model"),
+    sa.CheckConstraint(
+        "kind = 'erased' OR (matcha_llm_id IS NOT NULL AND model_key IS NOT NULL)", name="llm_model_changes_model"
+    ),
     sa.Index("llm_model_changes_run_id", "run_id"),
     # Answers for retired keys: which change took a key away.
-    sa.Index("llm_model_changes_key_before", sa.text("(before ->> 'model_key')"), sa.text("id DESC"),
-             postgresql_where=sa.text("before ? 'model_key'")),
-)  # fmt: skip
+    sa.Index(
+        "llm_model_changes_key_before",
+        sa.text("(before ->> 'model_key')"),
+        sa.text("id DESC"),
+        postgresql_where=sa.text("before ? 'model_key'"),
+    ),
+)
 
 llm_chats = sa.Table(
     "llm_chats",
@@ -211,20 +224,33 @@ llm_chats = sa.Table(
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
-    sa.CheckConstraint("CASE WHEN erased_at IS NULL THEN (status = 'succeeded') = (answer IS NOT NULL)"
-                       " ELSE answer IS NULL AND finished_at IS NOT NULL END", name="llm_chats_answered"),
+    sa.CheckConstraint(
+        "CASE WHEN erased_at IS NULL THEN (status = 'succeeded') = (answer IS NOT NULL)"
+        " ELSE answer IS NULL AND finished_at IS NOT NULL END",
+        name="llm_chats_answered",
+    ),
     sa.CheckConstraint("(status IN ('queued', 'running')) = (finished_at IS NULL)", name="llm_chats_finished"),
-    sa.Index("llm_chats_idempotency", "subject", "idempotency_key", unique=True,
-             postgresql_where=sa.text("idempotency_key IS NOT NULL")),
+    sa.Index(
+        "llm_chats_idempotency",
+        "subject",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    ),
     sa.Index("llm_chats_of_subject", "subject", sa.text("id DESC")),
     sa.Index("llm_chats_queued", "created_at", postgresql_where=sa.text("status = 'queued'")),
-    sa.Index("llm_chats_waiting_for_upstream", "matcha_llm_id", "created_at",
-             postgresql_where=sa.text("status = 'queued' AND waiting_for = 'upstream'")),
+    sa.Index(
+        "llm_chats_waiting_for_upstream",
+        "matcha_llm_id",
+        "created_at",
+        postgresql_where=sa.text("status = 'queued' AND waiting_for = 'upstream'"),
+    ),
     sa.Index("llm_chats_running", "created_at", postgresql_where=sa.text("status = 'running'")),
-    sa.Index("llm_chats_given_up", "cancel_at",
-             postgresql_where=sa.text("cancel_at IS NOT NULL AND finished_at IS NULL")),
+    sa.Index(
+        "llm_chats_given_up", "cancel_at", postgresql_where=sa.text("cancel_at IS NOT NULL AND finished_at IS NULL")
+    ),
     sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
-)  # fmt: skip
+)
 
 llm_usage_stats = sa.Table(
     "llm_usage_stats",

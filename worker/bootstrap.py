@@ -186,8 +186,11 @@ def _check_rights_first(settings: Settings) -> None:
         """Celery calls a missing right an unrecoverable error, with forty lines of traceback."""
         with suppress(RedisUnavailable):  # it waits for Redis to come
             if missing := missing_rights(connect(settings.redis_url.get_secret_value())):
-                log.critical("llm_redis.rights_missing", message="[LLM Refresh] Redis does not allow its user "
-                             + ", ".join(missing), advice=ADVICE)  # fmt: skip
+                log.critical(
+                    "llm_redis.rights_missing",
+                    message="Redis does not allow its user " + ", ".join(missing),
+                    advice=ADVICE,
+                )
                 sys.exit(1)
 
 

@@ -59,11 +59,15 @@ class Publisher:
                         chat_id, request_id = self._unsent.get()
             except (OperationalError, OSError) as error:
                 resting_until = time.monotonic() + REST_SECONDS
-                log.warning("llm_queue.not_published", message="[ChaSen Chat] Redis takes no message, upkeep sends it",
-                            task=CHAT_TASK, error=type(error).__name__)  # fmt: skip
+                log.warning(
+                    "llm_queue.not_published",
+                    message="Redis takes no message, upkeep sends it",
+                    task=CHAT_TASK,
+                    error=type(error).__name__,
+                )
             except Exception:  # told, and survived: every later message would be upkeep's
                 resting_until = time.monotonic() + REST_SECONDS
-                log.exception("llm_queue.not_published", message="[ChaSen Chat] A message could not be sent")
+                log.exception("llm_queue.not_published", message="A message could not be sent")
 
     def refresh(self, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str) -> bool:
         """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run."""
@@ -87,10 +91,16 @@ class Publisher:
     def _send(self, task: str, kwargs: dict[str, Any], queue: str, task_id: str, headers: dict[str, str]) -> bool:
         try:
             shown = kwargs | {"run_id": headers[RUN_ID_HEADER]} if RUN_ID_HEADER in headers else kwargs
-            self._app.send_task(task, kwargs=kwargs, kwargsrepr=repr(shown), task_id=task_id, queue=queue,
-                                headers=headers, retry=False)  # fmt: skip
+            self._app.send_task(
+                task, kwargs=kwargs, kwargsrepr=repr(shown), task_id=task_id, queue=queue, headers=headers, retry=False
+            )
         except (OperationalError, OSError) as error:
-            log.warning("llm_queue.not_published", message="[LLM Refresh] Redis took no message, upkeep will send it",
-                        task=task, task_id=task_id, error=type(error).__name__)  # fmt: skip
+            log.warning(
+                "llm_queue.not_published",
+                message="Redis took no message, upkeep will send it",
+                task=task,
+                task_id=task_id,
+                error=type(error).__name__,
+            )
             return False
         return True

@@ -50,8 +50,9 @@ class ShutdownDeadline:
         closing = threading.Thread(target=self._close, name="closing", daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
-        log.warning("llm_worker.left", message="[LLM Refresh] A server did not answer, leaving without it",
-                    closed=not closing.is_alive())  # fmt: skip
+        log.warning(
+            "llm_worker.left", message="A server did not answer, leaving without it", closed=not closing.is_alive()
+        )
         for handler in logging.getLogger().handlers:
             handler.flush()
         sys.stdout.flush()

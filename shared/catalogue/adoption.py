@@ -97,14 +97,22 @@ def adopt(
     entries = tuple(Entry(draft.upstream_id, draft.name, None) for draft in drafts)
     ours = plan_sync([], Parsed(entries, (), frozenset(ids)), describe, policy, now).written
     _give_keys(drafts, ours)
-    rows = {entry.matcha_llm_id: draft.row(ours[entry.matcha_llm_id], entry, describe, policy)
-            for draft, entry in zip(drafts, entries, strict=True)}  # fmt: skip
+    rows = {
+        entry.matcha_llm_id: draft.row(ours[entry.matcha_llm_id], entry, describe, policy)
+        for draft, entry in zip(drafts, entries, strict=True)
+    }
     _give_default(drafts, rows, policy)
     adopted = [
-        AdoptedModel(draft.id, rows[draft.upstream_id], _moment(draft.raw.get("created_at")),
-                     _moment(draft.raw.get("last_synced_at")), draft.old_key, tuple(draft.notes))
+        AdoptedModel(
+            draft.id,
+            rows[draft.upstream_id],
+            _moment(draft.raw.get("created_at")),
+            _moment(draft.raw.get("last_synced_at")),
+            draft.old_key,
+            tuple(draft.notes),
+        )
         for draft in drafts
-    ]  # fmt: skip
+    ]
     adopted.sort(key=lambda model: (model.row.display_order, model.row.model_name, model.row.matcha_llm_id))
     counted, notes = _adopt_usage(usage, adopted, now)
     if adopted and not any(model.row.is_active for model in adopted):
@@ -242,9 +250,16 @@ def _upstream_ids(models: Sequence[Json]) -> list[int]:
 
 def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
     """Each key to one row: of several the active, default, first one keeps it; others get their id as a suffix."""
-    first = sorted(drafts, key=lambda draft: (not draft.key, draft.is_active is not True, not draft.was_default,
-                                              math.inf if draft.order is None else draft.order,
-                                              draft.upstream_id))  # fmt: skip
+    first = sorted(
+        drafts,
+        key=lambda draft: (
+            not draft.key,
+            draft.is_active is not True,
+            not draft.was_default,
+            math.inf if draft.order is None else draft.order,
+            draft.upstream_id,
+        ),
+    )
     for draft in first:
         if not draft.key:
             draft.key = ours[draft.upstream_id].model_key
@@ -286,8 +301,9 @@ def _give_default(drafts: Sequence[_Draft], rows: dict[int, ModelRow], policy: P
     by_id = {draft.upstream_id: draft for draft in drafts}
     ours = choose_default(rows, preferred_key=policy.default_key, lost=None)
     marked = [rows[draft.upstream_id] for draft in drafts if draft.was_default]
-    active = sorted((row for row in marked if row.is_active),
-                    key=lambda row: (row.display_order, row.model_name, row.matcha_llm_id))  # fmt: skip
+    active = sorted(
+        (row for row in marked if row.is_active), key=lambda row: (row.display_order, row.model_name, row.matcha_llm_id)
+    )
     chosen = active[0].matcha_llm_id if active else ours
     if chosen is None:
         return

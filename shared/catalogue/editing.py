@@ -49,7 +49,7 @@ class Editor:
             shown["why"] = why_inactive(connection, row.matcha_llm_id)
         log.info(
             "llm_refresh.edited",
-            message=f"[LLM Refresh] {caller.subject} edited {key}",
+            message=f"{caller.subject} edited {key}",
             model_key=shown["model_key"],
             fields=sorted(edit.model_fields_set),
         )

@@ -132,7 +132,7 @@ class ListingKeeper:
         try:
             self._store.keep_listing(state.version, self._current.body)
         except RedisUnavailable as error:
-            log.warning("llm_listing.copy_not_kept", message="[LLM Refresh] No new copy in Redis", error=str(error))
+            log.warning("llm_listing.copy_not_kept", message="No new copy in Redis", error=str(error))
 
     def _serve_last_good(self, error: Exception) -> None:
         if self._state is None and self._current is not None:
@@ -140,7 +140,7 @@ class ListingKeeper:
         self._state = None
         last_good = self._current.body if self._current is not None else self._copy()
         if last_good is not None:
-            log.warning("llm_listing.stale", message="[LLM Refresh] Serving the last good listing", error=str(error))
+            log.warning("llm_listing.stale", message="Serving the last good listing", error=str(error))
             created = self._current.created if self._current is not None else {}
             self._current = replace(encode(json.loads(last_good) | {"stale": True}), created=created)
 

@@ -183,13 +183,12 @@ class BatchWriter:
         except DatabaseUnavailable as error:
             if error.sqlstate == _LOCKED and len(orders) > 1:
                 return self._write_individually(orders)
-            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error),
-                        chats=len(orders))  # fmt: skip
+            log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error), chats=len(orders))
             return orders
         except (DatabaseError, RoleNotGranted, NoModel) as error:
             if len(orders) > 1:
                 return [again for order in orders for again in self._write([order])]
-            log.error("llm_chat.not_written", message="[ChaSen Chat] A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
+            log.error("llm_chat.not_written", message="A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
             self._deliver([(orders[0], None)])
         except Exception as error:  # noqa: BLE001 - whose order it was gets it; the thread must outlive it
             if len(orders) > 1:

@@ -187,16 +187,25 @@ class ModelCalls:
         if error is None or not error.trips_circuit:
             closed = self._breaker.record_success(key)
             for scope in closed:
-                log.info("llm_chat.circuit_closed", message="[ChaSen Chat] MatchaAI answers again",
-                         matcha_llm_id=scope.model, subject=scope.subject)  # fmt: skip
+                log.info(
+                    "llm_chat.circuit_closed",
+                    message="MatchaAI answers again",
+                    matcha_llm_id=scope.model,
+                    subject=scope.subject,
+                )
             if closed:
                 self._circuits_closed(closed)
             return
         opened = self._breaker.record_failure(key, error.code, unreachable=error.unreachable)
         if opened is not None:
-            log.error("llm_chat.circuit_opened", message="[ChaSen Chat] MatchaAI is down, chats wait",
-                      matcha_llm_id=opened.model, subject=opened.subject,
-                      code=error.code, detail=error.detail)  # fmt: skip
+            log.error(
+                "llm_chat.circuit_opened",
+                message="MatchaAI is down, chats wait",
+                matcha_llm_id=opened.model,
+                subject=opened.subject,
+                code=error.code,
+                detail=error.detail,
+            )
             self._wake_pauses()
 
     def _wake_pauses(self) -> None:
@@ -205,6 +214,11 @@ class ModelCalls:
 
 
 def _log_failed_try(error: GatewayError, tries: int, pause: float | None) -> None:
-    log.warning("llm_chat.try_failed", message="[ChaSen Chat] A call to MatchaAI failed",
-                code=error.code, detail=error.detail, tries=tries,
-                again_in_seconds=None if pause is None else round(pause, 1))  # fmt: skip
+    log.warning(
+        "llm_chat.try_failed",
+        message="A call to MatchaAI failed",
+        code=error.code,
+        detail=error.detail,
+        tries=tries,
+        again_in_seconds=None if pause is None else round(pause, 1),
+    )

@@ -112,11 +112,14 @@ def _log_model(model: Resolution, lost: Resolution | None = None) -> None:
         missing = model.requested if lost is None else lost.key
         log.warning(
             "llm_chat.fallback",
-            message=f"[ChaSen Chat] Model {missing} not found, using default (ID: {model.matcha_llm_id})",
-            requested=model.requested, reason=model.reason, story=model.story,
-        )  # fmt: skip
+            message=f"Model {missing} not found, using default (ID: {model.matcha_llm_id})",
+            requested=model.requested,
+            reason=model.reason,
+            story=model.story,
+        )
     log.info(
         "llm_chat.model",
-        message=f"[ChaSen Chat] Using model: {model.key} (MatchaAI LLM ID: {model.matcha_llm_id})",
-        model_key=model.key, matcha_llm_id=model.matcha_llm_id,
-    )  # fmt: skip
+        message=f"Using model: {model.key} (MatchaAI LLM ID: {model.matcha_llm_id})",
+        model_key=model.key,
+        matcha_llm_id=model.matcha_llm_id,
+    )

@@ -108,8 +108,15 @@ def erase_chat(database: Database, chat_id: uuid.UUID, caller: Caller) -> OneEra
 
 def log_erasure(done: Erasure, *, actor: str, role: str) -> None:
     """The log's line of an erasure, which holds no more than the ledger's."""
-    log.info("llm_chat.caller_erased", message="[ChaSen Chat] The chats of a caller were erased", owner=done.subject,
-             chats=done.erased, cancelled=len(done.cancelled), subject=actor, role=role)  # fmt: skip
+    log.info(
+        "llm_chat.caller_erased",
+        message="The chats of a caller were erased",
+        owner=done.subject,
+        chats=done.erased,
+        cancelled=len(done.cancelled),
+        subject=actor,
+        role=role,
+    )
 
 
 def _state_of(connection: sa.Connection, chat_id: uuid.UUID, subject: str | None) -> OneErased:

@@ -48,8 +48,9 @@ class ChatNotifier:
                 well = True
             except RedisUnavailable as error:
                 if well:
-                    log.warning("llm_chat.readers_not_woken", message="[ChaSen Chat] Readers find out by themselves",
-                                error=str(error))  # fmt: skip
+                    log.warning(
+                        "llm_chat.readers_not_woken", message="Readers find out by themselves", error=str(error)
+                    )
                 well = False
             except Exception:  # told, and survived: all readers are woken by this thread
-                log.exception("llm_chat.readers_not_woken", message="[ChaSen Chat] Readers find out by themselves")
+                log.exception("llm_chat.readers_not_woken", message="Readers find out by themselves")

@@ -83,9 +83,14 @@ def find(connection: sa.Connection, chat_id: uuid.UUID, *, content: Content = "a
 
 def log_read_by_another(chat: Snapshot, reader: Caller) -> None:
     """The line that says who read the content of somebody else's chat. A warning, which commands print as well."""
-    log.warning("llm_chat.read_by_another", message="[ChaSen Chat] Somebody read another's chat",
-                chat_id=str(chat.chat_id), owner=chat.subject, subject=reader.subject,
-                role=reader.role)  # fmt: skip
+    log.warning(
+        "llm_chat.read_by_another",
+        message="Somebody read another's chat",
+        chat_id=str(chat.chat_id),
+        owner=chat.subject,
+        subject=reader.subject,
+        role=reader.role,
+    )
 
 
 def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | None] | None:

@@ -192,8 +192,9 @@ def of_removed(connection: sa.Connection, changes: Iterable[Mapping[str, Any]]) 
             gone[before["model_key"]] = change["kind"]
     used = requests_of(connection, gone, days=REPORTED_DAYS) if gone else {}
     nothing = {"request_count": 0, "last_used": None}
-    removed = [{"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing)
-               for key, kind in gone.items()]  # fmt: skip
+    removed = [
+        {"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing) for key, kind in gone.items()
+    ]
     return sorted(removed, key=lambda each: (-each["request_count"], each["model_key"]))
 
 

@@ -49,8 +49,12 @@ def notices_of(ending: RunEnded, *, before: str | None, use: Mapping[str, Mappin
         told.append(Notice("recovered", {"text": f"The refresh works again; the one before was {was}", "before": was}))
     if ending.promoted is not None:
         lost, new = ending.promoted
-        told.append(Notice("promoted", {"text": f"The default model {lost} is gone, {new} took its place",
-                                        "lost": lost, "promoted": new}))  # fmt: skip
+        told.append(
+            Notice(
+                "promoted",
+                {"text": f"The default model {lost} is gone, {new} took its place", "lost": lost, "promoted": new},
+            )
+        )
     told += _repointed([change for change in ending.changes if change.kind == "repointed"])
     told += _removed([key for key in removed_keys(ending) if key in use], use)
     return told

@@ -71,8 +71,8 @@ class Sender:
 def _log_result(receiver: str, notice: Waiting, error: str | None, *, given_up: bool) -> None:
     fields = {"notice_id": str(notice.id), "kind": notice.kind, "receiver": receiver, "attempts": notice.attempts}
     if error is None:
-        log.info("llm_notice.delivered", message="[LLM Refresh] Notice delivered", **fields)
+        log.info("llm_notice.delivered", message="Notice delivered", **fields)
     elif given_up:
-        log.error("llm_notice.given_up", message="[LLM Refresh] Notice given up", why=error, **fields)
+        log.error("llm_notice.given_up", message="Notice given up", why=error, **fields)
     else:
-        log.warning("llm_notice.refused", message="[LLM Refresh] Notice not delivered yet", why=error, **fields)
+        log.warning("llm_notice.refused", message="Notice not delivered yet", why=error, **fields)

@@ -11,7 +11,8 @@ import logging, sys, structlog
 from shared.logs import configure
 configure(as_json={as_json}, level="info", process="test", secrets=["hunter2-secret"], stream=sys.stdout)
 log = structlog.get_logger("ours")
-log.info("llm_refresh.synced", message="[LLM Refresh] Synced 5 models", added=0)
+log.info("llm_refresh.synced", message="Synced 5 models", added=0)
+log.info("llm_chat.model", message="Using model: gpt-4o (MatchaAI LLM ID: 5)")
 logging.getLogger("theirs").warning("key hunter2-secret and Authorization: Bearer abc.def-ghi and redis://:pw123@host")
 question = "What is the owner's " + "secret?"
 for tell in (log.exception, logging.getLogger("theirs").exception):
@@ -45,6 +46,7 @@ def test_a_traceback_shows_no_local_variable(lines: str) -> None:
 def test_events_are_constant_and_the_sentence_is_their_message(lines: str) -> None:
     assert "llm_refresh.synced" in lines
     assert "[LLM Refresh] Synced 5 models" in lines
+    assert "[ChaSen Chat] Using model: gpt-4o (MatchaAI LLM ID: 5)" in lines
 
 
 def test_every_line_of_json_names_its_process_level_and_time() -> None:

@@ -70,7 +70,7 @@ class CircuitProbes:
         try:
             chat_id = await self._threads.run(self._find, circuit)
         except _NO_DATABASE as error:  # the next turn comes
-            log.warning("llm_chat.not_probed", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+            log.warning("llm_chat.not_probed", message="PostgreSQL is away", error=str(error))
             return
         if chat_id is None:
             self._breaker.release(circuit.scope, nobody_waits=True)
@@ -89,7 +89,7 @@ class CircuitProbes:
             with self._database.transaction(timeout_seconds=DATABASE_SECONDS) as connection:
                 waiting.wake(connection, scopes)
         except _NO_DATABASE as error:  # they get a message all the same, a little later
-            log.warning("llm_chat.not_woken", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+            log.warning("llm_chat.not_woken", message="PostgreSQL is away", error=str(error))
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -218,13 +218,13 @@ class ChatProcess:
             await asyncio.wait([call])
             end = self._end_of(running)
             if end is None:
-                log.info("llm_chat.call_closed", message="[ChaSen Chat] The chat has ended, call closed")
+                log.info("llm_chat.call_closed", message="The chat has ended, call closed")
                 return None
             written = await self._writer.write(end, retry_seconds=claim.seconds_left + self._lease_seconds)
         finally:
             del self._running[claim.chat_id]
         if not written:
-            log.warning("llm_chat.fenced", message="[ChaSen Chat] It had ended, or is another's, nothing written")
+            log.warning("llm_chat.fenced", message="It had ended, or is another's, nothing written")
         elif isinstance(end, Finish):
             _log_result(end)
             return replace(end, answer=None)  # it is stored, and its room is given back
@@ -252,15 +252,18 @@ class ChatProcess:
                     connection, of, refused, preferred_key=self._settings.matchaai_default_model
                 )
         except _NO_DATABASE as error:
-            log.warning("llm_chat.no_default", message="[ChaSen Chat] Nobody can say which default answers instead",
-                        error=str(error))  # fmt: skip
+            log.warning("llm_chat.no_default", message="Nobody can say which default answers instead", error=str(error))
             raise DefaultUnknown(str(error)) from None
         try:
             with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
                 keys.flag_unknown(connection, of.matcha_llm_id)
         except _NO_DATABASE as error:  # the next chat of this model flags it
-            log.warning("llm_chat.not_flagged", message="[ChaSen Chat] An unknown model was not flagged",
-                        matcha_llm_id=of.matcha_llm_id, error=str(error))  # fmt: skip
+            log.warning(
+                "llm_chat.not_flagged",
+                message="An unknown model was not flagged",
+                matcha_llm_id=of.matcha_llm_id,
+                error=str(error),
+            )
         return instead
 
     def _requeue(self, chat_id: uuid.UUID) -> None:
@@ -268,20 +271,19 @@ class ChatProcess:
             with self._database.transaction() as connection:
                 lifecycle.postpone(connection, [chat_id], seconds=0)
         except _NO_DATABASE as error:
-            log.warning("llm_chat.not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+            log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error))
 
     def _drain(self) -> None:
         if self._draining:
             return
         self._draining = True
-        log.info("llm_chat.draining", message="[ChaSen Chat] Finishing calls", calls=len(self._running))
+        log.info("llm_chat.draining", message="Finishing calls", calls=len(self._running))
         self._calls.shutdown()
         self._loop.call_later(self._drain_seconds, self._release_running)
 
     def _release_running(self) -> None:
         if self._running:
-            log.warning("llm_chat.given_back", message="[ChaSen Chat] Calls given back to the queue",
-                        calls=len(self._running))  # fmt: skip
+            log.warning("llm_chat.given_back", message="Calls given back to the queue", calls=len(self._running))
         self._writer.limit_retries(3.0)
         for running in self._running.values():
             running.giving_back = True
@@ -299,10 +301,10 @@ class ChatProcess:
             try:
                 still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
             except _NO_DATABASE as error:
-                log.warning("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed", error=str(error))
+                log.warning("llm_chat.no_heartbeat", message="Leases not renewed", error=str(error))
                 continue
             except Exception:  # told, and survived: without a heartbeat every call would be made twice
-                log.exception("llm_chat.no_heartbeat", message="[ChaSen Chat] Leases not renewed")
+                log.exception("llm_chat.no_heartbeat", message="Leases not renewed")
                 continue
             missed = False
             self._beat_at = time.monotonic()
@@ -338,8 +340,21 @@ def _every(number: int) -> Iterator[bool]:
 
 def _log_result(end: Finish) -> None:
     if end.status == "succeeded":
-        log.info("llm_chat.answered", message="[ChaSen Chat] Answered", attempt=end.attempt, tries=end.tries,
-                 model_key=end.model.key, upstream_ms=end.upstream_ms)  # fmt: skip
+        log.info(
+            "llm_chat.answered",
+            message="Answered",
+            attempt=end.attempt,
+            tries=end.tries,
+            model_key=end.model.key,
+            upstream_ms=end.upstream_ms,
+        )
     else:
-        log.error("llm_chat.failed", message="[ChaSen Chat] Failed", attempt=end.attempt, tries=end.tries,
-                  model_key=end.model.key, code=end.error_code, detail=end.error_detail)  # fmt: skip
+        log.error(
+            "llm_chat.failed",
+            message="Failed",
+            attempt=end.attempt,
+            tries=end.tries,
+            model_key=end.model.key,
+            code=end.error_code,
+            detail=end.error_detail,
+        )

@@ -86,8 +86,10 @@ def refresh(
         _print(outcome)
         for gone in removed:
             last = f", last {short(gone['last_used'])}" if gone["last_used"] else ""
-            say(f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
-                       f" in {gone['days']} days{last}")  # fmt: skip
+            say(
+                f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
+                f" in {gone['days']} days{last}"
+            )
     sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
 
 
@@ -97,8 +99,10 @@ def _dismiss(sha256: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(dismissed)
     else:
-        say(f"dismissed: run {dismissed['run_id']} asks no more; nothing was changed. If the same list comes again,"
-            " it is held again")  # fmt: skip
+        say(
+            f"dismissed: run {dismissed['run_id']} asks no more; nothing was changed. If the same list comes again,"
+            " it is held again"
+        )
 
 
 def _run(parts: Runtime, arguments: Arguments, *, first: bool) -> Outcome:
@@ -141,8 +145,13 @@ def _print(outcome: Outcome) -> None:
     if outcome.plan:
         plan = table("change", "id", "key", "before", "after")
         for change in outcome.plan:
-            plan.add_row(change["kind"], str(change["matcha_llm_id"]), change["model_key"],
-                         _brief(change["before"]), _brief(change["after"]))  # fmt: skip
+            plan.add_row(
+                change["kind"],
+                str(change["matcha_llm_id"]),
+                change["model_key"],
+                _brief(change["before"]),
+                _brief(change["after"]),
+            )
         out.print(plan)
 
 
@@ -175,8 +184,14 @@ def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
     for model in found:
         able = in_words(model["capabilities"] or None)
         why = (model["why"] or {}).get("text", "") if with_inactive else able
-        listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["model_name"], model["provider"],
-                       "default" if model["is_default"] else "", why)  # fmt: skip
+        listed.add_row(
+            str(model["matcha_llm_id"]),
+            model["model_key"],
+            model["model_name"],
+            model["provider"],
+            "default" if model["is_default"] else "",
+            why,
+        )
     console().print(listed)
     if any(model.get("why") and model["why"]["reason"] == "hidden" for model in found):
         click.echo("to show a hidden one again: llm-refresh set KEY is_active=null")
@@ -190,8 +205,15 @@ def _print_provenance(found: list[dict[str, Any]]) -> None:
             value = model["capabilities"].get(name, model.get(name, ""))
             below = note.get("below") or {}
             under = f"{in_words(below.get('value'))} ({below.get('source')})" if below else ""
-            listed.add_row(model["model_key"], name, in_words(value), note.get("source", ""), note.get("detail", ""),
-                           note.get("date", ""), under)  # fmt: skip
+            listed.add_row(
+                model["model_key"],
+                name,
+                in_words(value),
+                note.get("source", ""),
+                note.get("detail", ""),
+                note.get("date", ""),
+                under,
+            )
     console().print(listed)
     sources = coverage(found)
     for source, keys in sources.items():

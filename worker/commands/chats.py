@@ -245,5 +245,14 @@ def _cells(chat: Snapshot) -> tuple[str, ...]:
     if body.get("waiting_for") == "upstream":
         cause = "waits for MatchaAI"
     seconds = "-" if total is None else f"{total / 1000:.1f}"
-    return (body["id"], short(body["created_at"]), chat.subject, chat.status, model["key"], instead,
-            str(body["attempts"]), seconds, cause)  # fmt: skip
+    return (
+        body["id"],
+        short(body["created_at"]),
+        chat.subject,
+        chat.status,
+        model["key"],
+        instead,
+        str(body["attempts"]),
+        seconds,
+        cause,
+    )

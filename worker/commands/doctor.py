@@ -62,8 +62,14 @@ def doctor(live: bool, as_json: bool) -> None:
     faults = sum(finding.level == "fault" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:
-        echo_json({"healthy": not faults, "faults": faults, "warnings": warnings,
-                   "findings": [asdict(finding) | {"runbook": finding.section} for finding in findings]})  # fmt: skip
+        echo_json(
+            {
+                "healthy": not faults,
+                "faults": faults,
+                "warnings": warnings,
+                "findings": [asdict(finding) | {"runbook": finding.section} for finding in findings],
+            }
+        )
     else:
         for finding in findings:
             say(f"{_MARKS[finding.level]} {finding.name}: {finding.detail}")
@@ -96,8 +102,13 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
         thread.join(max(0.0, began + seconds - time.monotonic()))
         findings += found[name]
         if thread.is_alive():
-            findings.append(fault(name, f"no answer within {seconds:g} s", "it takes connections and says nothing: "
-                                  "look whether its process is stopped, or its disk hangs"))  # fmt: skip
+            findings.append(
+                fault(
+                    name,
+                    f"no answer within {seconds:g} s",
+                    "it takes connections and says nothing: look whether its process is stopped, or its disk hangs",
+                )
+            )
         elif name not in ended:
             findings.append(fault(name, "the check itself broke off", "what broke it stands above"))
     return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
@@ -114,8 +125,11 @@ def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[F
         try:
             keys = fetch_keys(settings.jwks_url)
         except KeysUnavailable as error:
-            yield fault("keys", f"JWKS_URL: {error}: no token can be verified",
-                        "open the address with curl: it must answer with a JSON Web Key Set")  # fmt: skip
+            yield fault(
+                "keys",
+                f"JWKS_URL: {error}: no token can be verified",
+                "open the address with curl: it must answer with a JSON Web Key Set",
+            )
         else:
             yield good("keys", f"{len(keys)} keys at JWKS_URL")
 
@@ -235,8 +249,11 @@ def _server(store: RedisStore, *, full: bool) -> Iterator[Finding]:
     try:
         server = store.server()
     except CommandForbidden:
-        yield warning("redis rights", "its user may not use INFO: memory, eviction, persistence and clock were not"
-                      " looked at", ADVICE)  # fmt: skip
+        yield warning(
+            "redis rights",
+            "its user may not use INFO: memory, eviction, persistence and clock were not looked at",
+            ADVICE,
+        )
         return
     yield diagnosis.of_clock("Redis", server.now - (before + time.time()) / 2)
     if not full:

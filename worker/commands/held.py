@@ -23,8 +23,14 @@ def print_held(held: Mapping[str, Any], *, most: int | None = None, waits: bool 
         listed = table("id", "key", "name", "what", "requests (30 days)", "callers")
         for model in models[:most]:
             what = f"becomes {model['becomes']}" if model.get("becomes") else model["kind"]
-            listed.add_row(str(model["matcha_llm_id"]), model["model_key"], model["name"], what,
-                           _count(model["requests"]), _count(model["callers"]))  # fmt: skip
+            listed.add_row(
+                str(model["matcha_llm_id"]),
+                model["model_key"],
+                model["name"],
+                what,
+                _count(model["requests"]),
+                _count(model["callers"]),
+            )
         console().print(listed)
     more = held["absent"] + held["repointed"] - len(models[:most])
     if models and more > 0:
@@ -65,8 +71,10 @@ def dismiss_list(parts: Runtime, sha256: str) -> dict[str, Any]:
 def print_run(run: Mapping[str, Any], changes: int, *, waits: bool) -> None:
     """One run with all that is known of it. `waits`: its list waits for a decision."""
     say(f"run {run['id']}: {run['status']}, {run['trigger']} by {run['actor']}, source {run['source'] or '-'}")
-    say(f"created {short(run['created_at'])}, started {short(run['started_at'])}, ended {short(run['finished_at'])}"
-        f" (UTC), attempt {run['attempt']}")  # fmt: skip
+    say(
+        f"created {short(run['created_at'])}, started {short(run['started_at'])}, ended {short(run['finished_at'])}"
+        f" (UTC), attempt {run['attempt']}"
+    )
     if run["options"]:
         say("asked for " + ", ".join(f"{name} {value}" for name, value in run["options"].items()))
     counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)

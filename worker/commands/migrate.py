@@ -66,8 +66,10 @@ def _print_upgrade(upgrade: Upgrade, *, dry_run: bool) -> None:
 
 def _print_adoption(adoption: Adoption, done: str) -> None:
     requests = sum(used.requests for used in adoption.usage)
-    click.echo(f"old system: {len(adoption.models)} models and {requests} counted requests {done};"
-               " the old tables are kept as …_before_llm_refresh")  # fmt: skip
+    click.echo(
+        f"old system: {len(adoption.models)} models and {requests} counted requests {done};"
+        " the old tables are kept as …_before_llm_refresh"
+    )
     for model in adoption.models:
         click.echo(f"  {describe_model(model)}")
     for used in adoption.usage:

@@ -85,8 +85,10 @@ def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
     if row["why"] is not None:
         state += f" ({row['why']['text']})"
     overrides = in_words(row["overrides"])
-    say(f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
-               f"order {row['display_order']}, overrides {overrides}")  # fmt: skip
+    say(
+        f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
+        f"order {row['display_order']}, overrides {overrides}"
+    )
 
 
 @click.command(name="changes")

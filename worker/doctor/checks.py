@@ -56,11 +56,17 @@ def of_login(login: LoginRights) -> Iterator[Finding]:
     if login.missing_roles:
         *others, last = login.missing_roles
         missing = f"{', '.join(others)} and {last}" if others else last
-        yield fault("roles", f"{login.name} may not take {missing}",
-                    "run `llm-refresh migrate` with MIGRATE_DATABASE_URL, or GRANT them")  # fmt: skip
+        yield fault(
+            "roles",
+            f"{login.name} may not take {missing}",
+            "run `llm-refresh migrate` with MIGRATE_DATABASE_URL, or GRANT them",
+        )
     if login.open_tables:
-        yield fault("policies", f"row level security is off on {', '.join(login.open_tables)}",
-                    "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY")  # fmt: skip
+        yield fault(
+            "policies",
+            f"row level security is off on {', '.join(login.open_tables)}",
+            "ALTER TABLE … ENABLE ROW LEVEL SECURITY, … FORCE ROW LEVEL SECURITY",
+        )
 
 
 def of_unreachable(text: str) -> Finding:
@@ -75,9 +81,12 @@ def of_writes(takes_writes: bool, *, disk_full: bool = False) -> Iterator[Findin
     if disk_full:
         yield fault("disk", "PostgreSQL's disk is full: chats and refreshes are refused", _MAKE_ROOM)
     if not takes_writes:
-        yield fault("database writes", "PostgreSQL is read-only: it is a standby, or writing was switched off"
-                    " (hosted servers do so when their disk is full)",
-                    "let DATABASE_URL name the primary, or make room on its disk and switch it on again")  # fmt: skip
+        yield fault(
+            "database writes",
+            "PostgreSQL is read-only: it is a standby, or writing was switched off"
+            " (hosted servers do so when their disk is full)",
+            "let DATABASE_URL name the primary, or make room on its disk and switch it on again",
+        )
 
 
 def of_revision(fit: Literal["current", "behind", "newer", "too_new"], detail: str) -> Finding:
@@ -125,18 +134,28 @@ def of_no_writes(reason: str) -> Finding:
 def of_redis(server: RedisServerInfo) -> Iterator[Finding]:
     """Whether Redis keeps what is queued."""
     if server.eviction_policy.startswith("allkeys"):
-        yield fault("eviction", f"Redis drops any key when it is full (maxmemory-policy {server.eviction_policy}): "
-                                "queues too", "set maxmemory-policy noeviction")  # fmt: skip
+        yield fault(
+            "eviction",
+            f"Redis drops any key when it is full (maxmemory-policy {server.eviction_policy}): queues too",
+            "set maxmemory-policy noeviction",
+        )
     elif server.eviction_policy != "noeviction":
-        yield warning("eviction", f"Redis drops keys that expire when it is full ({server.eviction_policy}): signs of "
-                                  "life and results go first", "set maxmemory-policy noeviction")  # fmt: skip
+        yield warning(
+            "eviction",
+            f"Redis drops keys that expire when it is full ({server.eviction_policy}): signs of "
+            "life and results go first",
+            "set maxmemory-policy noeviction",
+        )
     else:
         yield good("eviction", "Redis evicts nothing")
     if not server.last_write_good:
         yield fault("persistence", "Redis could not write to its disk last time", "look at its disk and its log")
     elif not (server.appends or server.saves):
-        yield warning("persistence", "Redis keeps nothing over a restart: what is queued is published again then",
-                      "set appendonly yes")  # fmt: skip
+        yield warning(
+            "persistence",
+            "Redis keeps nothing over a restart: what is queued is published again then",
+            "set appendonly yes",
+        )
     else:
         yield good("persistence", "append-only file" if server.appends else "snapshots")
 
@@ -146,10 +165,13 @@ def of_hold(hold: Hold | None) -> Iterator[Finding]:
     if hold is None:
         return
     used = most_used(hold.held, most=3)
-    yield warning("held list", f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"
-                               + (f"; in use: {used}" if used else "; none of them in use"),
-                  f"see `llm-refresh runs {hold.run_id}`; apply it with `llm-refresh refresh --force"
-                  f" {hold.held['sha256']}`, or end the hold with --dismiss")  # fmt: skip
+    yield warning(
+        "held list",
+        f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"
+        + (f"; in use: {used}" if used else "; none of them in use"),
+        f"see `llm-refresh runs {hold.run_id}`; apply it with `llm-refresh refresh --force"
+        f" {hold.held['sha256']}`, or end the hold with --dismiss",
+    )
 
 
 def of_source(configured: str, *, changed: bool, tried: bool) -> Iterator[Finding]:
@@ -172,14 +194,23 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
         why = f": {backlog.last_error}" if backlog.last_error else ""
         since = f"{backlog.waiting} not delivered, the oldest of {backlog.oldest:%Y-%m-%d %H:%M} UTC{why}"
         if backlog.receiver in receivers:
-            yield warning("notices", f"{receivers[backlog.receiver]}: {since}",
-                          "look at that address and its receiver; docs/operations.md, notices")  # fmt: skip
+            yield warning(
+                "notices",
+                f"{receivers[backlog.receiver]}: {since}",
+                "look at that address and its receiver; docs/operations.md, notices",
+            )
         else:
-            yield warning("notices", f"{backlog.receiver}, which is set up no more: {since}",
-                          "the workers give them to the receivers that are set up, within minutes")  # fmt: skip
+            yield warning(
+                "notices",
+                f"{backlog.receiver}, which is set up no more: {since}",
+                "the workers give them to the receivers that are set up, within minutes",
+            )
     if unsent and not overdue:
-        yield warning("notices", f"{unsent} not sent to anybody after ten minutes",
-                      "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL")  # fmt: skip
+        yield warning(
+            "notices",
+            f"{unsent} not sent to anybody after ten minutes",
+            "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL",
+        )
     if receivers and not overdue and not unsent:
         yield good("notices", f"{len(receivers)} receivers, nothing waits for them longer than ten minutes")
 
@@ -188,8 +219,11 @@ def _catalogue(now: SystemStatus) -> Iterator[Finding]:
     if not now.active_models:
         yield fault("catalogue", "no model is active", "run `llm-refresh refresh`")
     elif not now.has_default:
-        yield fault("catalogue", f"{now.active_models} models are active, none is the default",
-                    "run `llm-refresh set-default KEY`")  # fmt: skip
+        yield fault(
+            "catalogue",
+            f"{now.active_models} models are active, none is the default",
+            "run `llm-refresh set-default KEY`",
+        )
     else:
         yield good("catalogue", f"{now.active_models} active models, one of them the default")
 
@@ -201,8 +235,9 @@ def _last_sync(now: SystemStatus, stale_after: timedelta) -> Finding:
         since = f"{hours:.0f} hours without a good sync" + (f"; {last}" if now.last_run else "; nothing ran")
         return fault("last sync", since, "`llm-refresh runs` says why; when that is mended, `llm-refresh refresh`")
     if not now.ever_synced:
-        return warning("last sync", "none has succeeded yet" + (f"; {last}" if now.last_run else ""),
-                       "run `llm-refresh refresh`")  # fmt: skip
+        return warning(
+            "last sync", "none has succeeded yet" + (f"; {last}" if now.last_run else ""), "run `llm-refresh refresh`"
+        )
     if now.last_run not in ("succeeded", "partial"):
         return warning("last sync", f"good {hours:.1f} hours ago; {last}", "see `llm-refresh runs`")
     return good("last sync", f"{hours:.1f} hours ago")

@@ -24,8 +24,11 @@ def check_gateway(settings: Settings) -> Iterator[Finding]:
         return
 
     if not settings.upstream_given:
-        yield warning("live", "this is the stand-in, not MatchaAI: it says nothing about the real one",
-                      "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")  # fmt: skip
+        yield warning(
+            "live",
+            "this is the stand-in, not MatchaAI: it says nothing about the real one",
+            "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY",
+        )
 
     def make_client(field: wire.ModelField) -> GatewayClient:
         return chat_client(settings, field)
@@ -52,8 +55,11 @@ def _of_list(parsed: Parsed, number: int, milliseconds: int) -> Finding:
     if not parsed.entries:
         return fault("live: list", f"{number} models, none of them usable", "see `llm-refresh refresh --dry-run`")
     if parsed.rejected:
-        return warning("live: list", f"{told}; {len(parsed.rejected)} would be refused: {parsed.rejected[0].reason}",
-                       "see `llm-refresh refresh --dry-run`")  # fmt: skip
+        return warning(
+            "live: list",
+            f"{told}; {len(parsed.rejected)} would be refused: {parsed.rejected[0].reason}",
+            "see `llm-refresh refresh --dry-run`",
+        )
     return good("live: list", told)
 
 

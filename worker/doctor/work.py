@@ -44,8 +44,11 @@ def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
         yield _runs(facts.status, facts)
         yield _chats(facts.status, facts, concurrency)
         if facts.status.chats_past_deadline:
-            yield fault("deadlines", f"{facts.status.chats_past_deadline} chats are open past their deadline",
-                        "start a worker, or end the transaction that holds their rows")  # fmt: skip
+            yield fault(
+                "deadlines",
+                f"{facts.status.chats_past_deadline} chats are open past their deadline",
+                "start a worker, or end the transaction that holds their rows",
+            )
     if facts.endings is not None:
         yield of_endings(facts.endings, facts.health)
 
@@ -61,11 +64,17 @@ def _workers(facts: Facts) -> Iterator[Finding]:
         if facts.lives(kind):
             yield good(name, f"{facts.alive[kind]} alive")
         elif facts.redis == "no writes":
-            yield warning(name, "cannot be told: Redis takes no writes, so none can say that it is alive",
-                          "let Redis take writes first, then run this again")  # fmt: skip
+            yield warning(
+                name,
+                "cannot be told: Redis takes no writes, so none can say that it is alive",
+                "let Redis take writes first, then run this again",
+            )
         elif facts.database == "away":
-            yield warning(name, "none says that it is alive, as it is while PostgreSQL is away",
-                          "bring PostgreSQL back first, then run this again")  # fmt: skip
+            yield warning(
+                name,
+                "none says that it is alive, as it is while PostgreSQL is away",
+                "bring PostgreSQL back first, then run this again",
+            )
         else:
             yield fault(
                 name, f"none says that it is alive: {consequence}", f"start the {kind} worker, or look at its log"
@@ -87,8 +96,11 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
     if health.last_failure_code == "unauthorised":
         return fault("upstream key", text, "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers")
     if not chat_worker_lives:
-        return warning("upstream", f"{text}; it is not asked while no chat worker lives",
-                       "start the chat worker: its first call tells how MatchaAI is now")  # fmt: skip
+        return warning(
+            "upstream",
+            f"{text}; it is not asked while no chat worker lives",
+            "start the chat worker: its first call tells how MatchaAI is now",
+        )
     level = warning if health.state == "degraded" else fault
     return level("upstream", f"{text}; nothing to do here", "chats that wait are answered when it is back")
 
@@ -120,8 +132,11 @@ def _chats(now: SystemStatus, facts: Facts, concurrency: int) -> Finding:
     text = f"{_chats_of(waiting)} waiting for more than a minute"
     places = (facts.alive or {}).get("chat", 0) * concurrency
     if lives and now.chats_running >= places:
-        return fault("chats", f"{text}: all {places} places of the chat workers are taken",
-                     "start more chat processes, or raise CHAT_CONCURRENCY; long calls end by themselves")  # fmt: skip
+        return fault(
+            "chats",
+            f"{text}: all {places} places of the chat workers are taken",
+            "start more chat processes, or raise CHAT_CONCURRENCY; long calls end by themselves",
+        )
     return _stuck("chats", text, "chat", facts)
 
 
@@ -133,11 +148,17 @@ def _stuck(name: Line, text: str, kind: str, facts: Facts) -> Finding:
     """Rows that do not move, with what keeps them: nothing is blamed that is seen to work."""
     if facts.redis == "no writes" or facts.alive is None:
         reason = "takes no writes" if facts.redis == "no writes" else "cannot be used"
-        return warning(name, f"{text}: Redis {reason}, and messages go by it",
-                       "mend Redis: within half a minute they are published again")  # fmt: skip
+        return warning(
+            name,
+            f"{text}: Redis {reason}, and messages go by it",
+            "mend Redis: within half a minute they are published again",
+        )
     if facts.lives(kind):
-        return fault(name, f"{text}, although a {kind} worker is alive",
-                     f"look at the {kind} worker's log, and restart it: what it holds is taken up again")  # fmt: skip
+        return fault(
+            name,
+            f"{text}, although a {kind} worker is alive",
+            f"look at the {kind} worker's log, and restart it: what it holds is taken up again",
+        )
     return fault(name, f"{text}: no {kind} worker is alive", f"start the {kind} worker: it takes up what lies")
 
 
@@ -177,8 +198,11 @@ def of_endings(endings: ChatEndings, health: UpstreamHealth | None = None) -> Fi
     rest = "" if len(codes) <= _CODES_NAMED else f", {sum(number for _, number in codes[_CODES_NAMED:])} others"
     detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {named}{rest}"
     if health is not None and _is_over(endings, health):
-        return warning("chat failures", f"{detail}; none since MatchaAI answered at {health.last_success_at:%H:%M} UTC",
-                       "nothing to do here: who asked may ask again")  # fmt: skip
+        return warning(
+            "chat failures",
+            f"{detail}; none since MatchaAI answered at {health.last_success_at:%H:%M} UTC",
+            "nothing to do here: who asked may ask again",
+        )
     advice = _ADVICE_BY_CODE.get(codes[0][0], "`llm-refresh chats --status failed --since 1h` lists them")
     if endings.failed_lately >= FAILING_NUMBER and endings.failed_lately > FAILING_SHARE * endings.ended_lately:
         lately = f"{endings.failed_lately} of {endings.ended_lately} in the last 15 minutes"

@@ -75,12 +75,10 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
         leases.swept(time.monotonic())
         parts.notifier.notify(swept.changed)
         for chat_id in swept.lost_leases:
-            log.warning("llm_chat.lease_lost", message="[ChaSen Chat] Its worker stopped, the chat goes on",
-                        chat_id=str(chat_id))  # fmt: skip
+            log.warning("llm_chat.lease_lost", message="Its worker stopped, the chat goes on", chat_id=str(chat_id))
         for chat_id, status in swept.ended.items():
             log_end = log.info if status == "cancelled" else log.error  # its caller has gone: nothing is wrong here
-            log_end("llm_chat.ended_by_upkeep", message="[ChaSen Chat] Not answered",
-                    chat_id=str(chat_id), status=status)  # fmt: skip
+            log_end("llm_chat.ended_by_upkeep", message="Not answered", chat_id=str(chat_id), status=status)
         ends.publish((chat_id, status, _CODES.get(status)) for chat_id, status in swept.ended.items())
         if not swept.publish:
             return
@@ -91,8 +89,9 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
                     publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id, producer=producer)
                     del unsent[chat_id]
         except (OperationalError, OSError) as error:  # a later round finds them again
-            log.warning("llm_chat.not_published", message="[ChaSen Chat] Redis took no message",
-                        chats=len(unsent), error=type(error).__name__)  # fmt: skip
+            log.warning(
+                "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
+            )
             with parts.database.transaction() as connection:
                 lifecycle.mark_unpublished(connection, list(unsent))
 

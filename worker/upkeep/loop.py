@@ -99,7 +99,7 @@ def alive_duty(
                 continue
             cache().withdraw(kind, node)
             if kind not in ill:
-                log.error("llm_worker.ill", message="[LLM Refresh] A worker does not work", kind=kind, reason=why)
+                log.error("llm_worker.ill", message="A worker does not work", kind=kind, reason=why)
             ill[kind] = why
 
     return Duty("alive", 2, announce, apart=True)

@@ -25,18 +25,21 @@ def notice_duties(parts: Runtime) -> list[Duty]:
         with parts.database.transaction() as connection:
             tended = deliveries.tend(connection, ids)
         if tended.readdressed:
-            log.warning("llm_notice.readdressed", message="[LLM Refresh] Notices of an old address go to others",
-                        notices=tended.readdressed)  # fmt: skip
+            log.warning(
+                "llm_notice.readdressed", message="Notices of an old address go to others", notices=tended.readdressed
+            )
         if tended.given_up:
-            log.error("llm_notice.given_up", message="[LLM Refresh] Notices given up", notices=tended.given_up)
+            log.error("llm_notice.given_up", message="Notices given up", notices=tended.given_up)
 
     def forget() -> None:
         with parts.database.transaction() as connection:
             outbox.prune(connection)
 
     return [
-        *(Duty(f"notices to {receiver.id}", 2, sender.send_waiting, apart=True)
-          for receiver, sender in zip(receivers, senders, strict=True)),
+        *(
+            Duty(f"notices to {receiver.id}", 2, sender.send_waiting, apart=True)
+            for receiver, sender in zip(receivers, senders, strict=True)
+        ),
         Duty("deliveries of notices", 60, tend),
         Duty("old notices", 3600, forget),
-    ]  # fmt: skip
+    ]

@@ -31,20 +31,24 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
         if missing:
             run_id, new = parts.refresher.request_night(due.local, trigger="catch-up", task_id=None, actor="upkeep")
             if new:
-                log.warning("llm_refresh.night_missed", message="[LLM Refresh] Missed night, refreshing now",
-                            run_id=str(run_id), scheduled_for=due.local.isoformat())  # fmt: skip
+                log.warning(
+                    "llm_refresh.night_missed",
+                    message="Missed night, refreshing now",
+                    run_id=str(run_id),
+                    scheduled_for=due.local.isoformat(),
+                )
 
     def new_source() -> None:
         run_id = parts.refresher.request_for_new_source()
         if run_id is not None:
-            log.warning("llm_refresh.source_changed", message="[LLM Refresh] Another source is set up, refreshing now",
-                        run_id=str(run_id))  # fmt: skip
+            log.warning(
+                "llm_refresh.source_changed", message="Another source is set up, refreshing now", run_id=str(run_id)
+            )
 
     def refused_models() -> None:
         run_id = parts.refresher.request_after_refusal()
         if run_id is not None:
-            log.warning("llm_refresh.refused", message="[LLM Refresh] MatchaAI refuses a model, refreshing now",
-                        run_id=str(run_id))  # fmt: skip
+            log.warning("llm_refresh.refused", message="MatchaAI refuses a model, refreshing now", run_id=str(run_id))
 
     def dead_and_failed() -> None:
         with parts.database.transaction() as connection:
@@ -53,9 +57,9 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
                 connection, attempts=parts.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
             )
         for run_id in abandoned:
-            log.error("llm_refresh.abandoned", message="[LLM Refresh] Run abandoned by its worker", run_id=str(run_id))
+            log.error("llm_refresh.abandoned", message="Run abandoned by its worker", run_id=str(run_id))
         for run_id in again:
-            log.warning("llm_refresh.retried", message="[LLM Refresh] Trying the night again", run_id=str(run_id))
+            log.warning("llm_refresh.retried", message="Trying the night again", run_id=str(run_id))
 
     def lost_messages() -> None:
         with parts.database.transaction() as connection:

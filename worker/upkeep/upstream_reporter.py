@@ -80,7 +80,7 @@ class UpstreamReporter:
                     report_circuits(connection, self._process, circuits)
         except _NO_DATABASE as error:
             self._tallies.put_back(tallies)
-            log.warning("llm_chat.health_not_written", message="[ChaSen Chat] PostgreSQL is away", error=str(error))
+            log.warning("llm_chat.health_not_written", message="PostgreSQL is away", error=str(error))
         else:
             self._reported = tuple(circuits)
 
@@ -122,5 +122,4 @@ class ReportingGateway(GatewayClient):
             with self._database.transaction(timeout_seconds=3) as connection:
                 report_calls(connection, tallies.take(), now)
         except _NO_DATABASE as problem:  # the refresh goes on: whether it can be written is its own matter
-            log.warning("llm_refresh.health_not_written", message="[LLM Refresh] PostgreSQL is away",
-                        error=str(problem))  # fmt: skip
+            log.warning("llm_refresh.health_not_written", message="PostgreSQL is away", error=str(problem))

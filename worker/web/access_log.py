@@ -45,15 +45,18 @@ class AccessLog:
         if answered.route == _QUIET:
             return
         caller = answered.caller
-        self._lines.write("llm_web.request", {
-            "method": answered.method,
-            "route": answered.route,
-            "status": answered.status,
-            "ms": round(answered.seconds * 1000, 1),
-            "subject": None if caller is None else caller.subject,
-            "role": None if caller is None else caller.role,
-            "request_id": answered.request_id,
-        })  # fmt: skip
+        self._lines.write(
+            "llm_web.request",
+            {
+                "method": answered.method,
+                "route": answered.route,
+                "status": answered.status,
+                "ms": round(answered.seconds * 1000, 1),
+                "subject": None if caller is None else caller.subject,
+                "role": None if caller is None else caller.role,
+                "request_id": answered.request_id,
+            },
+        )
 
 
 def observe_requests(app: Flask, observers: Sequence[Observe]) -> None:
@@ -82,8 +85,13 @@ def _log_refusal(answered: Answered) -> None:
     caller = answered.caller
     log.warning(
         "llm_web.refused",
-        message=f"[LLM Refresh] Refused with {answered.status}: {reason}",
-        status=answered.status, code=code, reason=reason, method=answered.method, route=answered.route,
-        subject=None if caller is None else caller.subject, role=None if caller is None else caller.role,
+        message=f"Refused with {answered.status}: {reason}",
+        status=answered.status,
+        code=code,
+        reason=reason,
+        method=answered.method,
+        route=answered.route,
+        subject=None if caller is None else caller.subject,
+        role=None if caller is None else caller.role,
         request_id=answered.request_id,
-    )  # fmt: skip
+    )

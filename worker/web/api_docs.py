@@ -193,8 +193,10 @@ def _limits(schema: Json) -> Iterator[str]:
 
 
 def _example(method: str, path: str, operation: Json, shape: Json | None, schemas: Json) -> str:
-    lines = [f"curl{f' -X {method}' if method not in ('GET', 'POST') or (method == 'POST' and not shape) else ''}"
-             f' "$URL{path}"']  # fmt: skip
+    lines = [
+        f"curl{f' -X {method}' if method not in ('GET', 'POST') or (method == 'POST' and not shape) else ''}"
+        f' "$URL{path}"'
+    ]
     if operation.get("security"):
         lines.append('-H "Authorization: Bearer $TOKEN"')
     if shape is not None:

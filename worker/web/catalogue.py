@@ -73,24 +73,75 @@ class CatalogueRoutes:
             502: bodies.RefreshDone,
         }
         return [
-            Route("GET", LISTING_PATH, self.list_models, "The active models",
-                  query=bodies.ListingQuery, returns={200: bodies.ListingBody, 304: None}),
-            Route("POST", "/api/llms/refresh", self.refresh, "Refresh now, or preview it; `operator`: preview",
-                  roles=READERS, body=bodies.RefreshBody, returns=done,
-                  headers={"Prefer": "respond-async: answer 202 at once"}),
-            Route("GET", "/api/llms/runs", self.list_runs, "Sync runs, newest first",
-                  roles=READERS, query=bodies.RunsQuery, returns={200: bodies.RunsBody}),
-            Route("GET", "/api/llms/runs/{run_id}", self.show_run, "One sync run",
-                  roles=READERS, returns={200: bodies.Run}),
-            Route("POST", "/api/llms/runs/{run_id}/dismiss", self.dismiss_run, "End a hold without applying its list",
-                  roles=SERVICE, returns={200: bodies.Run}),
-            Route("GET", "/api/llms/changes", self.list_changes, "The ledger, oldest first",
-                  roles=READERS, query=bodies.ChangesQuery, returns={200: bodies.ChangesBody}),
-            Route("PATCH", "/api/llms/{model_key}", self.edit_model, "Override what a sync would set; null drops it",
-                  roles=SERVICE, body=bodies.EditBody, returns={200: bodies.EditedModel}),
-            Route("GET", "/api/tasks/{task_id}", self.show_task, "A task of this API; `authenticated`: of an own chat",
-                  returns={200: bodies.TaskBody}),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                LISTING_PATH,
+                self.list_models,
+                "The active models",
+                query=bodies.ListingQuery,
+                returns={200: bodies.ListingBody, 304: None},
+            ),
+            Route(
+                "POST",
+                "/api/llms/refresh",
+                self.refresh,
+                "Refresh now, or preview it; `operator`: preview",
+                roles=READERS,
+                body=bodies.RefreshBody,
+                returns=done,
+                headers={"Prefer": "respond-async: answer 202 at once"},
+            ),
+            Route(
+                "GET",
+                "/api/llms/runs",
+                self.list_runs,
+                "Sync runs, newest first",
+                roles=READERS,
+                query=bodies.RunsQuery,
+                returns={200: bodies.RunsBody},
+            ),
+            Route(
+                "GET",
+                "/api/llms/runs/{run_id}",
+                self.show_run,
+                "One sync run",
+                roles=READERS,
+                returns={200: bodies.Run},
+            ),
+            Route(
+                "POST",
+                "/api/llms/runs/{run_id}/dismiss",
+                self.dismiss_run,
+                "End a hold without applying its list",
+                roles=SERVICE,
+                returns={200: bodies.Run},
+            ),
+            Route(
+                "GET",
+                "/api/llms/changes",
+                self.list_changes,
+                "The ledger, oldest first",
+                roles=READERS,
+                query=bodies.ChangesQuery,
+                returns={200: bodies.ChangesBody},
+            ),
+            Route(
+                "PATCH",
+                "/api/llms/{model_key}",
+                self.edit_model,
+                "Override what a sync would set; null drops it",
+                roles=SERVICE,
+                body=bodies.EditBody,
+                returns={200: bodies.EditedModel},
+            ),
+            Route(
+                "GET",
+                "/api/tasks/{task_id}",
+                self.show_task,
+                "A task of this API; `authenticated`: of an own chat",
+                returns={200: bodies.TaskBody},
+            ),
+        ]
 
     def list_models(self, call: ApiRequest) -> Response:
         if call.query.provenance or call.query.all:
@@ -167,9 +218,13 @@ class CatalogueRoutes:
 
     def _refresh(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
         run_id, task_id, new = self.parts.refresher.request(
-            body.options, trigger="api", actor=call.caller.subject, request_id=call.request_id, task_id=str(new_id()),
+            body.options,
+            trigger="api",
+            actor=call.caller.subject,
+            request_id=call.request_id,
+            task_id=str(new_id()),
             publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
-        )  # fmt: skip
+        )
         sent = True
         if new:
             sent = self.publisher.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
@@ -375,8 +430,16 @@ def _no_task() -> Problem:
 
 def _outcome(result: dict[str, Any]) -> Outcome:
     error = result.get("error") or {}
-    return Outcome(None, result["status"], result["counts"], tuple(result.get("errors", ())), result.get("held"),
-                   error.get("code"), error.get("detail"), tuple(result.get("plan", ())))  # fmt: skip
+    return Outcome(
+        None,
+        result["status"],
+        result["counts"],
+        tuple(result.get("errors", ())),
+        result.get("held"),
+        error.get("code"),
+        error.get("detail"),
+        tuple(result.get("plan", ())),
+    )
 
 
 def _accepted(run_id: uuid.UUID | None, status: str, links: dict[str, str]) -> Response:

@@ -45,24 +45,64 @@ class ChatRoutes:
     def routes(self) -> list[Route]:
         chat = {200: bodies.Chat}
         return [
-            Route("POST", "/api/chasen/chat", self.ask, "Ask a model; the answer is read at the chat's own address",
-                  roles=CALLERS, body=bodies.ChatBody, returns={200: bodies.Chat, 202: bodies.Chat},
-                  headers={"Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
-                           "Prefer": "wait=N: answer when the chat has ended, or after N seconds (25 at most)"}),
-            Route("GET", "/api/chats", self.list_chats, "Chats that the caller may see, newest first, without content",
-                  query=bodies.ChatsQuery, returns={200: bodies.ChatsBody}),
+            Route(
+                "POST",
+                "/api/chasen/chat",
+                self.ask,
+                "Ask a model; the answer is read at the chat's own address",
+                roles=CALLERS,
+                body=bodies.ChatBody,
+                returns={200: bodies.Chat, 202: bodies.Chat},
+                headers={
+                    "Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
+                    "Prefer": "wait=N: answer when the chat has ended, or after N seconds (25 at most)",
+                },
+            ),
+            Route(
+                "GET",
+                "/api/chats",
+                self.list_chats,
+                "Chats that the caller may see, newest first, without content",
+                query=bodies.ChatsQuery,
+                returns={200: bodies.ChatsBody},
+            ),
             Route("GET", "/api/chats/{chat_id}", self.show, "One chat", query=bodies.ChatQuery, returns=chat),
-            Route("DELETE", "/api/chats/{chat_id}", self.cancel, "End a chat at once, or erase one that has ended",
-                  roles=CALLERS, query=bodies.CancelQuery, returns=chat),
-            Route("DELETE", "/api/callers/{subject}/chats", self.erase_caller,
-                  "Cancel the open chats of a caller, then erase the content of all of them",
-                  roles=SERVICE, returns={200: bodies.Erased}),
-            Route("GET", "/api/chats/{chat_id}/events", self.follow, "A chat's states and its end, as they come",
-                  roles=CALLERS, returns={200: None, 204: None}, media_type="text/event-stream",
-                  headers={"Last-Event-ID": "The last version that the reader has seen"}),
-            Route("GET", "/api/llms/usage", self.usage, "How often each model was used",
-                  query=bodies.UsageQuery, returns={200: bodies.UsageBody}),
-        ]  # fmt: skip
+            Route(
+                "DELETE",
+                "/api/chats/{chat_id}",
+                self.cancel,
+                "End a chat at once, or erase one that has ended",
+                roles=CALLERS,
+                query=bodies.CancelQuery,
+                returns=chat,
+            ),
+            Route(
+                "DELETE",
+                "/api/callers/{subject}/chats",
+                self.erase_caller,
+                "Cancel the open chats of a caller, then erase the content of all of them",
+                roles=SERVICE,
+                returns={200: bodies.Erased},
+            ),
+            Route(
+                "GET",
+                "/api/chats/{chat_id}/events",
+                self.follow,
+                "A chat's states and its end, as they come",
+                roles=CALLERS,
+                returns={200: None, 204: None},
+                media_type="text/event-stream",
+                headers={"Last-Event-ID": "The last version that the reader has seen"},
+            ),
+            Route(
+                "GET",
+                "/api/llms/usage",
+                self.usage,
+                "How often each model was used",
+                query=bodies.UsageQuery,
+                returns={200: bodies.UsageBody},
+            ),
+        ]
 
     def ask(self, call: ApiRequest) -> Response:
         question: bodies.ChatBody = call.body
@@ -97,8 +137,7 @@ class ChatRoutes:
         try:
             return self._find(snapshot.chat_id, caller)
         except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
-            log.warning("llm_web.not_looked_up", message="[ChaSen Chat] PostgreSQL went away during a wait",
-                        error=str(error))  # fmt: skip
+            log.warning("llm_web.not_looked_up", message="PostgreSQL went away during a wait", error=str(error))
             return snapshot
 
     def list_chats(self, call: ApiRequest) -> Response:
@@ -143,8 +182,14 @@ class ChatRoutes:
                 detail = "the chat is open: DELETE it without erase, which cancels it, and then erase it"
                 raise Problem(409, "chat_open", detail)
         shown = self._find(chat_id, caller, "none")
-        log.info("llm_chat.erased", message="[ChaSen Chat] The content of a chat was erased", chat_id=str(chat_id),
-                 owner=shown.subject, subject=caller.subject, role=caller.role)  # fmt: skip
+        log.info(
+            "llm_chat.erased",
+            message="The content of a chat was erased",
+            chat_id=str(chat_id),
+            owner=shown.subject,
+            subject=caller.subject,
+            role=caller.role,
+        )
         return as_json(_shown(shown, caller))
 
     def erase_caller(self, call: ApiRequest) -> Response:

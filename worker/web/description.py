@@ -18,11 +18,25 @@ class DescriptionRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/openapi.json", self.openapi, "The description of this API, for programs", roles=None,
-                  returns={200: None}),
-            Route("GET", "/docs", self.docs, "The description of this API, for people", roles=None, query=AnyQuery,
-                  returns={200: None, 304: None}, media_type="text/html"),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                "/openapi.json",
+                self.openapi,
+                "The description of this API, for programs",
+                roles=None,
+                returns={200: None},
+            ),
+            Route(
+                "GET",
+                "/docs",
+                self.docs,
+                "The description of this API, for people",
+                roles=None,
+                query=AnyQuery,
+                returns={200: None, 304: None},
+                media_type="text/html",
+            ),
+        ]
 
     def describe(self, routes: Sequence[Route]) -> None:
         """Make the document and the page."""

@@ -92,11 +92,15 @@ class KeySet:
             self._failed = False
         except KeysUnavailable as error:
             self._failed = True
-            log.warning("llm_web.keys_unavailable", message="[LLM Refresh] The key set at JWKS_URL cannot be fetched",
-                        error=str(error), kept=len(self._keys))  # fmt: skip
+            log.warning(
+                "llm_web.keys_unavailable",
+                message="The key set at JWKS_URL cannot be fetched",
+                error=str(error),
+                kept=len(self._keys),
+            )
         except Exception:  # told, and survived: everybody waits for this thread's end
             self._failed = True
-            log.exception("llm_web.keys_unavailable", message="[LLM Refresh] The key set could not be fetched")
+            log.exception("llm_web.keys_unavailable", message="The key set could not be fetched")
         finally:
             ended.set()
 

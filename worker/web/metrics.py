@@ -92,9 +92,16 @@ class MetricsRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/metrics", self.metrics, "Figures for Prometheus; operator, service_role, or METRICS_TOKEN",
-                  roles=None, returns={200: None}, media_type="text/plain"),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                "/metrics",
+                self.metrics,
+                "Figures for Prometheus; operator, service_role, or METRICS_TOKEN",
+                roles=None,
+                returns={200: None},
+                media_type="text/plain",
+            ),
+        ]
 
     def metrics(self, call: ApiRequest) -> Response:
         self._authorize_scrape(request.headers.get("Authorization"))
@@ -177,14 +184,18 @@ def of_catalogue(known: figures.CatalogueFigures, *, stale_after: timedelta) -> 
     yield _gauge("last_run", "1 for the status of the run that ended last", last, ("status",))
     yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", known.failed_in_a_row)
     yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", known.age_seconds)
-    yield _gauge("catalogue_age_allowed_seconds", "The age at which the listing is stale: it follows REFRESH_CRON",
-                 stale_after.total_seconds())  # fmt: skip
+    yield _gauge(
+        "catalogue_age_allowed_seconds",
+        "The age at which the listing is stale: it follows REFRESH_CRON",
+        stale_after.total_seconds(),
+    )
     yield _gauge("undecided_holds", "1 while a held list waits to be applied or dismissed", known.undecided_holds)
     yield _gauge("models", "Model rows", known.models, ("state", "provider"))
     changes = {(kind,): number for kind, number in known.changes.items()}
     yield _counter("model_changes", "Lines of the ledger", ("kind",), changes)
-    yield _counter("default_promotions", "Defaults that a sync put in the place of a lost one", (),
-                   {(): known.promotions})  # fmt: skip
+    yield _counter(
+        "default_promotions", "Defaults that a sync put in the place of a lost one", (), {(): known.promotions}
+    )
     yield _gauge("notices_waiting", "Notices not delivered yet", known.notices_waiting)
 
 
@@ -195,27 +206,47 @@ def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
         labels = (key if key in keys else figures.OTHER, outcome)
         outcomes[labels] = outcomes.get(labels, 0) + number
     yield _counter("chats", "Chats that ended", ("model", "outcome"), outcomes)
-    yield _counter("chat_fallbacks", "Ended chats that another model than the asked one had", ("reason", "requested"),
-                   _fallbacks(known))  # fmt: skip
-    yield _gauge("chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()},
-                 ("status",))  # fmt: skip
-    yield _gauge("chat_oldest_queued_seconds",
-                 "How long the oldest queued chat has waited, of those that do not wait for MatchaAI",
-                 known.oldest_queued_seconds)  # fmt: skip
-    yield _gauge("chats_waiting", "Queued chats that wait for something but their turn",
-                 {("upstream",): known.waiting_for_upstream}, ("reason",))  # fmt: skip
-    yield _gauge("chats_past_deadline", f"Open chats more than {usage.OVERDUE_SECONDS:g} s past their deadline",
-                 known.past_deadline)  # fmt: skip
+    yield _counter(
+        "chat_fallbacks",
+        "Ended chats that another model than the asked one had",
+        ("reason", "requested"),
+        _fallbacks(known),
+    )
+    yield _gauge(
+        "chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()}, ("status",)
+    )
+    yield _gauge(
+        "chat_oldest_queued_seconds",
+        "How long the oldest queued chat has waited, of those that do not wait for MatchaAI",
+        known.oldest_queued_seconds,
+    )
+    yield _gauge(
+        "chats_waiting",
+        "Queued chats that wait for something but their turn",
+        {("upstream",): known.waiting_for_upstream},
+        ("reason",),
+    )
+    yield _gauge(
+        "chats_past_deadline",
+        f"Open chats more than {usage.OVERDUE_SECONDS:g} s past their deadline",
+        known.past_deadline,
+    )
     yield _upstream(known)
 
 
 def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
     """The families of MatchaAI's health, by what calls experience. While it has never answered, no moment says so."""
-    yield _gauge("upstream_up", "0 while the last calls of MatchaAI failed or a circuit is open in any process",
-                 int(health.is_up))  # fmt: skip
+    yield _gauge(
+        "upstream_up",
+        "0 while the last calls of MatchaAI failed or a circuit is open in any process",
+        int(health.is_up),
+    )
     moment = health.last_success_at
-    yield _gauge("upstream_last_success_timestamp_seconds", "When MatchaAI last answered a call",
-                 {} if moment is None else moment.timestamp())  # fmt: skip
+    yield _gauge(
+        "upstream_last_success_timestamp_seconds",
+        "When MatchaAI last answered a call",
+        {} if moment is None else moment.timestamp(),
+    )
     codes = {(code,): health.failures.get(code, 0) for code in get_args(ErrorCode)}
     yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
 

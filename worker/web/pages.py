@@ -54,13 +54,37 @@ class PageRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/", self.panel, "The page to ask a model", roles=None, query=AnyQuery,
-                  returns={200: None, 304: None}, media_type="text/html"),
-            Route("GET", "/ops", self.operations, "The page of the operators", roles=None, query=AnyQuery,
-                  returns={200: None, 304: None}, media_type="text/html"),
-            Route("GET", "/assets/{name}", self.asset, "A script, a style or an icon of the pages", roles=None,
-                  query=AnyQuery, returns={200: None, 304: None}, media_type="text/javascript"),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                "/",
+                self.panel,
+                "The page to ask a model",
+                roles=None,
+                query=AnyQuery,
+                returns={200: None, 304: None},
+                media_type="text/html",
+            ),
+            Route(
+                "GET",
+                "/ops",
+                self.operations,
+                "The page of the operators",
+                roles=None,
+                query=AnyQuery,
+                returns={200: None, 304: None},
+                media_type="text/html",
+            ),
+            Route(
+                "GET",
+                "/assets/{name}",
+                self.asset,
+                "A script, a style or an icon of the pages",
+                roles=None,
+                query=AnyQuery,
+                returns={200: None, 304: None},
+                media_type="text/javascript",
+            ),
+        ]
 
     def panel(self, call: ApiRequest) -> Response:
         return self._send("index.html")

@@ -104,10 +104,9 @@ class Readers:
                         self._woken.update(mine)
                         self._wake.set()
             except RedisUnavailable as error:
-                log.warning("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves",
-                            error=str(error))  # fmt: skip
+                log.warning("llm_web.not_listening", message="No wake-ups, looking by ourselves", error=str(error))
             except Exception:  # told, and survived: all readers of this process depend on this thread
-                log.exception("llm_web.not_listening", message="[ChaSen Chat] No wake-ups, looking by ourselves")
+                log.exception("llm_web.not_listening", message="No wake-ups, looking by ourselves")
             time.sleep(RETRY_SECONDS)
 
     def _look(self) -> None:
@@ -129,11 +128,10 @@ class Readers:
             with self._database.transaction() as connection:
                 snapshots = read.newer_than(connection, known)
         except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
-            log.warning("llm_web.readers_wait", message="[ChaSen Chat] PostgreSQL is away, readers wait",
-                        error=str(error))  # fmt: skip
+            log.warning("llm_web.readers_wait", message="PostgreSQL is away, readers wait", error=str(error))
             return
         except Exception:  # told, and survived: all readers of this process depend on this thread
-            log.exception("llm_web.readers_wait", message="[ChaSen Chat] Readers wait")
+            log.exception("llm_web.readers_wait", message="Readers wait")
             return
         for snapshot in snapshots:
             for watch in list(self._watches.get(snapshot.chat_id, ())):

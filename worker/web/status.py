@@ -42,12 +42,24 @@ class StatusRoutes:
     def routes(self) -> list[Route]:
         ready = {200: bodies.ReadyBody, 503: bodies.ReadyBody}
         return [
-            Route("GET", "/healthz", self.alive, "Whether this process answers", roles=None,
-                  returns={200: bodies.HealthBody}),
-            Route("GET", "/readyz", self.ready, "Whether PostgreSQL is reachable and migrated, and how the parts are",
-                  roles=None, returns=ready),
+            Route(
+                "GET",
+                "/healthz",
+                self.alive,
+                "Whether this process answers",
+                roles=None,
+                returns={200: bodies.HealthBody},
+            ),
+            Route(
+                "GET",
+                "/readyz",
+                self.ready,
+                "Whether PostgreSQL is reachable and migrated, and how the parts are",
+                roles=None,
+                returns=ready,
+            ),
             Route("GET", "/api/me", self.me, "Who is calling, by which role", returns={200: bodies.MeBody}),
-        ]  # fmt: skip
+        ]
 
     def me(self, call: ApiRequest) -> Response:
         return as_json(

@@ -37,7 +37,7 @@ class ModelDescriber:
         except ModelDataUnavailable as error:
             log.warning(
                 "llm_refresh.model_data_unavailable",
-                message="[LLM Refresh] Syncing without public data about models",
+                message="Syncing without public data about models",
                 detail=str(error),
             )
             data = None

@@ -142,9 +142,16 @@ class Refresher:
             if not self._is_new(connection, source):
                 return None
             run_id, _, new = runs.enqueue(
-                connection, run_id=self._ids(), trigger="startup", options={}, source=source, actor="upkeep",
-                request_id=None, task_id=None, publish_pause_seconds=0,
-            )  # fmt: skip
+                connection,
+                run_id=self._ids(),
+                trigger="startup",
+                options={},
+                source=source,
+                actor="upkeep",
+                request_id=None,
+                task_id=None,
+                publish_pause_seconds=0,
+            )
         return run_id if new else None
 
     def _is_new(self, connection: Any, source: str) -> bool:
@@ -207,9 +214,7 @@ class Refresher:
             except _Failure as failure:
                 return self._failed(claim, failure.code, failure.detail)
             except runs.FenceLost as lost:
-                log.warning(
-                    "llm_refresh.fenced", message="[LLM Refresh] Run was taken away, nothing applied", detail=str(lost)
-                )
+                log.warning("llm_refresh.fenced", message="Run was taken away, nothing applied", detail=str(lost))
                 return self.outcome(run_id)
             except Exception as error:
                 self._failed(claim, "internal", f"{type(error).__name__}: see the worker's log")
@@ -220,8 +225,13 @@ class Refresher:
         with self._database.transaction() as connection:
             if runs.close_queued(connection, run_id, code="busy", detail=detail):
                 self._record(connection, RunEnded(run_id, "failed", code="busy", detail=detail))
-                log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code="busy",
-                          detail=detail, run_id=str(run_id))  # fmt: skip
+                log.error(
+                    "llm_refresh.failed",
+                    message="Failed to sync models",
+                    code="busy",
+                    detail=detail,
+                    run_id=str(run_id),
+                )
         outcome = self.outcome(run_id)
         unfinished = outcome.status in ("queued", "running")
         return replace(outcome, code=outcome.status, detail="another refresh is running") if unfinished else outcome
@@ -263,7 +273,7 @@ class Refresher:
         """End a hold without applying its list. Raises NotHeld."""
         with self._database.transaction() as connection:
             holds.dismiss(connection, run_id, actor=actor)
-        log.info("llm_refresh.dismissed", message="[LLM Refresh] Held list dismissed", run_id=str(run_id), actor=actor)
+        log.info("llm_refresh.dismissed", message="Held list dismissed", run_id=str(run_id), actor=actor)
 
     def preview(self, options: Options, *, request_id: str | None = None) -> Outcome:
         """What `perform` would do now: reads, and writes nothing. The status is the one that a run would end with.
@@ -446,7 +456,7 @@ class Refresher:
                 with self._database.transaction(timeout_seconds=seconds) as connection:
                     counts.append(count(connection, model_keys) if model_keys else {})
             except DatabaseUnavailable as error:
-                message = "[LLM Refresh] The use of models that would go was not counted"
+                message = "The use of models that would go was not counted"
                 log.warning("llm_refresh.use_not_counted", message=message, error=str(error))
                 counts.append(None)
         return {**held, "models": with_use(held["models"], *counts)}
@@ -469,7 +479,7 @@ class Refresher:
 
     def _failed(self, claim: RunClaim, code: str, detail: str) -> Outcome:
         """Record a failure in a transaction of its own."""
-        log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models", code=code, detail=detail)
+        log.error("llm_refresh.failed", message="Failed to sync models", code=code, detail=detail)
         try:
             with self._database.transaction() as connection:
                 runs.close(connection, claim, "failed", error_code=code, error_detail=detail)
@@ -483,14 +493,14 @@ class Refresher:
         if outcome.status == "held":
             log.error(
                 "llm_refresh.held",
-                message="[LLM Refresh] Held: the list would take away too much, nothing changed",
+                message="Held: the list would take away too much, nothing changed",
                 **{name: value for name, value in (outcome.held or {}).items() if name != "models"},
             )
             return
         synced = sum(counts[name] for name in ("added", "updated", "unchanged", "reactivated"))
         log.info(
             "llm_refresh.synced",
-            message=f"[LLM Refresh] Synced {synced} models",
+            message=f"Synced {synced} models",
             status=outcome.status,
             source=fetched.source,
             **counts,
@@ -499,7 +509,7 @@ class Refresher:
             old, new = plan.promoted
             log.warning(
                 "llm_refresh.default_promoted",
-                message="[LLM Refresh] The default model is gone, another was promoted",
+                message="The default model is gone, another was promoted",
                 lost=old,
                 promoted=new,
             )

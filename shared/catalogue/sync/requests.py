@@ -79,8 +79,13 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
     except NotHeld as refused:
         return Outcome(None, "failed", code="not_held", detail=str(refused))
     except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
-        log.error("llm_refresh.failed", message="[LLM Refresh] Failed to sync models",  # noqa: TRY400 - the text says it
-                  code="database_unavailable", detail=str(error), run_id=str(run_id))  # fmt: skip
+        log.error(  # noqa: TRY400 - the text says it
+            "llm_refresh.failed",
+            message="Failed to sync models",
+            code="database_unavailable",
+            detail=str(error),
+            run_id=str(run_id),
+        )
         plan = () if arguments.dry_run else None
         return Outcome(run_id, "failed", code="database_unavailable", detail=str(error), plan=plan)
 

@@ -51,11 +51,20 @@ class CompletionRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/v1/chat/completions", self.create, "Ask a model, in OpenAI's form, until it has ended",
-                  roles=CALLERS, body=ChatCompletionBody, returns={200: ChatCompletion},
-                  headers={"Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
-                           "x-stainless-retry-count": "Above 0, as SDKs send it: joins the chat of the same question"}),
-        ]  # fmt: skip
+            Route(
+                "POST",
+                "/v1/chat/completions",
+                self.create,
+                "Ask a model, in OpenAI's form, until it has ended",
+                roles=CALLERS,
+                body=ChatCompletionBody,
+                returns={200: ChatCompletion},
+                headers={
+                    "Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
+                    "x-stainless-retry-count": "Above 0, as SDKs send it: joins the chat of the same question",
+                },
+            ),
+        ]
 
     def create(self, call: ApiRequest) -> Response:
         body: ChatCompletionBody = call.body
@@ -143,8 +152,12 @@ class _Waiting:
             DatabaseError,
             RoleNotGranted,
         ) as error:  # then it is answered, and nobody reads it
-            log.warning("llm_web.not_given_up", message="[ChaSen Chat] A chat without a caller goes on",
-                        chat_id=str(self.chat_id), error=str(error))  # fmt: skip
+            log.warning(
+                "llm_web.not_given_up",
+                message="A chat without a caller goes on",
+                chat_id=str(self.chat_id),
+                error=str(error),
+            )
 
 
 class _CallerGone(Exception):

@@ -49,8 +49,14 @@ _FORMS = {
     "expired": _upstream("expired", 504),
 }
 """By our codes, those of problems and those of chats."""
-_OF_CHATS = ("unauthorised", "upstream_unavailable", "upstream_rejected", "upstream_not_json", "upstream_shape",
-             "attempts_exhausted")  # fmt: skip
+_OF_CHATS = (
+    "unauthorised",
+    "upstream_unavailable",
+    "upstream_rejected",
+    "upstream_not_json",
+    "upstream_shape",
+    "attempts_exhausted",
+)
 _FORMS |= {code: _upstream(code) for code in _OF_CHATS}
 _RETRIED = (409, 429)
 """Below 500, what clients send again by themselves."""

@@ -63,11 +63,21 @@ class ModelRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", PATH, self.list_models, "The active models, in OpenAI's form",
-                  returns={200: bodies.ModelList, 304: None}),
-            Route("GET", f"{PATH}/{{model_key}}", self.show, "One model, in OpenAI's form",
-                  returns={200: bodies.ListedModel}),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                PATH,
+                self.list_models,
+                "The active models, in OpenAI's form",
+                returns={200: bodies.ModelList, 304: None},
+            ),
+            Route(
+                "GET",
+                f"{PATH}/{{model_key}}",
+                self.show,
+                "One model, in OpenAI's form",
+                returns={200: bodies.ListedModel},
+            ),
+        ]
 
     def list_models(self, call: ApiRequest) -> Response:
         current = self._current()
