@@ -15,7 +15,7 @@ from shared.api_keys import NewKey, Rotation, UnknownApiKey
 from shared.roles import Role
 from worker.runtime import Runtime
 from worker.web.problems import Problem
-from worker.web.routing import SERVICE, Call, Route, as_json
+from worker.web.routing import SERVICE, ApiRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -61,17 +61,17 @@ class KeyRoutes:
                   roles=SERVICE, body=Rotation, returns={200: MadeKey}),
         ]  # fmt: skip
 
-    def list_keys(self, call: Call) -> Response:
+    def list_keys(self, call: ApiRequest) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             return as_json({"keys": api_keys.list_keys(connection)})
 
-    def create(self, call: Call) -> Response:
+    def create(self, call: ApiRequest) -> Response:
         with self.parts.database.transaction(call.caller) as connection:
             made = api_keys.create(connection, call.body, actor=call.caller.subject)
         log_key("created", made, call.caller.subject)
         return as_json(made, 201, {"Location": f"/api/keys/{made['id']}"})
 
-    def revoke(self, call: Call) -> Response:
+    def revoke(self, call: ApiRequest) -> Response:
         try:
             with self.parts.database.transaction(call.caller) as connection:
                 revoked = api_keys.revoke(connection, call.path["key_id"], actor=call.caller.subject)
@@ -80,7 +80,7 @@ class KeyRoutes:
         log_key("revoked", revoked, call.caller.subject)
         return as_json(revoked)
 
-    def rotate(self, call: Call) -> Response:
+    def rotate(self, call: ApiRequest) -> Response:
         body: Rotation = call.body
         try:
             with self.parts.database.transaction(call.caller) as connection:

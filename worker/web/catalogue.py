@@ -392,7 +392,7 @@ def listing_response(current: Encoded) -> Response:
 
 def listing_headers(current: Encoded) -> dict[str, str]:
     """What a listing says of itself, whether it is sent or not."""
-    return {"ETag": current.etag, "RedisStore-Control": "private, no-cache", "Vary": "Authorization"}
+    return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
 def _changes_of(connection: Any, outcome: Outcome) -> Sequence[Mapping[str, Any]]:

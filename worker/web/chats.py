@@ -208,7 +208,7 @@ class ChatRoutes:
             if snapshot.ended and seen >= snapshot.version:
                 return Response(status=204)
             response = Response(_events(snapshot, watch, seen), content_type="text/event-stream")
-            response.headers["RedisStore-Control"] = "no-store"
+            response.headers["Cache-Control"] = "no-store"
             response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
             response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
             return response

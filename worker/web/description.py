@@ -50,7 +50,7 @@ class DescriptionRoutes:
     def docs(self, call: ApiRequest) -> Response:
         response = Response(self._page, content_type="text/html; charset=utf-8")
         response.set_etag(self._etag)
-        response.headers["RedisStore-Control"] = "no-cache"
+        response.headers["Cache-Control"] = "no-cache"
         response.headers.extend(SECURITY)
         response.make_conditional(request)
         return response

@@ -114,7 +114,7 @@ class MetricsRoutes:
         ):
             registry.register(collector)
         response = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
-        response.headers["RedisStore-Control"] = "no-store"
+        response.headers["Cache-Control"] = "no-store"
         return response
 
     def _authorize_scrape(self, authorization: str | None) -> None:

@@ -55,5 +55,5 @@ def as_response(problem: Problem) -> Response:
         json.dumps(body, ensure_ascii=False), status=problem.status, content_type="application/problem+json"
     )
     response.headers.extend(problem.headers)
-    response.headers.setdefault("RedisStore-Control", "no-store")
+    response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -81,7 +81,7 @@ def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = No
     """A JSON answer that no cache keeps."""
     data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=json_value)
     response = Response(data, status=status, content_type="application/json")
-    response.headers["RedisStore-Control"] = "no-store"
+    response.headers["Cache-Control"] = "no-store"
     response.headers.extend(dict(headers or {}))
     return response
 

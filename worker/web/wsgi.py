@@ -17,22 +17,14 @@ from worker.celery_app import make_celery
 from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
 from worker.runtime import build_runtime
 from worker.web.access_log import AccessLog, observe_requests
-<<<<<<< HEAD
+from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
 from worker.web.catalogue import CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
-from worker.web.listing_fast_path import ListingFastPath
-=======
-from worker.web.api_keys import KeyRoutes
-from worker.web.app import create_app, on_every_answer
-from worker.web.auth import Authenticator
-from worker.web.catalogue import CatalogueRoutes
-from worker.web.chats import ChatRoutes
 from worker.web.key_verifier import KeyVerifier
-from worker.web.listing_fast_path import ListingShortcut
->>>>>>> 3de8d0b (API keys: another way to a subject and a role, revoked everywhere within five seconds)
+from worker.web.listing_fast_path import ListingFastPath
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openai.completions import CompletionRoutes
@@ -50,22 +42,13 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     """Put the web process together, with `lines` for its access log, and start following the catalogue's version."""
     parts = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
     parts.database.open_ahead(OPENED_AHEAD)
-<<<<<<< HEAD
-    authenticator = Authenticator(settings)
+    authenticator = Authenticator(settings, verify_key=KeyVerifier(parts.database).verify)
     publisher = Publisher(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.store, stale_after=parts.cadence.stale_after)
     routes = [*CatalogueRoutes(parts, keeper, publisher).routes(), *StatusRoutes(parts, keeper).routes()]
     readers = Readers(parts.database, parts.store, most=open_files.readers(open_files.limit()))
     routes += ChatRoutes(parts, publisher, readers).routes()
-=======
-    authenticator = Authenticator(settings, verify_key=KeyVerifier(parts.database).verify)
-    queue = Queue(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
-    keeper = ListingKeeper(parts.database, parts.cache, stale_after=parts.cadence.stale_after)
-    routes = [*CatalogueRoutes(parts, keeper, queue).routes(), *StateRoutes(parts, keeper).routes()]
-    readers = Readers(parts.database, parts.cache, most=open_files.readers(open_files.limit()))
-    routes += ChatRoutes(parts, queue, readers).routes()
     routes += KeyRoutes(parts).routes()
->>>>>>> 3de8d0b (API keys: another way to a subject and a role, revoked everywhere within five seconds)
     openai_listing = OpenAIListing(keeper)
     routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, publisher, readers).routes()]
     times = RequestTimes(metrics_folder)

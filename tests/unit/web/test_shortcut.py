@@ -66,7 +66,7 @@ def test_a_known_token_gets_the_listing() -> None:
         "Content-Type": "application/json",
         "Content-Length": "13",
         "ETag": '"tag"',
-        "RedisStore-Control": "private, no-cache",
+        "Cache-Control": "private, no-cache",
         "Vary": "Authorization",
         "X-Request-ID": "mine",
         "X-SystemStatus": "yes",

@@ -84,7 +84,7 @@ class CompletionRoutes:
             if not body.stream:
                 return _in_one_piece(waiting.until_ended(watch, first), headers)
             response = Response(_stream(waiting, watch, first), content_type="text/event-stream")
-            response.headers.extend({**headers, **wire.headers_of(first), "RedisStore-Control": "no-store"})
+            response.headers.extend({**headers, **wire.headers_of(first), "Cache-Control": "no-store"})
             response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
             ending.callback(waiting.leave)
             response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it

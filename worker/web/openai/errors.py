@@ -70,7 +70,7 @@ def as_openai_response(problem: Problem) -> Response:
         json.dumps({"error": error_of(problem)}, ensure_ascii=False), form.status, content_type="application/json"
     )
     response.headers.extend(problem.headers)
-    response.headers.setdefault("RedisStore-Control", "no-store")
+    response.headers.setdefault("Cache-Control", "no-store")
     if not form.again and (form.status in _RETRIED or form.status >= 500):
         response.headers["x-should-retry"] = "false"
     elif form.status == 503:
