@@ -113,12 +113,12 @@ class BatchWriter:
         self._latest = min(self._latest, self._clock() + seconds)
 
     async def claim(self, chat_id: uuid.UUID) -> ChatClaim | Parked | None:
-        """ChatClaim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
+        """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
         done = await self._order(chat_id, retry_seconds=0.0)
         return done if isinstance(done, ChatClaim | Parked) else None
 
     async def claim_probe(self, chat_id: uuid.UUID) -> ChatClaim | None:
-        """ChatClaim a chat for a call that is made although its circuit is open; None where it is not to be had."""
+        """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
         done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
         return replace(done, is_probe=True) if isinstance(done, ChatClaim) else None
 

@@ -136,11 +136,11 @@ class ChatProcess:
         return max(0.0, time.monotonic() - self._beat_at - self._lease_seconds)
 
     def drain(self) -> None:
-        """ChatClaim nothing more; after a while give back what is not done. Safe in a signal handler."""
+        """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._drain)
 
     def release_running(self) -> None:
-        """ChatClaim nothing more, and give back at once what is not done. Safe in a signal handler."""
+        """Claim nothing more, and give back at once what is not done. Safe in a signal handler."""
         self._loop.call_soon_threadsafe(self._drain)
         self._loop.call_soon_threadsafe(self._release_running)
 

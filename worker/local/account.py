@@ -31,7 +31,7 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_enter(self, folder: Path) -> bool:
-        # ChatRequest of the kernel, as that user: modes, access lists and mount options all count.
+        # Asked of the kernel, as that user: modes, access lists and mount options all count.
         return self.succeeds(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)])
 
     def succeeds(self, command: list[str]) -> bool:

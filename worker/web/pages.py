@@ -101,9 +101,7 @@ class PageRoutes:
             raise Problem(404, "not_found", "the pages have no such file")
         response = Response(asset.body, content_type=asset.content_type)
         response.set_etag(asset.etag)
-        response.headers["Cache-Control"] = (
-            "no-cache"  # kept, and asked about each time: a new version shows at once
-        )
+        response.headers["Cache-Control"] = "no-cache"  # kept, and asked about each time: a new version shows at once
         response.headers.extend(SECURITY)
         response.make_conditional(request)
         return response

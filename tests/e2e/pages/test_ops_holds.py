@@ -36,7 +36,7 @@ def test_a_held_list_names_the_models_that_would_go_and_their_use(
     hold(catalogue, api, listed=2)
     page = pages.open("/ops")
     held = page.locator("#held")
-    expect(held).to_contain_text(re.compile(r"ChatRequest in the last 30 days: .*gpt-4o \(\d+ requests? by 1 caller\)"))
+    expect(held).to_contain_text(re.compile(r"Asked in the last 30 days: .*gpt-4o \(\d+ requests? by 1 caller\)"))
     held.get_by_text("25 models that would go").click()
     expect(held.get_by_role("listitem").filter(has_text="gpt-4o").first).to_contain_text("absent")
     expect(held.get_by_role("listitem")).to_have_count(25)

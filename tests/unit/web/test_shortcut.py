@@ -39,7 +39,7 @@ class Front:
             lambda _, start: (start("418 Beyond", []), [b"beyond"])[1],
             lambda: self.listed,
             self.authenticator,
-            [("X-SystemStatus", "yes")],
+            [("X-Standing", "yes")],
             [lambda answered: self.observed.append(answered[:3])],
         )
 
@@ -69,7 +69,7 @@ def test_a_known_token_gets_the_listing() -> None:
         "Cache-Control": "private, no-cache",
         "Vary": "Authorization",
         "X-Request-ID": "mine",
-        "X-SystemStatus": "yes",
+        "X-Standing": "yes",
     }
     assert front.observed == [("GET", "/api/llms", 200)]
 
