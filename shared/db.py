@@ -17,6 +17,9 @@ from shared.connections import BoundedConnection, connect
 from shared.roles import Role
 from shared.silence import Silence
 
+Connection = sa.Connection
+"""For those who pass a connection on and hold no statement."""
+
 PING_AFTER_SECONDS = 1.0
 """A server that comes back is away for longer than that: a connection that was just in use needs no question."""
 
@@ -55,7 +58,11 @@ _REASONS = {
 }
 
 
-class DatabaseError(Exception):
+class DatabaseFailure(Exception):
+    """What a transaction raises: the base of the three below, for whoever goes on without PostgreSQL's answer."""
+
+
+class DatabaseError(DatabaseFailure):
     """PostgreSQL refused a statement. Holds the SQLSTATE and the constraint, never a value of the statement."""
 
     def __init__(self, sqlstate: str | None, constraint: str | None) -> None:
@@ -64,7 +71,7 @@ class DatabaseError(Exception):
         self.constraint = constraint
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailable(DatabaseFailure):
     """PostgreSQL cannot be reached, went away or cannot do it now; the transaction may have been committed or not."""
 
     def __init__(self, sqlstate: str | None = None) -> None:
@@ -79,7 +86,7 @@ def _in_words(sqlstate: str | None) -> str:
     return reason if sqlstate in (None, "silent", "pool") else f"{reason} (SQLSTATE {sqlstate})"
 
 
-class RoleNotGranted(Exception):
+class RoleNotGranted(DatabaseFailure):
     """The login of DATABASE_URL may not take a role it needs."""
 
 

@@ -27,7 +27,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.chat import read
-from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DatabaseFailure
 from shared.redis_rights import ADVICE, missing_rights
 from shared.redis_store import RedisUnavailable, connect
 from shared.settings import Settings
@@ -124,7 +124,7 @@ def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
     try:
         with parts.database.transaction() as connection:
             return read.state_of(connection, chat_id) or ("not_found", None)
-    except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
+    except DatabaseFailure:
         return "unknown", None  # the row says it to whoever asks
 
 

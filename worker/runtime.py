@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from shared.cadence import Cadence, cadence_of
 from shared.catalogue.adoption import Adoption, adopt
@@ -21,7 +20,7 @@ from shared.chat.accept import Submitter
 from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
 from shared.clock import new_id, utc_now
-from shared.db import PATIENT, Database, Limits
+from shared.db import PATIENT, Connection, Database, Limits
 from shared.notices.outbox import Outbox
 from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
@@ -89,7 +88,7 @@ def adopter_of(settings: Settings) -> Callable[[Sequence[Json], Sequence[Json], 
     return adopt_rows
 
 
-def used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
+def used(connection: Connection, keys: Collection[str]) -> Mapping[str, int]:
     """How often each of these models was asked of late, from the usage table."""
     return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USED_DAYS).items()}
 

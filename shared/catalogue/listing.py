@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from shared.catalogue.sync.store import SHOWN
-from shared.db import Caller, Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Caller, Database, DatabaseFailure
 from shared.models import llm_models
 from shared.redis_store import RedisStore, RedisUnavailable
 
@@ -119,7 +119,7 @@ class ListingKeeper:
         with self._one_at_a_time:
             try:
                 self._follow()
-            except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+            except DatabaseFailure as error:
                 self._serve_last_good(error)
 
     def _follow(self) -> None:

@@ -12,12 +12,11 @@ import structlog
 from shared.chat import waiting
 from shared.chat.circuit_breaker import GATEWAY, CircuitBreaker, CircuitScope, OpenCircuit
 from shared.chat.waiting import Barred
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseFailure
 from worker.chat.database_threads import DatabaseThreads
 
 log = structlog.get_logger(__name__)
 
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 DATABASE_SECONDS = 5.0
 
 
@@ -69,7 +68,7 @@ class CircuitProbes:
     async def _probe(self, circuit: OpenCircuit) -> None:
         try:
             chat_id = await self._threads.run(self._find, circuit)
-        except _NO_DATABASE as error:  # the next turn comes
+        except DatabaseFailure as error:  # the next turn comes
             log.warning("llm_chat.not_probed", message="PostgreSQL is away", error=str(error))
             return
         if chat_id is None:
@@ -88,7 +87,7 @@ class CircuitProbes:
         try:
             with self._database.transaction(timeout_seconds=DATABASE_SECONDS) as connection:
                 waiting.wake(connection, scopes)
-        except _NO_DATABASE as error:  # they get a message all the same, a little later
+        except DatabaseFailure as error:  # they get a message all the same, a little later
             log.warning("llm_chat.not_woken", message="PostgreSQL is away", error=str(error))
 
     def _start(self, work: Awaitable[None]) -> None:

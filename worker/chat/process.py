@@ -24,7 +24,7 @@ from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.chat.notifier import ChatNotifier
 from shared.chat.waiting import Parked
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseFailure
 from shared.gateway.answer_memory import AnswerMemory
 from shared.settings import Settings
 from worker.chat.database_threads import DatabaseThreads
@@ -44,7 +44,6 @@ FLAG_SECONDS = 1.0
 """A refresh may hold what is flagged; the answer does not wait for it."""
 SWITCH_SECONDS = 5.0
 """So long is it tried to write that another model is asked; then the chat goes back to the queue."""
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 
 
 class ClosableGateway(Gateway, Protocol):
@@ -251,13 +250,13 @@ class ChatProcess:
                 instead = keys.default_instead(
                     connection, of, refused, preferred_key=self._settings.matchaai_default_model
                 )
-        except _NO_DATABASE as error:
+        except DatabaseFailure as error:
             log.warning("llm_chat.no_default", message="Nobody can say which default answers instead", error=str(error))
             raise DefaultUnknown(str(error)) from None
         try:
             with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
                 keys.flag_unknown(connection, of.matcha_llm_id)
-        except _NO_DATABASE as error:  # the next chat of this model flags it
+        except DatabaseFailure as error:  # the next chat of this model flags it
             log.warning(
                 "llm_chat.not_flagged",
                 message="An unknown model was not flagged",
@@ -270,7 +269,7 @@ class ChatProcess:
         try:
             with self._database.transaction() as connection:
                 lifecycle.postpone(connection, [chat_id], seconds=0)
-        except _NO_DATABASE as error:
+        except DatabaseFailure as error:
             log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error))
 
     def _drain(self) -> None:
@@ -300,7 +299,7 @@ class ChatProcess:
             missed = renew  # until it is done
             try:
                 still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
-            except _NO_DATABASE as error:
+            except DatabaseFailure as error:
                 log.warning("llm_chat.no_heartbeat", message="Leases not renewed", error=str(error))
                 continue
             except Exception:  # told, and survived: without a heartbeat every call would be made twice

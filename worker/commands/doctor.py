@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from shared import system_status as figures
 from shared.catalogue.sync import runs
 from shared.catalogue.sync.holds import open_hold
-from shared.db import DISK_FULL, Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DISK_FULL, Database, DatabaseError, DatabaseFailure, DatabaseUnavailable
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
 from shared.redis_rights import ADVICE, missing_rights
@@ -168,7 +168,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
         yield revision
         if revision.level != "fault":
             yield from _rows(settings, database, facts)
-    except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+    except DatabaseFailure as error:
         yield fault("database", str(error), "look at PostgreSQL's log at this moment")
     finally:
         database.dispose()

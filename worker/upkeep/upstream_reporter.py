@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from shared.chat.circuit_breaker import CircuitBreaker
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseFailure
 from shared.gateway.client import GatewayClient, UpstreamList
 from shared.gateway.errors import GatewayError
 from shared.gateway.health import LIST_TARGET, CallTallies
@@ -22,7 +22,6 @@ log = structlog.get_logger(__name__)
 REPORT_SECONDS = 2.0
 """How often successes are written, while there are any, and open circuits repeated."""
 AT_MOST_EVERY_SECONDS = 0.5
-_NO_DATABASE = (DatabaseUnavailable, DatabaseError, RoleNotGranted)
 
 
 class UpstreamReporter:
@@ -78,7 +77,7 @@ class UpstreamReporter:
                     report_calls(connection, tallies, self._clock())
                 if circuits or self._reported:
                     report_circuits(connection, self._process, circuits)
-        except _NO_DATABASE as error:
+        except DatabaseFailure as error:
             self._tallies.put_back(tallies)
             log.warning("llm_chat.health_not_written", message="PostgreSQL is away", error=str(error))
         else:
@@ -121,5 +120,5 @@ class ReportingGateway(GatewayClient):
         try:
             with self._database.transaction(timeout_seconds=3) as connection:
                 report_calls(connection, tallies.take(), now)
-        except _NO_DATABASE as problem:  # the refresh goes on: whether it can be written is its own matter
+        except DatabaseFailure as problem:  # the refresh goes on: whether it can be written is its own matter
             log.warning("llm_refresh.health_not_written", message="PostgreSQL is away", error=str(problem))

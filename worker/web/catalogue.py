@@ -23,6 +23,7 @@ from shared.catalogue.sync.plan import COUNTED
 from shared.chat import read, usage
 from shared.chat.read import Snapshot
 from shared.clock import new_id
+from shared.db import Connection
 from shared.redis_store import RedisUnavailable
 from shared.task_errors import TaskFailure
 from shared.task_names import CHAT_TASK, REFRESH_TASK
@@ -395,7 +396,7 @@ def listing_headers(current: Encoded) -> dict[str, str]:
     return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
 
 
-def _changes_of(connection: Any, outcome: Outcome) -> Sequence[Mapping[str, Any]]:
+def _changes_of(connection: Connection, outcome: Outcome) -> Sequence[Mapping[str, Any]]:
     if outcome.plan is not None or outcome.run_id is None:
         return outcome.plan or ()
     return store.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)

@@ -16,7 +16,7 @@ from flask import Response, request
 from shared.chat import erasure, lifecycle, read, usage
 from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
-from shared.db import Caller, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Caller, DatabaseFailure, DatabaseUnavailable
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
@@ -136,7 +136,7 @@ class ChatRoutes:
         """The chat may have ended while no wake-up came through; what was accepted stays accepted in any case."""
         try:
             return self._find(snapshot.chat_id, caller)
-        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+        except DatabaseFailure as error:
             log.warning("llm_web.not_looked_up", message="PostgreSQL went away during a wait", error=str(error))
             return snapshot
 

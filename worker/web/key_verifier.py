@@ -6,7 +6,7 @@ import structlog
 
 from shared import api_keys
 from shared.api_keys import FoundKey
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseFailure
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,6 @@ class KeyVerifier:
         try:
             with self._database.transaction(timeout_seconds=NOTE_SECONDS) as connection:
                 api_keys.note_use(connection, key_id)
-        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+        except DatabaseFailure as error:
             log.warning("llm_keys.use_not_noted", message="[LLM Refresh] The use of an API key was not written",
                         key_id=key_id, error=str(error))  # fmt: skip

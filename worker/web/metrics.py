@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from shared import system_status as figures
 from shared.catalogue.sync.runs import ENDED
 from shared.chat import usage
-from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DatabaseFailure
 from shared.gateway.errors import ErrorCode
 from shared.models import FALLBACK_REASONS
 from shared.redis_store import RedisUnavailable
@@ -133,7 +133,7 @@ class MetricsRoutes:
                 catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
                 known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
-        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+        except DatabaseFailure as error:
             log.warning("llm_metrics.without_database", error=str(error))
             yield up("postgresql", False)
             return

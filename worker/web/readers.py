@@ -15,7 +15,7 @@ import structlog
 
 from shared.chat import read
 from shared.chat.read import Snapshot
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseFailure
 from shared.redis_store import RedisStore, RedisUnavailable
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class Readers:
         try:
             with self._database.transaction() as connection:
                 snapshots = read.newer_than(connection, known)
-        except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+        except DatabaseFailure as error:
             log.warning("llm_web.readers_wait", message="PostgreSQL is away, readers wait", error=str(error))
             return
         except Exception:  # told, and survived: all readers of this process depend on this thread

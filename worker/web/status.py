@@ -16,7 +16,7 @@ from flask import Response
 from migrations.schema import describe_schema, head, read_schema
 from shared.catalogue.listing import ListingKeeper
 from shared.clock import utc_now
-from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DatabaseError, DatabaseFailure, DatabaseUnavailable, RoleNotGranted
 from shared.redis_store import RedisUnavailable, WritesRefused
 from shared.upstream_health import read_health
 from worker.runtime import Runtime
@@ -94,7 +94,7 @@ class StatusRoutes:
         try:
             with self.parts.database.transaction(timeout_seconds=1.5) as connection:
                 health = read_health(connection)
-        except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
+        except DatabaseFailure:
             return UPSTREAM_UNKNOWN
         failure = None
         if health.last_failure_code is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import ModelChange
+from shared.db import Connection
 
 USED_DAYS: Final = 30
 USE: Final = "used_30_days"
@@ -71,7 +72,7 @@ RecordNotices = Callable[[Any, RunEnded], None]
 """Takes note of an ending in the transaction (a connection) that makes it true; it writes there, or not at all."""
 
 
-def record_nothing(connection: Any, ending: RunEnded) -> None:
+def record_nothing(connection: Connection, ending: RunEnded) -> None:
     """For those who tell nobody."""
 
 
@@ -83,6 +84,6 @@ FORCE_REFUSED: Final = "force_refused"
 """The code of a run whose list is neither the one that was to be forced nor held."""
 
 
-def nothing_used(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
+def nothing_used(connection: Connection, keys: Collection[str]) -> Mapping[str, int]:
     """Of no model is it known that it was used."""
     return {}

@@ -33,7 +33,7 @@ from shared.catalogue.sync.rows import ModelRow
 from shared.catalogue.sync.runs import RunClaim, Trigger
 from shared.catalogue.sync.sources import Fetched, Sources
 from shared.clock import Ids
-from shared.db import Database, DatabaseError, DatabaseUnavailable
+from shared.db import Connection, Database, DatabaseError, DatabaseUnavailable
 from shared.gateway.errors import GatewayError
 
 log = structlog.get_logger(__name__)
@@ -154,7 +154,7 @@ class Refresher:
             )
         return run_id if new else None
 
-    def _is_new(self, connection: Any, source: str) -> bool:
+    def _is_new(self, connection: Connection, source: str) -> bool:
         return (
             runs.source_changed(connection, source)
             and not runs.source_tried(connection, source)
@@ -322,7 +322,7 @@ class Refresher:
                 return None
             time.sleep(CLAIM_PAUSE_SECONDS)  # another run is running and this one follows it, or another carries it out
 
-    def abandon_expired(self, connection: Any) -> Sequence[uuid.UUID]:
+    def abandon_expired(self, connection: Connection) -> Sequence[uuid.UUID]:
         """End the runs whose worker died; returns their ids."""
         dead = runs.abandon_expired(connection)
         for run_id in dead:
@@ -370,7 +370,7 @@ class Refresher:
 
     def _apply(
         self,
-        connection: Any,
+        connection: Connection,
         claim: RunClaim,
         fetched: Fetched,
         parsed: Parsed,
@@ -401,7 +401,7 @@ class Refresher:
             self._record(connection, RunEnded(claim.run_id, "held", claim.attempt, held))
         return Outcome(claim.run_id, "held", counts, errors, held)
 
-    def _with_use(self, connection: Any, plan: Plan) -> Plan:
+    def _with_use(self, connection: Connection, plan: Plan) -> Plan:
         """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
         going = {change.model_key for change in plan.changes if change.kind == "deactivated"}
         if not going:
@@ -416,7 +416,14 @@ class Refresher:
         return replace(plan, changes=told)
 
     def _plan(
-        self, connection: Any, fetched: Fetched, parsed: Parsed, describe: Describe, now: datetime, *, forced: bool
+        self,
+        connection: Connection,
+        fetched: Fetched,
+        parsed: Parsed,
+        describe: Describe,
+        now: datetime,
+        *,
+        forced: bool,
     ) -> tuple[list[ModelRow], Plan]:
         """The rows, and what this list would make of them; `forced`: what is absent goes at once."""
         rows, retired = store.read_rows(connection), store.retired_keys(connection)
@@ -461,7 +468,7 @@ class Refresher:
                 counts.append(None)
         return {**held, "models": with_use(held["models"], *counts)}
 
-    def _check_forced(self, connection: Any, plan: Plan, fetched: Fetched, sha256: str) -> None:
+    def _check_forced(self, connection: Connection, plan: Plan, fetched: Fetched, sha256: str) -> None:
         """Raises _Failure unless this very list is the one to force, and a held one."""
         is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
         if sha256 == fetched.sha256 and is_held:

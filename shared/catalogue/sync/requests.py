@@ -16,7 +16,7 @@ from shared.catalogue.sync.holds import NotHeld
 from shared.catalogue.sync.outcomes import Options, Outcome
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.catalogue.sync.runs import Trigger
-from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DatabaseFailure
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
         return refresher.perform(run_id, task_id=call.task_id, within_seconds=within_seconds)
     except NotHeld as refused:
         return Outcome(None, "failed", code="not_held", detail=str(refused))
-    except (DatabaseUnavailable, DatabaseError, RoleNotGranted) as error:
+    except DatabaseFailure as error:
         log.error(  # noqa: TRY400 - the text says it
             "llm_refresh.failed",
             message="Failed to sync models",

@@ -14,7 +14,7 @@ from flask import Response, request
 from shared.chat import lifecycle, read
 from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
-from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import DatabaseFailure
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web.asking import accept_question, idempotency_key
@@ -147,11 +147,7 @@ class _Waiting:
         try:
             with self._parts.database.transaction() as connection:
                 lifecycle.give_up(connection, self.chat_id, resends=self._accepted.resends, seconds=GIVE_UP_SECONDS)
-        except (
-            DatabaseUnavailable,
-            DatabaseError,
-            RoleNotGranted,
-        ) as error:  # then it is answered, and nobody reads it
+        except (DatabaseFailure,) as error:  # then it is answered, and nobody reads it
             log.warning(
                 "llm_web.not_given_up",
                 message="A chat without a caller goes on",
@@ -194,7 +190,7 @@ def _stream(waiting: _Waiting, watch: Watch, snapshot: Snapshot) -> Iterator[byt
         return
     except Problem as late:
         problem = late
-    except (DatabaseUnavailable, DatabaseError, RoleNotGranted):
+    except DatabaseFailure:
         problem = Problem(503, "database_unavailable", "PostgreSQL cannot be reached at the moment; try again")
     if problem is not None:
         yield wire.data_line({"error": error_of(problem)})
