@@ -147,7 +147,7 @@ class _Waiting:
         try:
             with self._parts.database.transaction() as connection:
                 lifecycle.give_up(connection, self.chat_id, resends=self._accepted.resends, seconds=GIVE_UP_SECONDS)
-        except (DatabaseFailure,) as error:  # then it is answered, and nobody reads it
+        except DatabaseFailure as error:  # then it is answered, and nobody reads it
             log.warning(
                 "llm_web.not_given_up",
                 message="A chat without a caller goes on",
