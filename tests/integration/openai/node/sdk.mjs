@@ -1,0 +1,68 @@
+// What OpenAI's SDK for Node makes of this API: `node sdk.mjs SCENARIO BASE_URL`, an object as JSON on standard output.
+import OpenAI from "openai";
+
+const [scenario, baseURL] = process.argv.slice(2);
+const client = new OpenAI({ baseURL, apiKey: "anything" });
+const messages = [{ role: "user", content: "Which?" }];
+const ask = (more, options) => client.chat.completions.create({ model: "gpt-4o", messages, ...more }, options);
+
+const scenarios = {
+  async list() {
+    const ids = [];
+    for await (const model of client.models.list()) ids.push(model.id);
+    return { ids, one: await client.models.retrieve("gpt-4o") };
+  },
+
+  async ask() {
+    const { data, response, request_id } = await ask({ temperature: 0.5 }).withResponse();
+    const headers = ["x-llm-refresh-chat-id", "x-llm-refresh-ignored"].map((name) => response.headers.get(name));
+    return { completion: data, headers, request_id };
+  },
+
+  async fallback() {
+    const { data, response } = await ask({ model: "gpt-9", models: ["gpt-9", "gpt-4o"] }).withResponse();
+    return { model: data.model, reason: response.headers.get("x-llm-refresh-fallback-reason") };
+  },
+
+  async stream() {
+    const chunks = [];
+    for await (const chunk of await ask({ stream: true })) chunks.push(chunk.choices[0]);
+    return { chunks };
+  },
+
+  async helper() {
+    const stream = client.chat.completions.stream({ model: "gpt-4o", messages });
+    const completion = await stream.finalChatCompletion();
+    return { content: completion.choices[0].message.content, finish_reason: completion.choices[0].finish_reason };
+  },
+
+  async errors() {
+    const bodies = [{ model: "gpt-9" }, { n: 2 }, { messages: [] }];
+    const raised = [];
+    for (const body of bodies) {
+      await ask(body).then(
+        () => raised.push(null),
+        (error) => raised.push([error.constructor.name, error.status, error.code, error.param, error.type]),
+      );
+    }
+    return { raised };
+  },
+
+  async failure() {
+    const raised = {};
+    await ask().catch((error) => (raised.asked = [error.constructor.name, error.status, error.code]));
+    try {
+      for await (const chunk of await ask({ stream: true })) raised.last = chunk.choices[0].delta;
+    } catch (error) {
+      raised.streamed = [error instanceof OpenAI.APIError, error.code];
+    }
+    return raised;
+  },
+
+  async resend() {
+    const completion = await ask({}, { timeout: 1500, maxRetries: 5 });
+    return { content: completion.choices[0].message.content };
+  },
+};
+
+console.log(JSON.stringify(await scenarios[scenario]()));

@@ -1,0 +1,91 @@
+"""OpenAI's own SDK for Node: lists, asks, streams, and raises the class that each error belongs to."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chatting import System
+from tests.support.node import installed
+
+FOLDER = Path(__file__).parent / "node"
+Run = Callable[[str], Any]
+
+pytestmark = pytest.mark.timeout(400)  # the first of them installs the package
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return installed(FOLDER)
+
+
+@pytest.fixture
+def run(folder: Path, system: System) -> Run:
+    """Runs a scenario of sdk.mjs, and returns what it prints."""
+
+    def runs(scenario: str) -> Any:
+        command = ["node", "sdk.mjs", scenario, f"{system.web.url}/v1"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return runs
+
+
+def test_it_lists_the_models_and_shows_one(run: Run) -> None:
+    listed = run("list")
+    assert listed["ids"][:2] == ["claude-3-7-sonnet", "claude-3-5-sonnet"]
+    assert (listed["one"]["object"], listed["one"]["owned_by"]) == ("model", "openai")
+
+
+def test_it_asks(run: Run, system: System) -> None:
+    asked = run("ask")
+    ((chat_id, answer),) = system.query("SELECT id, answer FROM llm_chats")
+    assert asked["completion"]["choices"][0]["message"]["content"] == answer
+    assert asked["headers"] == [str(chat_id), "temperature"]
+    assert asked["request_id"]
+
+
+def test_it_falls_back_when_it_is_asked_to(run: Run) -> None:
+    assert run("fallback") == {"model": "gpt-4o", "reason": "unknown_key"}
+
+
+def test_it_streams(run: Run, system: System) -> None:
+    system.gateway.behave(completions={"delay": 6, "padded": 5000})
+    chunks = run("stream")["chunks"]
+    ((answer,),) = system.query("SELECT answer FROM llm_chats")
+    assert chunks[0]["delta"]["role"] == "assistant"
+    assert "".join(chunk["delta"].get("content") or "" for chunk in chunks) == answer
+    assert [chunk["finish_reason"] for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
+
+
+def test_its_helper_for_streams_gathers_the_answer(run: Run, system: System) -> None:
+    gathered = run("helper")
+    ((answer,),) = system.query("SELECT answer FROM llm_chats")
+    assert gathered == {"content": answer, "finish_reason": "stop"}
+
+
+def test_it_raises_the_class_of_each_error(run: Run) -> None:
+    assert run("errors")["raised"] == [
+        ["NotFoundError", 404, "model_not_found", "model", "invalid_request_error"],
+        ["BadRequestError", 400, "unsupported_parameter", "n", "invalid_request_error"],
+        ["BadRequestError", 400, "invalid_value", "messages", "invalid_request_error"],
+    ]
+
+
+def test_a_failure_of_the_model_is_raised_once_and_not_tried_again(run: Run, system: System) -> None:
+    system.gateway.behave(completions={"status": 400, "error": "no"})
+    raised = run("failure")
+    assert raised["asked"] == ["InternalServerError", 502, "upstream_rejected"]
+    assert raised["streamed"] == [True, "upstream_rejected"]
+    assert system.statuses() == {"failed": 2}, "one for each question: the SDK has not asked again"
+
+
+def test_a_question_that_is_sent_again_gets_the_answer_of_the_first(run: Run, system: System) -> None:
+    system.gateway.behave(completions={"delay": 4})
+    assert "Which?" in run("resend")["content"]
+    assert system.statuses() == {"succeeded": 1}
+    assert system.gateway.calls()["completions"] == 1
