@@ -219,6 +219,8 @@ llm_chats = sa.Table(
     # again meanwhile is counted, so that an older connection's end gives nothing up.
     _moment("cancel_at"),
     sa.Column("resends", sa.Integer, nullable=False, server_default=sa.text("0")),
+    # What one of /v1/responses has beside the question: instructions, metadata, the response before. Content.
+    sa.Column("response", JSONB(none_as_null=True)),
     # When its content was taken away.
     _moment("erased_at"),
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -27,10 +28,10 @@ PUBLISH_PAUSE_SECONDS = 5.0
 _INSERT = f"""
     INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
       requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
-      deadline_at, publish_at)
+      response, deadline_at, publish_at)
     SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
       %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
-      %(others)s::text[], %(strict)s,
+      %(others)s::text[], %(strict)s, %(response)s::jsonb,
       now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
     FROM llm_models WHERE is_active AND {{wanted}}
     ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
@@ -73,7 +74,8 @@ class IdempotencyConflict(Exception):
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A question as it came in. `joins`: which of its caller's chats of the same question it means, if one is there:
-    one that was given up and has not ended, or, when it is sent again, any that is open or was answered.
+    one that was given up and has not ended, or, when it is sent again, any that is open or was answered. `response`:
+    what the row of one of /v1/responses keeps beside the question.
     """
 
     question: Question
@@ -81,6 +83,15 @@ class ChatRequest:
     request_id: str | None
     idempotency_key: str | None
     joins: Literal["none", "given_up", "any"] = "none"
+    response: Mapping[str, Any] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was asked: the question, and what makes it a response."""
+        if self.response is None:
+            return self.question.sha256
+        kept = json.dumps(self.response, ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(f"{self.question.sha256} {kept}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +212,8 @@ class Submitter:
             "id": self._ids(),
             "subject": asked.caller.subject,
             "idempotency_key": asked.idempotency_key,
-            "body_sha256": question.sha256,
+            "body_sha256": asked.sha256,
+            "response": None if asked.response is None else json.dumps(asked.response, ensure_ascii=False),
             "request_id": asked.request_id,
             "question": question.question,
             "system_prompt": question.system_prompt,
@@ -216,14 +228,14 @@ class Submitter:
             "pause": PUBLISH_PAUSE_SECONDS,
         }
         with self._database.transaction() as connection:
-            if counting:
-                connection.execute(_ONE_AT_A_TIME)
-                self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
             if asked.joins == "given_up" and asked.idempotency_key is None:
-                returned = connection.exec_driver_sql(_RETURN, (asked.caller.subject, question.sha256)).first()
+                returned = connection.exec_driver_sql(_RETURN, (asked.caller.subject, asked.sha256)).first()
                 snapshot = None if returned is None else read.find(connection, returned.id)
                 if returned is not None and snapshot is not None:
                     return AcceptedChat(snapshot, new=False, resends=returned.resends)
+            if counting:
+                connection.execute(_ONE_AT_A_TIME)
+                self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
@@ -245,7 +257,7 @@ class Submitter:
 
     def _rejoined(self, asked: ChatRequest) -> AcceptedChat | None:
         since = datetime.now(UTC) - timedelta(minutes=RESEND_MINUTES)
-        wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.question.sha256)
+        wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.sha256)
         with self._database.transaction() as connection:
             row = connection.exec_driver_sql(_REJOIN, wanted).first()
             snapshot = None if row is None else read.find(connection, row.id)
@@ -254,6 +266,6 @@ class Submitter:
 
 def _same(connection: sa.Connection, row: sa.Row[Any], asked: ChatRequest) -> AcceptedChat:
     snapshot = read.find(connection, row.id)
-    if row.body_sha256 != asked.question.sha256 or snapshot is None:
+    if row.body_sha256 != asked.sha256 or snapshot is None:
         raise IdempotencyConflict("this Idempotency-Key was used for another body")
     return AcceptedChat(snapshot, new=False, resends=row.resends)

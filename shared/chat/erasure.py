@@ -33,6 +33,7 @@ CONTENT: Final[Mapping[str, str]] = {
     "requested_model": "NULL",
     "other_models": "'{}'",
     "idempotency_key": "NULL",
+    "response": "NULL",
     "body_sha256": "''",
     "request_id": "NULL",
 }

@@ -93,6 +93,27 @@ def log_read_by_another(chat: Snapshot, reader: Caller) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """A chat of /v1/responses. `kept` is what its row keeps beside the question, `prompt` what was asked."""
+
+    snapshot: Snapshot
+    kept: Mapping[str, Any]
+    prompt: Mapping[str, Any]
+
+
+def find_response(connection: sa.Connection, chat_id: uuid.UUID, subject: str) -> StoredResponse | None:
+    """One response of this subject's own; None where there is none, or its content was erased."""
+    query = sa.select(*_COLUMNS["all"], chats.c.response).where(
+        chats.c.id == chat_id, chats.c.subject == subject, chats.c.response.is_not(None)
+    )
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    snapshot = snapshot_of(row)
+    return StoredResponse(snapshot, row["response"], snapshot.prompt or {})
+
+
 def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | None] | None:
     """The status of a chat, and its error's code; None where there is no such chat."""
     row = connection.execute(sa.select(chats.c.status, chats.c.error_code).where(chats.c.id == chat_id)).first()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from flask import request
 
@@ -16,9 +17,14 @@ from worker.web.routing import ApiRequest
 
 
 def accept_question(
-    parts: Runtime, question: Question, call: ApiRequest, *, joins: Literal["none", "given_up", "any"] = "none"
+    parts: Runtime,
+    question: Question,
+    call: ApiRequest,
+    *,
+    joins: Literal["none", "given_up", "any"] = "none",
+    response: Mapping[str, Any] | None = None,
 ) -> AcceptedChat:
-    """Commit the question. Raises Problem; nothing is stored then."""
+    """Commit the question; `response` is what its row keeps of a response. Raises Problem; nothing is stored then."""
     missing = missing_configuration(parts.settings)
     if missing is not None:
         raise Problem(503, missing.code, missing.detail)
@@ -27,7 +33,9 @@ def accept_question(
         detail = f"the question and all that goes with it hold {question.characters} characters; they may hold {limit}"
         raise Problem(422, "prompt_too_long", detail)
     try:
-        return parts.submitter.submit(ChatRequest(question, call.caller, call.request_id, idempotency_key(), joins))
+        return parts.submitter.submit(
+            ChatRequest(question, call.caller, call.request_id, idempotency_key(), joins, response)
+        )
     except TooManyOpen:
         raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
     except IdempotencyConflict as error:

@@ -223,7 +223,9 @@ def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise Problem(400, f"invalid_{where}", _describe_errors(error, where)) from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        detail, param = _describe_errors(error, where), path_of(first["loc"])
+        raise Problem(400, f"invalid_{where}", detail, param=param, fault=first["type"]) from None
 
 
 def _describe_errors(error: ValidationError, where: str) -> str:

@@ -29,6 +29,7 @@ from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openai.completions import CompletionRoutes
 from worker.web.openai.models import ModelRoutes, OpenAIListing
+from worker.web.openai.responses import ResponseRoutes
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
 from worker.web.status import StatusRoutes
@@ -51,6 +52,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += KeyRoutes(parts).routes()
     openai_listing = OpenAIListing(keeper)
     routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, publisher, readers).routes()]
+    routes += ResponseRoutes(parts, publisher, readers).routes()
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()

@@ -16,33 +16,37 @@ _ROLES = ("system", "developer", "user", "assistant")
 _OTHER_ROLES = ("tool", "function")
 
 
-def _unsupported(text: str) -> PydanticCustomError:
+def unsupported(text: str) -> PydanticCustomError:
+    """What a validator raises for what is understood and cannot be done here."""
     return PydanticCustomError(UNSUPPORTED, text)
 
 
 def _text_only(kind: str) -> str:
     if kind in _OTHER_PARTS:
-        raise _unsupported("only parts of the type text can be sent to a model here")
+        raise unsupported("only parts of the type text can be sent to a model here")
     if kind != "text":
         raise ValueError("must be text: no other type of part is known here")
     return kind
 
 
-def _speaker(role: str) -> str:
+def speaker(role: str) -> str:
+    """A role of those who speak in a conversation."""
     if role in _OTHER_ROLES:
-        raise _unsupported("no tools can be used here, so there are no messages of theirs")
+        raise unsupported("no tools can be used here, so there are no messages of theirs")
     if role not in _ROLES:
         raise ValueError(f"must be one of {', '.join(_ROLES)}")
     return role
 
 
-def _nothing(value: Any) -> Any:
+def no_tools(value: Any) -> Any:
+    """No tools, or an empty list of them."""
     if value:
-        raise _unsupported("tools and functions cannot be used here")
+        raise unsupported("tools and functions cannot be used here")
     return value
 
 
-def _some(messages: tuple[Any, ...]) -> tuple[Any, ...]:
+def some(messages: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One message or more."""
     # Not min_length: it counts those that are right, so that one wrong message would be reported as none.
     if not messages:
         raise ValueError("must hold a message")
@@ -51,7 +55,7 @@ def _some(messages: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _one(number: int | None) -> int | None:
     if number is not None and number > 1:
-        raise _unsupported("one choice is all that there is here")
+        raise unsupported("one choice is all that there is here")
     if number is not None and number < 1:
         raise ValueError("must be 1")
     return number
@@ -59,23 +63,24 @@ def _one(number: int | None) -> int | None:
 
 def _false(value: bool | None) -> bool | None:
     if value:
-        raise _unsupported("nobody knows the probabilities of tokens here")
+        raise unsupported("nobody knows the probabilities of tokens here")
     return value
 
 
 def _plain_text(form: dict[str, Any] | None) -> dict[str, Any] | None:
     if form is not None and form.get("type") != "text":
-        raise _unsupported("answers are text: the type must be text")
+        raise unsupported("answers are text: the type must be text")
     return form
 
 
 def _no_audio(kinds: list[str] | None) -> list[str] | None:
     if any(kind != "text" for kind in kinds or ()):
-        raise _unsupported("answers are text: no other modality can be had here")
+        raise unsupported("answers are text: no other modality can be had here")
     return kinds
 
 
-def _empty_if_null(value: object) -> object:
+def empty_if_null(value: object) -> object:
+    """A list that is null is one without members."""
     return () if value is None else value
 
 
@@ -95,20 +100,20 @@ Content = Annotated[
 
 
 class Message(OpenAIModel):
-    role: Annotated[str, AfterValidator(_speaker), Field(json_schema_extra={"enum": list(_ROLES)})]
+    role: Annotated[str, AfterValidator(speaker), Field(json_schema_extra={"enum": list(_ROLES)})]
     content: Content | None = None
-    tool_calls: Annotated[list[Any] | None, AfterValidator(_nothing)] = None
-    function_call: Annotated[dict[str, Any] | None, AfterValidator(_nothing)] = None
+    tool_calls: Annotated[list[Any] | None, AfterValidator(no_tools)] = None
+    function_call: Annotated[dict[str, Any] | None, AfterValidator(no_tools)] = None
 
 
 class ChatCompletionBody(OpenAIModel):
     """Every other parameter is accepted; the header x-llm-refresh-ignored names those without effect."""
 
     model: Annotated[Key, Field(description="A key of GET /v1/models")]
-    messages: Annotated[tuple[Message, ...], AfterValidator(_some), Field(strict=False, max_length=MAX_TURNS)]
+    messages: Annotated[tuple[Message, ...], AfterValidator(some), Field(strict=False, max_length=MAX_TURNS)]
     models: Annotated[
         tuple[Key, ...],
-        BeforeValidator(_empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
+        BeforeValidator(empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
         Field(strict=False, max_length=MAX_MODELS, description="Beside model: the first of them that is there answers"),
     ] = ()
     fallback: Annotated[bool | None, Field(description="true: the default answers where no named model is there")] = (
@@ -117,8 +122,8 @@ class ChatCompletionBody(OpenAIModel):
     stream: bool | None = None
     store: Annotated[bool | None, Field(description="true: a closed connection does not cancel the chat")] = None
     n: Annotated[int | None, AfterValidator(_one)] = None
-    tools: Annotated[list[Any] | None, AfterValidator(_nothing)] = None
-    functions: Annotated[list[Any] | None, AfterValidator(_nothing)] = None
+    tools: Annotated[list[Any] | None, AfterValidator(no_tools)] = None
+    functions: Annotated[list[Any] | None, AfterValidator(no_tools)] = None
     logprobs: Annotated[bool | None, AfterValidator(_false)] = None
     response_format: Annotated[dict[str, Any] | None, AfterValidator(_plain_text)] = None
     modalities: Annotated[list[str] | None, AfterValidator(_no_audio)] = None

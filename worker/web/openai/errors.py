@@ -105,7 +105,7 @@ def _form_of(problem: Problem) -> _Form:
     form = _FORMS.get(problem.code)
     if form is not None:
         return form
-    if problem.code == "invalid_body":
+    if problem.code in ("invalid_body", "invalid_query"):
         return _Form(400, _INVALID, _CODES.get(problem.fault or "", "invalid_value"))
     if problem.status >= 500:
         return _Form(problem.status, "server_error", problem.code, again=True)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question, Turn
-from worker.web.openai.bodies import ChatCompletionBody, Message
+from worker.web.openai.bodies import ChatCompletionBody, Message, OpenAIModel
 from worker.web.openai.errors import invalid
 
 PIECE_CHARS = 2000
@@ -50,7 +50,7 @@ def _text_of(message: Message, path: str) -> str:
     return "\n".join(part.text for part in message.content or ())
 
 
-def ignored(body: ChatCompletionBody) -> str:
+def ignored(body: OpenAIModel) -> str:
     """The names of the parameters that were given and change nothing, for a header."""
     given = (name for name, value in (body.model_extra or {}).items() if value is not None)
     return ", ".join([name for name in given if _NAME.fullmatch(name)][:MAX_NAMED])

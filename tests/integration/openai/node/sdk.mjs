@@ -59,6 +59,23 @@ const scenarios = {
     return raised;
   },
 
+  async responses() {
+    let response = await client.responses.create({ model: "gpt-4o", input: "Which?", background: true });
+    const { id, status } = response;
+    while (["queued", "in_progress"].includes(response.status)) {
+      await new Promise((done) => setTimeout(done, 200));
+      response = await client.responses.retrieve(id);
+    }
+    const types = [];
+    for await (const event of await client.responses.retrieve(id, { stream: true, starting_after: 1 })) types.push(event.type);
+    const next = await client.responses.create({ model: "gpt-4o", input: "And?", previous_response_id: id });
+    const items = [];
+    for await (const item of client.responses.inputItems.list(next.id)) items.push(item.content[0].text);
+    await client.responses.delete(id);
+    const gone = await client.responses.retrieve(id).catch((error) => error.constructor.name);
+    return { status, text: response.output_text, types, next: next.previous_response_id === id, items, gone };
+  },
+
   async resend() {
     const completion = await ask({}, { timeout: 1500, maxRetries: 5 });
     return { content: completion.choices[0].message.content };

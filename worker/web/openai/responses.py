@@ -1,0 +1,246 @@
+"""`/v1/responses`: a chat with an id to come back with, in one piece, in the background, or as a stream to resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flask import Response
+
+from shared.chat import erasure, lifecycle, read
+from shared.chat.accept import AcceptedChat
+from shared.chat.read import Snapshot, StoredResponse
+from shared.chat.requests import Question
+from shared.db import Caller, DatabaseFailure
+from worker.messages import Publisher
+from worker.runtime import Runtime
+from worker.web.asking import accept_question, idempotency_key
+from worker.web.openai import response_bodies as bodies
+from worker.web.openai import response_wire as wire
+from worker.web.openai.errors import error_of, invalid, problem_of_chat
+from worker.web.openai.waiting import (
+    CLIENT_GONE,
+    COMMENT,
+    COMMENT_SECONDS,
+    CallerGone,
+    WaitingCaller,
+    database_away,
+    is_resent,
+)
+from worker.web.openai.wire import data_line, headers_of, ignored
+from worker.web.problems import Problem
+from worker.web.readers import Readers, Watch
+from worker.web.routing import CALLERS, ApiRequest, Route, as_json
+
+PATH = "/v1/responses"
+
+
+@dataclass(frozen=True)
+class ResponseRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+    publisher: Publisher
+    readers: Readers
+
+    def routes(self) -> list[Route]:
+        one = f"{PATH}/{{response_id}}"
+        shown: dict[int, Any] = {200: bodies.ResponseObject}
+        return [
+            Route("POST", PATH, self.create, "Ask a model; in the background, as a stream, or until it has ended",
+                  roles=CALLERS, body=bodies.ResponseBody, returns=shown,
+                  headers={"Idempotency-Key": "The same key and body: the same response. 1 to 255 visible characters",
+                           "x-stainless-retry-count": "Above 0, as SDKs send it: joins the same question's response"}),
+            Route("GET", one, self.show, "One response; stream=true: its events, from any number on",
+                  roles=CALLERS, query=bodies.ResponseQuery, returns=shown),
+            Route("DELETE", one, self.delete, "Cancel a response where it is open, and take its content away",
+                  roles=CALLERS, returns={200: bodies.DeletedResponse}),
+            Route("POST", f"{one}/cancel", self.cancel, "End a response at once; one that has ended stays",
+                  roles=CALLERS, returns=shown),
+            Route("GET", f"{one}/input_items", self.list_input, "What was put in with a response",
+                  roles=CALLERS, query=bodies.ItemsQuery, returns={200: bodies.InputItems}),
+        ]  # fmt: skip
+
+    def create(self, call: ApiRequest) -> Response:
+        body: bodies.ResponseBody = call.body
+        question, kept = wire.question_of(body, self._previous(call.caller, body.previous_response_id))
+        if self.readers.full:
+            raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
+        accepted = self._accept(call, question, kept)
+        chat_id = accepted.snapshot.chat_id
+        headers = {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
+        waiting = WaitingCaller(
+            self.parts,
+            chat_id,
+            call.caller,
+            resends=accepted.resends,
+            can_return=bool(body.background or body.store) or idempotency_key() is not None,
+        )
+        with ExitStack() as ending:
+            watch = ending.enter_context(self.readers.watching(chat_id))
+            if accepted.new:
+                self.publisher.chat(chat_id, request_id=call.request_id)
+            first = waiting.begin(watch, accepted)
+            if body.stream:
+                return self._stream(waiting, watch, first, kept, ending, headers=headers)
+            snapshot = first if body.background else waiting.until_ended(watch, first)
+        if snapshot is None:
+            return Response(status=CLIENT_GONE)
+        headers |= headers_of(snapshot)
+        if snapshot.ended and snapshot.status != "succeeded" and not body.background:
+            problem = problem_of_chat(snapshot)
+            problem.headers.update(headers)
+            raise _about_input(problem)
+        return as_json(wire.response_object(snapshot, kept), headers=headers)
+
+    def _accept(self, call: ApiRequest, question: Question, kept: Mapping[str, Any]) -> AcceptedChat:
+        joins: Literal["given_up", "any"] = "any" if is_resent() else "given_up"
+        try:
+            return accept_question(self.parts, question, call, joins=joins, response=kept)
+        except Problem as problem:
+            raise _about_input(problem) from None
+
+    def show(self, call: ApiRequest) -> Response:
+        query: bodies.ResponseQuery = call.query
+        if not query.stream:
+            found = self._find(call)
+            return as_json(wire.response_object(found.snapshot, found.kept), headers=headers_of(found.snapshot))
+        if self.readers.full:
+            raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
+        first = 0 if query.starting_after is None else query.starting_after + 1
+        chat_id = wire.chat_id_of(call.path["response_id"])
+        if chat_id is None:
+            raise _no_response(call.path["response_id"])
+        with ExitStack() as ending:
+            watch = ending.enter_context(self.readers.watching(chat_id))
+            found = self._find(call)
+            watch.mark_seen(found.snapshot)
+            if found.snapshot.ended:
+                last = sum(1 for _ in wire.events_of(found.snapshot, found.kept)) - 1
+                if first > last + 1:
+                    raise invalid("starting_after", f"the last event of this response has the number {last}")
+            waiting = WaitingCaller(self.parts, chat_id, call.caller, can_return=True)
+            return self._stream(waiting, watch, found.snapshot, found.kept, ending, first=first)
+
+    def cancel(self, call: ApiRequest) -> Response:
+        found = self._find(call)
+        self._cancel(found, call.caller)
+        found = self._find(call)
+        return as_json(wire.response_object(found.snapshot, found.kept), headers=headers_of(found.snapshot))
+
+    def delete(self, call: ApiRequest) -> Response:
+        found = self._find(call)
+        self._cancel(found, call.caller)
+        erasure.erase_chat(self.parts.database, found.snapshot.chat_id, call.caller)
+        return as_json({"id": wire.response_id(found.snapshot.chat_id), "object": "response", "deleted": True})
+
+    def list_input(self, call: ApiRequest) -> Response:
+        query: bodies.ItemsQuery = call.query
+        items = wire.input_items(self._find(call))
+        if query.order == "desc":
+            items.reverse()
+        if query.after is not None:
+            place = next((place for place, item in enumerate(items) if item["id"] == query.after), None)
+            if place is None:
+                raise invalid("after", "no item of this response has this id")
+            items = items[place + 1 :]
+        page = items[: query.limit]
+        return as_json(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else None,
+                "last_id": page[-1]["id"] if page else None,
+                "has_more": len(page) < len(items),
+            }
+        )
+
+    def _previous(self, caller: Caller, given: str | None) -> StoredResponse | None:
+        if given is None:
+            return None
+        chat_id = wire.chat_id_of(given)
+        previous = None
+        if chat_id is not None:
+            with self.parts.database.transaction(caller) as connection:
+                previous = read.find_response(connection, chat_id, caller.subject)
+        if previous is None:
+            detail = "you have no response with this id"
+            raise invalid("previous_response_id", detail, "previous_response_not_found")
+        if previous.snapshot.status != "succeeded":
+            raise invalid("previous_response_id", f"that response has no answer: it is {previous.snapshot.status}")
+        return previous
+
+    def _find(self, call: ApiRequest) -> StoredResponse:
+        given = call.path["response_id"]
+        chat_id = wire.chat_id_of(given)
+        found = None
+        if chat_id is not None:
+            with self.parts.database.transaction(call.caller) as connection:
+                found = read.find_response(connection, chat_id, call.caller.subject)
+        if found is None:
+            raise _no_response(given)
+        return found
+
+    def _cancel(self, found: StoredResponse, caller: Caller) -> None:
+        with self.parts.database.transaction() as connection:
+            cancelled = lifecycle.cancel(connection, found.snapshot.chat_id, caller)
+        if cancelled:
+            self.parts.notifier.notify([found.snapshot.chat_id])
+
+    def _stream(
+        self,
+        waiting: WaitingCaller,
+        watch: Watch,
+        snapshot: Snapshot,
+        kept: Mapping[str, Any],
+        ending: ExitStack,
+        *,
+        first: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        response = Response(_events(waiting, watch, snapshot, kept, first), content_type="text/event-stream")
+        response.headers.extend({**(headers or {}), **headers_of(snapshot), "Cache-Control": "no-store"})
+        response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
+        ending.callback(waiting.leave)
+        response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
+        return response
+
+
+def _events(
+    waiting: WaitingCaller, watch: Watch, snapshot: Snapshot, kept: Mapping[str, Any], first: int
+) -> Iterator[bytes]:
+    """What follows of a response's events, from the number `first` on, to its end."""
+    commented = time.monotonic()
+    try:
+        while True:
+            for number, event in wire.encoded_events(snapshot, kept, first):
+                first = number + 1
+                commented = time.monotonic()
+                yield event
+            if snapshot.ended:
+                return
+            snapshot = waiting.news(watch) or snapshot
+            if time.monotonic() >= commented + COMMENT_SECONDS:
+                commented = time.monotonic()
+                yield COMMENT
+    except CallerGone:
+        return
+    except Problem as late:
+        problem = late
+    except DatabaseFailure:
+        problem = database_away()
+    yield data_line({"error": error_of(problem)})
+
+
+def _about_input(problem: Problem) -> Problem:
+    """What is too long here is the field `input`."""
+    if problem.code == "prompt_too_long":
+        problem.param = "input"
+    return problem
+
+
+def _no_response(given: str) -> Problem:
+    return Problem(404, "not_found", f"you have no response with the id {given[:64]!r}", param="response_id")
