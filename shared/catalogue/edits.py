@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
 from shared.catalogue.facts.names import clean
-from shared.catalogue.sync.draft import MAX_KEY
+from shared.catalogue.sync.draft import MAX_KEY, is_listed
 from shared.catalogue.sync.parse import MAX_NAME
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.rows import UNORDERED, ModelChange, ModelRow, difference, with_one_default
@@ -102,14 +102,10 @@ def edit_model(
 
 
 def _may_show(row: ModelRow, wish: bool | None, policy: Policy) -> bool:
-    """Whether a row is active after an operator's wish: nobody can show what upstream does not list.
-
-    A row that is active stays so when it is shown again, or, without a wish, while its grace lasts.
+    """Whether a row is active after an operator's wish. To show a model means not to hide it: what upstream does not
+    list stays inactive, or active for the rest of its grace.
     """
-    if wish is False:
-        return False
-    listed = row.missed_syncs == 0
-    return listed or (row.is_active and (wish is True or row.missed_syncs < policy.grace_syncs))
+    return wish is not False and (is_listed(row) or (row.is_active and row.missed_syncs < policy.grace_syncs))
 
 
 def _overridden(row: ModelRow, name: str, value: Any) -> ModelRow:
@@ -143,7 +139,7 @@ def _as_default(row: ModelRow, wish: bool | None) -> ModelRow:
     if wish is False and row.is_default:
         raise EditRefused("there is always one default: make another model the default instead")
     if wish and not row.is_active:
-        how = "make it active first" if row.missed_syncs == 0 else "upstream does not list it"
+        how = "make it active first" if is_listed(row) else "upstream does not list it"
         raise EditRefused(f"an inactive model cannot be the default: {how}")
     if wish:
         return _overridden(row, "is_default", True)

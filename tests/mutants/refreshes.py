@@ -13,8 +13,8 @@ MUTANTS = (
     Mutant(
         "guard-of-held-lists",
         "shared/catalogue/sync/refresh.py",
-        "        if not guard.holds(self._policy.max_shrink):\n            return None\n",
-        "        if guard:\n            return None\n",
+        "        held = plan.guard.holds(self._policy.max_shrink)\n",
+        "        held = False\n",
         (f"{_REFRESHES}::test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced",),
     ),
     Mutant(
@@ -27,8 +27,8 @@ MUTANTS = (
     Mutant(
         "grace",
         "shared/catalogue/sync/plan.py",
-        "    if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:\n",
-        "    if not held and not hidden:\n",
+        "    if missed.missed_syncs >= policy.grace_syncs and missed.is_active:\n",
+        "    if missed.is_active:\n",
         (f"{_PLAN}::test_a_model_is_deactivated_after_the_grace_and_comes_back_by_itself",),
     ),
     Mutant(

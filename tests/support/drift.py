@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.catalogue.edits import EditRefused, ModelEdit, edit_model
 from shared.catalogue.facts.names import same_words, slug
+from shared.catalogue.sync.held import hold_report
 from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Policy, plan_sync
 from shared.catalogue.sync.rows import ModelChange, ModelRow
@@ -66,8 +67,11 @@ class World:
         held = plan.guard.holds(POLICY.max_shrink)
         if held and not force:
             return False
+        report = hold_report(self.rows, plan, "")
         if held:
             plan = plan_sync(self.rows, parsed, describe, POLICY, self.now, self.retired(), at_once=True)
+            assert report["absent"] == plan.counts["deactivated"], (report, plan.changes)
+        hidden = self.hidden_names()
         self.rows = sorted((before | dict(plan.written)).values(), key=lambda row: row.matcha_llm_id)
         self.ledger.extend(plan.changes)
         self.check_table()
@@ -78,9 +82,42 @@ class World:
         assert not again.changes
         if held:
             assert not self.listed or not again.guard.holds(POLICY.max_shrink)
-            kept = [row for row in self.rows if row.is_active and row.matcha_llm_id not in parsed.ids_seen]
-            assert all(row.overrides.get("is_active") for row in kept)
+        kept = [row for row in self.rows if row.is_active and row.matcha_llm_id not in parsed.ids_seen]
+        assert all(not held and 0 < row.missed_syncs < POLICY.grace_syncs for row in kept), kept
+        if held:
+            self.check_report(report, before)
+        for name in hidden:
+            assert not [row for row in self.rows if row.is_active and same_words(row.upstream_name, name)], name
         return True
+
+    def hidden_names(self) -> list[str]:
+        """Names of which an operator hid every model, but for rows that their model had left."""
+        own = [row for row in self.rows if "moved_to" not in row.provenance]
+        shown = [row for row in own if row.overrides.get("is_active") is not False]
+        return [
+            row.upstream_name
+            for row in own
+            if not any(same_words(row.upstream_name, other.upstream_name) for other in shown)
+        ]
+
+    def check_report(self, report: dict[str, Any], before: dict[int, ModelRow]) -> None:
+        """Everything that a forced list took away stood in the report of the held one."""
+        reported = {model["matcha_llm_id"]: model["kind"] for model in report["models"]}
+        assert len(reported) == report["absent"] + report["repointed"]
+        assert report["active"] == sum(row.is_active for row in before.values())
+        now = by_id(self.rows)
+        for id_, row in before.items():
+            if not row.is_active:
+                continue
+            if not same_words(now[id_].upstream_name, row.upstream_name):
+                assert reported.get(id_) == "repointed", row
+            elif not now[id_].is_active:
+                lives_on = any(
+                    each.is_active and same_words(each.upstream_name, row.upstream_name) for each in self.rows
+                )
+                assert reported.get(id_) == "absent" or (id_ not in reported and lives_on), row
+            else:
+                assert id_ not in reported, row
 
     def edit(self, id_: int, edit: dict[str, Any]) -> None:
         """An operator's edit, when it is not refused."""
@@ -133,6 +170,8 @@ class World:
                 promise.key = min((row.model_key for row in had or here), key=lambda key: (len(key), key))
                 promise.keys.add(promise.key)
             holder, was = by_key.get(promise.key), before_by_key.get(promise.key)
+            if holder is not None and holder.overrides.get("is_active") is False:
+                continue
             if holder not in here and any(self._is_own(row.model_key, promise) for row in here):
                 promise.key = next(
                     row.model_key for row in here if self._is_own(row.model_key, promise)
@@ -140,8 +179,6 @@ class World:
                 promise.keys.add(promise.key)
                 continue
             assert holder is not None, (name, promise, of_name)
-            if holder.overrides.get("is_active") is False:
-                continue
             assert holder in here, (name, promise, of_name)
             if was is not None and same_words(was.upstream_name, name):
                 self._check_belongings(was, holder, before)

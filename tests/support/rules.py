@@ -81,10 +81,11 @@ RULES = (
     Rule(
         "moved",
         "The same name under a new id while the old id is absent: key, order, overrides and default go along; the old row"
-        " keeps the key with its id as suffix.",
+        " keeps the key with its id as suffix, and is inactive.",
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C),
         ("moved", "moved"),
         {9: "claude-3-7-sonnet", 1: "claude-3-7-sonnet-1"},
+        inactive=(1,),
         default=9,
     ),
     Rule(
@@ -94,23 +95,25 @@ RULES = (
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C, _ABC),
         ("moved", "moved"),
         {1: "claude-3-7-sonnet", 9: "claude-3-7-sonnet-9"},
+        inactive=(9,),
         default=1,
     ),
     Rule(
         "listed under both ids",
         "A name that is listed under its old and its new id keeps its key where it is.",
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C, _ABC | {9: "Claude 3.7 Sonnet"}),
-        ("capability",),
+        ("capability", "reactivated"),
         {9: "claude-3-7-sonnet", 1: "claude-3-7-sonnet-1"},
         default=9,
     ),
     Rule(
         "the main one of two is gone",
         "Of two rows of a name the one with the suffix gets the key without it, when that one's row is absent or means"
-        " another model, unless it is hidden.",
+        " another model, unless it is hidden; the other row goes at once.",
         (_ABC | {4: "Kimi K2", 5: "Kimi K2"}, _ABC | {5: "Kimi K2"}),
-        ("moved", "moved"),
+        ("moved", "moved", "deactivated"),
         {5: "kimi-k2", 4: "kimi-k2-4"},
+        inactive=(4,),
         default=1,
     ),
     Rule(
@@ -127,6 +130,7 @@ RULES = (
         (_ABC, {11: "Claude 3.7 Sonnet", 12: "GPT-4o", 13: "Gemini 2.5 Pro"}),
         ("moved",) * 6,
         {11: "claude-3-7-sonnet", 12: "gpt-4o", 13: "gemini-2-5-pro"},
+        inactive=(1, 2, 3),
         default=11,
     ),
     Rule(
@@ -269,6 +273,27 @@ RULES = (
         inactive=(3,),
         default=1,
         edit=(3, {"is_active": False}),
+    ),
+    Rule(
+        "a hidden name",
+        "Where upstream lists the model that an operator hid a second time, under another id, that row is hidden too.",
+        (_ABC, _ABC | {9: "Gemini 2.5 Pro"}),
+        ("added",),
+        {3: "gemini-2-5-pro", 9: "gemini-2-5-pro-9"},
+        inactive=(3, 9),
+        default=1,
+        edit=(3, {"is_active": False}),
+    ),
+    Rule(
+        "a model that is to be shown",
+        "`is_active: true` means what null means, that no operator hides the model; one that upstream does not list goes as"
+        " every other does.",
+        (_ABC, _A | _B, _A | _B),
+        ("deactivated",),
+        {3: "gemini-2-5-pro"},
+        inactive=(3,),
+        default=1,
+        edit=(3, {"is_active": True}),
     ),
 )
 

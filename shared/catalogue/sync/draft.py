@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from shared.catalogue.facts.names import same_words, slug, words
@@ -41,18 +42,44 @@ def is_left_behind(row: ModelRow) -> bool:
     return MOVED_TO in row.provenance
 
 
+def is_listed(row: ModelRow) -> bool:
+    """Whether upstream listed this row's model under this id the last time."""
+    return row.missed_syncs == 0 and not is_left_behind(row)
+
+
+def is_hidden(row: ModelRow) -> bool:
+    """Whether an operator keeps this row inactive."""
+    return row.overrides.get("is_active") is False
+
+
+HIDDEN: Final = MappingProxyType({"is_active": False})
+"""The override of a hidden row."""
+
+
+def hidden_names(rows: Iterable[ModelRow]) -> frozenset[tuple[str, ...]]:
+    """The names (as `words`) of models that operators hid: one row of the name is hidden, and none of it is active."""
+    own = [row for row in rows if not is_left_behind(row)]
+    hidden = {words(row.upstream_name) for row in own if is_hidden(row)}
+    return frozenset(hidden and hidden - {words(row.upstream_name) for row in own if row.is_active})
+
+
 @dataclass
 class Draft:
     """`after`: the rows as they become. `retired`: keys that no row holds -> the name of the model each meant.
 
-    `holders`: key -> the id of the row that holds it once every entry has its place.
+    `holders`: key -> the id of the row that holds it once every entry has its place. `hidden`: see `hidden_names`.
     """
 
     after: dict[int, ModelRow]
     retired: dict[str, str] = field(default_factory=dict)
     changes: list[ModelChange] = field(default_factory=list)
     holders: dict[str, int] = field(default_factory=dict)
+    hidden: frozenset[tuple[str, ...]] = frozenset()
     _former: dict[tuple[str, ...], set[str]] | None = None
+
+    def is_hidden_name(self, name: str) -> bool:
+        """Whether an operator hid the model of this name: a second row of it is no way around that."""
+        return bool(self.hidden) and words(name) in self.hidden
 
     def put(self, kind: ChangeKind, row: ModelRow) -> None:
         """Write a row, and the ledger's line for what differs."""

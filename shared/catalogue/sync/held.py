@@ -12,6 +12,21 @@ MAX_MODELS: Final = 500
 """A held run keeps so many models; how many there are its counts say in any case."""
 
 
+def hold_report(rows: Iterable[ModelRow], plan: Plan, sha256: str) -> dict[str, Any]:
+    """What a list that the guard holds would take away: counts and models, of all that would go when it is forced.
+
+    Beside what made the guard hold it these are the models that upstream never promised.
+    """
+    kinds = list(plan.lost.values())
+    return {
+        "absent": kinds.count("absent"),
+        "active": plan.active,
+        "repointed": kinds.count("repointed"),
+        "sha256": sha256,
+        "models": affected_models(rows, plan),
+    }
+
+
 def affected_models(rows: Iterable[ModelRow], plan: Plan) -> list[dict[str, Any]]:
     """The active models that a list would take away, as `held.models` shows them but for their use.
 

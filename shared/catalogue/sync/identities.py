@@ -1,7 +1,7 @@
 """Which row a model's key, order, overrides and default belong to: they follow the model's name between ids. Pure.
 
 A model has one *main* key, and rows of the same name that came later have it with a suffix. A row that a model moved
-away from is *left behind*: it keeps the key with its id as suffix, and takes part in nothing until it is listed again.
+away from is *left behind*: it keeps the key with its id as suffix, and is inactive until it is listed again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from shared.catalogue.facts.names import same_words, slug
-from shared.catalogue.sync.draft import MOVED_TO, Describe, Draft, NameIndex, is_left_behind
+from shared.catalogue.sync.draft import HIDDEN, MOVED_TO, Describe, Draft, NameIndex, is_hidden, is_left_behind
 from shared.catalogue.sync.parse import Entry
 from shared.catalogue.sync.rows import Json, ModelRow
 
@@ -59,18 +59,19 @@ def place(
 
     names = {entry.matcha_llm_id: entry for entry in (*returned, *new_identities.values(), *copies)}
     claimed = {id_: draft.claim(row.model_key, id_, names[id_].name) for id_, row in moves.items()}
+    moved_away = {
+        row.matcha_llm_id for id_, row in moves.items() if id_ in new_identities or is_left_behind(before[id_])
+    }
     for id_, row in moves.items():
-        if row.matcha_llm_id not in new_identities:
-            _leave_behind(draft, draft.after[row.matcha_llm_id], id_, keys.main_of(row) or row.model_key)
+        if (old_id := row.matcha_llm_id) not in new_identities:
+            main_key = keys.main_of(row) or row.model_key
+            _leave_behind(draft, draft.after[old_id], id_, main_key, moved_away=old_id in moved_away)
     for entry in entries:
         id_ = entry.matcha_llm_id
         if id_ in moves or id_ in new_identities:
             _put(draft, before.get(id_), entry, moves.get(id_), claimed.get(id_), describe)
     _restore_main_keys(draft, names.values(), keys)
 
-    moved_away = {
-        row.matcha_llm_id for id_, row in moves.items() if id_ in new_identities or is_left_behind(before[id_])
-    }
     return Placed(new_identities.keys() | moves.keys(), moved_away, new_identities.keys() & before.keys())
 
 
@@ -113,7 +114,7 @@ def _moves(
     that has been listed all the time goes only a main key, of a model that nobody hid.
     """
     by_rank = {
-        (_is_hidden(row), keys.main_of(row) is not None, not row.is_active, row.matcha_llm_id): row
+        (is_hidden(row), keys.main_of(row) is not None, not row.is_active, row.matcha_llm_id): row
         for row in left
         if not is_left_behind(row)
     }
@@ -134,15 +135,14 @@ def _moves(
     return moves
 
 
-def _is_hidden(row: ModelRow) -> bool:
-    return row.overrides.get("is_active") is False
-
-
-def _leave_behind(draft: Draft, row: ModelRow, new_id: int, main_key: str) -> None:
+def _leave_behind(draft: Draft, row: ModelRow, new_id: int, main_key: str, *, moved_away: bool) -> None:
+    """Take a row's identity from it. `moved_away`: its model takes the row's place in the listing, so that nothing
+    goes; where another row of the name has been listed all the time, the listing loses one, which `plan` writes.
+    """
     key = draft.claim(f"{main_key}-{row.matcha_llm_id}", row.matcha_llm_id, row.upstream_name)
     note = {MOVED_TO: {"source": "upstream", "value": new_id}}
-    name = row.upstream_name
-    draft.put("moved", replace(row, model_name=name, model_key=key, is_default=False, overrides={}, provenance=note))
+    left = replace(row, model_name=row.upstream_name, model_key=key, is_default=False, overrides={}, provenance=note)
+    draft.put("moved", replace(left, is_active=row.is_active and not moved_away))
 
 
 def _put(
@@ -152,6 +152,8 @@ def _put(
     id_ = entry.matcha_llm_id
     same_model = old is not None and not _is_new_identity(old, entry)
     overrides: Json = {} if source is None else source.overrides
+    if source is None and draft.is_hidden_name(entry.name):
+        overrides = dict(HIDDEN)
     was_default = source is not None and source.is_default
     if old is not None and same_model:
         was_default = was_default or old.is_default

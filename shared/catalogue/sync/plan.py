@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from shared.catalogue.sync.draft import Describe, Described, Draft, is_left_behind
+from shared.catalogue.sync.draft import (
+    HIDDEN,
+    Describe,
+    Described,
+    Draft,
+    hidden_names,
+    is_hidden,
+    is_left_behind,
+)
 from shared.catalogue.sync.identities import named, place
 from shared.catalogue.sync.parse import Entry, Parsed
 from shared.catalogue.sync.rows import ModelChange, ModelRow, with_one_default
@@ -35,9 +43,8 @@ class Policy:
 class Guard:
     """How much of the catalogue a list would take away: active rows that are absent, or mean another model now.
 
-    A row counts once: not while it is kept active by an operator although upstream dropped it long ago, and not when
-    upstream never promised it.
-    A model that is listed under another id now is not absent, and a row that a model left behind is none.
+    A row that upstream never promised does not count. A model that is listed under another id now is not absent, and
+    a row that a model left behind is none.
     """
 
     absent: int
@@ -68,7 +75,10 @@ class Plan:
     pending: bool
     listed: frozenset[int]
     lost: Mapping[int, Loss]
-    """Ids of the active rows that the guard counts: those that are absent, or that mean another model now."""
+    """Ids of all active rows that go, at once or after their grace: those that are absent, or mean another model now.
+    Beside those that the guard counts, the ones that upstream never promised."""
+    active: int
+    """How many rows were active before."""
 
 
 def plan_sync(
@@ -95,32 +105,37 @@ def plan_sync(
     """
     before = {row.matcha_llm_id: row for row in rows}
     absent = [row for row in rows if row.matcha_llm_id not in parsed.ids_seen]
-    draft = Draft(dict(before), dict(retired))
+    draft = Draft(dict(before), dict(retired), hidden=hidden_names(rows))
 
     placed = place(draft, before, parsed.entries, absent, describe)
     for entry in parsed.entries:
         if entry.matcha_llm_id not in placed.ids:
             _refresh(draft, draft.after[entry.matcha_llm_id], entry, describe)
     for row in absent:
-        no_grace = at_once or row.matcha_llm_id in unpromised or row.matcha_llm_id in refused
-        _count_miss(draft, draft.after[row.matcha_llm_id], policy, now, no_grace=no_grace)
+        id_ = row.matcha_llm_id
+        if is_left_behind(row):
+            _settle_left_behind(draft, draft.after[id_])
+            continue
+        no_grace = at_once or id_ in unpromised or id_ in refused or is_left_behind(draft.after[id_])
+        _count_miss(draft, draft.after[id_], policy, now, no_grace=no_grace)
     more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)
     draft.changes.extend(more)
 
     written = {id_: row for id_, row in draft.after.items() if (old := before.get(id_)) is not row and old != row}
     listed = {entry.matcha_llm_id for entry in parsed.entries}
     absent_ids = {row.matcha_llm_id for row in absent}
-    guarded = [row for row in rows if _is_guarded(row, row.matcha_llm_id in absent_ids, policy, unpromised)]
+    active = [row for row in rows if row.is_active and not is_left_behind(row)]
     lost: dict[int, Loss] = {
         row.matcha_llm_id: "absent" if row.matcha_llm_id in absent_ids else "repointed"
-        for row in guarded
+        for row in active
         if row.matcha_llm_id in placed.repointed
         or (row.matcha_llm_id in absent_ids and row.matcha_llm_id not in placed.moved_away)
     }
+    promised = [row.matcha_llm_id for row in active if row.matcha_llm_id not in unpromised]
     guard = Guard(
-        absent=sum(loss == "absent" for loss in lost.values()),
-        repointed=sum(loss == "repointed" for loss in lost.values()),
-        active=len(guarded),
+        absent=sum(lost.get(id_) == "absent" for id_ in promised),
+        repointed=sum(lost.get(id_) == "repointed" for id_ in promised),
+        active=len(promised),
         listed=len(listed),
     )
     return Plan(
@@ -132,15 +147,9 @@ def plan_sync(
         promoted=promoted,
         listed=frozenset(listed),
         lost=lost,
+        active=len(active),
         pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
     )
-
-
-def _is_guarded(row: ModelRow, absent: bool, policy: Policy, unpromised: Collection[int]) -> bool:
-    """Whether the guard counts this row among those that a list may take away."""
-    kept_although_gone = absent and row.missed_syncs >= policy.grace_syncs
-    counts = row.is_active and not is_left_behind(row)
-    return counts and not kept_although_gone and row.matcha_llm_id not in unpromised
 
 
 def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
@@ -155,8 +164,10 @@ def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> N
     described = replace(
         renamed, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | notes
     )
+    if is_left_behind(row) and draft.is_hidden_name(entry.name):
+        described = replace(described, is_active=False, overrides={**row.overrides, **HIDDEN})
     draft.put("capability", described)
-    if not row.is_active and row.overrides.get("is_active", True):
+    if not described.is_active and not is_hidden(described):
         draft.put("reactivated", replace(described, is_active=True))
 
 
@@ -175,19 +186,26 @@ def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
 
 
 def _count_miss(draft: Draft, row: ModelRow, policy: Policy, now: datetime, *, no_grace: bool) -> None:
-    """Count a list without this model, and deactivate it when the grace is used up."""
-    hidden, held = row.overrides.get("is_active") is False, row.overrides.get("is_active") is True
+    """Count a list without this model, and deactivate it when the grace is used up. No operator's wish is a reprieve:
+    upstream answers for no model that it does not list.
+    """
     gone = row.missed_syncs >= policy.grace_syncs
-    if (not row.is_active and not hidden) or (gone and (hidden or held)):
+    if not row.is_active and (gone or not is_hidden(row)):
         return
     pause = timedelta(hours=policy.grace_min_hours)
-    if not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
+    if not gone and not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
         return
     count = row.missed_syncs + 1
     missed = replace(row, missed_syncs=max(count, policy.grace_syncs) if no_grace else count, last_missed_at=now)
     draft.after[row.matcha_llm_id] = missed
-    if missed.missed_syncs >= policy.grace_syncs and not held and not hidden:
+    if missed.missed_syncs >= policy.grace_syncs and missed.is_active:
         draft.put("deactivated", replace(missed, is_active=False, is_default=False))
+
+
+def _settle_left_behind(draft: Draft, row: ModelRow) -> None:
+    """Its model is another row's: code of before kept such a row active for its grace."""
+    if row.is_active:
+        draft.put("moved", replace(row, is_active=False, is_default=False))
 
 
 def _counts(before: Mapping[int, ModelRow], draft: Draft, listed: set[int], *, failed: int) -> dict[str, int]:

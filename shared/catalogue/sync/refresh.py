@@ -15,7 +15,7 @@ import structlog
 from shared.catalogue import resolve as keys
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
-from shared.catalogue.sync.held import affected_models, with_use
+from shared.catalogue.sync.held import hold_report, with_use
 from shared.catalogue.sync.outcomes import (
     FORCE_REFUSED,
     USE,
@@ -443,16 +443,8 @@ class Refresher:
 
     def _held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
         """What the guard has against this list, and whom it would take away; None when it may be applied."""
-        guard = plan.guard
-        if not guard.holds(self._policy.max_shrink):
-            return None
-        return {
-            "absent": guard.absent,
-            "active": guard.active,
-            "repointed": guard.repointed,
-            "sha256": fetched.sha256,
-            "models": affected_models(rows, plan),
-        }
+        held = plan.guard.holds(self._policy.max_shrink)
+        return hold_report(rows, plan, fetched.sha256) if held else None
 
     def _with_held_use(self, held: dict[str, Any], seconds: float) -> dict[str, Any]:
         """What is held, its models with their use; a count that takes longer than `seconds` is None."""

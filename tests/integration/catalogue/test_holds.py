@@ -125,15 +125,30 @@ def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Ben
     assert (again.status, again.counts["unchanged"]) == ("succeeded", 2)
 
 
-def test_a_model_that_an_operator_keeps_active_does_not_hold_the_next_list(
+def test_a_force_takes_models_that_are_to_be_shown_along_and_the_report_counts_them(
     catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     for number in range(100, 110):
         catalogue.editor.edit(f"model-{number}", ModelEdit(is_active=True), caller=SYSTEM)
     held = hold(catalogue, gateway, *TWO)
-    assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 194
-    assert len(active(catalogue)) == 12
+    assert (held["absent"], held["active"], len(held["models"])) == (204, 206, 204)
+    assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 204
+    assert len(active(catalogue)) == 2
     assert catalogue.refresh().status == "succeeded"
+
+
+def test_the_report_counts_what_is_listed_and_what_goes_also_after_moves(
+    catalogue: Bench, gateway: RunningStandIn
+) -> None:
+    moved = [(8_000 + number, name) for number, (_, name) in enumerate(ALL[:100])]
+    gateway.set_models(entries(*moved, *ALL[100:]))
+    assert catalogue.refresh().status == "succeeded"
+    assert len(active(catalogue)) == 206  # the rows that they left are none of them
+    held = hold(catalogue, gateway, *moved[:2])
+    preview = catalogue.refresher.preview(Options())
+    assert (held["absent"], held["active"], preview.counts["deactivated"]) == (204, 206, 204)
+    assert {model["matcha_llm_id"] for model in held["models"]} == set(active(catalogue)) - {8_000, 8_001}
+    assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 204
 
 
 def test_an_empty_list_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:

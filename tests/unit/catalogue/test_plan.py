@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.catalogue.edits import ModelEdit, edit_model
 from shared.catalogue.facts.names import same_words
+from shared.catalogue.sync.held import hold_report
 from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
 from shared.catalogue.sync.rows import ModelRow
@@ -270,10 +271,25 @@ def test_a_model_that_upstream_refused_needs_no_grace_when_it_is_absent(four: li
     assert not again.changes
 
 
-def test_a_refused_model_that_an_operator_keeps_active_stays_so(four: list[ModelRow]) -> None:
+def test_an_operators_wish_to_show_a_model_is_no_reprieve_when_upstream_drops_it(four: list[ModelRow]) -> None:
     rows = edited(four, 40, is_active=True)
-    plan = plan_sync(rows, parsed(SONNET, HAIKU, GEMINI), describe, POLICY, NIGHT, refused=(40,))
-    assert by_id(after(rows, plan))[40].is_active
+    without = parsed(SONNET, HAIKU, GEMINI)
+    refused = plan_sync(rows, without, describe, POLICY, NIGHT, refused=(40,))
+    forced = plan_sync(rows, without, describe, POLICY, NIGHT, at_once=True)
+    assert not by_id(after(rows, refused))[40].is_active
+    assert not by_id(after(rows, forced))[40].is_active
+    for night in nights(2):
+        rows, plan = sync(rows, SONNET, HAIKU, GEMINI, now=night)
+    assert kinds(plan, 40) == ["deactivated"]
+    assert not by_id(edited(rows, 40, is_active=True))[40].is_active
+
+
+def test_a_dead_model_that_code_of_before_kept_active_goes_with_the_next_list(four: list[ModelRow]) -> None:
+    kept = {"overrides": {"is_active": True}, "missed_syncs": 7, "last_missed_at": NIGHT}
+    rows = [replace(row, **kept) if row.matcha_llm_id == 40 else row for row in four]  # type: ignore[arg-type]
+    assert not by_id(edited(rows, 40, is_active=True))[40].is_active
+    rows, plan = sync(rows, SONNET, HAIKU, GEMINI, now=NIGHT + timedelta(minutes=1))
+    assert (kinds(plan, 40), plan.guard.absent, plan.guard.active) == (["deactivated"], 1, 4)
 
 
 def test_two_clicks_do_not_use_up_the_grace(four: list[ModelRow]) -> None:
@@ -321,20 +337,42 @@ def test_an_operators_name_stays_and_upstreams_change_below_it_is_shown(four: li
     assert sync(rows, (28, "Claude Sonnet 3.7"), HAIKU, GPT, GEMINI)[1].changes == ()
 
 
-def test_an_operator_may_hide_a_listed_model_and_hold_a_missing_one(four: list[ModelRow]) -> None:
-    edited = [
-        replace(row, is_active=False, overrides={"is_active": False})
-        if row.matcha_llm_id == 40
-        else replace(row, overrides={"is_active": True})
-        if row.matcha_llm_id == 35
-        else row
-        for row in four
-    ]
-    rows = edited
+def test_an_operator_may_hide_a_listed_model(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, is_active=False)
     for night in nights(4):
-        rows, _ = sync(rows, SONNET, HAIKU, GPT, now=night)
+        rows, _ = sync(rows, *FOUR, now=night)
     assert not by_id(rows)[40].is_active
-    assert by_id(rows)[35].is_active
+
+
+def test_the_row_that_a_model_left_is_inactive_and_cannot_be_shown(four: list[ModelRow]) -> None:
+    rows, plan = sync(four, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    assert not by_id(rows)[28].is_active
+    assert (plan.counts["deactivated"], plan.guard.absent, plan.pending) == (0, 0, False)
+    for wish in (None, True):
+        assert not by_id(edited(rows, 28, is_active=wish))[28].is_active
+
+
+def test_a_row_that_code_of_before_left_active_goes_with_the_next_list(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    rows = [replace(row, is_active=True) if row.matcha_llm_id == 28 else row for row in rows]
+    rows, plan = sync(rows, (71, "Claude 3.7 Sonnet"), *FOUR[1:])
+    assert (by_id(rows)[28].is_active, kinds(plan, 28), plan.counts["deactivated"]) == (False, ["moved"], 0)
+
+
+def test_a_model_that_an_operator_hid_is_not_shown_by_a_second_row(four: list[ModelRow]) -> None:
+    rows = edited(four, 40, is_active=False)
+    rows, _ = sync(rows, SONNET, HAIKU, GEMINI, (41, "GPT-4o"))
+    for ids in ((40, 41), (41, 42), (40, 41, 42), (35, 40), (41,)):  # 35 changes its name to it
+        others = [entry for entry in FOUR if entry[0] not in (40, *ids)]
+        rows, _ = sync(rows, *others, *((id_, "gpt 4o") for id_ in ids))
+        assert [row.matcha_llm_id for row in rows if row.is_active and "4o" in row.model_name] == []
+
+
+def test_a_second_row_of_a_name_stays_when_an_operator_hides_the_other(four: list[ModelRow]) -> None:
+    rows, _ = sync(four, *FOUR, (41, "GPT-4o"))
+    rows = edited(rows, 41, is_active=False)
+    rows, _ = sync(rows, *FOUR, (41, "GPT-4o"), (42, "GPT-4o"))
+    assert [row.matcha_llm_id for row in rows if row.is_active and row.model_name == "GPT-4o"] == [40, 42]
 
 
 def retired_after(retired: dict[str, str], rows: list[ModelRow], plan: Plan) -> dict[str, str]:
@@ -451,17 +489,6 @@ def test_a_forced_list_needs_no_grace() -> None:
     assert (again.written, again.guard.absent) == ({}, 0)
 
 
-def test_a_row_kept_active_although_it_is_gone_counts_once_for_the_guard() -> None:
-    rows, _ = sync([], (1, "Claude 3.7 Sonnet"), (2, "GPT-4o"), (3, "Gemini 2.5 Pro"))
-    rows = [replace(row, overrides={"is_active": True}) for row in rows]
-    plan = plan_sync(rows, parsed((2, "GPT-4o")), describe, POLICY, NIGHT, at_once=True)
-    assert plan.guard.absent == 2
-    rows = after(rows, plan)
-    assert all(row.is_active for row in rows)
-    again = plan_sync(rows, parsed((2, "GPT-4o")), describe, POLICY, NIGHT)
-    assert (again.guard.absent, again.guard.active, again.guard.holds(0.5)) == (0, 1, False)
-
-
 def test_rows_that_upstream_never_promised_go_at_once_and_hold_no_list() -> None:
     rows, _ = sync([], (1, "Claude 3.7 Sonnet"), (2, "GPT-4o"), (3, "Gemini 2.5 Pro"), (4, "Kimi K2"))
     plan = plan_sync(rows, parsed((9, "Mistral Large 3")), describe, POLICY, NIGHT, unpromised={1, 2, 3, 4})
@@ -469,7 +496,9 @@ def test_rows_that_upstream_never_promised_go_at_once_and_hold_no_list() -> None
     assert [row.is_active for row in after(rows, plan)] == [False, False, False, False, True]
     guarded = plan_sync(rows, parsed((9, "Mistral Large 3")), describe, POLICY, NIGHT, unpromised={1, 2})
     assert guarded.guard.holds(POLICY.max_shrink)
-    assert set(guarded.lost) == {3, 4}
+    assert (guarded.guard.absent, guarded.guard.active) == (2, 2)
+    report = hold_report(rows, guarded, "")
+    assert (report["absent"], report["active"], len(report["models"])) == (4, 4, 4)  # all that would go
 
 
 def test_an_empty_list_is_held_also_where_nothing_was_promised() -> None:

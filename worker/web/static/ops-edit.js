@@ -43,7 +43,7 @@ export function editModel(chosen, models) {
     text("model_name", "Name", own.model_name, upstreamName, `MatchaAI says: ${upstreamName}`),
     text("model_key", "Key", own.model_key, ruleKey, `From its name: ${ruleKey}`),
     number("display_order", "Order", own.display_order, own.display_order === undefined ? `Now: ${model.display_order}` : "Empty: as the mapping says"),
-    choice("is_active", "Shown", own.is_active, [["", "while MatchaAI lists it"], ["false", "never: hidden"], ["true", "always"]], listedWords()),
+    choice("is_active", "Shown", own.is_active, [["", "while MatchaAI lists it"], ["false", "never: hidden"]], listedWords()),
     choice("is_default", "Default", own.is_default, [["", "as the rule decides"], ["true", "this model"]], model.is_default ? "It is the default now" : `Now: ${defaultNow()?.model_key ?? "none"}`),
     el("h3", {}, "Capabilities"),
     ...FLAGS.map((name) => choice(name, capital(nameOf(name)), own.capabilities?.[name], [["", "as known"], ["true", "yes"], ["false", "no"]], knownWords(name))),
@@ -105,7 +105,9 @@ function edit() {
   for (const [name, wish] of wishes) {
     const value = wish(), inside = FLAGS.includes(name) || NUMBERS.includes(name);
     if (value === undefined) return null;
-    if (value === ((inside ? own.capabilities : own)?.[name] ?? null)) continue;
+    const now = (inside ? own.capabilities : own)?.[name] ?? null;
+    const shown = name === "is_active" && value === null && now === true; // which means the same
+    if (value === now || shown) continue;
     (inside ? capabilities : body)[name] = value;
   }
   return Object.keys(capabilities).length ? { ...body, capabilities } : body;
@@ -130,7 +132,7 @@ function effectsOf(body) {
     said.push(`It leaves every list at once. Callers who ask for ${model.model_key} get the default, with the reason inactive_key.${often}`);
     if (model.is_default) said.push("It is the default: another model becomes the default.");
   } else if (body.is_active !== undefined) {
-    said.push(body.is_active === null ? "It is shown while MatchaAI lists it." : "It is shown even when MatchaAI does not list it: then its chats go to the default, with the reason unknown_upstream.");
+    said.push("It is shown while MatchaAI lists it.");
   }
   if (body.is_default) said.push(`Questions without a model, and those whose model is gone, go to ${model.model_key}${defaultNow() && !model.is_default ? ` in place of ${defaultNow().model_key}` : ", whatever a sync would choose"}.`);
   else if (body.is_default === null) said.push("The rule decides about the default again.");

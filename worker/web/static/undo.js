@@ -56,7 +56,7 @@ function ofSync(change) {
 
 /** @param {string} name @param {any} value */
 function effect(name, value) {
-  if (name === "is_active") return value === false ? "It is hidden: callers who ask for it get the default, with the reason inactive_key." : value ? "It is always shown." : "It is shown while MatchaAI lists it.";
+  if (name === "is_active") return value === false ? "It is hidden: callers who ask for it get the default, with the reason inactive_key." : "It is shown while MatchaAI lists it.";
   if (name === "is_default") return value ? "It becomes the default." : "Nobody's choice of a default holds for it any more: the rule decides.";
   if (value === null) return `Its ${nameOf(name)} is again what MatchaAI and the public data say.`;
   return `Its ${nameOf(name)} is ${valueOf(value)}, whatever MatchaAI says.`;
