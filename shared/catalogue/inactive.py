@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.rows import MAPPING
+from shared.catalogue.facts.names import words
+from shared.catalogue.sync.draft import MOVED_TO
+from shared.catalogue.sync.rows import MAPPING, upstream_name
 from shared.catalogue.sync.store import SHOWN
 from shared.models import llm_models
 
@@ -21,12 +24,14 @@ WITH hidden AS MATERIALIZED (
     AND before -> 'overrides' ->> 'is_active' IS DISTINCT FROM 'false'
 ), dropped AS MATERIALIZED (
   SELECT DISTINCT ON (matcha_llm_id) matcha_llm_id, at FROM llm_model_changes
-  WHERE kind = 'deactivated' ORDER BY matcha_llm_id, id DESC
+  WHERE kind = 'deactivated' OR (kind = 'moved' AND after -> 'provenance' ? 'moved_to')
+  ORDER BY matcha_llm_id, id DESC
 )
-SELECT model.matcha_llm_id, hider.actor, hider.at, dropped.at
+SELECT model.matcha_llm_id, hider.kind, hider.actor, hider.at, dropped.at
 FROM llm_models AS model
 LEFT JOIN LATERAL (
-  SELECT actor, at FROM hidden WHERE hidden.matcha_llm_id = model.matcha_llm_id OR hidden.model_key = model.model_key
+  SELECT kind, actor, at FROM hidden
+  WHERE hidden.matcha_llm_id = model.matcha_llm_id OR hidden.model_key = model.model_key
   ORDER BY kind = 'operator' DESC, id DESC LIMIT 1) AS hider ON model.overrides ->> 'is_active' = 'false'
 LEFT JOIN dropped USING (matcha_llm_id)
 WHERE NOT model.is_active
@@ -46,10 +51,7 @@ _EDITED = ("overrides", "provenance")
 
 def read_all_models(connection: sa.Connection, *, provenance: bool = False) -> list[dict[str, Any]]:
     """Every model as operators see it, by display order, then name; `why` is None for an active one."""
-    query = sa.select(*_COLUMNS).order_by(
-        llm_models.c.display_order, llm_models.c.model_name, llm_models.c.matcha_llm_id
-    )
-    rows = [dict(row) for row in connection.execute(query).mappings()]
+    rows = _read_rows(connection)
     reasons = _reasons(connection, rows)
     for row in rows:
         row["why"] = reasons.get(row["matcha_llm_id"])
@@ -60,41 +62,81 @@ def read_all_models(connection: sa.Connection, *, provenance: bool = False) -> l
 
 def why_inactive(connection: sa.Connection, matcha_llm_id: int) -> dict[str, Any] | None:
     """Why this model is inactive; None while it is active."""
-    query = sa.select(*_COLUMNS).where(llm_models.c.matcha_llm_id == matcha_llm_id)
-    rows = [dict(row) for row in connection.execute(query).mappings()]
-    return _reasons(connection, rows).get(matcha_llm_id)
+    active = sa.select(llm_models.c.is_active).where(llm_models.c.matcha_llm_id == matcha_llm_id)
+    if connection.execute(active).scalar():
+        return None
+    return _reasons(connection, _read_rows(connection)).get(matcha_llm_id)
+
+
+def _read_rows(connection: sa.Connection) -> list[dict[str, Any]]:
+    in_order = llm_models.c.display_order, llm_models.c.model_name, llm_models.c.matcha_llm_id
+    return [dict(row) for row in connection.execute(sa.select(*_COLUMNS).order_by(*in_order)).mappings()]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an inactive row beside itself. `hidden_by`: None where a sync hid it with another row of its
+    name. `dropped_at`: when it last went, perhaps before an absence that is over. `elsewhere`: another id under which
+    upstream lists its model now.
+    """
+
+    hidden_by: str | None = None
+    hidden_at: datetime | None = None
+    dropped_at: datetime | None = None
+    elsewhere: int | None = None
 
 
 def _reasons(connection: sa.Connection, rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    inactive = [row for row in rows if not row["is_active"]]
+    inactive = {row["matcha_llm_id"]: row for row in rows if not row["is_active"]}
     if not inactive:
         return {}
-    lines = {id_: rest for id_, *rest in connection.execute(sa.text(_LINES))}
-    return {row["matcha_llm_id"]: explain(row, *lines[row["matcha_llm_id"]]) for row in inactive}
+    lines = {line[0]: line for line in connection.execute(sa.text(_LINES))}
+    listed_as: dict[tuple[str, ...], int] = {}
+    for row in sorted(rows, key=lambda row: not row["is_active"]):
+        if _is_listed(row):
+            listed_as.setdefault(_name_of(row), row["matcha_llm_id"])
+    hiders = {_name_of(inactive[line[0]]): line for line in lines.values() if line.kind == "operator"}
+    reasons: dict[int, dict[str, Any]] = {}
+    for id_, row in inactive.items():
+        _, kind, actor, hidden_at, dropped_at = lines[id_]
+        if kind not in ("operator", None):  # a sync, which followed an operator
+            hider = hiders.get(_name_of(row))
+            actor = hider.actor if hider is not None else None
+        elsewhere = None if _is_listed(row) else listed_as.get(_name_of(row))
+        reasons[id_] = explain(row, Known(actor, hidden_at, dropped_at, elsewhere))
+    return reasons
 
 
-def explain(
-    row: Mapping[str, Any], hidden_by: str | None, hidden_at: datetime | None, dropped_at: datetime | None
-) -> dict[str, Any]:
+def _is_listed(row: Mapping[str, Any]) -> bool:
+    return row["missed_syncs"] == 0 and MOVED_TO not in row["provenance"]
+
+
+def _name_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return words(upstream_name(row["model_name"], row["overrides"], row["provenance"]))
+
+
+def explain(row: Mapping[str, Any], known: Known) -> dict[str, Any]:
     """Why an inactive model is so, as the API shows it. Pure.
 
     `reason`: `hidden`, `gone`, `refused` (gone, and upstream said that it does not know it), or `unknown` (somebody
     changed the row outside). `listed`: whether upstream listed it last time, so that showing it makes it active.
+    `since`: never before it was last listed, unless it is hidden.
     """
-    listed = row["missed_syncs"] == 0
-    hidden = row["overrides"].get("is_active") is False
-    refused = row["unknown_upstream_at"]
-    parts, since, by = [], dropped_at, None
-    if hidden:
-        reason, since, by = "hidden", hidden_at, hidden_by
-        parts.append(f"hidden by {hidden_by or 'an operator'}" + (f" on {_day(hidden_at)}" if hidden_at else ""))
+    listed, last_listed = _is_listed(row), row["last_synced_at"]
+    refused = _after(row["unknown_upstream_at"], last_listed)
+    parts, by = [], None
+    since = None if listed else _after(known.dropped_at, last_listed) or last_listed
+    if row["overrides"].get("is_active") is False:
+        reason, since, by = "hidden", known.hidden_at, known.hidden_by
+        who = f"hidden by {by}" if by else "hidden"
+        parts.append(who + (f" on {_day(since)}" if since else ""))
     elif listed:
         reason = "unknown"
         parts.append("made inactive outside of syncs and edits; the next refresh that lists it shows it")
     else:
         reason = "gone" if refused is None else "refused"
     if not listed:
-        parts.append(_gone(row))
+        parts.append(_gone(row, known.elsewhere))
         if refused is not None:
             parts.append(f"upstream answered on {_day(refused)} that it does not know it")
     return {
@@ -102,15 +144,18 @@ def explain(
         "since": since,
         "by": by,
         "listed": listed,
-        "last_listed": row["last_synced_at"],
+        "last_listed": last_listed,
         "text": "; ".join(parts),
     }
 
 
-def _gone(row: Mapping[str, Any]) -> str:
-    moved_to = row["provenance"].get("moved_to", {}).get("value")
-    if moved_to is not None:
-        return f"upstream lists its model under the ID {moved_to} now"
+def _after(moment: datetime | None, other: datetime | None) -> datetime | None:
+    return moment if moment is not None and (other is None or moment > other) else None
+
+
+def _gone(row: Mapping[str, Any], elsewhere: int | None) -> str:
+    if elsewhere is not None:
+        return f"upstream lists its model under the ID {elsewhere} now"
     if row["listed_by"] == MAPPING:
         return "only the built-in mapping has listed it, upstream never has"
     if row["last_synced_at"] is None:

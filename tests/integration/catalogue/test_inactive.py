@@ -104,6 +104,73 @@ def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: 
     assert (reason["reason"], reason["by"], reason["listed"]) == ("hidden", "ann", True)
 
 
+def test_the_row_that_a_hidden_model_left_says_where_it_is_and_stays_hidden_when_it_is_listed_again(
+    catalogue: Bench, gateway: RunningSandbox
+) -> None:
+    edit(catalogue, "kimi-k2", is_active=False)
+    moved = {"id": 22, "name": "Kimi K2"}
+    gateway.set_models([THREE[0], moved, THREE[2]])
+    catalogue.refresh()
+    left = why(catalogue, "kimi-k2-2")
+    assert left is not None
+    assert (left["reason"], left["listed"], left["text"]) == (
+        "gone", False, "upstream lists its model under the ID 22 now"
+    )  # fmt: skip
+    assert left["since"] > left["last_listed"]
+    assert edit(catalogue, "kimi-k2-2", is_active=True)["is_active"] is False
+    gateway.set_models([*THREE, moved])
+    catalogue.refresh()
+    for key in ("kimi-k2", "kimi-k2-2"):
+        hidden = why(catalogue, key)
+        assert hidden is not None
+        assert (hidden["reason"], hidden["by"], hidden["listed"]) == ("hidden", "ann", True)
+    assert edit(catalogue, "kimi-k2", is_active=None)["is_active"] is True
+    assert why(catalogue, "kimi-k2-2")["reason"] == "hidden"  # type: ignore[index]
+
+
+def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: Bench, gateway: RunningSandbox) -> None:
+    for id_ in (22, 23):
+        gateway.set_models([THREE[0], {"id": id_, "name": "Kimi K2"}, THREE[2]])
+        catalogue.refresh()
+    assert why(catalogue, "kimi-k2-2")["text"] == "upstream lists its model under the ID 23 now"  # type: ignore[index]
+    drop(gateway, 2)
+    catalogue.refresh()
+    assert "has not listed it since" in why(catalogue, "kimi-k2-2")["text"]  # type: ignore[index]
+
+
+def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
+    catalogue: Bench, gateway: RunningSandbox
+) -> None:
+    drop(gateway, 2)
+    catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
+    catalogue.refresh()
+    assert why(catalogue, "kimi-k2")["reason"] == "refused"  # type: ignore[index]
+    gateway.set_models(THREE)
+    catalogue.refresh()
+    edit(catalogue, "kimi-k2", is_active=False)
+    drop(gateway, 2)
+    catalogue.run("UPDATE llm_models SET missed_syncs = 2 WHERE matcha_llm_id = 2")
+    edit(catalogue, "kimi-k2", is_active=None)
+    reason = why(catalogue, "kimi-k2")
+    assert reason is not None
+    assert (reason["reason"], reason["since"]) == ("gone", reason["last_listed"])
+
+
+def test_a_model_that_is_to_be_shown_goes_when_upstream_drops_and_refuses_it(
+    catalogue: Bench, gateway: RunningSandbox
+) -> None:
+    drop(gateway, 2)
+    catalogue.refresh()
+    assert edit(catalogue, "kimi-k2", is_active=True)["is_active"] is True  # in its grace
+    gateway.set_models(THREE)
+    catalogue.refresh()
+    drop(gateway, 2)
+    catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
+    catalogue.refresh()
+    assert why(catalogue, "kimi-k2")["reason"] == "refused"  # type: ignore[index]
+    assert edit(catalogue, "kimi-k2", is_active=True)["is_active"] is False
+
+
 def test_a_row_that_somebody_switched_off_by_hand_is_no_riddle(catalogue: Bench) -> None:
     catalogue.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 2")
     assert why(catalogue, "kimi-k2")["reason"] == "unknown"  # type: ignore[index]
