@@ -105,7 +105,7 @@ def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: 
 
 
 def test_the_row_that_a_hidden_model_left_says_where_it_is_and_stays_hidden_when_it_is_listed_again(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     moved = {"id": 22, "name": "Kimi K2"}
@@ -128,7 +128,7 @@ def test_the_row_that_a_hidden_model_left_says_where_it_is_and_stays_hidden_when
     assert why(catalogue, "kimi-k2-2")["reason"] == "hidden"  # type: ignore[index]
 
 
-def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: Bench, gateway: RunningSandbox) -> None:
+def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: Bench, gateway: RunningStandIn) -> None:
     for id_ in (22, 23):
         gateway.set_models([THREE[0], {"id": id_, "name": "Kimi K2"}, THREE[2]])
         catalogue.refresh()
@@ -139,7 +139,7 @@ def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: B
 
 
 def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     drop(gateway, 2)
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
@@ -157,7 +157,7 @@ def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
 
 
 def test_a_model_that_is_to_be_shown_goes_when_upstream_drops_and_refuses_it(
-    catalogue: Bench, gateway: RunningSandbox
+    catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     drop(gateway, 2)
     catalogue.refresh()
