@@ -8,10 +8,12 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
 
+from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.facts.mapping import load_mapping
-from tests.support.pages import Pages, shoot, token
+from tests.support.pages import SECRET, Pages, running_web, shoot, token
 from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
+from tests.support.up import RunningUp
 from tests.support.waiting import wait_for
 
 # Every list that a selector shows, from its first moment on.
@@ -265,3 +267,34 @@ def test_a_server_that_renders_pages_may_import_it_where_there_are_no_elements(n
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "OpenAI function 0\n", "")
+
+
+def test_it_stands_in_a_page_of_another_server_with_a_token_as_the_guide_says(pages: Pages, up: RunningUp) -> None:
+    guide = (ROOT / "docs" / "frontend.md").read_text().partition("### A page on another server")[2]
+    snippet = guide.partition("```html\n")[2].partition("```")[0]
+    origin = "http://app.example.test"
+    with running_web(**(up.state | {"JWT_SECRET": SECRET, "CORS_ORIGINS": f"{origin},http://localhost:5173"})) as url:
+        body = (
+            "<!doctype html><html lang=en><title>Of another server</title><script>"
+            f"const tokenOfYourApplication = async () => '{token('authenticated')}'</script>"
+            + snippet.replace("https://llm.example.com", url)
+        )
+        module = (ROOT / "worker" / "web" / "static" / "llm-model-select.js").read_text()
+        page = pages.open(None)
+        statuses: list[int] = []
+        page.on("response", lambda response: statuses.append(response.status) if "/api/llms" in response.url else None)
+        page.route(f"{origin}/", lambda route: route.fulfill(body=body, content_type="text/html"))
+        page.route(
+            f"{origin}/assets/llm-model-select.js",
+            lambda route: route.fulfill(body=module, content_type="text/javascript"),
+        )
+        page.goto(f"{origin}/")
+        expect(select(page)).to_be_enabled()
+        assert page.evaluate("document.querySelector('llm-model-select').builtIn") is False
+        assert len(options(page)) > 5
+        assert 401 not in statuses
+
+
+def test_the_guide_lists_each_capability() -> None:
+    guide = (ROOT / "docs" / "frontend.md").read_text()
+    assert [name for name in CAPABILITIES if f"| `{name}` |" not in guide] == []

@@ -1,6 +1,7 @@
 """The shim in local mode: real gunicorn, real worker, the stand-in."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -380,6 +381,9 @@ def test_openapi_describes_every_route_and_the_answers_fit_it(stack: Stack) -> N
         "/api/llms/runs/{run_id}",
         "/api/tasks/{task_id}",
     } <= set(document["paths"])
+    # Of two models with one class name neither is found by it.
+    named = {name.rpartition("/")[2] for name in re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))}
+    assert named == set(document["components"]["schemas"])
     asked = document["paths"]["/api/chasen/chat"]["post"]["parameters"]
     assert [(each["name"], each["in"]) for each in asked] == [("Idempotency-Key", "header"), ("Prefer", "header")]
     for path, model in (

@@ -150,7 +150,7 @@ class ChatCompletion(BaseModel):
     choices: list[Choice]
 
 
-class ListedModel(BaseModel):
+class ServedModel(BaseModel):
     id: str
     object: Literal["model"]
     created: int
@@ -161,7 +161,7 @@ class ListedModel(BaseModel):
 
 class ModelList(BaseModel):
     object: Literal["list"]
-    data: list[ListedModel]
+    data: list[ServedModel]
 
 
 class OpenAIErrorDetail(BaseModel):

@@ -75,7 +75,7 @@ class ModelRoutes:
                 f"{PATH}/{{model_key}}",
                 self.show,
                 "One model, in OpenAI's form",
-                returns={200: bodies.ListedModel},
+                returns={200: bodies.ServedModel},
             ),
         ]
 

@@ -1,0 +1,114 @@
+"""The examples of docs/services.md, as they stand there, against a running installation that wants tokens."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.up import ROOT, RunningUp, own_environment, running_up
+
+GUIDE = (ROOT / "docs" / "services.md").read_text()
+EXAMPLES: dict[str, str] = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
+PROGRAMS = {".py": [sys.executable], ".mjs": ["node"], ".sh": ["sh"]}
+SECRET = "a secret of the tests, of 32 bytes or more"
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[RunningUp]:
+    with running_up(JWT_SECRET=SECRET) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tokens(up: RunningUp) -> dict[str, str]:
+    """By role, as the page says how to make them."""
+    return {
+        role: command(up, "token", "--role", role, "--sub", "billing") for role in ("authenticated", "service_role")
+    }
+
+
+def command(up: RunningUp, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "worker.cli", *words], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60,
+        env=own_environment(LLM_REFRESH_HOME=str(up.home), JWT_SECRET=SECRET),
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def run(name: str, folder: Path, up: RunningUp, token: str, *words: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which(PROGRAMS[Path(name).suffix][0]) is None or (name.endswith(".sh") and shutil.which("jq") is None):
+        pytest.skip(f"nothing here runs {name}")
+    (folder / name).write_text(EXAMPLES[name])
+    environ = own_environment(LLM_REFRESH_URL=up.url, LLM_REFRESH_TOKEN=token, REDIS_URL=up.state["REDIS_URL"])
+    return subprocess.run(
+        [*PROGRAMS[Path(name).suffix], name, *words],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert sorted(EXAMPLES) == ["ask.mjs", "ask.py", "ask.sh", "refresh.mjs", "refresh.py", "refresh.sh"]
+
+
+@pytest.mark.parametrize("name", ["ask.py", "ask.mjs", "ask.sh"])
+def test_a_service_asks_and_gets_its_answer_once(
+    name: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str]
+) -> None:
+    question = f'What is a "lease" ({name})?'
+    done = run(name, tmp_path, up, tokens["authenticated"], question)
+    assert done.returncode == 0, done.stderr
+    headers = {"Authorization": f"Bearer {tokens['authenticated']}"}
+    chats = httpx.get(f"{up.url}/api/chats", headers=headers, trust_env=False).json()["chats"]
+    answered = [
+        httpx.get(f"{up.url}/api/chats/{chat['id']}?content=true", headers=headers, trust_env=False).json()
+        for chat in chats
+    ]
+    (mine,) = [chat for chat in answered if chat["question"] == question]
+    assert done.stdout.strip() == mine["answer"].strip()
+
+
+@pytest.mark.parametrize("name", ["ask.py", "ask.mjs", "ask.sh"])
+def test_a_wrong_token_is_said_and_nothing_is_printed_as_an_answer(name: str, tmp_path: Path, up: RunningUp) -> None:
+    done = run(name, tmp_path, up, "no-token", "Hello?")
+    assert done.returncode != 0
+    assert "401" in done.stderr + done.stdout
+
+
+def test_a_key_does_where_a_token_does(tmp_path: Path, up: RunningUp) -> None:
+    line = next(line for line in GUIDE.splitlines() if "keys create" in line)
+    words = re.search(r"`llm-refresh (keys create [^`]+)`", line)
+    assert words is not None
+    made = json.loads(command(up, *words[1].split(), "--json"))
+    done = run("ask.py", tmp_path, up, made["key"], "Hello?")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["refresh.py", "refresh.mjs", "refresh.sh"])
+def test_a_service_refreshes(name: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str]) -> None:
+    done = run(name, tmp_path, up, tokens["service_role"])
+    assert done.returncode == 0, done.stderr
+    assert "succeeded" in done.stdout
+
+
+def test_each_call_and_each_of_its_statuses_is_in_the_table(up: RunningUp) -> None:
+    rows = dict(re.findall(r"^\| `([A-Z]+ /api[^`]*)` \| (.+) \|$", GUIDE, re.MULTILINE))
+    document = httpx.get(f"{up.url}/openapi.json", trust_env=False).json()
+    described = {
+        f"{method.upper()} {path}": {status for status in operation["responses"] if status != "default"}
+        for path, methods in document["paths"].items() if path.startswith("/api")
+        for method, operation in methods.items()
+    }  # fmt: skip
+    assert set(rows) == set(described)
+    for call, statuses in described.items():
+        assert statuses <= set(re.findall(r"\b[2-5]\d\d\b", rows[call])), call
