@@ -212,7 +212,7 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
             "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL",
         )
     if receivers and not overdue and not unsent:
-        yield good("notices", f"{len(receivers)} receivers, nothing waits for them longer than ten minutes")
+        yield good("notices", f"receivers: {len(receivers)}; nothing has waited for ten minutes")
 
 
 def _catalogue(now: SystemStatus) -> Iterator[Finding]:
