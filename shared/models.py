@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 from shared.roles import ROLES
+from shared.vocabulary import CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, WAITING_FOR
 
 metadata = sa.MetaData()
 
@@ -23,9 +24,6 @@ CHANGE_KINDS = (
 )
 
 NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered")
-CHAT_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "expired")
-WAITING_FOR = ("turn", "limit", "upstream")
-FALLBACK_REASONS = ("unknown_key", "retired_key", "inactive_key", "unknown_upstream")
 
 
 def _moment(name: str, *, nullable: bool = True, default: bool = False) -> sa.Column[object]:
@@ -190,7 +188,10 @@ llm_chats = sa.Table(
     sa.Column("status", sa.Text, nullable=False, server_default=sa.text("'queued'")),
     sa.Column("answer", sa.Text),
     sa.Column("error_code", sa.Text),
+    # For its caller: it names nothing of the inside.
     sa.Column("error_detail", sa.Text),
+    # For operators: the whole cause. `authenticated` may read neither this nor the next one.
+    sa.Column("error_cause", sa.Text),
     # What upstream answered last, for a chat that expires while it waits.
     sa.Column("last_failure", sa.Text),
     # Claims ever made, which is the fence: it never goes back. Those that a chat is not to blame for are returned.
@@ -226,6 +227,7 @@ llm_chats = sa.Table(
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
+    sa.CheckConstraint(one_of("error_code", CHAT_ERROR_CODES), name="llm_chats_error_code"),
     sa.CheckConstraint(
         "CASE WHEN erased_at IS NULL THEN (status = 'succeeded') = (answer IS NOT NULL)"
         " ELSE answer IS NULL AND finished_at IS NOT NULL END",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,8 +12,9 @@ from shared.catalogue.facts.names import same_words
 from shared.catalogue.sync.rows import upstream_name
 from shared.models import llm_model_changes as changes
 from shared.models import llm_models as models
+from shared.vocabulary import FallbackReason
 
-Reason = Literal["unknown_key", "retired_key", "inactive_key", "unknown_upstream"]
+Reason = FallbackReason
 
 
 class NoModel(Exception):

@@ -11,6 +11,7 @@ from shared.catalogue.resolve import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
 from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.gateway.errors import GatewayError
+from shared.vocabulary import ChatErrorCode, text_for_callers
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Completer:
         model, progress = claim.model, Progress()
         refused: dict[int, str] = {}
         if claim.gone is not None:
-            return self._failed(claim, model, progress, "unknown_model", claim.gone)
+            return self._failed(claim, model, progress, "unknown_model", claim.gone)  # our own words
         _log_model(model)
         while True:
             try:
@@ -67,35 +68,42 @@ class Completer:
                     counted=pause.counted,
                 )
             if failure.code != "unknown_model":
-                return self._failed(claim, model, progress, failure.code, failure.detail)
+                text = text_for_callers(failure.code, tries=claim.tries + progress.tries)
+                return self._failed(claim, model, progress, failure.code, text, failure.detail)
             refused[model.matcha_llm_id] = model.key
             try:
                 instead = await self._default_instead(model, refused)
             except DefaultUnknown:
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
             if instead is None and model.strict:
-                detail = f"{failure.detail} Its caller allows no other model."
-                return self._failed(claim, model, progress, "unknown_model", detail)
+                text = f"{text_for_callers('unknown_model')} Its caller allows no other one."
+                return self._failed(claim, model, progress, "unknown_model", text, failure.detail)
             if instead is None:
                 keys = ", ".join(refused.values())
-                detail = (
-                    f"MatchaAI does not know {keys}, and no other model is left. The last failure: {failure.detail}"
-                )
-                return self._failed(claim, model, progress, "no_model", detail)
+                text = f"MatchaAI does not know {keys}, and no other model is left."
+                return self._failed(claim, model, progress, "no_model", text, failure.detail)
             if not await self._switch_model(SwitchModel(claim.chat_id, claim.attempt, instead)):
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
             _log_model(instead, lost=model)
             model = instead
 
     @staticmethod
-    def _failed(claim: ChatClaim, model: Resolution, progress: Progress, code: str, detail: str) -> Finish:
+    def _failed(
+        claim: ChatClaim,
+        model: Resolution,
+        progress: Progress,
+        code: ChatErrorCode,
+        text: str,
+        cause: str | None = None,
+    ) -> Finish:
         return Finish(
             claim.chat_id,
             claim.attempt,
             "failed",
             model,
             error_code=code,
-            error_detail=detail,
+            error_detail=text,
+            error_cause=cause,
             tries=progress.tries,
         )
 

@@ -55,7 +55,7 @@ class ChatClaim:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended: an answer of `model`, or an error."""
+    """How an attempt ended: an answer of `model`, or an error, told to its caller (`error_detail`) and to operators."""
 
     chat_id: uuid.UUID
     attempt: int
@@ -64,6 +64,7 @@ class Finish:
     answer: str | None = None
     error_code: str | None = None
     error_detail: str | None = None
+    error_cause: str | None = None
     tries: int = 0
     upstream_ms: int | None = None
 
@@ -133,13 +134,15 @@ RETURNING c.id
 # Answers go in binary form: psycopg's text form of an array escapes character by character.
 _FINISH = """
 UPDATE llm_chats c SET status = n.status, answer = n.answer, error_code = n.error_code, error_detail = n.error_detail,
-  model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id, fallback_reason = n.reason,
+  error_cause = n.error_cause, model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id,
+  fallback_reason = n.reason,
   fallback_story = CASE WHEN n.reason = c.fallback_reason THEN c.fallback_story END,
   tries = c.tries + n.tries, upstream_ms = n.upstream_ms, version = version + 1, finished_at = now(),
   lease_until = NULL, waiting_for = NULL
-FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::int[],
-            %s::text[], %s::int[], %s::int[])
-  AS n (id, attempt, status, answer, error_code, error_detail, key, name, llm_id, reason, tries, upstream_ms)
+FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::int[], %s::text[], %s::int[], %s::int[])
+  AS n (id, attempt, status, answer, error_code, error_detail, error_cause, key, name, llm_id, reason, tries,
+        upstream_ms)
 WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status = 'succeeded' OR c.attempt = n.attempt)
 RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.requested_model, c.upstream_ms
 """
@@ -174,9 +177,11 @@ _EXPIRE = f"""
 UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = now(), lease_until = NULL,
   error_code = 'expired', error_detail = 'Not answered within its deadline of '
     || round(extract(epoch FROM deadline_at - created_at)) || ' s.'
-    || CASE WHEN started_at IS NULL THEN ' It never had its turn' || CASE WHEN waiting_for = 'upstream'
-         THEN ': MatchaAI did not answer (' || last_failure_code || ').' ELSE '.' END ELSE '' END
-    || coalesce(' The last failure: ' || last_failure, '')
+    || CASE WHEN started_at IS NULL OR (tries = 0 AND waiting_for = 'upstream' AND attempt = attempts_returned)
+         THEN ' It never had its turn' || CASE WHEN waiting_for = 'upstream'
+           THEN ': MatchaAI did not answer (' || last_failure_code || ').' ELSE '.' END
+       ELSE coalesce(' The last failure: ' || last_failure_code || '.', '') END,
+  error_cause = last_failure
 WHERE id = ANY(
   ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND deadline_at < now() LIMIT {BATCH} FOR UPDATE SKIP LOCKED)
   || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND deadline_at < now()
@@ -192,7 +197,8 @@ UPDATE llm_chats SET version = version + 1, lease_until = NULL, publish_at = now
   error_code = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE 'attempts_exhausted' END,
   error_detail = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE
     'Each of ' || (attempt - attempts_returned) || ' workers that took it stopped before it had an answer.'
-    || coalesce(' The last failure: ' || last_failure, '') END
+    || coalesce(' The last failure: ' || last_failure_code || '.', '') END,
+  error_cause = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE last_failure END
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now()
                      LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
 RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
@@ -353,6 +359,7 @@ def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UU
         [f.answer for f in finishes],
         [f.error_code for f in finishes],
         [f.error_detail for f in finishes],
+        [f.error_cause for f in finishes],
         [f.model.key for f in finishes],
         [f.model.name for f in finishes],
         [f.model.matcha_llm_id for f in finishes],
@@ -412,7 +419,7 @@ def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) 
     """
     expired = connection.exec_driver_sql(_EXPIRE).all()
     given_up = connection.exec_driver_sql(_CANCEL_GIVEN_UP).all()
-    lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 4).all() if leases else []
+    lost = connection.exec_driver_sql(_LEASES, (max_attempts,) * 5).all() if leases else []
     exhausted = [row for row in lost if row.status == "failed"]
     publish = connection.exec_driver_sql(_TAKE, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()
     usage.count(connection, _ended([*expired, *given_up, *exhausted]))

@@ -75,6 +75,13 @@ class Snapshot:
         return self.status in ENDED
 
 
+def read_cause(connection: sa.Connection, chat_id: uuid.UUID) -> str | None:
+    """Why a chat failed, or fails so far, in the words for operators; None where nothing is known. Not for callers."""
+    cause = sa.func.coalesce(chats.c.error_cause, chats.c.last_failure)
+    text: str | None = connection.execute(sa.select(cause).where(chats.c.id == chat_id)).scalar()
+    return text
+
+
 def find(connection: sa.Connection, chat_id: uuid.UUID, *, content: Content = "answer") -> Snapshot | None:
     """One chat that the transaction's caller may see. The role `operator` may read no content."""
     row = connection.execute(sa.select(*_COLUMNS[content]).where(chats.c.id == chat_id)).mappings().first()

@@ -1,25 +1,14 @@
 """What can go wrong with the gateway, as one typed error that says what was wrong, where, and whether to try again."""
 
-from typing import Literal
-
-ErrorCode = Literal[
-    "unauthorised",
-    "unknown_model",
-    "prompt_too_long",
-    "rate_limited",
-    "upstream_unavailable",
-    "upstream_rejected",
-    "upstream_not_json",
-    "upstream_shape",
-    "timeout",
-]
+from shared.vocabulary import GatewayErrorCode
 
 
 class GatewayError(Exception):
     """A call to the gateway that brought no usable answer.
 
-    `code` names the cause for machines, `detail` for people: what was wrong, where, and what to do. `detail` never
-    holds the key, a prompt, an answer or a piece of an upstream body, so it may be stored, logged and shown.
+    `code` names the cause for machines, `detail` for operators: what was wrong, where, and what to do. `detail` never
+    holds the key, a prompt, an answer or a piece of an upstream body, so it may be stored and logged. Callers read what
+    follows from the code (`shared.vocabulary.text_for_callers`).
     `permanent` says that the same call would fail again. `http_status` is the upstream's status where there was one.
     `retry_after_seconds` is the pause that the upstream asked for. `trips_circuit` says that the gateway as a whole
     seems to be down (connection, time-out, 5xx, HTML page), not this one call. `unreachable` says that no connection
@@ -28,7 +17,7 @@ class GatewayError(Exception):
 
     def __init__(
         self,
-        code: ErrorCode,
+        code: GatewayErrorCode,
         detail: str,
         permanent: bool = False,
         http_status: int | None = None,
@@ -38,7 +27,7 @@ class GatewayError(Exception):
     ) -> None:
         # Every field is one of `args`: that is what makes an exception survive pickling.
         super().__init__(code, detail, permanent, http_status, retry_after_seconds, trips_circuit, unreachable)
-        self.code: ErrorCode = code
+        self.code: GatewayErrorCode = code
         self.detail = detail
         self.permanent = permanent
         self.http_status = http_status

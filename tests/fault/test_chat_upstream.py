@@ -89,7 +89,7 @@ def test_chats_that_upstream_never_answers_expire_with_their_cause(start_system:
     system.ask_many(20)
     system.wait_until_ended(seconds=30)
 
-    errors = system.query("SELECT status, error_code, error_detail FROM llm_chats")
+    errors = system.query("SELECT status, error_code, error_cause FROM llm_chats")
     assert {row[:2] for row in errors} <= {("expired", "expired"), ("failed", "upstream_unavailable")}
     assert any("HTTP 503" in row[2] for row in errors)
     report(**system.check(succeeded=0))

@@ -16,19 +16,21 @@ STAND_IN_MISSION = 1
 
 @dataclass(frozen=True, slots=True)
 class MissingConfiguration:
-    """Why chats can go nowhere: a stable code, and what to do."""
+    """Why chats can go nowhere: a stable code, what callers read, and what the operator has to do."""
 
     code: str
     detail: str
+    advice: str
 
 
 def missing_configuration(settings: Settings) -> MissingConfiguration | None:
     """What is missing before chats can be answered; None when nothing is."""
     if _place(settings) is None:
-        detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY"
-        return MissingConfiguration("matchaai_not_set_up", detail)
+        detail = "MatchaAI is not set up here: the operator of this service has to do it"
+        return MissingConfiguration("matchaai_not_set_up", detail, "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")
     if settings.upstream_given and settings.matchaai_mission_id is None:
-        return MissingConfiguration("mission_not_set", "chats need a mission: set MATCHAAI_MISSION_ID to its number")
+        detail = "chats need a mission, and none is set up here: the operator of this service has to do it"
+        return MissingConfiguration("mission_not_set", detail, "set MATCHAAI_MISSION_ID to the number of the mission")
     return None
 
 
@@ -64,12 +66,12 @@ class UnconfiguredGateway:
     """Fails each chat with what is missing: one was accepted while it was set up, or by a process where it is."""
 
     def __init__(self, missing: MissingConfiguration) -> None:
-        self._detail = missing.detail
+        self._missing = missing
 
     async def complete(
         self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
     ) -> str:
-        raise GatewayError("upstream_rejected", f"Not sent: {self._detail}.", permanent=True)
+        raise GatewayError("upstream_rejected", f"Not sent: {self._missing.advice}.", permanent=True)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -355,5 +355,5 @@ def _log_result(end: Finish) -> None:
             tries=end.tries,
             model_key=end.model.key,
             code=end.error_code,
-            detail=end.error_detail,
+            detail=end.error_cause or end.error_detail,
         )

@@ -21,7 +21,7 @@ from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller
-from shared.models import CHAT_STATUSES
+from shared.vocabulary import CHAT_STATUSES
 from worker.celery_app import make_celery
 from worker.chat.gateway import missing_configuration
 from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
@@ -87,10 +87,12 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
     """Show one chat: whose it is, its model, how it ended, and its answer."""
     with runtime() as parts:
         chat = _find(parts, chat_id)
+        with parts.database.transaction(OPERATOR) as connection:
+            cause = read.read_cause(connection, chat_id)
     if chat.subject != OPERATOR.subject:
         read.log_read_by_another(chat, Caller("service_role", f"cli:{getpass.getuser()}"))
     if as_json:
-        echo_json({**chat.body, "caller": chat.subject})
+        echo_json({**chat.body, "caller": chat.subject, "cause": cause})
         return
     say(f"chat {chat.chat_id} of {chat.subject}, created {short(chat.body['created_at'])} (UTC)")
     if chat.ended:
@@ -98,6 +100,8 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
     else:
         waiting = f", waits for {chat.body['waiting_for']}" if chat.body.get("waiting_for") else ""
         say(f"{chat.status}: {_model(chat)}{waiting}, attempts: {chat.body['attempts']}")
+    if cause is not None:
+        say(f"cause: {cause}")
 
 
 @chat.command()
@@ -130,7 +134,7 @@ def _read(question: str) -> str:
 def _accepted(parts: Runtime, question: Question) -> Snapshot:
     missing = missing_configuration(parts.settings)
     if missing is not None:
-        fail(missing.detail)
+        fail(f"{missing.code}: {missing.advice}")
     if question.characters > parts.settings.chat_max_chars:
         raise click.UsageError(f"question and system prompt may hold {parts.settings.chat_max_chars} characters")
     try:

@@ -167,7 +167,7 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(RoleNotGranted)
     def not_migrated(error: Exception) -> Response:
         log.error("llm_web.database_refused", error=str(error))
-        detail = "the database does not hold what this version needs; run `llm-refresh migrate`"
+        detail = "the database does not hold what this version needs: the operator of this service has to migrate it"
         undefined = isinstance(error, RoleNotGranted) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
         if undefined:
             return _as_response(Problem(503, "database_not_migrated", detail))

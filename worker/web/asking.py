@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import structlog
 from flask import request
 
 from shared.catalogue.resolve import ModelNotFound, NoModel
@@ -14,6 +15,8 @@ from worker.chat.gateway import missing_configuration
 from worker.runtime import Runtime
 from worker.web.problems import Problem
 from worker.web.routing import ApiRequest
+
+log = structlog.get_logger(__name__)
 
 
 def accept_question(
@@ -27,6 +30,8 @@ def accept_question(
     """Commit the question; `response` is what its row keeps of a response. Raises Problem; nothing is stored then."""
     missing = missing_configuration(parts.settings)
     if missing is not None:
+        log.error("llm_web.not_set_up", message="[ChaSen Chat] A chat was refused: something is not set up",
+                  code=missing.code, advice=missing.advice)  # fmt: skip
         raise Problem(503, missing.code, missing.detail)
     limit = parts.settings.chat_max_chars
     if question.characters > limit:

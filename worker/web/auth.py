@@ -92,10 +92,14 @@ class Authenticator:
         except ClaimsRefused as refused:
             raise _unauthenticated(str(refused)) from None
         except KeysUnavailable:
-            raise Problem(503, "keys_unavailable", "the key set at JWKS_URL cannot be fetched; try again") from None
+            raise Problem(
+                503,
+                "keys_unavailable",
+                "the keys that tokens are checked with cannot be fetched at the moment; try again",
+            ) from None
         # Whatever stands in a token that anybody may send: numbers without end and nesting without end, too.
         except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, ArithmeticError, RecursionError) as error:
-            raise _unauthenticated(f"the token is not valid ({type(error).__name__})") from None
+            raise _unauthenticated("the token is not valid", cause=type(error).__name__) from None
         return _Verified(caller, expires, expires)
 
     def _verify_api_key(self, token: str) -> _Verified:
@@ -127,5 +131,5 @@ def _bearer(authorization: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _unauthenticated(detail: str) -> Problem:
-    return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": "Bearer"})
+def _unauthenticated(detail: str, *, cause: str | None = None) -> Problem:
+    return Problem(401, "unauthenticated", detail, headers={"WWW-Authenticate": "Bearer"}, cause=cause)

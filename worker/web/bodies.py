@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.catalogue.edits import ModelEdit
+from shared.catalogue.facts.capabilities import CapabilityValues
 from shared.catalogue.sync.requests import Arguments
 from shared.roles import Role
 
@@ -50,7 +51,7 @@ class Model(BaseModel):
     model_name: str
     model_key: str
     provider: str
-    capabilities: dict[str, Any]
+    capabilities: Annotated[CapabilityValues, Field(description="One that is absent is unknown, which is not false")]
     is_active: bool
     is_default: bool
     display_order: int
@@ -232,7 +233,7 @@ class ReadyBody(BaseModel):
 class MeBody(BaseModel):
     subject: str
     role: Role
-    auth: Annotated[bool, Field(description="False in local mode without JWT_SECRET: no token is looked at")]
+    auth: Annotated[bool, Field(description="False in local mode without a secret for tokens: no token is looked at")]
 
 
 class HealthBody(BaseModel):

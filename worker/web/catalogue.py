@@ -27,6 +27,7 @@ from shared.db import Connection
 from shared.redis_store import RedisUnavailable
 from shared.task_errors import TaskFailure
 from shared.task_names import CHAT_TASK, REFRESH_TASK
+from shared.vocabulary import GATEWAY_ERROR_CODES, text_for_callers
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
@@ -55,6 +56,11 @@ _CHAT_TASK_STATUS = {
     "failed": "FAILURE",
     "expired": "FAILURE",
 }
+_FOR_CALLERS = {
+    "database_unavailable": "PostgreSQL could not be reached, or not do this at the moment; ask again.",
+    "source_unknown": "The source is not set up here: name no source.",
+}
+"""By the code of a refresh's failure whose own text is for operators."""
 _HTTP_STATUS = {"succeeded": 200, "partial": 200, "held": 409, "failed": 502, "abandoned": 502}
 
 
@@ -166,7 +172,7 @@ class CatalogueRoutes:
         if not body.dry_run and call.caller.role not in SERVICE:
             raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
         if body.source == "matchaai" and not self.parts.settings.upstream_given:
-            detail = "MatchaAI is not set up here: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY, or name no source"
+            detail = "MatchaAI is not set up here: name no source, or have the operator of this service set it up"
             raise Problem(422, "source_not_set_up", detail)
         if body.dry_run:
             return self._preview(call, body)
@@ -289,7 +295,7 @@ class CatalogueRoutes:
         if outcome.code == FORCE_REFUSED:
             status = 409
         if outcome.status in ("failed", "abandoned"):
-            members = problem_members(status, outcome.code or "failed", outcome.detail or "the refresh failed")
+            members = problem_members(status, outcome.code or "failed", _explain(outcome))
             response = as_json(members | body | {"status": "failed"}, status)
             response.content_type = "application/problem+json"
             return response
@@ -402,12 +408,27 @@ def _changes_of(connection: Connection, outcome: Outcome) -> Sequence[Mapping[st
     return store.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)
 
 
+def _explain(outcome: Outcome) -> str:
+    """Why a refresh failed, for who asked for it. The run, which operators read, has the whole cause."""
+    text = _public(outcome.code, outcome.detail or "the refresh failed")
+    place = "the log by this request id" if outcome.run_id is None else f"/api/llms/runs/{outcome.run_id}"
+    return f"{text} The whole cause: {place}" if text != outcome.detail else text
+
+
+def _public(code: str | None, detail: str) -> str:
+    """What a caller reads of the failure of a refresh: our own words, but not what names the inside."""
+    if code in GATEWAY_ERROR_CODES:
+        return text_for_callers(code)
+    return _FOR_CALLERS.get(code or "", detail)
+
+
 def _error_of(ended: Mapping[str, Any]) -> dict[str, Any]:
     """Why a refresh is no success, as a member of its task; nothing where it is one."""
     if ended["status"] == "held":
         detail = "the list would take away too much: nothing was changed"
         return {"error": {"code": "held", "detail": detail, "sha256": ended["held"]["sha256"]}}
-    return {"error": ended["error"]} if ended.get("error") else {}
+    error = ended.get("error")
+    return {"error": error | {"detail": _public(error["code"], error["detail"])}} if error else {}
 
 
 def _chat_task(task_id: str, chat: Snapshot | None) -> Response:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from shared.chat.requests import Question
+from shared.vocabulary import ChatErrorCode, ChatStatus, FallbackReason, GatewayErrorCode, WaitingFor
 from worker.web.bodies import Query
 
 ChatBody = Question
-Status = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+Status = ChatStatus
 
 
 def _statuses(text: str) -> str:
@@ -71,6 +72,9 @@ class ChatQuery(Query):
             " left out: with the answer (operator: without). Reading another's content is logged"
         ),
     ] = None
+    cause: Annotated[
+        bool, Field(description="true: with the whole cause of a failure; operator and service_role only")
+    ] = False
 
 
 class CancelQuery(Query):
@@ -95,17 +99,17 @@ class ChatModel(BaseModel):
     name: str
     matcha_llm_id: int
     fallback: bool
-    reason: Literal["unknown_key", "retired_key", "inactive_key", "unknown_upstream"] | None
+    reason: FallbackReason | None
     story: Annotated[dict[str, Any] | None, Field(description="What became of a retired key")] = None
 
 
 class ChatError(BaseModel):
-    code: str
-    detail: str
+    code: ChatErrorCode
+    detail: Annotated[str, Field(description="For people. It names nothing of the inside of this service")]
 
 
 class LastFailure(BaseModel):
-    code: str
+    code: GatewayErrorCode
     at: datetime
 
 
@@ -128,8 +132,11 @@ class Chat(BaseModel):
     caller: Annotated[str | None, Field(description="Whose chat it is; for operator and service_role")] = None
     request_id: Annotated[str | None, Field(description="For operator and service_role: finds its log lines")] = None
     error: ChatError | None = None
+    cause: Annotated[
+        str | None, Field(description="With cause=true: why it failed, in words for operators, with host and path")
+    ] = None
     waiting_for: Annotated[
-        Literal["turn", "limit", "upstream"] | None,
+        WaitingFor | None,
         Field(description="Open chats: what it waits for. upstream: MatchaAI does not answer, or asks for a pause"),
     ] = None
     waiting_since: datetime | None = None

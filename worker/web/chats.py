@@ -161,8 +161,15 @@ class ChatRoutes:
         content: read.Content = "all" if asked_for else "answer"
         if asked_for is False or caller.role not in CALLERS:
             content = "none"
-        snapshot = self._find(_uuid(call.path["chat_id"]), caller, content)
-        return as_json(_shown(snapshot, caller) | dict(snapshot.prompt or {}))
+        if call.query.cause and caller.role not in READERS:
+            raise forbidden(caller, READERS, what="more than read a chat without the cause for operators")
+        chat_id = _uuid(call.path["chat_id"])
+        snapshot = self._find(chat_id, caller, content)
+        shown = _shown(snapshot, caller) | dict(snapshot.prompt or {})
+        if call.query.cause:
+            with self.parts.database.transaction(caller) as connection:
+                shown["cause"] = read.read_cause(connection, chat_id)
+        return as_json(shown)
 
     def cancel(self, call: ApiRequest) -> Response:
         chat_id = _uuid(call.path["chat_id"])

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 import structlog
 from flask import Response, g, request
@@ -20,10 +20,9 @@ from shared import system_status as figures
 from shared.catalogue.sync.runs import ENDED
 from shared.chat import usage
 from shared.db import DatabaseFailure
-from shared.gateway.errors import ErrorCode
-from shared.models import FALLBACK_REASONS
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import UpstreamHealth, read_health
+from shared.vocabulary import FALLBACK_REASONS, GATEWAY_ERROR_CODES
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
@@ -96,7 +95,7 @@ class MetricsRoutes:
                 "GET",
                 "/metrics",
                 self.metrics,
-                "Figures for Prometheus; operator, service_role, or METRICS_TOKEN",
+                "Figures for Prometheus; operator, service_role, or their own token",
                 roles=None,
                 returns={200: None},
                 media_type="text/plain",
@@ -124,7 +123,9 @@ class MetricsRoutes:
             return
         g.caller = self.authenticator.caller(authorization)
         if g.caller.role not in READERS:
-            raise Problem(403, "forbidden", "metrics take the role operator or service_role, or METRICS_TOKEN")
+            raise Problem(
+                403, "forbidden", "metrics take the role operator or service_role, or the token that was set for them"
+            )
 
     def _database(self) -> Iterator[Metric]:
         """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""
@@ -247,7 +248,7 @@ def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
         "When MatchaAI last answered a call",
         {} if moment is None else moment.timestamp(),
     )
-    codes = {(code,): health.failures.get(code, 0) for code in get_args(ErrorCode)}
+    codes = {(code,): health.failures.get(code, 0) for code in GATEWAY_ERROR_CODES}
     yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
 
 

@@ -11,7 +11,10 @@ from flask import Response, g
 
 
 class Problem(Exception):
-    """Something the caller, or the operator, has to know. `code` is stable; `detail` says what to do."""
+    """Something the caller has to know. `code` is stable; `detail` says what to do, and names nothing of the inside.
+
+    `cause` is for the log alone: what an operator needs beside.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class Problem(Exception):
         members: Mapping[str, Any] | None = None,
         param: str | None = None,
         fault: str | None = None,
+        cause: str | None = None,
     ) -> None:
         """`param` is the path of the field that is wrong, `fault` pydantic's name for what is wrong with it."""
         super().__init__(detail)
@@ -33,6 +37,12 @@ class Problem(Exception):
         self.members = dict(members or {})
         self.param = param
         self.fault = fault
+        self.cause = cause
+
+    @property
+    def for_log(self) -> str:
+        """The detail, with the cause that callers do not read."""
+        return self.detail if self.cause is None else f"{self.detail} ({self.cause})"
 
 
 def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:
@@ -49,7 +59,7 @@ def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:
 
 def as_response(problem: Problem) -> Response:
     """The problem as it goes out."""
-    g.refusal = (problem.code, problem.detail)
+    g.refusal = (problem.code, problem.for_log)
     body = problem_members(problem.status, problem.code, problem.detail) | problem.members
     response = Response(
         json.dumps(body, ensure_ascii=False), status=problem.status, content_type="application/problem+json"

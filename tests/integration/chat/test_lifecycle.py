@@ -224,7 +224,8 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     for chat_id in (dead, alive):
         claim(chats, chat_id)
     lose_lease(chats, dead)
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.'")
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.',"
+                 " last_failure_code = 'timeout'")  # fmt: skip
     swept = sweep(chats)
     assert swept.ended == {waiting: "expired", dead: "expired"}
     assert chats.row(alive)["status"] == "running", "whoever holds it has a moment to write what it has"
@@ -232,7 +233,9 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     assert sweep(chats).ended == {alive: "expired"}
     row = chats.row(waiting)
     assert row["error_code"] == "expired"
-    assert row["error_detail"].endswith("The last failure: It is down.")
+    assert row["error_detail"] == "Not answered within its deadline of -1 s. It never had its turn."
+    assert row["error_cause"] == "It is down."
+    assert chats.row(alive)["error_detail"].endswith("The last failure: timeout.")
     assert claim(chats, waiting, dead) == []
 
 

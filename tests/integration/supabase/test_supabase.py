@@ -202,13 +202,15 @@ def test_what_supabase_grants_by_default_is_taken_back(supabase: Supabase) -> No
     assert supabase.query("SELECT count(*) FROM llm_chats", role="operator") != []
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         supabase.query("SELECT question FROM llm_chats", role="operator")
-    reading = {"llm_models", "llm_catalogue_version", "llm_chats", "llm_usage_stats"}
+    reading = {"llm_models", "llm_catalogue_version", "llm_usage_stats"}  # of llm_chats columns, not the table
     assert set(granted) == {("authenticated", table, "SELECT") for table in reading}
     for table in TABLES:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             supabase.query(f"SELECT FROM public.{table}", role="anon")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        supabase.query("UPDATE llm_chats SET answer = 'x'", role="authenticated")
+    supabase.query("SELECT id, question, answer, error_detail FROM llm_chats", role="authenticated")
+    for statement in ("SELECT error_cause FROM llm_chats", "UPDATE llm_chats SET answer = 'x'"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            supabase.query(statement, role="authenticated")
 
 
 def test_the_doctor_knows_the_login_for_a_good_one(supabase: Supabase, shim: Web, tmp_path: Path) -> None:

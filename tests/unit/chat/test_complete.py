@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.catalogue.resolve import Resolution
 from shared.chat.calls import CallLimits, ModelCalls
@@ -15,6 +17,7 @@ from shared.chat.complete import Completer, DefaultUnknown
 from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
+from shared.vocabulary import GATEWAY_ERROR_CODES, GatewayErrorCode
 
 SONNET = Resolution("sonnet", "sonnet", "Sonnet", 25)
 DEFAULT = Resolution("sonnet", "default", "Default", 28, "unknown_upstream")
@@ -58,9 +61,9 @@ class AnswersOthers(Gateway):
         )
 
 
-def claimed(seconds_left: float = 60, **more: Any) -> ChatClaim:
+def claimed(seconds_left: float = 60, model: Resolution = SONNET, **more: Any) -> ChatClaim:
     return ChatClaim(
-        uuid.UUID(int=1), 4, SONNET, "Which?", "Brief.", (("user", "Hm."),), "request", seconds_left, "ann", **more
+        uuid.UUID(int=1), 4, model, "Which?", "Brief.", (("user", "Hm."),), "request", seconds_left, "ann", **more
     )
 
 
@@ -128,7 +131,24 @@ def test_what_may_pass_is_tried_again() -> None:
 def test_what_is_permanent_is_not() -> None:
     end = attempt(Gateway([NO]))
     assert isinstance(end, Finish)
-    assert (end.status, end.error_code, end.error_detail, end.tries) == ("failed", NO.code, NO.detail, 1)
+    assert (end.status, end.error_code, end.error_cause, end.tries) == ("failed", NO.code, NO.detail, 1)
+
+
+@given(st.sampled_from(GATEWAY_ERROR_CODES), st.text(min_size=8).filter(lambda text: text.strip()))
+def test_no_word_of_the_gateways_error_reaches_the_caller(code: GatewayErrorCode, detail: str) -> None:
+    detail = f"POST inside.example/rest/api/v1 {detail}: set MATCHAAI_API_KEY"
+    end = attempt(Gateway([GatewayError(code, detail, permanent=True)]))
+    assert isinstance(end, Finish)
+    assert end.error_detail
+    assert not any(word in end.error_detail for word in ("inside.example", "/rest", "MATCHAAI_"))
+    assert end.error_cause == detail
+
+
+def test_a_strict_chats_caller_reads_no_word_of_it_either() -> None:
+    strict = replace(SONNET, strict=True)
+    end = attempt(Gateway([GatewayError("unknown_model", "POST inside.example", permanent=True)]), model=strict)
+    assert isinstance(end, Finish)
+    assert "inside.example" not in str(end.error_detail)
 
 
 def test_an_unknown_model_is_answered_by_the_next_that_upstream_knows() -> None:
@@ -231,7 +251,8 @@ def test_a_chat_that_keeps_failing_while_others_are_answered_fails_with_its_caus
     end = attempt(gateway, breaker=gateway.breaker, tries=8, spent=3, is_last=True)
     assert isinstance(end, Finish)
     assert (end.status, end.error_code) == ("failed", "upstream_unavailable")
-    assert "9 tries" in str(end.error_detail)
+    assert "9 times" in str(end.error_detail)
+    assert "9 tries" in str(end.error_cause)
 
 
 def test_a_pause_ends_when_the_circuit_opens() -> None:

@@ -64,7 +64,7 @@ _RETRIED = (409, 429)
 
 def as_openai_response(problem: Problem) -> Response:
     """The problem as it goes out under /v1."""
-    g.refusal = (problem.code, problem.detail)
+    g.refusal = (problem.code, problem.for_log)
     form = _form_of(problem)
     response = Response(
         json.dumps({"error": error_of(problem)}, ensure_ascii=False), form.status, content_type="application/json"

@@ -16,6 +16,7 @@ const OPEN = new Set(["queued", "running"]);
 /** @type {any[]} older ones, brought on request */ let older = [];
 /** @type {Set<string>} */ const opened = new Set();
 /** @type {Map<string, any>} content that was asked for here */ const contents = new Map();
+/** @type {Map<string, string>} why chats failed, as operators read it */ const causes = new Map();
 let query = "", id = "";
 
 const watch = new Watch(bring, { every: EVERY_MS, note, take: (text) => { chats = JSON.parse(text).chats; draw(); } });
@@ -42,7 +43,7 @@ function search() {
   query = parameters.size ? `&${parameters}` : "";
   chats = [];
   older = [];
-  byId("chats-none").textContent = id || query ? "No chat fits. Those that ended are kept for CHAT_RETENTION_DAYS." : "No chat yet.";
+  byId("chats-none").textContent = id || query ? "No chat fits. Those that ended are kept for some time only." : "No chat yet.";
   watch.now();
 }
 
@@ -89,11 +90,25 @@ function details(chat) {
   ];
   return el("tr", { class: "details" }, el("td", { colspan: 6 },
     chat.error && el("p", { class: "note bad" }, `${chat.error.code}: ${cause(chat.error)} `, el("small", {}, chat.error.detail)),
+    (chat.error || chat.last_failure) && causeOf(chat),
     el("dl", {}, ...facts.filter(([, value]) => value || value === 0).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     el("div", { class: "row acts" },
       !known && !chat.erased_at && el("button", { type: "button", class: "small", "data-key": `content-${chat.id}`, onclick: () => readContent(chat) }, "Show question and answer…"),
       OPEN.has(chat.status) && el("button", { type: "button", class: "small", "data-key": `cancel-${chat.id}`, onclick: () => cancel(chat) }, "Cancel this chat…")),
     place));
+}
+
+/** Why it failed, in the words for operators: asked for once. @param {any} chat */
+function causeOf(chat) {
+  const key = `${chat.id} ${chat.finished_at ?? chat.last_failure?.at}`;
+  const place = el("p", { class: "note" }, el("small", {}, causes.get(key) ?? "The cause is being asked for…"));
+  if (!causes.has(key)) {
+    ask(`/api/chats/${chat.id}?content=false&cause=true`).then(({ data }) => {
+      causes.set(key, data.cause ? `Cause: ${data.cause}` : "No more is known of the cause.");
+      show(place, el("small", {}, causes.get(key)));
+    }).catch((error) => show(place, el("small", {}, `The cause cannot be read: ${troubleWords(error)}`)));
+  }
+  return place;
 }
 
 /** @param {any} chat */

@@ -1,0 +1,58 @@
+"""The words of the API that have a fixed set of values: each set is written down here, and nowhere else.
+
+openapi.json, the CHECK constraints of the tables, the words of the pages and the tables of the docs follow from these,
+or a test compares them (`tests/unit/test_vocabulary.py`). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+ChatStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
+CHAT_STATUSES: Final[tuple[ChatStatus, ...]] = get_args(ChatStatus)
+
+WaitingFor = Literal["turn", "limit", "upstream"]
+WAITING_FOR: Final[tuple[WaitingFor, ...]] = get_args(WaitingFor)
+
+FallbackReason = Literal["unknown_key", "retired_key", "inactive_key", "unknown_upstream"]
+FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
+
+GatewayErrorCode = Literal[
+    "unauthorised",
+    "unknown_model",
+    "prompt_too_long",
+    "rate_limited",
+    "upstream_unavailable",
+    "upstream_rejected",
+    "upstream_not_json",
+    "upstream_shape",
+    "timeout",
+]
+"""What can go wrong with a call of the gateway."""
+GATEWAY_ERROR_CODES: Final[tuple[GatewayErrorCode, ...]] = get_args(GatewayErrorCode)
+
+ChatErrorCode = Literal[GatewayErrorCode, "no_model", "cancelled", "expired", "attempts_exhausted"]
+"""`error.code` of a chat."""
+CHAT_ERROR_CODES: Final[tuple[ChatErrorCode, ...]] = get_args(ChatErrorCode)
+
+_FOR_CALLERS: Final[Mapping[str, str]] = {
+    "unauthorised": "MatchaAI refused the key of this service: its operator has to look at it.",
+    "unknown_model": "MatchaAI does not know this model.",
+    "prompt_too_long": "It is too long for this model: shorten it, or choose a model with a larger context.",
+    "rate_limited": "MatchaAI takes no more requests at the moment: ask again later.",
+    "upstream_unavailable": "MatchaAI could not be reached, or failed by itself: ask again later.",
+    "upstream_rejected": "MatchaAI refused this request: the operator of this service finds why by its request id.",
+    "upstream_not_json": "MatchaAI answered with no answer, but a web page or the like: it may be down.",
+    "upstream_shape": "MatchaAI answered in a form that is not known: the operator of this service has to look at it.",
+    "timeout": "MatchaAI took too long to answer: ask again later.",
+}
+
+
+def text_for_callers(code: str, *, tries: int = 1) -> str:
+    """What a caller reads of a failure of the gateway: it follows from the code alone.
+
+    The gateway's own error has the whole cause: the host, the path, a variable to check. That text is for operators.
+    """
+    text = _FOR_CALLERS.get(code, "It failed: the operator of this service finds why by its request id.")
+    return f"{text} It was tried {tries} times." if tries > 1 else text
