@@ -30,8 +30,12 @@ def accept_question(
     """Commit the question; `response` is what its row keeps of a response. Raises Problem; nothing is stored then."""
     missing = missing_configuration(parts.settings)
     if missing is not None:
-        log.error("llm_web.not_set_up", message="[ChaSen Chat] A chat was refused: something is not set up",
-                  code=missing.code, advice=missing.advice)  # fmt: skip
+        log.error(
+            "llm_web.not_set_up",
+            message="A chat was refused: something is not set up",
+            code=missing.code,
+            advice=missing.advice,
+        )
         raise Problem(503, missing.code, missing.detail)
     limit = parts.settings.chat_max_chars
     if question.characters > limit:

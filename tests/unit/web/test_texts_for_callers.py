@@ -41,7 +41,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
-        if isinstance(node, ast.ApiRequest) and ast.unparse(node.func).startswith(("log.", "re.compile")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "re.compile")):
             skipped |= {id(inner) for inner in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:

@@ -6,8 +6,8 @@ migration grants it. Texts that were written for both become the cause.
 
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
