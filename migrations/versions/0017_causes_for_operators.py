@@ -6,8 +6,8 @@ migration grants it. Texts that were written for both become the cause.
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 oldest_code = "0005"
@@ -18,7 +18,7 @@ FOR_CALLERS = (
     " model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, status, answer, error_code, error_detail,"
     " attempt, attempts_returned, tries, version, lease_until, publish_at, publishes, created_at, deadline_at,"
     " started_at, finished_at, upstream_ms, waiting_for, waiting_since, last_failure_code, last_failure_at,"
-    " other_models, strict, cancel_at, resends, erased_at"
+    " other_models, strict, cancel_at, resends, erased_at, response"
 )
 
 COLUMNS = f"""
