@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp, running_up
 from tests.support.waiting import wait_for
 
@@ -12,8 +13,15 @@ TOKEN = "a-token-of-these-tests"
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[RunningUp]:
-    with running_up(METRICS_TOKEN=TOKEN, FLOWER_PASSWORD="a,b: c") as running:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
+    upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "MATCHAAI_MISSION_ID": "1"}
+    with running_up(**upstream, METRICS_TOKEN=TOKEN, FLOWER_PASSWORD="a,b: c", CHAT_DEADLINE_SECONDS="12") as running:
         yield running
 
 
@@ -93,26 +101,25 @@ def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: Running
         assert password not in said
 
 
-def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time() -> None:
-    nobody_listens = {"MATCHAAI_BASE_URL": "http://127.0.0.1:1/rest/api/v1", "MATCHAAI_API_KEY": "k"}
-    with running_up(**nobody_listens, MATCHAAI_MISSION_ID="1", CHAT_DEADLINE_SECONDS="12") as down:
-        states: set[str] = set()
-        login = (down.state["FLOWER_USER"], down.state["FLOWER_PASSWORD"])
-        url = f"http://127.0.0.1:{down.state['FLOWER_PORT']}"
-        with httpx.Client(base_url=url, auth=login, trust_env=False) as flower:
-            asked = [
-                httpx.post(f"{down.url}/api/chasen/chat", json={"question": "Why?"}, trust_env=False).json()["id"]
-                for _ in range(8)
-            ]
+def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
+    up: RunningUp, flower: httpx.Client, gateway: RunningStandIn
+) -> None:
+    gateway.behave(completions={"status": 503})
+    states: set[str] = set()
+    asked = [
+        httpx.post(f"{up.url}/api/chasen/chat", json={"question": "Why?"}, trust_env=False).json()["id"]
+        for _ in range(8)
+    ]
 
-            def ends() -> list[str]:
-                shown = flower.get("/api/tasks").json()
-                states.update(task["state"] for task in shown.values())
-                failed = [shown.get(chat_id, {"state": None}) for chat_id in asked]
-                return [task["exception"] for task in failed if task["state"] == "FAILURE"]
+    def ends() -> list[str]:
+        shown = flower.get("/api/tasks").json()
+        tasks = [shown.get(chat_id, {"state": None}) for chat_id in asked]
+        states.update(task["state"] for task in tasks)
+        return [task["exception"] for task in tasks if task["state"] == "FAILURE"]
 
-            exceptions = wait_for(lambda: len(found := ends()) == len(asked) and found, seconds=60)
-        assert "SUCCESS" not in states
-        for exception, chat_id in zip(exceptions, asked, strict=True):
-            assert chat_id in exception
-            assert "ChatFailed" in exception
+    exceptions = wait_for(lambda: len(found := ends()) == len(asked) and found, seconds=60)
+    gateway.behave()
+    assert "SUCCESS" not in states
+    for exception, chat_id in zip(exceptions, asked, strict=True):
+        assert chat_id in exception
+        assert "ChatFailed" in exception

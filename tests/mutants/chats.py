@@ -149,7 +149,7 @@ MUTANTS = (
         "shared/chat/lifecycle.py",
         "    AND deadline_at > now() AND attempt - attempts_returned < %s",
         "    AND attempt - attempts_returned < %s",
-        (f"{_LIFECYCLE}::test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause",),
+        (f"{_LIFECYCLE}::test_a_chat_past_its_deadline_is_not_claimed",),
     ),
     Mutant(
         "idempotency",

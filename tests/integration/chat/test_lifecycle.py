@@ -239,6 +239,13 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     assert claim(chats, waiting, dead) == []
 
 
+def test_a_chat_past_its_deadline_is_not_claimed(chats: Chats) -> None:
+    """Nobody has swept it yet."""
+    chat_id = chats.submit()
+    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second'")
+    assert claim(chats, chat_id) == []
+
+
 def test_one_that_cannot_be_written_takes_no_other_along(chats: Chats) -> None:
     """A group falls back to one by one; see BatchWriter."""
     good, bad = chats.submit(), chats.submit()
