@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copy goes too, and the tests under way end
     with scratch_copy() as scratch:
         if not _tests_pass(scratch, mutants):
             return 1

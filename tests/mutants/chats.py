@@ -206,10 +206,7 @@ MUTANTS = (
         "shared/chat/circuit_breaker.py",
         "        return min(covering, key=lambda circuit: _width(circuit.scope), default=None)\n",
         "        return None\n",
-        (
-            f"{_COMPLETE}::test_a_chat_whose_circuit_is_open_makes_no_call_unless_it_is_the_probe",
-            f"{_ANSWERING}::test_while_one_model_is_down_its_chats_wait_uncalled_and_others_are_answered",
-        ),
+        (f"{_COMPLETE}::test_a_chat_whose_circuit_is_open_makes_no_call_unless_it_is_the_probe",),
     ),
     Mutant(
         "circuit-of-each-caller",
