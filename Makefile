@@ -16,7 +16,7 @@ up: set-up-local ## start everything on this machine: servers, migrations, first
 # Two for each of two cores: tests of real processes mostly wait for them.
 TEST_PROCESSES ?= 4
 test: set-up-dev ## run the unit, integration and end-to-end tests
-	@exec $(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not fault"
+	@exec $(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -m "not fault"
 
 test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes
 	@exec $(VENV)/bin/python -m pytest -m fault tests/fault tests/integration

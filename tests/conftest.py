@@ -1,11 +1,13 @@
 """What the tests share: real servers, and a database and a Redis of each test's own."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.commands import LoadedCommands, loaded_commands
+from tests.support.scheduling import SharedServers
 from tests.support.servers import Database, Servers, running_servers
 
 # An example may take as long as the machine needs: time is no assertion.
@@ -38,6 +40,12 @@ def loaded() -> Iterator[LoadedCommands]:
     """Runs commands without loading everything for each."""
     with loaded_commands() as running:
         yield running
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers:
+    """Which tests go together when several processes run them."""
+    return SharedServers(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

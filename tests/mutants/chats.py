@@ -161,7 +161,7 @@ MUTANTS = (
     Mutant(
         "idempotency-of-the-body",
         "shared/chat/accept.py",
-        "if row.body_sha256 != asked.question.sha256 or snapshot is None:",
+        "if row.body_sha256 != asked.sha256 or snapshot is None:",
         "if snapshot is None:",
         (f"{_ASKING}::test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused",),
     ),

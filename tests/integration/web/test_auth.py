@@ -17,7 +17,8 @@ from tests.support.servers import Servers
 def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with servers.database() as database, bench(database.url, None) as at:
         at.seed()
-        variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET, JWT_AUDIENCE="authenticated")
+        variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET, JWT_AUDIENCE="authenticated",
+                                    WEB_CONCURRENCY="1")  # fmt: skip
         with web(variables, tmp_path_factory.mktemp("guarded")) as shim:
             yield shim
 

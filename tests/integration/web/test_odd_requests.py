@@ -16,7 +16,9 @@ from tests.support.servers import Servers
 def shim(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with servers.database() as database, bench(database.url, None) as at:
         at.seed()
-        with web(local_variables(database.url, servers.redis_url()), tmp_path_factory.mktemp("odd")) as running:
+        with web(
+            local_variables(database.url, servers.redis_url(), WEB_CONCURRENCY="1"), tmp_path_factory.mktemp("odd")
+        ) as running:
             yield running
 
 

@@ -35,7 +35,7 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder: Path = tmp_path_factory.mktemp("guarded")
-    with web(stack.variables | {"JWT_SECRET": SECRET}, folder) as shim:
+    with web(stack.variables | {"JWT_SECRET": SECRET, "WEB_CONCURRENCY": "1"}, folder) as shim:
         yield Guarded(shim, stack.variables["DATABASE_URL"].replace("+psycopg", ""), shim.process)
 
 

@@ -299,7 +299,7 @@ async def _written(switch: SwitchModel) -> bool:
 
 
 def test_what_still_fails_at_the_deadline_fails_with_its_cause() -> None:
-    end = attempt(Gateway([BUSY]), seconds_left=0.05)
+    end = attempt(Gateway([BUSY]), seconds_left=0.3)
     assert isinstance(end, Finish)
     assert (end.status, end.error_code) == ("failed", "rate_limited")
     assert end.tries > 1
