@@ -12,6 +12,7 @@ from shared.catalogue.edits import ModelEdit
 from shared.catalogue.facts.capabilities import CapabilityValues
 from shared.catalogue.sync.requests import Arguments
 from shared.roles import Role
+from shared.vocabulary import FallbackReason
 
 RefreshBody = Arguments
 EditBody = ModelEdit
@@ -247,3 +248,18 @@ class ProblemBody(BaseModel):
     detail: str
     code: str
     request_id: str
+
+
+class Story(BaseModel):
+    """What became of a key: the model that has its id now."""
+
+    kind: str
+    matcha_llm_id: int
+    model_name: str | None
+    model_key: str | None
+    at: datetime
+
+
+class MissingModel(ProblemBody):
+    reason: FallbackReason
+    story: Annotated[Story | None, Field(description="Of a retired key")]

@@ -31,6 +31,7 @@ from shared.vocabulary import GATEWAY_ERROR_CODES, text_for_callers
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
+from worker.web.model_page import find_model
 from worker.web.problems import Problem, problem_members
 from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json, forbidden
 
@@ -133,6 +134,13 @@ class CatalogueRoutes:
                 returns={200: bodies.ChangesBody},
             ),
             Route(
+                "GET",
+                "/api/llms/{model_key}",
+                self.show_model,
+                "One active model; 404 says what became of a key that means none",
+                returns={200: bodies.Model, 404: bodies.MissingModel},
+            ),
+            Route(
                 "PATCH",
                 "/api/llms/{model_key}",
                 self.edit_model,
@@ -157,6 +165,9 @@ class CatalogueRoutes:
         if current is None:
             raise no_listing()
         return listing_response(current)
+
+    def show_model(self, call: ApiRequest) -> Response:
+        return as_json(find_model(call.path["model_key"], self.keeper.current, self.parts.database))
 
     def _list_for_operators(self, call: ApiRequest) -> Response:
         if call.caller.role not in READERS:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from shared.chat.requests import Question
 from shared.vocabulary import ChatErrorCode, ChatStatus, FallbackReason, GatewayErrorCode, WaitingFor
-from worker.web.bodies import Query
+from worker.web.bodies import Query, Story
 
 ChatBody = Question
 Status = ChatStatus
@@ -100,7 +100,7 @@ class ChatModel(BaseModel):
     matcha_llm_id: int
     fallback: bool
     reason: FallbackReason | None
-    story: Annotated[dict[str, Any] | None, Field(description="What became of a retired key")] = None
+    story: Annotated[Story | None, Field(description="What became of a retired key")] = None
 
 
 class ChatError(BaseModel):

@@ -79,7 +79,7 @@ def _wrong(route: Route) -> dict[str, Any]:
 def _response(route: Route, status: int, model: type[BaseModel] | None) -> dict[str, Any]:
     described: dict[str, Any] = {"description": {304: "Not modified", 204: "Nothing"}.get(status, "See the schema")}
     if model is not None:
-        media = "application/problem+json" if status == 502 else route.media_type
+        media = "application/problem+json" if status in (404, 502) else route.media_type
         described["content"] = {media: {"schema": _reference(model)}}
     elif status == 200:
         described["content"] = {route.media_type: {}}

@@ -99,7 +99,7 @@ def test_a_nul_in_an_address_is_a_404(shim: Web, path: str) -> None:
         ("/api/llms/runs", {"GET", "HEAD", "OPTIONS"}),
         ("/api/llms/usage", {"GET", "HEAD", "OPTIONS"}),
         ("/api/llms/refresh", {"POST", "OPTIONS"}),
-        ("/api/llms/changes-of-mine", {"PATCH", "OPTIONS"}),
+        ("/api/llms/changes-of-mine", {"GET", "HEAD", "PATCH", "OPTIONS"}),
     ],
 )
 def test_options_names_the_methods_that_there_are(shim: Web, path: str, methods: set[str]) -> None:

@@ -277,7 +277,7 @@ def test_a_bad_body_is_a_problem_document(stack: Stack, body: bytes, status: int
         ("GET", "/api/llms/changes?limit=1001", 400, "invalid_query"),
         ("GET", "/api/tasks/00000000-0000-0000-0000-000000000000", 404, "not_found"),
         ("PATCH", "/api/llms/nobody", 404, "unknown_model"),
-        ("GET", "/api/llms/%00", 405, "method_not_allowed"),
+        ("GET", "/api/llms/%00", 404, "not_found"),
         ("GET", "/%ff%fe", 404, "not_found"),
     ],
 )
@@ -393,6 +393,24 @@ def test_openapi_describes_every_route_and_the_answers_fit_it(stack: Stack) -> N
     ):
         TypeAdapter(model).validate_json(stack.web.get(path).content)
     TypeAdapter(bodies.RefreshDone).validate_json(stack.web.post("/api/llms/refresh").content)
+
+
+def test_one_model_is_its_row_of_the_list_and_a_key_that_means_none_says_why(stack: Stack) -> None:
+    stack.web.post("/api/llms/refresh")
+    wait_for(lambda: "gpt-4o" in [row["model_key"] for row in stack.web.get("/api/llms").json()["models"]])
+    row = next(row for row in stack.web.get("/api/llms").json()["models"] if row["model_key"] == "gpt-4o")
+    assert stack.web.get("/api/llms/gpt-4o").json() == row
+    unknown = problem(stack.web.get("/api/llms/gpt-99"), 404, "model_not_found")
+    assert (unknown["reason"], unknown["story"]) == ("unknown_key", None)
+    assert stack.web.client.patch("/api/llms/gpt-4o", json={"model_key": "our-gpt"}).status_code == 200
+    wait_for(lambda: stack.web.get("/api/llms/our-gpt").status_code == 200)
+    retired = problem(stack.web.get("/api/llms/gpt-4o"), 404, "model_not_found")
+    assert (retired["reason"], retired["story"]["model_key"]) == ("retired_key", "our-gpt")
+    stack.web.client.patch("/api/llms/our-gpt", json={"model_key": None, "is_active": False})
+    hidden = wait_for(lambda: [each for each in [stack.web.get("/api/llms/gpt-4o")] if each.status_code == 404])[0]
+    assert problem(hidden, 404, "model_not_found")["reason"] == "inactive_key"
+    stack.web.client.patch("/api/llms/gpt-4o", json={"is_active": None})
+    wait_for(lambda: stack.web.get("/api/llms/gpt-4o").status_code == 200)
 
 
 def test_readiness_names_the_parts(stack: Stack) -> None:
