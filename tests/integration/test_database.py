@@ -225,10 +225,10 @@ def test_two_migrations_at_once_do_not_get_in_each_others_way(servers: Servers) 
 
 def test_connections_are_opened_ahead_and_none_where_postgresql_is_away(database: Database, pool: Pool) -> None:
     pool.open_ahead(3)
-    assert pool.engine.pool.checkedin() == 3
+    assert pool.engine.pool.checkedin() == 3  # type: ignore[attr-defined]
     away = Pool("postgresql+psycopg://nobody:x@127.0.0.1:9/none", application_name="test")
     away.open_ahead(3)
-    assert away.engine.pool.checkedin() == 0
+    assert away.engine.pool.checkedin() == 0  # type: ignore[attr-defined]
     away.dispose()
 
 

@@ -48,7 +48,7 @@ def following(chats: Chats) -> Chats:
 
 
 def in_background(chats: Chats, chat_id: uuid.UUID) -> threading.Thread:
-    thread = threading.Thread(target=chats.process().run_refresh, args=(chat_id,))
+    thread = threading.Thread(target=chats.process().run, args=(chat_id,))
     thread.start()
     return thread
 

@@ -6,10 +6,10 @@ import pytest
 
 from shared.settings import SettingsError
 from worker.local.ports import free_port
-from worker.local.up import Plan, make_plan
+from worker.local.up import UpPlan, make_plan
 
 
-def plan(folder: Path, **environ: str) -> Plan:
+def plan(folder: Path, **environ: str) -> UpPlan:
     (folder / "Procfile").write_text("web: serve\n")
     return make_plan({"PORT": str(free_port()), "FLOWER_PORT": str(free_port()), **environ}, folder)
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.db import Role
+from shared.roles import Role
 from tests.integration.web.conftest import FIVE, SECRET
 from tests.integration.web.test_auth import token
 from tests.support.chatting import CHAT

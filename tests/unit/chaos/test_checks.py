@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.checks import ChatRow, Window, judge, over_bound, repeated_calls
-from tests.chaos.driver import ChatRequest, Notes
+from tests.chaos.driver import Asked, Notes
 
 QUESTION = "Question 000001 of ann?"
 ANSWER = f"[stand-in for MatchaAI] model X (28) answers: you asked “{QUESTION}” (input …)"
@@ -17,7 +17,7 @@ def row(**changes: Any) -> ChatRow:
 
 
 def notes(**changes: Any) -> Notes:
-    asked = ChatRequest(QUESTION, "ann", "key-1", chat_id="a")
+    asked = Asked(QUESTION, "ann", "key-1", chat_id="a")
     for name, value in changes.items():
         setattr(asked, name, value)
     return Notes(asked={QUESTION: asked})
