@@ -1,4 +1,4 @@
-"""The listing before Flask: what every page asks for all the time takes a token that is known and bytes that are ready.
+"""Listings before Flask: what all clients ask for all the time takes a token that is known and bytes that are ready.
 
 It answers as Flask would, or not at all: whatever is not plain goes on to Flask, where the whole truth is.
 """
@@ -6,7 +6,7 @@ It answers as Flask would, or not at all: whatever is not plain goes on to Flask
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shared.catalogue.listing import Encoded
@@ -14,33 +14,35 @@ from shared.db import Caller
 from worker.web.access_log import Answered, Observe
 from worker.web.app import request_id
 from worker.web.auth import Authenticator
-from worker.web.catalogue import LISTING_PATH, listing_headers
+from worker.web.catalogue import listing_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class ListingFastPath:
-    """A WSGI application in front of another: answers plain requests for the listing, hands on all others."""
+    """A WSGI application in front of another: answers plain requests for listings, hands on all others."""
 
     def __init__(
         self,
         next_app: WSGIApplication,
-        current: Callable[[], Encoded | None],
+        listings: Mapping[str, Callable[[], Encoded | None]],
         authenticator: Authenticator,
         headers: Sequence[tuple[str, str]],
         observers: Sequence[Observe],
     ) -> None:
-        """`current` gives the listing now; `headers`: headers that no answer goes without."""
+        """`listings` give by their paths what they are now; `headers`: headers that no answer goes without."""
         self._next_app = next_app
         self._headers = headers
-        self._current = current
+        self._listings = listings
         self._authenticator = authenticator
         self._observers = observers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
-        current = self._current()
+        path = environ["PATH_INFO"]
+        listing = self._listings.get(path)
+        current = None if listing is None else listing()
         caller = self._caller(environ) if current is not None else None
         if current is None or caller is None:
             return self._next_app(environ, start_response)
@@ -54,16 +56,15 @@ class ListingFastPath:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(current.body)))]
         start_response("200 OK" if wanted is None else "304 NOT MODIFIED", headers)
         status, seconds = 200 if wanted is None else 304, time.perf_counter() - began
-        answered = Answered("GET", LISTING_PATH, status, seconds, caller, id_)
+        answered = Answered("GET", path, status, seconds, caller, id_)
         for observe in self._observers:
             observe(answered)
         return (current.body,) if wanted is None else ()
 
     def _caller(self, environ: WSGIEnvironment) -> Caller | None:
-        """Whose plain request for the listing this is; None where it is not one."""
+        """Whose plain request this is; None where it is not one."""
         plain = (
-            environ["PATH_INFO"] == LISTING_PATH
-            and environ["REQUEST_METHOD"] == "GET"
+            environ["REQUEST_METHOD"] == "GET"
             and not environ.get("QUERY_STRING")
             and "HTTP_ORIGIN" not in environ
             and not environ.get("CONTENT_LENGTH")

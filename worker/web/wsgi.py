@@ -20,7 +20,7 @@ from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
-from worker.web.catalogue import CatalogueRoutes
+from worker.web.catalogue import LISTING_PATH, CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
 from worker.web.key_verifier import KeyVerifier
@@ -28,6 +28,7 @@ from worker.web.listing_fast_path import ListingFastPath
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
 from worker.web.openai.completions import CompletionRoutes
+from worker.web.openai.models import PATH as OPENAI_LISTING_PATH
 from worker.web.openai.models import ModelRoutes, OpenAIListing
 from worker.web.openai.responses import ResponseRoutes
 from worker.web.pages import PageRoutes
@@ -66,7 +67,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     observers = [times.observe, AccessLog(lines).observe]
     observe_requests(app, observers)
     headers = default_headers(settings)
-    shortcut = ListingFastPath(app.wsgi_app, lambda: keeper.current, authenticator, headers, observers)
+    listings = {LISTING_PATH: lambda: keeper.current, OPENAI_LISTING_PATH: lambda: openai_listing.current}
+    shortcut = ListingFastPath(app.wsgi_app, listings, authenticator, headers, observers)
     app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
 

@@ -14,6 +14,7 @@ from worker.web.listing_fast_path import ListingFastPath
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 LISTED = Encoded(b'{"models":[]}', '"tag"')
+OTHER = Encoded(b'{"data":[]}', '"other"')
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Front:
         self.authenticator = Authenticator(settings, now=lambda: self.now)
         self.shortcut = ListingFastPath(
             lambda _, start: (start("418 Beyond", []), [b"beyond"])[1],
-            lambda: self.listed,
+            {"/api/llms": lambda: self.listed, "/v1/models": lambda: OTHER},
             self.authenticator,
             [("X-Standing", "yes")],
             [lambda answered: self.observed.append(answered[:3])],
@@ -125,3 +126,11 @@ def test_with_auth_off_all_goes_on_for_the_host_is_checked_there() -> None:
 def test_before_there_is_a_listing_all_goes_on() -> None:
     front = Front(listed=None)
     assert front.ask(front.token()) == b"beyond"
+
+
+def test_each_listing_has_an_address_of_its_own() -> None:
+    front = Front()
+    assert front.ask(front.token(), PATH_INFO="/v1/models") == OTHER.body
+    assert front.headers["ETag"] == OTHER.etag
+    assert [route for _, route, _ in front.observed] == ["/v1/models"]
+    assert front.ask(front.token(), PATH_INFO="/v1/models/") == b"beyond"

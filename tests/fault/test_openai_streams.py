@@ -1,0 +1,102 @@
+"""Streams of /v1/responses that are cut anywhere and resumed anywhere, while workers and web processes are killed."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.fault.conftest import Report, StartSystem
+from tests.support.chatting import System
+
+STREAMS = 200
+AT_ONCE = 25
+CUT = (openai.APIConnectionError, httpx.TransportError)
+PATIENCE_SECONDS = 120
+
+
+def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, int]:
+    """The id and the text of a response whose stream breaks off again and again; and how often it was taken up."""
+    chance = random.Random(seed)
+    response_id, last, text, times = "", -1, "", 0
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    stream: Any = client.responses.create(model="gpt-4o", input=question, background=True, stream=True)
+    while time.monotonic() < give_up:
+        try:
+            for event in stream:
+                assert event.sequence_number == last + 1, (event.sequence_number, last)
+                last = event.sequence_number
+                if event.type == "response.created":
+                    response_id = event.response.id
+                elif event.type == "response.output_text.delta":
+                    text += event.delta
+                elif event.type == "response.completed":
+                    assert event.response.output_text == text
+                    return response_id, text, times
+                if chance.random() < 0.3:
+                    break
+            stream.close()
+        except CUT:
+            pass
+        times += 1
+        try:
+            stream = (
+                client.responses.retrieve(response_id, stream=True, starting_after=last)
+                if response_id
+                else client.responses.create(model="gpt-4o", input=question, background=True, stream=True)
+            )
+        except CUT:
+            stream = iter(())
+            time.sleep(0.2)
+    raise AssertionError(f"no end of {response_id or question} within {PATIENCE_SECONDS} s")
+
+
+@pytest.mark.timeout(600)
+def test_a_stream_that_is_cut_and_resumed_gives_the_same_text(start_system: StartSystem, report: Report) -> None:
+    system = start_system(delay=1, CHAT_LEASE_SECONDS="2", CHAT_MAX_ATTEMPTS="20")
+    system.gateway.behave(completions={"padded": 9000, "delay": 1})
+    system.start_refresh_worker()
+    over = threading.Event()
+    killer = threading.Thread(target=kill_again_and_again, args=(system, over))
+    with openai.OpenAI(base_url=f"{system.web.url}/v1", api_key="x", max_retries=10) as client:
+        killer.start()
+        try:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                found = list(pool.map(lambda number: resumed(client, f"Question {number}?", number), range(STREAMS)))
+        finally:
+            over.set()
+            killer.join()
+    answers = dict(system.query("SELECT 'resp_' || replace(id::text, '-', ''), answer FROM llm_chats"))
+    assert [answers[response_id] for response_id, _, _ in found] == [text for _, text, _ in found]
+    assert all(f"Question {number}?" in text for number, (_, text, _) in enumerate(found))
+    report(streams=STREAMS, taken_up=sum(times for _, _, times in found), kills=len(KILLS))
+
+
+KILLS: list[str] = []
+
+
+def kill_again_and_again(system: System, over: threading.Event) -> None:
+    """A chat worker and a web process by turns; the one is started again here, the other by its master."""
+    KILLS.clear()
+    worker = system.start_chat_worker(wait=False)
+    while not over.wait(4):
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+        worker = system.start_chat_worker(wait=False)
+        KILLS.append("worker")
+        if over.wait(2):
+            return
+        os.kill(next(children(system.web.process.pid)), signal.SIGKILL)
+        KILLS.append("web")
+
+
+def children(pid: int) -> Iterator[int]:
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
