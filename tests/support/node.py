@@ -1,7 +1,6 @@
-"""Node and its packages for tests, where npm is there. In CI it has to be; elsewhere its tests are skipped."""
+"""Node and its packages for tests, where npm is there. Where it is not, the tests are skipped; `.ci/run` ends then."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,8 +14,6 @@ def installed(folder: Path) -> Path:
     """The folder with the packages of its package.json, installed when they are not there in these versions."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        if os.environ.get("CI"):
-            pytest.fail("npm is missing: CI has to run the tests of the SDKs")
         pytest.skip("npm is not here: the tests of the SDK for Node are skipped")
     wanted = json.loads((folder / "package.json").read_text())["dependencies"]
     if any(_version(folder / "node_modules" / name) != version for name, version in wanted.items()):

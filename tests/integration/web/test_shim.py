@@ -348,6 +348,17 @@ def test_origins_that_are_named_may_ask_and_others_not(stack: Stack) -> None:
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
     assert "Authorization" in asked.headers["access-control-allow-headers"]
     assert asked.headers["access-control-allow-methods"] == "POST"
+    names = "authorization,content-type,x-stainless-lang,x-stainless-retry-count,openai-project,x-mine"
+    sdk = stack.web.client.options(
+        "/v1/chat/completions",
+        headers={
+            "Origin": "https://app.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": names,
+        },
+    )
+    allowed = sdk.headers["access-control-allow-headers"].lower().split(", ")
+    assert set(names.split(",")) - set(allowed) == {"x-mine"}
 
 
 def test_operators_edit_over_http_and_the_ledger_says_who(stack: Stack) -> None:

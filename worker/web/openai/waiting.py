@@ -49,6 +49,7 @@ class WaitingCaller:
         self._resends = resends
         self._can_return = can_return
         self._has_gone: Callable[[], bool] = connection_watch(request.environ)
+        self._ended = False
         self._ends_at = time.monotonic() + parts.settings.chat_deadline_seconds + LATE_SECONDS
 
     def look_up(self) -> Snapshot:
@@ -63,12 +64,14 @@ class WaitingCaller:
         """The chat as it is at the beginning: one that was there before may have changed until the watch began."""
         first = accepted.snapshot if accepted.new else self.look_up()
         watch.mark_seen(first)
+        self._ended = first.ended
         return first
 
     def news(self, watch: Watch) -> Snapshot | None:
         """The next snapshot; None where there is none for a while. Raises CallerGone, Problem, DatabaseFailure."""
         snapshot = watch.wait(LOOK_SECONDS)
         if snapshot is not None:
+            self._ended = snapshot.ended
             return snapshot
         if self._has_gone():
             raise CallerGone
@@ -91,7 +94,7 @@ class WaitingCaller:
 
     def leave(self) -> None:
         """The connection has ended. An open chat that its caller cannot come back for is cancelled soon."""
-        if self._can_return:
+        if self._can_return or self._ended:
             return
         try:
             with self._parts.database.transaction() as connection:
