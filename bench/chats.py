@@ -17,7 +17,7 @@ from shared.db import Caller, Database
 from shared.settings import read_settings
 from tests.support.chatting import System, chat_system
 from worker.celery_app import make_celery
-from worker.upkeep.chats import publish
+from worker.messages import send_chat
 
 _OPEN = """
 SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),
@@ -47,7 +47,7 @@ def send(system: System, chat_ids: Sequence[UUID]) -> None:
     """Send the messages for these chats."""
     app = make_celery(read_settings(system.variables))
     for chat_id in chat_ids:
-        publish(app, str(chat_id), task_id=str(new_id()), request_id=None)
+        send_chat(app, chat_id, task_id=str(new_id()), request_id=None)
     app.close()
 
 

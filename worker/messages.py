@@ -1,9 +1,8 @@
-"""The web process's only sender of tasks."""
+"""The messages that start tasks: the only place that sends `llm.refresh` and `llm.chat`."""
 
 from __future__ import annotations
 
 import queue
-import threading
 import time
 import uuid
 from typing import Any
@@ -12,9 +11,9 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from shared.background import BackgroundLoop
 from shared.catalogue.sync.requests import Arguments
-from shared.task_names import CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
-from worker.upkeep.chats import publish
+from shared.task_names import CHAT_QUEUE, CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
 
 log = structlog.get_logger(__name__)
 
@@ -24,57 +23,95 @@ REST_SECONDS = 2.0
 """After a message that Redis did not take, the next ones are left to upkeep for so long."""
 
 
+def send_chat(
+    app: Celery, chat_id: uuid.UUID, *, task_id: str | None, request_id: str | None, producer: Any = None
+) -> None:
+    """Send `llm.chat`, by this producer or one of the app's. Raises kombu's OperationalError, OSError."""
+    app.send_task(
+        CHAT_TASK,
+        args=(str(chat_id),),
+        task_id=task_id,
+        queue=CHAT_QUEUE,
+        headers={REQUEST_ID_HEADER: request_id},
+        retry=False,
+        ignore_result=True,
+        producer=producer,
+    )
+
+
+def send_refresh(
+    app: Celery, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str | None
+) -> None:
+    """Send `llm.refresh`; `run_id`: the queued run, None for a dry run. Raises kombu's OperationalError, OSError."""
+    kwargs = arguments.model_dump(exclude_defaults=True)
+    headers = {REQUEST_ID_HEADER: request_id}
+    shown = kwargs
+    if run_id is not None:
+        headers[RUN_ID_HEADER] = run_id
+        shown = kwargs | {"run_id": run_id}
+    app.send_task(
+        REFRESH_TASK,
+        kwargs=kwargs,
+        kwargsrepr=repr(shown),  # what Flower shows and searches
+        task_id=task_id,
+        queue=REFRESH_QUEUE,
+        headers=headers,
+        retry=False,
+    )
+
+
 class Publisher:
-    """Publishes within bounded time; says whether it did. A message that was not sent is upkeep's to send."""
+    """The web process's messages: sent within bounded time. One that was not sent is upkeep's to send."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._unsent: queue.SimpleQueue[tuple[uuid.UUID, str | None]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._sender: threading.Thread | None = None
+        self._resting_until = float("-inf")
+        self._sender = BackgroundLoop(
+            "chat-messages",
+            self._send_chats,
+            pause_seconds=0.0,
+            event="llm_queue.not_published",
+            message="Redis takes no message, upkeep sends it",
+            expected=(OperationalError, OSError),
+        )
 
     def chat(self, chat_id: uuid.UUID, *, request_id: str | None) -> None:
         """Send `llm.chat` soon, from a thread of its own: no caller waits for Redis; a lost message costs seconds."""
         if self._unsent.qsize() < MAX_UNSENT:
             self._unsent.put((chat_id, request_id))
-        with self._lock:
-            if self._sender is None:
-                self._sender = threading.Thread(target=self._send_chats, name="chat-messages", daemon=True)
-                self._sender.start()
+        self._sender.start()
 
     def _send_chats(self) -> None:
-        resting_until = float("-inf")
-        while True:
-            chat_id, request_id = self._unsent.get()
-            if time.monotonic() < resting_until:
-                continue
-            try:
-                with self._app.producer_or_acquire() as producer:
-                    while True:
-                        # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
-                        sent = str(chat_id)
-                        publish(self._app, sent, task_id=sent, request_id=request_id, producer=producer)
-                        if self._unsent.empty():
-                            break
-                        chat_id, request_id = self._unsent.get()
-            except (OperationalError, OSError) as error:
-                resting_until = time.monotonic() + REST_SECONDS
-                log.warning(
-                    "llm_queue.not_published",
-                    message="Redis takes no message, upkeep sends it",
-                    task=CHAT_TASK,
-                    error=type(error).__name__,
-                )
-            except Exception:  # told, and survived: every later message would be upkeep's
-                resting_until = time.monotonic() + REST_SECONDS
-                log.exception("llm_queue.not_published", message="A message could not be sent")
+        chat_id, request_id = self._unsent.get()
+        if time.monotonic() < self._resting_until:
+            return
+        try:
+            with self._app.producer_or_acquire() as producer:
+                while True:
+                    # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
+                    send_chat(self._app, chat_id, task_id=str(chat_id), request_id=request_id, producer=producer)
+                    if self._unsent.empty():
+                        break
+                    chat_id, request_id = self._unsent.get()
+        except Exception:
+            self._resting_until = time.monotonic() + REST_SECONDS
+            raise
 
     def refresh(self, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str) -> bool:
-        """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run."""
-        headers = {REQUEST_ID_HEADER: request_id}
-        if run_id is not None:
-            headers[RUN_ID_HEADER] = run_id
-        return self._send(REFRESH_TASK, arguments.model_dump(exclude_defaults=True), REFRESH_QUEUE, task_id, headers)
+        """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run. False where Redis did not take it."""
+        try:
+            send_refresh(self._app, arguments, task_id=task_id, run_id=run_id, request_id=request_id)
+        except (OperationalError, OSError) as error:
+            log.warning(
+                "llm_queue.not_published",
+                message="Redis took no message, upkeep will send it",
+                task=REFRESH_TASK,
+                task_id=task_id,
+                error=type(error).__name__,
+            )
+            return False
+        return True
 
     def result(self, task_id: str) -> tuple[str, Any]:
         """The state that Celery's result backend knows, and the result, of a task that no row stands for.
@@ -87,20 +124,3 @@ class Publisher:
         except (*backend.connection_errors, OSError) as error:
             raise OperationalError(type(error).__name__) from None
         return found["status"], found.get("result")
-
-    def _send(self, task: str, kwargs: dict[str, Any], queue: str, task_id: str, headers: dict[str, str]) -> bool:
-        try:
-            shown = kwargs | {"run_id": headers[RUN_ID_HEADER]} if RUN_ID_HEADER in headers else kwargs
-            self._app.send_task(
-                task, kwargs=kwargs, kwargsrepr=repr(shown), task_id=task_id, queue=queue, headers=headers, retry=False
-            )
-        except (OperationalError, OSError) as error:
-            log.warning(
-                "llm_queue.not_published",
-                message="Redis took no message, upkeep will send it",
-                task=task,
-                task_id=task_id,
-                error=type(error).__name__,
-            )
-            return False
-        return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import sqlalchemy as sa
 import structlog
 
+from shared.background import BackgroundLoop
 from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, waiting
 from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
@@ -95,18 +95,22 @@ class BatchWriter:
         self._lock_seconds = lock_seconds
         self._clock = clock
         self._orders: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="chat-commits", daemon=True)
+        self._waiting: list[_Operation] = []
+        self._stopping = False
+        self._turns = BackgroundLoop(
+            "chat-writer", self._turn, event="llm_chat.not_written", message="A group could not be written"
+        )
         self._latest = float("inf")
         self._group_bytes = MAX_GROUP_BYTES
 
     def start(self) -> None:
-        self._thread.start()
+        self._turns.start()
 
     def stop(self, *, within_seconds: float = 5.0) -> None:
         """Write what has been ordered, and end."""
         self.limit_retries(within_seconds)
         self._orders.put(None)
-        self._thread.join(timeout=within_seconds + 1)
+        self._turns.join(within_seconds + 1)
 
     def limit_retries(self, seconds: float) -> None:
         """From now on nothing is retried for longer than this."""
@@ -131,17 +135,16 @@ class BatchWriter:
         self._orders.put(order)
         return await order.future
 
-    def _run(self) -> None:
-        waiting: list[_Operation] = []
-        stopping = False
-        while waiting or not stopping:
-            began = self._clock()
-            stopping |= self._gather(waiting, block=not waiting and not stopping)
-            again = self._write_groups(waiting)
-            waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
-            self._deliver([(order, None) for order in again if order not in waiting])
-            pause = RETRY_SECONDS if waiting else PAUSE_SECONDS
-            time.sleep(max(0.0, began + pause - self._clock()))
+    def _turn(self) -> float:
+        began = self._clock()
+        self._stopping |= self._gather(self._waiting, block=not self._waiting and not self._stopping)
+        again = self._write_groups(self._waiting)
+        self._waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
+        self._deliver([(order, None) for order in again if order not in self._waiting])
+        if self._stopping and not self._waiting:
+            self._turns.finish()
+        pause = RETRY_SECONDS if self._waiting else PAUSE_SECONDS
+        return max(0.0, began + pause - self._clock())
 
     def _gather(self, waiting: list[_Operation], *, block: bool) -> bool:
         """Take what has been ordered; returns whether we are to stop."""

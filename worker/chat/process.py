@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from shared.background import BackgroundLoop
 from shared.catalogue import resolve as keys
 from shared.catalogue.resolve import Resolution
 from shared.chat import lifecycle
@@ -110,7 +111,17 @@ class ChatProcess:
         self._stopped = threading.Event()
         self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="chat-loop", daemon=True)
-        self._heartbeat = threading.Thread(target=self._beat, name="chat-heartbeat", daemon=True)
+        pause = min(CHECK_SECONDS, self._lease_seconds / 3)
+        self._renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
+        self._renewal_missed = False
+        self._heartbeat = BackgroundLoop(
+            "chat-heartbeat",
+            self._beat,
+            pause_seconds=pause,
+            event="llm_chat.no_heartbeat",
+            message="Leases not renewed",
+            expected=DatabaseFailure,
+        )
 
     def start(self) -> None:
         """Start the loop, the writer and the heartbeat."""
@@ -152,7 +163,7 @@ class ChatProcess:
         while self._claimed_ids and time.monotonic() < deadline:
             time.sleep(0.02)
         self._stopped.set()
-        self._heartbeat.join(timeout=2)  # else its connection would outlive the pool
+        self._heartbeat.stop(within_seconds=2)  # else its connection would outlive the pool
         self._writer.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
@@ -290,26 +301,15 @@ class ChatProcess:
 
     def _beat(self) -> None:
         """Renew the leases of all calls, keep queued chats in hand, close calls whose chats have ended."""
-        pause = min(CHECK_SECONDS, self._lease_seconds / 3)
-        renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
-        missed = False
-        while not self._stopped.wait(pause):
-            renew = next(renewals) or missed
-            held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
-            missed = renew  # until it is done
-            try:
-                still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
-            except DatabaseFailure as error:
-                log.warning("llm_chat.no_heartbeat", message="Leases not renewed", error=str(error))
-                continue
-            except Exception:  # told, and survived: without a heartbeat every call would be made twice
-                log.exception("llm_chat.no_heartbeat", message="Leases not renewed")
-                continue
-            missed = False
-            self._beat_at = time.monotonic()
-            ended = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in still_open}
-            if ended:
-                self._loop.call_soon_threadsafe(self._close_ended, ended)
+        renew = next(self._renewals) or self._renewal_missed
+        held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
+        self._renewal_missed = renew  # until it is done
+        still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
+        self._renewal_missed = False
+        self._beat_at = time.monotonic()
+        ended = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in still_open}
+        if ended:
+            self._loop.call_soon_threadsafe(self._close_ended, ended)
 
     def _still_open(self, held: dict[uuid.UUID, int], claimed_ids: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
         if not claimed_ids:

@@ -27,8 +27,8 @@ from worker.chat.gateway import missing_configuration
 from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.timestamps import Moment
+from worker.messages import send_chat
 from worker.runtime import Runtime
-from worker.upkeep.chats import publish
 
 POLL_SECONDS = 0.2
 OPERATOR = Caller("service_role", "cli")
@@ -146,7 +146,7 @@ def _accepted(parts: Runtime, question: Question) -> Snapshot:
 def _send(parts: Runtime, snapshot: Snapshot) -> None:
     try:
         app = make_celery(parts.settings, socket_timeout_seconds=2)
-        publish(app, str(snapshot.chat_id), task_id=str(snapshot.chat_id), request_id=None)
+        send_chat(app, snapshot.chat_id, task_id=str(snapshot.chat_id), request_id=None)
     except (OperationalError, OSError):
         click.echo("llm-refresh: Redis takes no message; a worker finds the question by itself", err=True)
 

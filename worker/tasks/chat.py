@@ -10,6 +10,7 @@ from shared.task_errors import ChatFailed, of_chat
 from shared.task_names import CHAT_QUEUE, CHAT_TASK
 from worker.chat.process import ChatProcess
 from worker.flower.task_events import RETRIED, REVOKED, publish_event
+from worker.messages import send_chat
 
 _FAILED = ("failed", "expired", "not_found")
 
@@ -27,7 +28,7 @@ def register(
     def chat(self: Task, chat_id: str) -> dict[str, str]:
         known = uuid.UUID(chat_id)
         if CHAT_QUEUE not in app.amqp.queues.consume_from:  # sent to the default queue by a service that names none
-            app.send_task(CHAT_TASK, args=(chat_id,), queue=CHAT_QUEUE, ignore_result=True)
+            send_chat(app, known, task_id=None, request_id=None)
             return {"chat_id": chat_id, "status": "sent on"}
         end = chats().run(known)
         status, code = (end.status, end.error_code) if end is not None else state_of(known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import structlog
 from celery import Celery
@@ -12,8 +11,8 @@ from kombu.exceptions import OperationalError
 from shared.chat import lifecycle
 from shared.clock import new_id
 from shared.db import DatabaseUnavailable
-from shared.task_names import CHAT_QUEUE, CHAT_TASK, REQUEST_ID_HEADER
 from worker.flower.task_events import ChatEnds
+from worker.messages import send_chat
 from worker.runtime import Runtime
 from worker.upkeep.loop import Duty
 
@@ -86,7 +85,7 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
         try:
             with app.producer_or_acquire() as producer:
                 for chat_id, request_id in swept.publish:
-                    publish(app, str(chat_id), task_id=str(new_id()), request_id=request_id, producer=producer)
+                    send_chat(app, chat_id, task_id=str(new_id()), request_id=request_id, producer=producer)
                     del unsent[chat_id]
         except (OperationalError, OSError) as error:  # a later round finds them again
             log.warning(
@@ -105,17 +104,3 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
                 return
 
     return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", DELETE_SECONDS, delete_old)]
-
-
-def publish(app: Celery, chat_id: str, *, task_id: str, request_id: str | None, producer: Any = None) -> None:
-    """Send the message for a chat, by this producer or one of the app's. Raises kombu's OperationalError, OSError."""
-    app.send_task(
-        CHAT_TASK,
-        args=(chat_id,),
-        task_id=task_id,
-        queue=CHAT_QUEUE,
-        headers={REQUEST_ID_HEADER: request_id},
-        retry=False,
-        ignore_result=True,
-        producer=producer,
-    )

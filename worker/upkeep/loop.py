@@ -13,6 +13,7 @@ from celery import Celery, bootsteps
 from celery.signals import worker_ready
 from kombu.exceptions import OperationalError
 
+from shared.background import BackgroundLoop
 from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.redis_store import RedisStore, RedisUnavailable
 
@@ -38,26 +39,24 @@ class Upkeep:
 
     def __init__(self, duties: Sequence[Duty]) -> None:
         self._duties = duties
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._due = {duty.name: 0.0 for duty in duties}
+        self._stopping = False
+        self._loop = BackgroundLoop("upkeep", self._turn, event="llm_upkeep.failed", message="Upkeep goes on")
 
     def start(self) -> None:
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop after the duty under way; returns when it is done, or after ten seconds."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        self._stopping = True
+        self._loop.stop(within_seconds=10)
 
-    def _run(self) -> None:
-        due = {duty.name: 0.0 for duty in self._duties}
-        while not self._stopping.is_set():
-            for duty in self._duties:
-                if time.monotonic() >= due[duty.name] and not self._stopping.is_set():
-                    self._do(duty)
-                    due[duty.name] = time.monotonic() + duty.every_seconds
-            self._stopping.wait(max(0.05, min(due.values()) - time.monotonic()))
+    def _turn(self) -> float:
+        for duty in self._duties:
+            if time.monotonic() >= self._due[duty.name] and not self._stopping:
+                self._do(duty)
+                self._due[duty.name] = time.monotonic() + duty.every_seconds
+        return max(0.05, min(self._due.values()) - time.monotonic())
 
     def _do(self, duty: Duty) -> None:
         try:

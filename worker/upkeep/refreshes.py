@@ -8,7 +8,7 @@ from celery import Celery
 from shared.catalogue.sync import runs
 from shared.catalogue.sync.requests import Arguments
 from shared.clock import new_id
-from shared.task_names import REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
+from worker.messages import send_refresh
 from worker.runtime import Runtime
 from worker.schedule import SKEW, latest_due
 from worker.upkeep.loop import Duty
@@ -65,7 +65,8 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
         with parts.database.transaction() as connection:
             queued = runs.take_unpublished(connection, pause_seconds=REPUBLISH_SECONDS)
         for run in queued:
-            publish(app, run_id=str(run.id), task_id=str(new_id()), options=run.options, request_id=run.request_id)
+            arguments = Arguments.model_validate(run.options)
+            send_refresh(app, arguments, task_id=str(new_id()), run_id=str(run.id), request_id=run.request_id)
 
     return [
         Duty("missed night", 15, missed_night),
@@ -74,17 +75,3 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
         Duty("dead and failed runs", 10, dead_and_failed),
         Duty("lost messages of runs", 5, lost_messages),
     ]
-
-
-def publish(app: Celery, *, run_id: str, task_id: str, options: dict[str, str], request_id: str | None) -> None:
-    """Send the message for a queued run. Raises kombu's OperationalError when Redis cannot be reached."""
-    kwargs = Arguments.model_validate(options).model_dump(exclude_defaults=True)
-    app.send_task(
-        REFRESH_TASK,
-        kwargs=kwargs,
-        kwargsrepr=repr(kwargs | {"run_id": run_id}),  # what Flower shows and searches
-        task_id=task_id,
-        queue=REFRESH_QUEUE,
-        headers={RUN_ID_HEADER: run_id, REQUEST_ID_HEADER: request_id},
-        retry=False,
-    )

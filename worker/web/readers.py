@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from shared.background import BackgroundLoop
 from shared.chat import read
 from shared.chat.read import Snapshot
 from shared.db import Database, DatabaseFailure
@@ -23,7 +24,6 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 2.0
 """What the loss of a wake-up costs at most."""
 LISTEN_SECONDS = 5.0
-RETRY_SECONDS = 1.0
 
 
 class Watch:
@@ -69,11 +69,20 @@ class Readers:
         self._watches: dict[uuid.UUID, set[Watch]] = {}
         self._woken: set[uuid.UUID] = set()
         self._wake = threading.Event()
+        self._look_at_all = 0.0
 
     def start(self) -> None:
-        """Start listening and looking."""
-        for name, run in (("chat-listener", self._listen), ("chat-reader", self._look)):
-            threading.Thread(target=run, name=name, daemon=True).start()
+        """Start listening to Redis and looking into PostgreSQL."""
+        BackgroundLoop(
+            "chat-listener",
+            self._listen,
+            event="llm_web.not_listening",
+            message="No wake-ups, looking by ourselves",
+            expected=RedisUnavailable,
+        ).start()
+        BackgroundLoop(
+            "chat-reader", self._look, event="llm_web.readers_wait", message="Readers wait", expected=DatabaseFailure
+        ).start()
 
     @property
     def full(self) -> bool:
@@ -96,43 +105,27 @@ class Readers:
                 del self._watches[chat_id]
 
     def _listen(self) -> None:
-        while True:
-            try:
-                for told in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):
-                    mine = [chat_id for chat_id in told if chat_id in self._watches]
-                    if mine:
-                        self._woken.update(mine)
-                        self._wake.set()
-            except RedisUnavailable as error:
-                log.warning("llm_web.not_listening", message="No wake-ups, looking by ourselves", error=str(error))
-            except Exception:  # told, and survived: all readers of this process depend on this thread
-                log.exception("llm_web.not_listening", message="No wake-ups, looking by ourselves")
-            time.sleep(RETRY_SECONDS)
+        for changed in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):
+            mine = [chat_id for chat_id in changed if chat_id in self._watches]
+            if mine:
+                self._woken.update(mine)
+                self._wake.set()
 
     def _look(self) -> None:
-        look_at_all = time.monotonic() + POLL_SECONDS
-        while True:
-            self._wake.wait(max(0.0, look_at_all - time.monotonic()))
-            self._wake.clear()
-            woken, self._woken = self._woken, set()
-            if time.monotonic() >= look_at_all:
-                woken, look_at_all = set(self._watches), time.monotonic() + POLL_SECONDS
-            self._read(woken)
+        self._wake.wait(max(0.0, self._look_at_all - time.monotonic()))
+        self._wake.clear()
+        woken, self._woken = self._woken, set()
+        if time.monotonic() >= self._look_at_all:
+            woken, self._look_at_all = set(self._watches), time.monotonic() + POLL_SECONDS
+        self._read(woken)
 
     def _read(self, chat_ids: set[uuid.UUID]) -> None:
         watched = {chat_id: self._watches.get(chat_id, set()) for chat_id in chat_ids}
         known = {chat_id: min(watch.known for watch in watches) for chat_id, watches in watched.items() if watches}
         if not known:
             return
-        try:
-            with self._database.transaction() as connection:
-                snapshots = read.newer_than(connection, known)
-        except DatabaseFailure as error:
-            log.warning("llm_web.readers_wait", message="PostgreSQL is away, readers wait", error=str(error))
-            return
-        except Exception:  # told, and survived: all readers of this process depend on this thread
-            log.exception("llm_web.readers_wait", message="Readers wait")
-            return
+        with self._database.transaction() as connection:
+            snapshots = read.newer_than(connection, known)
         for snapshot in snapshots:
             for watch in list(self._watches.get(snapshot.chat_id, ())):
                 watch.offer(snapshot)

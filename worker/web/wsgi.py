@@ -3,11 +3,10 @@
 import gc
 import os
 import sys
-import threading
-import time
 
 from flask import Flask
 
+from shared.background import BackgroundLoop
 from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
 from shared.logs import DirectLines, configure, log_misnamed
@@ -62,7 +61,13 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     description.describe(routes)
     readers.start()
     keeper.poll()
-    threading.Thread(target=_follow, args=(keeper,), name="listing", daemon=True).start()
+    BackgroundLoop(
+        "listing",
+        keeper.poll,
+        pause_seconds=LISTING_POLL_SECONDS,
+        event="llm_listing.not_followed",
+        message="The listing stays as it was",
+    ).start()
     app = create_app(settings, routes, authenticator)
     observers = [times.observe, AccessLog(lines).observe]
     observe_requests(app, observers)
@@ -71,12 +76,6 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     shortcut = ListingFastPath(app.wsgi_app, listings, authenticator, headers, observers)
     app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
-
-
-def _follow(keeper: ListingKeeper) -> None:
-    while True:
-        time.sleep(LISTING_POLL_SECONDS)
-        keeper.poll()
 
 
 def main() -> Flask:
