@@ -258,4 +258,4 @@ def _server(store: RedisStore, *, full: bool) -> Iterator[Finding]:
     yield diagnosis.of_clock("Redis", server.now - (before + time.time()) / 2)
     if not full:
         yield diagnosis.of_memory(server)
-    yield from diagnosis.of_redis(server)
+    yield from diagnosis.of_redis(server, takes_writes=not full)

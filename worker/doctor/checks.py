@@ -131,8 +131,8 @@ def of_no_writes(reason: str) -> Finding:
     return fault("redis writes", text, "look at Redis's log and at the disk that its data is on")
 
 
-def of_redis(server: RedisServerInfo) -> Iterator[Finding]:
-    """Whether Redis keeps what is queued."""
+def of_redis(server: RedisServerInfo, *, takes_writes: bool = True) -> Iterator[Finding]:
+    """Whether Redis keeps what is queued. A disk that it cannot write to is told where writes are refused."""
     if server.eviction_policy.startswith("allkeys"):
         yield fault(
             "eviction",
@@ -148,7 +148,7 @@ def of_redis(server: RedisServerInfo) -> Iterator[Finding]:
         )
     else:
         yield good("eviction", "Redis evicts nothing")
-    if not server.last_write_good:
+    if not server.last_write_good and takes_writes:
         yield fault("persistence", "Redis could not write to its disk last time", "look at its disk and its log")
     elif not (server.appends or server.saves):
         yield warning(
@@ -185,6 +185,7 @@ def of_status(now: SystemStatus, *, stale_after: timedelta) -> Iterator[Finding]
     """The catalogue, its last runs, and notices. `stale_after`: the age at which the list is stale."""
     yield from _catalogue(now)
     yield _last_sync(now, stale_after)
+    yield from _last_run(now)
 
 
 def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent: int) -> Iterator[Finding]:
@@ -238,6 +239,12 @@ def _last_sync(now: SystemStatus, stale_after: timedelta) -> Finding:
         return warning(
             "last sync", "none has succeeded yet" + (f"; {last}" if now.last_run else ""), "run `llm-refresh refresh`"
         )
-    if now.last_run not in ("succeeded", "partial"):
-        return warning("last sync", f"good {hours:.1f} hours ago; {last}", "see `llm-refresh runs`")
     return good("last sync", f"{hours:.1f} hours ago")
+
+
+def _last_run(now: SystemStatus) -> Iterator[Finding]:
+    """The run that ended last, where it came to nothing; a held list has a line of its own until it is decided."""
+    if now.ever_synced and now.last_run in ("failed", "abandoned"):
+        cause = f" ({now.last_error})" if now.last_error else ""
+        yield warning("last run", f"the last run {now.last_run}{cause}",
+                      "mend the cause, then `llm-refresh refresh`; the next night tries again")  # fmt: skip

@@ -95,7 +95,7 @@ def of_disks(disks: Sequence[Disk]) -> Iterator[Finding]:
     for disk in disks:
         where = ", ".join(disk.folders)
         room = f"{_size(disk.free_bytes)} of {_size(disk.total_bytes)} are free"
-        make_room = "make room: the largest folders by `du -xh --max-depth=2 FOLDER | sort -h | tail`"
+        make_room = "make room: the largest folders by `du -xah --max-depth=2 FOLDER | sort -h | tail`"
         if disk.read_only:
             yield fault("disk", f"{where}: mounted read-only", "look at the kernel's log, and mount it for writing")
         elif disk.total_files and disk.free_files == 0:

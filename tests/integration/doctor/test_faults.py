@@ -258,7 +258,7 @@ def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(healthy: Ben
                     f" VALUES ('{new_id()}', 'api', 't', 'failed', now(), 'timeout', 'no answer in 15 s')")  # fmt: skip
     findings = examined()
     assert faults(findings) == {}
-    assert "the last run failed (timeout: no answer in 15 s)" in warnings(findings)["last sync"]
+    assert "the last run failed (timeout: no answer in 15 s)" in warnings(findings)["last run"]
 
 
 def test_15_a_server_that_takes_connections_and_is_silent_ends_in_its_time(redis_url: str, examined: Examine) -> None:
