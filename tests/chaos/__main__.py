@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import faults
-from tests.chaos.checks import CHATS, ChatRow, Verdict, Window, judge, over_bound, repeated_calls
+from tests.chaos.checks import CHATS, ChatRow, FaultSpan, Verdict, charge, judge, repeated_calls
 from tests.chaos.cluster import DEADLINE_SECONDS, LEASE_SECONDS, Cluster, running_cluster
 from tests.chaos.driver import Driver, wait_until_ended
 from tests.chaos.faults import FAULTS, Fault, FaultFailed, Undo
@@ -25,22 +25,37 @@ from tests.support.servers import running_servers
 COMPLETION_SECONDS = 0.4
 PATIENCE_SECONDS = 60.0
 """How long the way back to normal may take after a fault."""
+LATE_SECONDS = 5.0
+"""A fault that would end later than this after the run's time is left out: one that took long must not prolong it."""
+SPARE_SECONDS = 300.0
+"""So much longer than its faults a run may take, set-up included."""
 HOME_DISK_MIB = 64
 
 
 @dataclass(slots=True)
 class Happened:
-    """A fault that happened: what it met and left."""
+    """A fault that happened: what it met and left.
+
+    `calls_before` and `calls_after`: the completions that had come when it began, and when all was normal again.
+    """
 
     planned: PlannedFault
     calls_before: int
+    calls_after: int = 0
     open_chats: int = 0
     to_normal: float | None = None
     repeats: int = 0
 
+    @property
+    def span(self) -> FaultSpan:
+        """Where it is among the completions, and how many repeated ones it may cost."""
+        bound = FAULTS[self.planned.kind].repeats * (self.open_chats + 1)
+        return FaultSpan(self.calls_before, self.calls_after, bound)
+
 
 def main() -> int:
     """Run the suite; returns the exit status."""
+    started = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="how long faults happen")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same faults at the same times")
@@ -64,10 +79,16 @@ def main() -> int:
             running_servers() as servers,
             running_cluster(servers, folder, delay=COMPLETION_SECONDS, home_disk=home_disk, say=_say) as cluster,
         ):
-            broken = _run(cluster, plan, seed=given.seed)
+            broken = _run(cluster, plan, seed=given.seed, seconds=given.seconds)
     except BaseException:
         print(f"chaos: the processes' logs are in {folder}", flush=True)
         raise
+    took = time.monotonic() - started
+    _say(f"{took:.0f} s, set-up included")
+    if took > given.seconds + SPARE_SECONDS:
+        broken.append(f"{took:.0f} s are more than {given.seconds:g} + {SPARE_SECONDS:g}")
+        print(f"BROKEN: {broken[-1]}")
+    print("chaos: " + (f"{len(broken)} broken promises" if broken else "every promise held"), flush=True)
     if broken:
         print(f"chaos: the processes' logs are in {folder}")
         return 1
@@ -79,7 +100,7 @@ def _say(text: str) -> None:
     print(f"chaos: {text}", flush=True)
 
 
-def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int) -> list[str]:
+def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int, seconds: float) -> list[str]:
     driver = Driver(cluster, seed=seed)
     driver.start()
     began = time.monotonic()
@@ -92,6 +113,9 @@ def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int) -> list
             _say(f"skipped: {planned.kind}: {reason}")
             continue
         time.sleep(max(0.0, began + planned.at - time.monotonic()))
+        if time.monotonic() - began + planned.seconds > seconds + LATE_SECONDS:
+            _say(f"left out, because the faults before took too long: {planned.kind}")
+            continue
         try:
             happened.append(_happen(cluster, driver, fault, planned, began))
         except FaultFailed as failure:
@@ -123,6 +147,7 @@ def _happen(cluster: Cluster, driver: Driver, fault: Fault, planned: PlannedFaul
     _undo(undo, planned)
     met.open_chats = calls["open"] + len(driver.notes.asked) - asked_before
     met.to_normal = driver.seconds_to_normal(patience=PATIENCE_SECONDS)
+    met.calls_after = cluster.gateway.calls()["completions"]
     return met
 
 
@@ -144,40 +169,38 @@ def _judged(cluster: Cluster, driver: Driver) -> Verdict:
 
 
 def _count_repeats(cluster: Cluster, happened: list[Happened], verdict: Verdict) -> None:
-    if not happened:
-        return
-    counts = repeated_calls(cluster.gateway.calls()["requests"], [each.calls_before for each in happened])
-    windows = []
-    for each, repeats in zip(happened, counts, strict=True):
-        each.repeats = repeats
-        windows.append(Window(repeats, FAULTS[each.planned.kind].repeats * (each.open_chats + 1)))
-    for place in over_bound(windows):
-        kind, window = happened[place].planned.kind, windows[place]
-        verdict.broken.append(f"asked again too often: {window.repeats} (at most {window.bound:.0f}) after {kind}")
+    calls = cluster.gateway.calls()
+    repeats = repeated_calls(calls["requests"], completions=calls["completions"])
+    charges = charge(repeats, [each.span for each in happened])
+    for each, paid in zip(happened, charges.by_fault, strict=True):
+        each.repeats = paid
+        if paid > each.span.bound:
+            kind, bound = each.planned.kind, int(each.span.bound)
+            verdict.broken.append(f"asked again too often: {paid} (at most {bound}) after {kind}")
+    if charges.unexplained:
+        verdict.broken.append(f"asked again without a fault: {charges.unexplained}")
 
 
 def _print_table(happened: list[Happened], verdict: Verdict, driver: Driver, cluster: Cluster) -> None:
     by_kind: dict[str, list[Happened]] = defaultdict(list)
     for each in happened:
         by_kind[each.planned.kind].append(each)
-    print(f"\n{'fault':40} {'times':>5} {'open':>5} {'asked again':>11} {'longest to normal':>18}")
+    print(f"\n{'fault':36} {'times':>5} {'open':>5} {'asked again':>11} {'at most':>7} {'longest to normal':>18}")
     for kind, met in sorted(by_kind.items()):
         times = [each.to_normal for each in met]
         longest = "never" if None in times else f"{max(time for time in times if time is not None):.1f} s"
         opened, repeats = sum(each.open_chats for each in met), sum(each.repeats for each in met)
-        print(f"{kind:40} {len(met):5} {opened:5} {repeats:11} {longest:>18}")
+        bound = sum(int(each.span.bound) for each in met)
+        print(f"{kind:36} {len(met):5} {opened:5} {repeats:11} {bound:7} {longest:>18}")
     failed = ", ".join(f"{number} {code}" for code, number in sorted(verdict.failed.items())) or "none"
     print(f"\naccepted {verdict.accepted}, answered {verdict.answered}, failed {verdict.failed.total()} ({failed})")
     print(f"lost {verdict.lost}, doubled {verdict.doubled}, wrong answers {verdict.wrong}")
-    told = ", ".join(f"{what}: {number}" for what, number in sorted(driver.notes.statuses.items()))
-    print(f"answers of web: {told}")
+    print("answers of web:")
+    for what, counts in sorted(driver.notes.by_request().items()):
+        print(f"  {what:8} " + ", ".join(f"{status}: {number}" for status, number in sorted(counts.items())))
     print(f"processes started again: {cluster.restarts}")
-    for text, number in Counter(verdict.broken).most_common(40):
+    for text, number in Counter(verdict.broken).items():
         print(f"BROKEN: {text}" + (f" ({number} times)" if number > 1 else ""))
-    print(
-        "chaos: " + ("every promise held" if not verdict.broken else f"{len(verdict.broken)} broken promises"),
-        flush=True,
-    )
 
 
 @contextlib.contextmanager

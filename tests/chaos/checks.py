@@ -105,40 +105,71 @@ def _judge_row(verdict: Verdict, row: ChatRow, notes: Notes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """What a fault may cost: completions asked for again, from its beginning to the next fault's."""
+class Repeat:
+    """A prompt that went to the same model again, as call number `at`; before that it went as number `before`."""
 
-    repeats: int
+    before: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpan:
+    """A fault among the completions: `begins` came before it, `ends` until all was normal again.
+
+    `bound`: so many repeated calls it may cost.
+    """
+
+    begins: int
+    ends: int
     bound: float
 
+    def may_cause(self, repeat: Repeat) -> bool:
+        """Whether the fault was there at some time between the two calls."""
+        return self.begins <= repeat.at and repeat.before < self.ends
 
-def over_bound(windows: Sequence[Window]) -> list[int]:
-    """The places of the windows with more repeated calls than their fault may cost.
 
-    A lease that a fault ended may run out after the next fault has begun, so what a window leaves of its bound goes to
-    the one after it.
+@dataclass(slots=True)
+class Charges:
+    """Repeated calls by the fault that they count for, in the order of the faults; and those that no fault explains."""
+
+    by_fault: list[int]
+    unexplained: int = 0
+
+
+def repeated_calls(requests: Sequence[Mapping[str, Any]], *, completions: int) -> list[Repeat]:
+    """The prompts that went to the same model again. `completions`: so many calls came; `requests` has the latest."""
+    calls = [each for each in requests if each["method"] == "POST"]
+    repeats: list[Repeat] = []
+    seen: dict[tuple[object, object], int] = {}
+    for number, call in enumerate(calls, start=completions - len(calls)):
+        prompt = (call["body"] or {}).get("input"), call["llm_id"]
+        if prompt in seen:
+            repeats.append(Repeat(seen[prompt], number))
+        seen[prompt] = number
+    return repeats
+
+
+def charge(repeats: Sequence[Repeat], spans: Sequence[FaultSpan]) -> Charges:
+    """Charge each repeated call to one fault. `spans`: one after the other.
+
+    A call that a silent gateway holds fails only after its time-out, when two more faults may have come and gone. So it
+    is not the time of the repeated call that says which fault pays, but the time from the call before: a fault that was
+    there meanwhile may be the cause. Where several were, the earliest pays that has something left of its bound. Each
+    fault pays first for what no later one can pay for: then a bound is passed only if no other way to charge keeps it.
+    The last possible fault pays for what is beyond all bounds.
     """
-    over, left = [], 0.0
-    for place, window in enumerate(windows):
-        if window.repeats > window.bound + left:
-            over.append(place)
-        left = max(0.0, window.bound - max(0.0, window.repeats - left))
-    return over
-
-
-def repeated_calls(requests: Sequence[Mapping[str, Any]], begins: Sequence[int]) -> list[int]:
-    """How often the same prompt went to the same model again, by the window in which it did.
-
-    `begins`: for each window the number of completions that had come before it, ascending.
-    """
-    counts = [0] * len(begins)
-    seen: set[tuple[object, object]] = set()
-    place = 0
-    for number, request in enumerate(each for each in requests if each["method"] == "POST"):
-        while place + 1 < len(begins) and number >= begins[place + 1]:
-            place += 1
-        prompt = (request["body"] or {}).get("input"), request["llm_id"]
-        if prompt in seen and number >= begins[0]:
-            counts[place] += 1
-        seen.add(prompt)
-    return counts
+    charges = Charges([0] * len(spans))
+    last: dict[int, list[int]] = {}
+    for number, repeat in enumerate(repeats):
+        causes = [place for place, span in enumerate(spans) if span.may_cause(repeat)]
+        if causes:
+            last[number] = causes
+        else:
+            charges.unexplained += 1
+    for place, span in enumerate(spans):
+        payable = sorted((number for number, causes in last.items() if place in causes), key=lambda n: last[n][-1])
+        for number in payable:
+            if charges.by_fault[place] + 1 <= span.bound or place == last[number][-1]:
+                charges.by_fault[place] += 1
+                del last[number]
+    return charges

@@ -23,6 +23,8 @@ PAUSE_SECONDS: Final = 0.5
 """Between two questions of a caller, on average."""
 MODELS: Final = (None, None, "claude-3-5-sonnet", "gpt-4o", "gemini-2-5-flash-lite", "no-such-model")
 ENDED: Final = frozenset({"succeeded", "failed", "cancelled", "expired"})
+STOP_SECONDS: Final = 60.0
+"""For all callers together: each request of theirs has a time-out of 40 s at most."""
 NORMAL_SECONDS: Final = 4.0
 """A question that is answered within this time is normal: a completion takes less than a second."""
 
@@ -44,7 +46,7 @@ class Notes:
     """What the callers were told; shared by their threads."""
 
     asked: dict[str, Asked] = field(default_factory=dict)
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
     wrongs: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,9 +58,25 @@ class Notes:
     def count(self, what: str, response: httpx.Response) -> None:
         """Note a status. A 500 is wrong whatever the fault: nobody foresaw it."""
         with self.lock:
-            self.statuses[f"{what} {response.status_code}"] += 1
+            self.statuses[what, str(response.status_code)] += 1
         if response.status_code == 500:
-            self.wrong(f"{what}: 500: {response.text[:300]}")
+            self.wrong(f"{what}: 500: {response.read().decode(errors='replace')[:300]}")
+
+    @contextlib.contextmanager
+    def counting_silence(self, what: str) -> Iterator[None]:
+        """Note where a request is not answered to its end: its process was killed or stopped, or took too long."""
+        try:
+            yield
+        except httpx.HTTPError:
+            with self.lock:
+                self.statuses[what, "no answer"] += 1
+            raise
+
+    def by_request(self) -> dict[str, dict[str, int]]:
+        """How often each kind of request had which status."""
+        with self.lock:
+            kinds = {what for what, _ in self.statuses}
+            return {kind: {status: n for (what, status), n in self.statuses.items() if what == kind} for kind in kinds}
 
     def saw(self, chat: dict[str, Any]) -> None:
         """Compare a chat's state with an end that was seen before: an end never changes."""
@@ -94,8 +112,9 @@ class Driver:
     def stop(self) -> None:
         """Let each caller end what it is at."""
         self._over.set()
+        ends_at = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(60)
+            thread.join(max(0.0, ends_at - time.monotonic()))
             if thread.is_alive():
                 self.notes.wrong(f"a caller hangs: {thread.name}")
 
@@ -124,7 +143,8 @@ class Driver:
         """Ask; returns the chat, or None when it was refused. Raises httpx.HTTPError when nobody can say."""
         headers = {"Idempotency-Key": asked.key} | ({"Prefer": f"wait={wait}"} if wait else {})
         body = {"question": asked.question} | ({"model": model} if model else {})
-        response = client.post("/api/chasen/chat", json=body, headers=headers)
+        with self.notes.counting_silence("ask"):
+            response = client.post("/api/chasen/chat", json=body, headers=headers)
         self.notes.count("ask", response)
         if response.status_code not in (200, 202):
             asked.refused = response.status_code == 503
@@ -161,7 +181,8 @@ class Driver:
                     web += 1  # as a load balancer would
 
     def _look(self, client: httpx.Client, asked: Asked) -> None:
-        response = client.get(f"/api/chats/{asked.chat_id}")
+        with self.notes.counting_silence("read"):
+            response = client.get(f"/api/chats/{asked.chat_id}")
         self.notes.count("read", response)
         if response.status_code == 200:
             self.notes.saw(response.json())
@@ -170,7 +191,8 @@ class Driver:
 
     def _cancel(self, client: httpx.Client, asked: Asked) -> None:
         asked.cancelled = True
-        response = client.delete(f"/api/chats/{asked.chat_id}")
+        with self.notes.counting_silence("cancel"):
+            response = client.delete(f"/api/chats/{asked.chat_id}")
         self.notes.count("cancel", response)
         if response.status_code == 200:
             self.notes.saw(response.json())
@@ -183,10 +205,11 @@ class Driver:
                 return
             with (
                 contextlib.suppress(httpx.HTTPError),
+                self.notes.counting_silence("follow"),
                 self._cluster.client(asked.caller, web=web, timeout=12) as client,
                 client.stream("GET", f"/api/chats/{asked.chat_id}/events") as response,
             ):
-                self.notes.statuses[f"follow {response.status_code}"] += 1
+                self.notes.count("follow", response)
                 if response.status_code == 204:
                     return
                 if response.status_code == 200:
@@ -200,6 +223,7 @@ class Driver:
         while not self._over.wait(8):
             with (
                 contextlib.suppress(httpx.HTTPError),
+                self.notes.counting_silence("refresh"),
                 self._cluster.client("ops", "service_role", timeout=40) as client,
             ):
                 self.notes.count("refresh", client.post("/api/llms/refresh"))
@@ -209,7 +233,7 @@ class Driver:
         while not self._over.wait(0.5):
             web += 1
             try:
-                with self._cluster.client("ann", web=web, timeout=10) as client:
+                with self.notes.counting_silence("list"), self._cluster.client("ann", web=web, timeout=10) as client:
                     response = client.get("/api/llms")
             except httpx.HTTPError:
                 continue

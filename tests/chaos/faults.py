@@ -34,6 +34,11 @@ class Fault:
 
     `begin` starts it on the target that `number` chooses, and returns what undoes it. `repeats` bounds the completions
     that are asked for again: this many for each chat that is open while it lasts.
+
+    0: no call is lost with what is lost here. 1: a call may be made once more, where the process that made it is gone
+    or no longer heard. A gateway that refuses is asked 8 times at most: after 0.5 s, then after twice as long each
+    time, or after the second of its Retry-After. One that holds its calls to the time-out, which is longer than the
+    fault, is asked once more by each, and once more by those that met it between two tries.
     """
 
     kind: FaultKind
@@ -324,9 +329,9 @@ FAULTS: Final = {
         Fault(FaultKind("backends frozen for two leases", 2 * LEASE_SECONDS, 2 * LEASE_SECONDS), _backends_frozen, 1),
         Fault(FaultKind("one backend frozen for ever", 8, 8), _backend_frozen_for_ever, 1),
         Fault(FaultKind("gateway answers 503", 4, 10), _gateway({"status": 503}), 8),
-        Fault(FaultKind("gateway is silent", 4, 10), _gateway({"silent": True}), 8),
+        Fault(FaultKind("gateway is silent", 4, 10), _gateway({"silent": True}), 2),
         Fault(FaultKind("gateway resets connections", 4, 10), _gateway({"reset": "in_answer"}), 8),
-        Fault(FaultKind("gateway drips", 4, 10), _gateway({"drip": "body", "drip_seconds": 0.5}), 8),
+        Fault(FaultKind("gateway drips", 4, 10), _gateway({"drip": "body", "drip_seconds": 0.5}), 2),
         Fault(FaultKind("gateway says 429", 4, 8), _gateway({"status": 429, "retry_after": "1"}), 8),
         Fault(FaultKind("gateway answers a page", 3, 6), _gateway({"html": True, "status": 502}), 8),
         Fault(FaultKind("gateway stopped", 4, 10), _gateway_stopped, 1),

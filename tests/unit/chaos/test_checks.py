@@ -1,10 +1,13 @@
 """What the chaos suite calls lost, doubled, wrong and late."""
 
+import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.chaos.checks import ChatRow, Window, judge, over_bound, repeated_calls
+from tests.chaos.checks import ChatRow, FaultSpan, Repeat, charge, judge, repeated_calls
 from tests.chaos.driver import Asked, Notes
 
 QUESTION = "Question 000001 of ann?"
@@ -90,16 +93,62 @@ def test_an_end_that_changes_between_two_readings_breaks_a_promise() -> None:
     assert any("changed" in text for text in seen.wrongs)
 
 
-def test_repeated_calls_are_counted_in_the_window_in_which_they_come() -> None:
-    def call(prompt: str, llm_id: int = 28) -> dict[str, Any]:
-        return {"method": "POST", "body": {"input": prompt}, "llm_id": llm_id}
+def call(prompt: str, llm_id: int = 28) -> dict[str, Any]:
+    return {"method": "POST", "body": {"input": prompt}, "llm_id": llm_id}
 
+
+def test_a_repeated_call_names_the_call_before_to_the_same_model() -> None:
     listing = {"method": "GET", "body": None, "llm_id": None}
     requests = [call("a"), listing, call("b"), call("a"), call("b", 25), call("b"), call("a")]
-    assert repeated_calls(requests, [0, 2, 4]) == [0, 1, 2]
+    assert repeated_calls(requests, completions=6) == [Repeat(0, 2), Repeat(1, 4), Repeat(2, 5)]
 
 
-def test_what_a_fault_leaves_of_its_bound_goes_to_the_next_one_alone() -> None:
-    assert over_bound([Window(0, 5), Window(4, 0), Window(1, 0)]) == [2]
-    assert over_bound([Window(5, 5), Window(1, 0)]) == [1]
-    assert over_bound([Window(3, 5), Window(2, 2), Window(2, 0)]) == []
+def test_calls_keep_their_numbers_when_older_ones_are_forgotten() -> None:
+    assert repeated_calls([call("a"), call("a")], completions=100) == [Repeat(98, 99)]
+
+
+def test_a_call_held_by_a_silent_gateway_counts_for_it_although_two_faults_came_since() -> None:
+    silent, stopped, full = FaultSpan(10, 20, 8), FaultSpan(22, 24, 0), FaultSpan(26, 30, 0)
+    charges = charge([Repeat(15, 27), Repeat(19, 28)], [silent, stopped, full])
+    assert (charges.by_fault, charges.unexplained) == ([2, 0, 0], 0)
+
+
+def test_a_call_made_after_a_fault_is_not_charged_to_it() -> None:
+    silent, full = FaultSpan(10, 20, 8), FaultSpan(26, 30, 0)
+    charges = charge([Repeat(21, 27)], [silent, full])
+    assert charges.by_fault == [0, 1]
+
+
+def test_what_exceeds_every_bound_is_charged_to_the_last_possible_fault() -> None:
+    charges = charge([Repeat(1, 9), Repeat(2, 9), Repeat(3, 9)], [FaultSpan(0, 4, 1), FaultSpan(6, 8, 1)])
+    assert charges.by_fault == [1, 2]
+
+
+def test_a_repeated_call_while_no_fault_is_there_is_explained_by_none() -> None:
+    charges = charge([Repeat(5, 6), Repeat(21, 22)], [FaultSpan(10, 20, 8)])
+    assert (charges.by_fault, charges.unexplained) == ([0], 2)
+
+
+spans_and_repeats = st.builds(
+    lambda edges, bounds, pairs: (
+        [FaultSpan(a, b, c) for a, b, c in zip(edges[::2], edges[1::2], bounds, strict=False)],
+        [Repeat(min(pair), max(pair)) for pair in pairs],
+    ),
+    st.lists(st.integers(0, 30), unique=True, min_size=2, max_size=8).map(sorted),
+    st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5),
+)
+
+
+@given(spans_and_repeats)
+def test_a_bound_is_passed_only_if_every_other_way_to_charge_passes_one_too(
+    given_: tuple[list[FaultSpan], list[Repeat]],
+) -> None:
+    spans, repeats = given_
+    charges = charge(repeats, spans)
+    explained = [causes for each in repeats if (causes := [i for i, s in enumerate(spans) if s.may_cause(each)])]
+    within = any(
+        all(way.count(place) <= span.bound for place, span in enumerate(spans)) for way in itertools.product(*explained)
+    )
+    assert sum(charges.by_fault) + charges.unexplained == len(repeats)
+    assert within == all(paid <= span.bound for paid, span in zip(charges.by_fault, spans, strict=True))
