@@ -6,6 +6,7 @@ import time
 from celery import Celery
 
 from tests.fault.conftest import Report, StartSystem
+from tests.support.stopping import stopped
 from tests.support.waiting import wait_for
 
 
@@ -96,6 +97,25 @@ def test_a_stopped_worker_that_wakes_after_its_lease_writes_nothing(start_system
     assert system.query("SELECT id, version, answer, attempt, finished_at FROM llm_chats ORDER BY id") == before
     assert {row[3] for row in before} == {2}
     report(**system.check(succeeded=10))
+
+
+def test_a_worker_that_has_just_started_leaves_leases_to_those_who_still_work(
+    start_system: StartSystem, report: Report
+) -> None:
+    lease = 10
+    system = start_system(delay=45, CHAT_LEASE_SECONDS=str(lease))
+    alive = system.start_chat_worker()
+    system.ask_many(20)
+    system.wait_for_calls(20)
+
+    with stopped([alive.pid]):  # nobody could renew, as while PostgreSQL is away, and nobody saw it
+        time.sleep(2 * lease + 1)
+        system.start_chat_worker()  # returns when it consumes: its first sweep was before that, or is about now
+    system.wait_until_ended(seconds=60)
+
+    figures = system.check(succeeded=20)
+    assert figures["called again"] == 0
+    report(**figures)
 
 
 def test_a_chat_that_kills_each_worker_is_given_up_and_takes_no_other_along(

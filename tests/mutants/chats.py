@@ -96,6 +96,20 @@ MUTANTS = (
         (f"{_ANSWERING}::test_leases_are_renewed_while_a_call_lasts",),
     ),
     Mutant(
+        "patience-after-a-start",
+        "worker/upkeep/chats.py",
+        "if self._failed or slept or self._swept_at is None:",
+        "if self._failed or slept:",
+        ("tests/unit/test_lease_watch.py::test_a_process_that_has_just_started_waits_for_half_a_lease",),
+    ),
+    Mutant(
+        "patience-after-an-outage",
+        "worker/upkeep/chats.py",
+        "if self._failed or slept or self._swept_at is None:",
+        "if slept or self._swept_at is None:",
+        ("tests/unit/test_lease_watch.py::test_half_a_lease_passes_after_postgresql_was_away",),
+    ),
+    Mutant(
         "lease-ends-with-the-deadline",
         "shared/chat/lifecycle.py",
         "least(now() + make_interval(secs => %s), deadline_at + interval '{DEADLINE_GRACE_SECONDS} s')",

@@ -32,7 +32,8 @@ _CODES = {"failed": "attempts_exhausted"}
 class LeaseWatch:
     """When leases that ran out may be taken back: not right after PostgreSQL was away, or everything slept.
 
-    Nobody could renew a lease meanwhile. Who still works on a chat does it first, and no call is made twice.
+    Nobody could renew a lease meanwhile. Who still works on a chat does it first, and no call is made twice. A process
+    that has just started has not seen whether PostgreSQL was away: it waits as well.
     """
 
     def __init__(self, lease_seconds: float) -> None:
@@ -44,7 +45,7 @@ class LeaseWatch:
     def may_take(self, now: float) -> bool:
         """Whether a sweep that begins now takes leases back."""
         slept = self._swept_at is not None and now - self._swept_at > self._lease_seconds + SLEPT_SECONDS
-        if self._failed or slept:
+        if self._failed or slept or self._swept_at is None:
             self._rests_until = now + self._lease_seconds / 2
         return now >= self._rests_until
 

@@ -107,7 +107,7 @@ def test_calls_keep_their_numbers_when_older_ones_are_forgotten() -> None:
     assert repeated_calls([call("a"), call("a")], completions=100) == [Repeat(98, 99)]
 
 
-def test_a_call_held_by_a_silent_gateway_counts_for_it_although_two_faults_came_since() -> None:
+def test_a_call_held_by_a_silent_gateway_counts_for_it_two_faults_later() -> None:
     silent, stopped, full = FaultSpan(10, 20, 8), FaultSpan(22, 24, 0), FaultSpan(26, 30, 0)
     charges = charge([Repeat(15, 27), Repeat(19, 28)], [silent, stopped, full])
     assert (charges.by_fault, charges.unexplained) == ([2, 0, 0], 0)
