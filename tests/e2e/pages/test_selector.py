@@ -1,8 +1,12 @@
 """`<llm-model-select>` in a real browser, on our page and in pages of others."""
 
+import contextlib
+import functools
 import shutil
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -269,26 +273,44 @@ def test_a_server_that_renders_pages_may_import_it_where_there_are_no_elements(n
     assert (done.returncode, done.stdout, done.stderr) == (0, "OpenAI function 0\n", "")
 
 
-def test_it_stands_in_a_page_of_another_server_with_a_token_as_the_guide_says(pages: Pages, up: RunningUp) -> None:
+@contextlib.contextmanager
+def files_served(folder: Path) -> Iterator[str]:
+    """The origin of a server of somebody else's: it serves these files."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_it_stands_in_a_page_of_another_server_with_a_token_as_the_guide_says(
+    pages: Pages, up: RunningUp, tmp_path: Path
+) -> None:
     guide = (ROOT / "docs" / "frontend.md").read_text().partition("### A page on another server")[2]
     snippet = guide.partition("```html\n")[2].partition("```")[0]
-    origin = "http://app.example.test"
-    with running_web(**(up.state | {"JWT_SECRET": SECRET, "CORS_ORIGINS": f"{origin},http://localhost:5173"})) as url:
-        body = (
-            "<!doctype html><html lang=en><title>Of another server</title><script>"
+    (tmp_path / "assets").mkdir()
+    shutil.copy(ROOT / "worker" / "web" / "static" / "llm-model-select.js", tmp_path / "assets")
+    with (
+        files_served(tmp_path) as origin,
+        running_web(**(up.state | {"JWT_SECRET": SECRET, "CORS_ORIGINS": f"https://app.example.com,{origin}"})) as url,
+    ):
+        (tmp_path / "page.html").write_text(
+            "<!doctype html><html lang=en><title>Of another server</title><link rel=icon href=data:,><script>"
             f"const tokenOfYourApplication = async () => '{token('authenticated')}'</script>"
             + snippet.replace("https://llm.example.com", url)
         )
-        module = (ROOT / "worker" / "web" / "static" / "llm-model-select.js").read_text()
         page = pages.open(None)
         statuses: list[int] = []
         page.on("response", lambda response: statuses.append(response.status) if "/api/llms" in response.url else None)
-        page.route(f"{origin}/", lambda route: route.fulfill(body=body, content_type="text/html"))
-        page.route(
-            f"{origin}/assets/llm-model-select.js",
-            lambda route: route.fulfill(body=module, content_type="text/javascript"),
-        )
-        page.goto(f"{origin}/")
+        page.goto(f"{origin}/page.html")
         expect(select(page)).to_be_enabled()
         assert page.evaluate("document.querySelector('llm-model-select').builtIn") is False
         assert len(options(page)) > 5
