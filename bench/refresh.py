@@ -23,7 +23,7 @@ from shared.catalogue.facts import names, spelling
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.facts.providers import provider_of, provider_of_words
-from shared.catalogue.sync.outcomes import Options
+from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Policy, plan_sync
 from shared.catalogue.sync.refresh import Refresher
@@ -108,7 +108,7 @@ class Catalogue:
         """
         if listed is not None:
             self.in_hand.hold(listed)
-        run_id, _, _ = self.refresher.request(Options(), trigger="cli", actor="bench")
+        run_id, _, _ = self.refresher.request(RefreshOptions(), trigger="cli", actor="bench")
         began = time.perf_counter()
         outcome = self.refresher.perform(run_id)
         took = time.perf_counter() - began
@@ -119,7 +119,7 @@ class Catalogue:
     def preview(self, listed: Sequence[object]) -> None:
         """Plan from this list, and write nothing."""
         self.in_hand.hold(listed)
-        self.refresher.preview(Options())
+        self.refresher.preview(RefreshOptions())
 
     def __enter__(self) -> Self:
         return self

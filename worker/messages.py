@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from shared.background import BackgroundLoop
-from shared.catalogue.sync.requests import Arguments
+from shared.catalogue.sync.options import RefreshOptions
 from shared.task_names import CHAT_QUEUE, CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ def send_chat(
 
 
 def send_refresh(
-    app: Celery, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str | None
+    app: Celery, arguments: RefreshOptions, *, task_id: str, run_id: str | None, request_id: str | None
 ) -> None:
     """Send `llm.refresh`; `run_id`: the queued run, None for a dry run. Raises kombu's OperationalError, OSError."""
     kwargs = arguments.model_dump(exclude_defaults=True)
@@ -98,7 +98,7 @@ class Publisher:
             self._resting_until = time.monotonic() + REST_SECONDS
             raise
 
-    def refresh(self, arguments: Arguments, *, task_id: str, run_id: str | None, request_id: str) -> bool:
+    def refresh(self, arguments: RefreshOptions, *, task_id: str, run_id: str | None, request_id: str) -> bool:
         """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run. False where Redis did not take it."""
         try:
             send_refresh(self._app, arguments, task_id=task_id, run_id=run_id, request_id=request_id)

@@ -12,7 +12,8 @@ from shared.catalogue.editing import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync import store
-from shared.catalogue.sync.outcomes import USED_DAYS, Options, Outcome, RecordNotices, UsageLookup, record_nothing
+from shared.catalogue.sync.options import RefreshOptions
+from shared.catalogue.sync.outcomes import USED_DAYS, Outcome, RecordNotices, UsageLookup, record_nothing
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.sources import Sources
@@ -39,7 +40,7 @@ class Bench:
 
     def refresh(self, **options: Any) -> Outcome:
         """Request a run and carry it out."""
-        run_id, _, _ = self.refresher.request(Options(**options), trigger="cli", actor="test")
+        run_id, _, _ = self.refresher.request(RefreshOptions(**options), trigger="cli", actor="test")
         return self.refresher.perform(run_id)
 
     def seed(self) -> int:

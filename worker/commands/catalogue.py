@@ -15,9 +15,9 @@ from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.report import coverage
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.held import summary
+from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.plan import COUNTED
-from shared.catalogue.sync.requests import Arguments
 from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
 from worker.commands.context import console, echo_json, in_words, json_option, runtime, say, short, table
@@ -60,7 +60,7 @@ def refresh(
 ) -> None:
     """Refresh the catalogue now; exit 1 when the run was held or failed."""
     try:
-        arguments = Arguments(source=source, dry_run=dry_run, force=force)  # type: ignore[arg-type]
+        arguments = RefreshOptions(source=source, dry_run=dry_run, force=force)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
@@ -105,11 +105,11 @@ def _dismiss(sha256: str, *, as_json: bool) -> None:
         )
 
 
-def _run(parts: Runtime, arguments: Arguments, *, first: bool) -> Outcome:
+def _run(parts: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome:
     if arguments.dry_run:
-        return parts.refresher.preview(arguments.options)
+        return parts.refresher.preview(arguments)
     trigger: runs.Trigger = "startup" if first else "cli"
-    run_id, _, _ = parts.refresher.request(arguments.options, trigger=trigger, actor=trigger)
+    run_id, _, _ = parts.refresher.request(arguments, trigger=trigger, actor=trigger)
     return parts.refresher.perform(run_id)
 
 

@@ -6,7 +6,7 @@ import structlog
 from celery import Celery
 
 from shared.catalogue.sync import runs
-from shared.catalogue.sync.requests import Arguments
+from shared.catalogue.sync.options import RefreshOptions
 from shared.clock import new_id
 from worker.messages import send_refresh
 from worker.runtime import Runtime
@@ -65,7 +65,7 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
         with parts.database.transaction() as connection:
             queued = runs.take_unpublished(connection, pause_seconds=REPUBLISH_SECONDS)
         for run in queued:
-            arguments = Arguments.model_validate(run.options)
+            arguments = RefreshOptions.model_validate(run.options)
             send_refresh(app, arguments, task_id=str(new_id()), run_id=str(run.id), request_id=run.request_id)
 
     return [

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.facts.capabilities import CapabilityValues
-from shared.catalogue.sync.requests import Arguments
+from shared.catalogue.sync.options import RefreshOptions
 from shared.roles import Role
 from shared.vocabulary import FallbackReason
 
-RefreshBody = Arguments
+RefreshBody = RefreshOptions
 EditBody = ModelEdit
 
 

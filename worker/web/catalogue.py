@@ -236,7 +236,7 @@ class CatalogueRoutes:
 
     def _refresh(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
         run_id, task_id, new = self.parts.refresher.request(
-            body.options,
+            body,
             trigger="api",
             actor=call.caller.subject,
             request_id=call.request_id,

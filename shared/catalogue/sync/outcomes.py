@@ -1,4 +1,4 @@
-"""What a refresh may be asked for, how it ends, and who is told."""
+"""How a refresh ends, and what its end tells others."""
 
 from __future__ import annotations
 
@@ -14,17 +14,6 @@ from shared.db import Connection
 USED_DAYS: Final = 30
 USE: Final = "used_30_days"
 """In the ledger's line of a removal: how often the model was asked in the days before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a request may ask for. `force`: sha256 (hex) of a held list that shall be applied all the same."""
-
-    source: str | None = None
-    force: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {name: value for name, value in (("source", self.source), ("force", self.force)) if value is not None}
 
 
 @dataclass(frozen=True)

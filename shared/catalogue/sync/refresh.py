@@ -16,10 +16,10 @@ from shared.catalogue import resolve as keys
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.held import hold_report, with_use
+from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import (
     FORCE_REFUSED,
     USE,
-    Options,
     Outcome,
     RecordNotices,
     RunEnded,
@@ -97,7 +97,7 @@ class Refresher:
 
     def request(
         self,
-        options: Options,
+        options: RefreshOptions,
         *,
         trigger: Trigger,
         actor: str,
@@ -111,7 +111,7 @@ class Refresher:
                 connection,
                 run_id=self._ids(),
                 trigger=trigger,
-                options=options.as_json(),
+                options=options.as_row(),
                 source=options.source or self._sources.configured,
                 actor=actor,
                 request_id=request_id,
@@ -253,7 +253,7 @@ class Refresher:
             error.get("detail"),
         )
 
-    def check_force(self, options: Options, *, request_id: str | None = None) -> None:
+    def check_force(self, options: RefreshOptions, *, request_id: str | None = None) -> None:
         """See that `options.force` names a held list: one that a run held, or that a run would hold now.
 
         Writes nothing. Raises NotHeld, which holds the list that is held instead.
@@ -265,7 +265,9 @@ class Refresher:
             if holds.is_held(connection, sha256):
                 return
             hold = holds.open_hold(connection)
-        held = self.preview(Options(options.source), request_id=request_id).held or (hold.held if hold else None)
+        held = self.preview(RefreshOptions(source=options.source), request_id=request_id).held or (
+            hold.held if hold else None
+        )
         if held is None or held["sha256"] != sha256:
             raise holds.NotHeld(holds.explain_refusal(sha256, held), held)
 
@@ -275,7 +277,7 @@ class Refresher:
             holds.dismiss(connection, run_id, actor=actor)
         log.info("llm_refresh.dismissed", message="Held list dismissed", run_id=str(run_id), actor=actor)
 
-    def preview(self, options: Options, *, request_id: str | None = None) -> Outcome:
+    def preview(self, options: RefreshOptions, *, request_id: str | None = None) -> Outcome:
         """What `perform` would do now: reads, and writes nothing. The status is the one that a run would end with.
 
         For a list that would be held, counts and plan are those of applying it by force.
@@ -330,7 +332,7 @@ class Refresher:
         return dead
 
     def _carry_out(self, claim: RunClaim, apply_seconds: float) -> Outcome:
-        options = Options(claim.options.get("source"), claim.options.get("force"))
+        options = RefreshOptions.model_validate(claim.options)
         deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
         fetched = self._fetch(options.source, deadline, claim.request_id)
         inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()

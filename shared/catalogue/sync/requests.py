@@ -7,39 +7,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
 from shared.catalogue.sync.holds import NotHeld
-from shared.catalogue.sync.outcomes import Options, Outcome
+from shared.catalogue.sync.options import RefreshOptions
+from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.catalogue.sync.runs import Trigger
 from shared.db import DatabaseFailure
 
 log = structlog.get_logger(__name__)
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-SourceName = Literal["matchaai", "mapping"]
-
-
-class Arguments(BaseModel):
-    """The arguments of `llm.refresh`, and the body of `POST /api/llms/refresh`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-    source: SourceName | None = Field(
-        default=None, description="Where the list comes from; MatchaAI where it is set up"
-    )
-    dry_run: bool = Field(
-        default=False, alias="dryRun", description="Only tell what a refresh would do; writes nothing"
-    )
-    force: Sha256 | None = Field(default=None, description="sha256 of a held list that shall be applied all the same")
-
-    @property
-    def options(self) -> Options:
-        return Options(self.source, self.force)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +41,16 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
     names them, for arguments that are wrong.
     """
     try:
-        arguments = Arguments.model_validate(call.arguments)
+        arguments = RefreshOptions.model_validate(call.arguments)
         run_id = None if call.run_id is None else uuid.UUID(call.run_id)
     except ValidationError as error:
         raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
     began = time.monotonic()
     try:
         if arguments.dry_run:
-            return refresher.preview(arguments.options, request_id=call.request_id)
+            return refresher.preview(arguments, request_id=call.request_id)
         if run_id is None:
-            refresher.check_force(arguments.options, request_id=call.request_id)
+            refresher.check_force(arguments, request_id=call.request_id)
             run_id = _requested(refresher, call, arguments, due)
         # A service waits for the result of a message that stands for no run yet.
         waits = call.run_id is None and call.trigger == "task"
@@ -91,7 +71,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
 
 
 def _requested(
-    refresher: Refresher, call: RefreshRequest, arguments: Arguments, due: Callable[[datetime], datetime]
+    refresher: Refresher, call: RefreshRequest, arguments: RefreshOptions, due: Callable[[datetime], datetime]
 ) -> uuid.UUID:
     if call.trigger == "schedule":
         night = due(refresher.now())
@@ -99,6 +79,6 @@ def _requested(
         return run_id
     trigger: Trigger = "task" if call.trigger not in get_args(Trigger) else call.trigger  # type: ignore[assignment]
     run_id, _, _ = refresher.request(
-        arguments.options, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
+        arguments, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
     )
     return run_id

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.sync import holds
 from shared.catalogue.sync import runs as sync_runs
-from shared.catalogue.sync.outcomes import Options
+from shared.catalogue.sync.options import RefreshOptions
 from shared.db import SYSTEM
 from tests.support.refreshing import Bench, bench
 from tests.support.servers import Database
@@ -114,7 +114,7 @@ def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_nei
 
 def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Bench, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
-    preview = catalogue.refresher.preview(Options())
+    preview = catalogue.refresher.preview(RefreshOptions())
     assert (preview.status, preview.counts["deactivated"], preview.held) == ("held", 204, held)
     assert len(active(catalogue)) == 206
     forced = catalogue.refresh(force=held["sha256"])
@@ -145,7 +145,7 @@ def test_the_report_counts_what_is_listed_and_what_goes_also_after_moves(
     assert catalogue.refresh().status == "succeeded"
     assert len(active(catalogue)) == 206  # the rows that they left are none of them
     held = hold(catalogue, gateway, *moved[:2])
-    preview = catalogue.refresher.preview(Options())
+    preview = catalogue.refresher.preview(RefreshOptions())
     assert (held["absent"], held["active"], preview.counts["deactivated"]) == (204, 206, 204)
     assert {model["matcha_llm_id"] for model in held["models"]} == set(active(catalogue)) - {8_000, 8_001}
     assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 204
@@ -162,23 +162,23 @@ def test_a_force_of_another_sha256_is_refused_with_the_one_that_is_held(
 ) -> None:
     held = hold(catalogue, gateway, *TWO)
     with pytest.raises(holds.NotHeld, match=held["sha256"]) as refused:
-        catalogue.refresher.check_force(Options(force="0" * 64))
+        catalogue.refresher.check_force(RefreshOptions(force="0" * 64))
     assert refused.value.held == held
-    catalogue.refresher.check_force(Options(force=held["sha256"]))
+    catalogue.refresher.check_force(RefreshOptions(force=held["sha256"]))
 
 
 def test_a_force_where_nothing_is_held_is_refused(catalogue: Bench) -> None:
     listed = catalogue.run("SELECT upstream_sha256 FROM llm_sync_runs")[0]["upstream_sha256"]
     for sha256 in ("0" * 64, listed):
         with pytest.raises(holds.NotHeld, match="no list is held"):
-            catalogue.refresher.check_force(Options(force=sha256))
+            catalogue.refresher.check_force(RefreshOptions(force=sha256))
 
 
 def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries(*TWO))
-    held = catalogue.refresher.preview(Options()).held
+    held = catalogue.refresher.preview(RefreshOptions()).held
     assert held is not None
-    catalogue.refresher.check_force(Options(force=held["sha256"]))
+    catalogue.refresher.check_force(RefreshOptions(force=held["sha256"]))
     assert catalogue.refresh(force=held["sha256"]).status == "succeeded"
 
 
@@ -259,7 +259,7 @@ def test_a_count_of_callers_that_takes_too_long_fails_no_hold(database: Database
     with bench(database.url, gateway, callers=never_ending) as catalogue:
         catalogue.refresh()
         gateway.set_models(entries(*ALL[:1]))
-        held = catalogue.refresher.preview(Options()).held or {}
+        held = catalogue.refresher.preview(RefreshOptions()).held or {}
     assert {(model["requests"], model["callers"]) for model in held["models"]} == {(0, None)}
 
 

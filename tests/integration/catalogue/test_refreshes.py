@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.sync import runs, store
-from shared.catalogue.sync.outcomes import Options
+from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
@@ -176,7 +176,7 @@ def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(at: Ben
 def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, gateway: RunningStandIn) -> None:
     gateway.set_models(entries((28, "Claude Sonnet 4"), (25, "sonnet claude 3.5"), *FIVE[2:], (99, "Kimi K2")))
     before, lines = at.models(), len(at.ledger())
-    preview = at.refresher.preview(Options())
+    preview = at.refresher.preview(RefreshOptions())
     assert at.models() == before
     assert at.run("SELECT count(*) AS n FROM llm_sync_runs")[0]["n"] == 0
     outcome = at.refresh()
@@ -203,9 +203,9 @@ def test_the_ledger_takes_no_update_and_no_delete(at: Bench, database: Database)
 
 
 def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_options(at: Bench) -> None:
-    first, _, new = at.refresher.request(Options(), trigger="api", actor="a")
-    again, _, joined = at.refresher.request(Options(), trigger="cli", actor="b")
-    other, _, other_new = at.refresher.request(Options(source="mapping"), trigger="api", actor="c")
+    first, _, new = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    again, _, joined = at.refresher.request(RefreshOptions(), trigger="cli", actor="b")
+    other, _, other_new = at.refresher.request(RefreshOptions(source="mapping"), trigger="api", actor="c")
     assert (new, joined, other_new) == (True, False, True)
     assert first == again != other
     assert at.refresher.perform(first).status == "succeeded"
@@ -215,12 +215,12 @@ def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_optio
 
 def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
-    first, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    first, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
     working = threading.Thread(target=at.refresher.perform, args=(first,))
     working.start()
     wait_for(lambda: at.refresher.outcome(first).status == "running")
-    second, _, new = at.refresher.request(Options(), trigger="api", actor="b")
-    third, _, _ = at.refresher.request(Options(), trigger="api", actor="c")
+    second, _, new = at.refresher.request(RefreshOptions(), trigger="api", actor="b")
+    third, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="c")
     assert new
     assert second == third != first
     assert at.refresher.perform(second).status == "succeeded"  # after the first
@@ -232,7 +232,7 @@ def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: 
 
 def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = at.refresher.request(Options(), trigger="task", actor="a")
+    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="task", actor="a")
     working = threading.Thread(target=at.refresher.perform, args=(run_id,))
     working.start()
     wait_for(lambda: at.refresher.outcome(run_id).status == "running")
@@ -244,7 +244,7 @@ def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench
 def test_a_zombie_applies_nothing(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
     gateway.set_models(entries(*FIVE, (99, "Kimi K2")))
-    run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
     zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
     zombie.start()
     wait_for(lambda: at.refresher.outcome(run_id).status == "running")
@@ -258,7 +258,7 @@ def test_a_zombie_applies_nothing(at: Bench, gateway: RunningStandIn) -> None:
 
 def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0, "status": 401})
-    run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
     zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
     zombie.start()
     wait_for(lambda: at.refresher.outcome(run_id).status == "running")
@@ -275,7 +275,7 @@ def waits_for_a_lock(at: Bench) -> bool:
 
 def test_a_run_that_is_being_applied_is_not_abandoned(at: Bench, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = at.refresher.request(Options(), trigger="api", actor="a")
+    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
     with ThreadPoolExecutor() as pool:
         working = pool.submit(at.refresher.perform, run_id)
         wait_for(lambda: at.refresher.outcome(run_id).status == "running")

@@ -433,9 +433,9 @@ def test_readiness_names_the_parts(stack: Stack) -> None:
 
 
 def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
-    from shared.catalogue.sync.outcomes import Options
+    from shared.catalogue.sync.options import RefreshOptions
 
-    run_id, _, _ = stack.at.refresher.request(Options(), trigger="api", actor="lost", publish_pause_seconds=0)
+    run_id, _, _ = stack.at.refresher.request(RefreshOptions(), trigger="api", actor="lost", publish_pause_seconds=0)
     wait_for(lambda: stack.at.refresher.outcome(run_id).status == "succeeded", seconds=30)
 
 
