@@ -94,7 +94,7 @@ VALUES (:key, :day, :requests, :last_used, array_fill(0::bigint, ARRAY[CAST(:buc
 # The policies hold for the owner too, and the owner need not be a member of service_role.
 _OPEN = "ALTER TABLE {} NO FORCE ROW LEVEL SECURITY"
 _CLOSE = "ALTER TABLE {} FORCE ROW LEVEL SECURITY"
-_WRITTEN = ("llm_models", "llm_model_changes", "llm_catalogue_version", "llm_usage_stats")
+_WRITTEN = ("llm_models", "llm_model_changes", "llm_catalogue_version", "llm_usage_stats", "llm_usage_totals")
 
 
 @dataclass(frozen=True, slots=True)

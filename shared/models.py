@@ -253,6 +253,8 @@ llm_chats = sa.Table(
     sa.Index(
         "llm_chats_given_up", "cancel_at", postgresql_where=sa.text("cancel_at IS NOT NULL AND finished_at IS NULL")
     ),
+    # Who calls which model, for whoever decides about its end.
+    sa.Index("llm_chats_callers", "model_key", "created_at", postgresql_include=["subject"]),
     sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
 )
 
@@ -273,6 +275,21 @@ llm_usage_stats = sa.Table(
     sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False),
     sa.Index("llm_usage_stats_day", "day"),
+)
+
+# The days added up, by a trigger: what metrics show costs no more with every day.
+llm_usage_totals = sa.Table(
+    "llm_usage_totals",
+    metadata,
+    sa.Column("model_key", sa.Text, primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+        for name in ("request_count", "successes", "failures", "cancelled", "expired")
+    ),
+    _json("fallbacks"),
+    _json("requested"),
+    sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
 )
 
 llm_notices = sa.Table(

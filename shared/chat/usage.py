@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -57,6 +57,39 @@ ON CONFLICT (model_key, day) DO UPDATE SET
   latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
 """
 
+
+_SUMMED_BUCKETS = (
+    "ARRAY["
+    + ", ".join(f"coalesce(sum(latency_buckets[{place}]), 0)::bigint" for place in range(1, len(BUCKETS_MS) + 2))
+    + "]"
+)
+
+
+def _numbers_of(column: str) -> str:
+    return f"""
+      LEFT JOIN (SELECT model_key, jsonb_object_agg(what, number) AS numbers FROM (
+          SELECT model_key, what, sum(number::bigint) AS number
+          FROM recent, jsonb_each_text({column}) AS each (what, number)
+          WHERE {column} <> '{{}}' GROUP BY model_key, what) AS summed
+        GROUP BY model_key) AS {column} USING (model_key)"""
+
+
+# Added up in PostgreSQL: of a day of every model, a few numbers come here, not each row with its arrays.
+_BY_MODEL = sa.text(f"""
+    WITH recent AS NOT MATERIALIZED (
+      SELECT * FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer))
+    SELECT model_key, request_count, last_used, successes, failures, cancelled, expired, latency_ms, buckets,
+      coalesce(fallbacks.numbers, '{{}}') AS fallbacks, coalesce(requested.numbers, '{{}}') AS requested
+    FROM (
+      SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
+        sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
+        sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+        sum(latency_ms)::bigint AS latency_ms, {_SUMMED_BUCKETS} AS buckets
+      FROM recent GROUP BY model_key) AS counts
+    {_numbers_of("fallbacks")}
+    {_numbers_of("requested")}
+    ORDER BY request_count DESC, model_key
+""")
 
 _KNOWN_KEYS = sa.text("""
     SELECT model_key FROM llm_models WHERE model_key = ANY(:keys)
@@ -131,18 +164,7 @@ def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[st
 
 def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
     """Usage of each model over the last days, today included (UTC), the most used first."""
-    rows = connection.execute(
-        sa.text("""
-            SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
-              sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
-              sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
-              array_agg(fallbacks) AS fallbacks, array_agg(requested) AS requested,
-              sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
-            FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
-            GROUP BY model_key ORDER BY 2 DESC, model_key
-        """),
-        {"days": days},
-    ).mappings()
+    rows = connection.execute(_BY_MODEL, {"days": days}).mappings()
     return [_shown(row) for row in rows]
 
 
@@ -169,7 +191,7 @@ def callers_of(connection: sa.Connection, keys: Collection[str], *, days: int) -
         sa.text("""
             -- count(DISTINCT …) sorts every chat; this hashes the pairs.
             SELECT model_key, count(*)::int FROM (
-              SELECT DISTINCT model_key, subject FROM llm_chats
+              SELECT DISTINCT model_key, subject FROM llm_chats  -- llm_chats_callers has all of it
               WHERE model_key = ANY(:keys) AND created_at > now() - make_interval(days => :days)) AS pair
             GROUP BY model_key
         """),
@@ -220,30 +242,30 @@ class Figures:
     before this was counted"""
 
 
+_TOTALS = sa.text("""
+    SELECT model_key, successes, failures, cancelled, expired,
+      request_count - successes - failures - cancelled - expired FROM llm_usage_totals
+""")
+_LATENCY = sa.text(f"SELECT coalesce(sum(latency_ms), 0)::bigint, {_SUMMED_BUCKETS} FROM llm_usage_totals")
+
+
+def _all_of(column: str) -> sa.TextClause:
+    return sa.text(f"""
+        SELECT what, sum(number::bigint)::bigint AS number
+        FROM llm_usage_totals, jsonb_each_text({column}) AS each (what, number) GROUP BY what ORDER BY what
+    """)
+
+
 def figures(connection: sa.Connection) -> Figures:
-    """The figures of chats, for metrics."""
+    """The figures of chats, for metrics. They cost the same however many days and finished chats there are."""
     outcomes: dict[tuple[str, str], int] = {}
-    fallbacks: Counter[str] = Counter()
-    requested: Counter[str] = Counter()
-    buckets, latency_ms = [0] * (len(BUCKETS_MS) + 1), 0
-    for row in connection.execute(
-        sa.text("""
-            SELECT model_key, sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
-              sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
-              (sum(request_count) - sum(successes + failures + cancelled + expired))::bigint AS unknown,
-              array_agg(fallbacks) FILTER (WHERE fallbacks <> '{}') AS fallbacks,
-              array_agg(requested) FILTER (WHERE requested <> '{}') AS requested,
-              sum(latency_ms)::bigint AS latency_ms, array_agg(latency_buckets) AS buckets
-            FROM llm_usage_stats GROUP BY model_key
-        """)
-    ).mappings():
-        outcomes |= {(row["model_key"], status): row[column] for status, column in OUTCOMES.items()}
-        if row["unknown"]:
-            outcomes[row["model_key"], UNKNOWN_OUTCOME] = row["unknown"]
-        fallbacks.update(_summed(row["fallbacks"] or ()))
-        requested.update(_summed(row["requested"] or ()))
-        latency_ms += row["latency_ms"]
-        buckets = _added([buckets, *row["buckets"]])
+    for key, *ended, unknown in connection.execute(_TOTALS):
+        outcomes |= {(key, status): number for status, number in zip(OUTCOMES, ended, strict=True)}
+        if unknown:
+            outcomes[key, UNKNOWN_OUTCOME] = unknown
+    fallbacks = {row.what: row.number for row in connection.execute(_all_of("fallbacks"))}
+    requested = {_reason_and_key(what): number for what, number in connection.execute(_all_of("requested"))}
+    latency_ms, buckets = connection.execute(_LATENCY).one()
     # A chat that waits for the gateway, and whose messages nobody takes any more, waits for a worker.
     waiting = connection.execute(
         sa.text("""
@@ -259,8 +281,8 @@ def figures(connection: sa.Connection) -> Figures:
     ).one()
     return Figures(
         outcomes=outcomes,
-        fallbacks=dict(fallbacks),
-        requested={_reason_and_key(what): number for what, number in requested.items()},
+        fallbacks=fallbacks,
+        requested=requested,
         open={"queued": waiting[0], "running": waiting[1]},
         oldest_queued_seconds=float(waiting[2]),
         waiting_for_upstream=waiting[3],
@@ -271,14 +293,14 @@ def figures(connection: sa.Connection) -> Figures:
 
 
 def _shown(row: sa.RowMapping) -> dict[str, Any]:
-    buckets = _added(row["buckets"])
+    buckets = row["buckets"]
     return {
         "model_key": row["model_key"],
         "request_count": row["request_count"],
         "last_used": row["last_used"],
         **{column: row[column] for column in OUTCOMES.values()},
-        "fallbacks": dict(_summed(row["fallbacks"])),
-        "requested": _by_reason(_summed(row["requested"])),
+        "fallbacks": row["fallbacks"],
+        "requested": _by_reason(row["requested"]),
         "latency": {
             "mean_ms": round(row["latency_ms"] / sum(buckets)) if sum(buckets) else None,
             "buckets": [
@@ -299,14 +321,3 @@ def _by_reason(requested: Mapping[str, int]) -> dict[str, dict[str, int]]:
         reason, key = _reason_and_key(what)
         found.setdefault(reason, {})[key] = number
     return found
-
-
-def _summed(each: Iterable[dict[str, int]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for one in each:
-        total.update(one)
-    return total
-
-
-def _added(rows: Sequence[Sequence[int]]) -> list[int]:
-    return [sum(column) for column in zip(*rows, strict=True)]

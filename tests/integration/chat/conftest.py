@@ -152,7 +152,9 @@ class Place:
     def empty(self) -> None:
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")  # the ledger is append-only for all others
-            connection.execute("TRUNCATE llm_chats, llm_usage_stats, llm_models, llm_model_changes RESTART IDENTITY")
+            connection.execute(
+                "TRUNCATE llm_chats, llm_usage_stats, llm_usage_totals, llm_models, llm_model_changes RESTART IDENTITY"
+            )
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.chat import lifecycle, read, usage
 from shared.chat.lifecycle import ChatClaim, Finish, Release, Swept
@@ -297,6 +299,76 @@ def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     assert a["latency"]["mean_ms"] == round((240 + 700_000) / 2)
     assert figures.fallbacks == {"unknown_key": 4, "retired_key": 2}
     assert figures.outcomes["b", "expired"] == 2
+
+
+ENDED = st.builds(
+    usage.Ended,
+    st.sampled_from("abc"),
+    st.sampled_from(sorted(usage.OUTCOMES)),
+    st.sampled_from([None, "unknown_key", "retired_key"]),
+    st.sampled_from([None, 1, 700_000]),
+    st.sampled_from([None, "nonsense"]),
+)
+DAYS = "SELECT model_key, sum(request_count)::bigint AS n, sum(latency_ms)::bigint AS ms FROM {} GROUP BY 1 ORDER BY 1"
+
+
+@given(groups=st.lists(st.lists(ENDED, max_size=6), min_size=1, max_size=6))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[usage.Ended]]) -> None:
+    with chats.parts.database.transaction() as connection:
+        before = usage.figures(connection)
+    for number, group in enumerate(groups):
+        with chats.parts.database.transaction() as connection:
+            usage.count(connection, group)
+        chats.at.run("UPDATE llm_usage_stats SET day = day - 1 WHERE :even", even=number % 2 == 0)
+    assert chats.at.run(DAYS.format("llm_usage_stats")) == chats.at.run(DAYS.format("llm_usage_totals"))
+    with chats.parts.database.transaction() as connection:
+        after, days = usage.figures(connection), usage.by_model(connection, days=3_000)
+    assert sum(after.outcomes.values()) - sum(before.outcomes.values()) == sum(map(len, groups))
+    for shown in days:
+        for status, column in usage.OUTCOMES.items():
+            assert after.outcomes[shown["model_key"], status] == shown[column]
+    for reason, number in after.fallbacks.items():
+        assert number == sum(shown["fallbacks"].get(reason, 0) for shown in days)
+        assert number == sum(count for (why, _), count in after.requested.items() if why == reason)
+    by_bucket = zip(*([bucket["count"] for bucket in shown["latency"]["buckets"]] for shown in days), strict=True)
+    assert list(after.buckets) == [sum(column) for column in by_bucket] or not days
+    with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
+        owner.execute("DELETE FROM llm_usage_stats WHERE day < current_date")
+    with chats.parts.database.transaction() as connection:
+        assert usage.figures(connection) == after
+    with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
+        owner.execute("TRUNCATE llm_usage_stats, llm_usage_totals")
+
+
+def test_metrics_read_no_days_and_callers_no_other_chats(chats: Chats) -> None:
+    with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
+        owner.execute("""
+            INSERT INTO llm_usage_stats (model_key, day, request_count, last_used, latency_buckets)
+            SELECT 'm' || n % 10, current_date - n / 10, 1, now(), array_fill(1::bigint, ARRAY[13])
+            FROM generate_series(0, 4999) AS n
+        """)
+        owner.execute("""
+            INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,
+                                   deadline_at, status, answer, finished_at)
+            SELECT gen_random_uuid(), 'sub' || n % 50, '', repeat('q', 500), 'm' || n % 100, 'n', 1, now(),
+                   'succeeded', 'a', now()
+            FROM generate_series(1, 20000) AS n
+        """)
+        owner.execute("VACUUM ANALYZE llm_chats")
+        owner.execute("ANALYZE llm_usage_stats, llm_usage_totals")
+    read = (
+        "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+        " WHERE relname = ANY(%s)"
+    )
+    with chats.parts.database.transaction() as connection:
+        assert usage.figures(connection).buckets == (5_000,) * 13
+        assert usage.callers_of(connection, ["m7", "m9"], days=30) == {"m7": 1, "m9": 1}
+        found = connection.exec_driver_sql(read, (["llm_usage_stats", "llm_chats"],)).all()
+        assert dict(found) == {"llm_usage_stats": 0, "llm_chats": 400}  # those of the two models
+        month = usage.by_model(connection, days=30)
+        assert {shown["request_count"] for shown in month} == {30}
+        assert dict(connection.exec_driver_sql(read, (["llm_usage_stats"],)).all())["llm_usage_stats"] < 2_000
 
 
 def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
