@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from shared.chat.read import Snapshot, StoredResponse
-from shared.chat.requests import Question, Turn
+from shared.chat.requests import MAX_TURNS, Question, Turn
 from worker.web.openai.errors import invalid
 from worker.web.openai.response_bodies import ResponseBody
 from worker.web.openai.wire import pieces
@@ -40,6 +40,8 @@ def question_of(body: ResponseBody, previous: StoredResponse | None) -> tuple[Qu
     system = [said for said in own if said[0] in _TO_THE_SYSTEM]
     turns = [said for said in own[:-1] if said[0] not in _TO_THE_SYSTEM]
     before = _turns_of(previous) if previous is not None else []
+    if len(before) + len(turns) > MAX_TURNS:
+        raise invalid("previous_response_id" if before else "input", f"a conversation may hold {MAX_TURNS} turns")
     system_before = _system_of(previous) if previous is not None else []
     instructions = [body.instructions] if body.instructions is not None else []
     prompt = [*instructions, *(text for _, text in (*system_before, *system))]

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from shared.chat.read import Snapshot
-from worker.web.openai.response_wire import chat_id_of, encoded_events, events_of, response_id
+from shared.chat.read import Snapshot, StoredResponse
+from shared.chat.requests import MAX_TURNS
+from worker.web.openai.response_bodies import ResponseBody
+from worker.web.openai.response_wire import chat_id_of, encoded_events, events_of, question_of, response_id
+from worker.web.problems import Problem
 
 CHAT_ID = uuid.UUID(int=7)
 KEPT = {"background": True, "instructions": None, "metadata": {}, "previous": None, "system": [], "inherited": [0, 0]}
@@ -52,3 +55,14 @@ def test_an_end_without_an_answer_is_the_fourth_event() -> None:
 def test_what_is_no_id_of_a_response_means_none(text: str) -> None:
     assert chat_id_of(text) is None
     assert chat_id_of(response_id(CHAT_ID)) == CHAT_ID
+
+
+def test_a_conversation_has_an_end() -> None:
+    body = ResponseBody.model_validate({"model": "m", "input": "Which?"})
+    history = [{"role": "user", "content": "a"}] * (MAX_TURNS - 1)
+    before = StoredResponse(snapshot("succeeded", answer="b"), KEPT, {"history": history, "question": "c"})
+    with pytest.raises(Problem) as refused:
+        question_of(body, before)
+    assert (refused.value.param, refused.value.status) == ("previous_response_id", 400)
+    shorter = StoredResponse(snapshot("succeeded", answer="b"), KEPT, {"history": history[1:], "question": "c"})
+    assert len(question_of(body, shorter)[0].history) == MAX_TURNS
