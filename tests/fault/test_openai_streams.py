@@ -5,8 +5,9 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import pytest
 
 from tests.fault.conftest import Report, StartSystem
 from tests.support.chatting import System
+from tests.support.processes import Process
 
 STREAMS = 200
 AT_ONCE = 25
 CUT = (openai.APIConnectionError, httpx.TransportError)
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 
 def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, int]:
@@ -31,7 +33,7 @@ def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, 
     stream: Any = client.responses.create(model="gpt-4o", input=question, background=True, stream=True)
     while time.monotonic() < give_up:
         try:
-            for event in stream:
+            for event in stream or ():
                 assert event.sequence_number == last + 1, (event.sequence_number, last)
                 last = event.sequence_number
                 if event.type == "response.created":
@@ -43,7 +45,8 @@ def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, 
                     return response_id, text, times
                 if chance.random() < 0.3:
                     break
-            stream.close()
+            if stream is not None:
+                stream.close()
         except CUT:
             pass
         times += 1
@@ -54,7 +57,7 @@ def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, 
                 else client.responses.create(model="gpt-4o", input=question, background=True, stream=True)
             )
         except CUT:
-            stream = iter(())
+            stream = None
             time.sleep(0.2)
     raise AssertionError(f"no end of {response_id or question} within {PATIENCE_SECONDS} s")
 
@@ -64,8 +67,10 @@ def test_a_stream_that_is_cut_and_resumed_gives_the_same_text(start_system: Star
     system = start_system(delay=1, CHAT_LEASE_SECONDS="2", CHAT_MAX_ATTEMPTS="20")
     system.gateway.behave(completions={"padded": 9000, "delay": 1})
     system.start_refresh_worker()
+    system.start_chat_worker()
+    kills: list[str] = []
     over = threading.Event()
-    killer = threading.Thread(target=kill_again_and_again, args=(system, over))
+    killer = threading.Thread(target=kill_again_and_again, args=(system, over, kills))
     with openai.OpenAI(base_url=f"{system.web.url}/v1", api_key="x", max_retries=10) as client:
         killer.start()
         try:
@@ -77,25 +82,32 @@ def test_a_stream_that_is_cut_and_resumed_gives_the_same_text(start_system: Star
     answers = dict(system.query("SELECT 'resp_' || replace(id::text, '-', ''), answer FROM llm_chats"))
     assert [answers[response_id] for response_id, _, _ in found] == [text for _, text, _ in found]
     assert all(f"Question {number}?" in text for number, (_, text, _) in enumerate(found))
-    report(streams=STREAMS, taken_up=sum(times for _, _, times in found), kills=len(KILLS))
+    assert {"worker", "web"} <= set(kills)
+    report(streams=STREAMS, taken_up=sum(times for _, _, times in found), kills=len(kills))
 
 
-KILLS: list[str] = []
-
-
-def kill_again_and_again(system: System, over: threading.Event) -> None:
-    """A chat worker and a web process by turns; the one is started again here, the other by its master."""
-    KILLS.clear()
-    worker = system.start_chat_worker(wait=False)
-    while not over.wait(4):
+def kill_again_and_again(system: System, over: threading.Event, kills: list[str]) -> None:
+    """A chat worker in the middle of calls, then a web process, each when it works. Others take over meanwhile."""
+    while not over.is_set():
+        worker = system.start_chat_worker(wait=False)
+        until(partial(consumes, worker), over)
+        until(lambda: system.gateway.calls()["open"] > 0, over)
         worker.signal(signal.SIGKILL)
         worker.wait()
-        worker = system.start_chat_worker(wait=False)
-        KILLS.append("worker")
-        if over.wait(2):
-            return
-        os.kill(next(children(system.web.process.pid)), signal.SIGKILL)
-        KILLS.append("web")
+        kills.append("worker")
+        until(system.web.answers, over)
+        if not over.is_set():
+            os.kill(next(children(system.web.process.pid)), signal.SIGKILL)  # its master starts another one
+            kills.append("web")
+
+
+def consumes(worker: Process) -> bool:
+    return "ready." in worker.output
+
+
+def until(what: Callable[[], bool], over: threading.Event) -> None:
+    while not over.is_set() and not what():
+        over.wait(0.2)
 
 
 def children(pid: int) -> Iterator[int]:
