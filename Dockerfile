@@ -14,6 +14,7 @@ COPY worker worker
 RUN pip install --no-deps --no-build-isolation .
 
 FROM python:3.13-slim
+LABEL org.opencontainers.image.title="llm-refresh" org.opencontainers.image.version="0.1.0"
 RUN groupadd --gid 10001 llm-refresh \
  && useradd --uid 10001 --gid llm-refresh --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin llm-refresh
 COPY --from=build /opt/llm-refresh /opt/llm-refresh

@@ -239,6 +239,7 @@ class MeBody(BaseModel):
 
 class HealthBody(BaseModel):
     status: Literal["ok"]
+    version: Annotated[str, Field(description="The version of this program, as in pyproject.toml")]
 
 
 class ProblemBody(BaseModel):

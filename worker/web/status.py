@@ -6,8 +6,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import metadata
 from typing import Any, Final
 
 import structlog
@@ -38,6 +39,7 @@ class StatusRoutes:
 
     parts: Runtime
     keeper: ListingKeeper
+    version: str = field(default_factory=lambda: metadata.version("llm-refresh"))
 
     def routes(self) -> list[Route]:
         ready = {200: bodies.ReadyBody, 503: bodies.ReadyBody}
@@ -67,7 +69,7 @@ class StatusRoutes:
         )
 
     def alive(self, call: ApiRequest) -> Response:
-        return as_json({"status": "ok"})
+        return as_json({"status": "ok", "version": self.version})
 
     def ready(self, call: ApiRequest) -> Response:
         probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
