@@ -14,7 +14,7 @@ from shared.db import Caller
 from worker.web.access_log import Answered, Observe
 from worker.web.app import request_id
 from worker.web.auth import Authenticator
-from worker.web.catalogue import listing_headers
+from worker.web.models import listing_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

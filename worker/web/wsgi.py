@@ -19,20 +19,23 @@ from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
-from worker.web.catalogue import LISTING_PATH, CatalogueRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
 from worker.web.key_verifier import KeyVerifier
 from worker.web.listing_fast_path import ListingFastPath
 from worker.web.metrics import MetricsRoutes, RequestTimes
 from worker.web.metrics_files import FOLDER
+from worker.web.models import LISTING_PATH, ModelRoutes
 from worker.web.openai.completions import CompletionRoutes
 from worker.web.openai.models import PATH as OPENAI_LISTING_PATH
-from worker.web.openai.models import ModelRoutes, OpenAIListing
+from worker.web.openai.models import OpenAIListing, OpenAIModelRoutes
 from worker.web.openai.responses import ResponseRoutes
 from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
+from worker.web.refreshes import RefreshRoutes
+from worker.web.runs import RunRoutes
 from worker.web.status import StatusRoutes
+from worker.web.tasks import TaskRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
@@ -46,12 +49,17 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     authenticator = Authenticator(settings, verify_key=KeyVerifier(parts.database).verify)
     publisher = Publisher(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
     keeper = ListingKeeper(parts.database, parts.store, stale_after=parts.cadence.stale_after)
-    routes = [*CatalogueRoutes(parts, keeper, publisher).routes(), *StatusRoutes(parts, keeper).routes()]
+    routes = [*ModelRoutes(parts, keeper).routes(), *RefreshRoutes(parts, publisher).routes()]
+    routes += [*RunRoutes(parts).routes(), *TaskRoutes(parts, publisher).routes()]
+    routes += StatusRoutes(parts, keeper).routes()
     readers = Readers(parts.database, parts.store, most=open_files.readers(open_files.limit()))
     routes += ChatRoutes(parts, publisher, readers).routes()
     routes += KeyRoutes(parts).routes()
     openai_listing = OpenAIListing(keeper)
-    routes += [*ModelRoutes(parts, openai_listing).routes(), *CompletionRoutes(parts, publisher, readers).routes()]
+    routes += [
+        *OpenAIModelRoutes(parts, openai_listing).routes(),
+        *CompletionRoutes(parts, publisher, readers).routes(),
+    ]
     routes += ResponseRoutes(parts, publisher, readers).routes()
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(parts, authenticator, times).routes()

@@ -24,7 +24,7 @@ INSIDE = re.compile(
 NOT_FOR_CALLERS = {"gunicorn_conf.py", "gunicorn_logs.py", "gunicorn_worker.py", "metrics.py", "key_set.py"}
 # Whose exceptions and rows become the text of an answer.
 SPEAKING = ("shared/chat", "shared/catalogue")
-# Their text is the cause of a run, for operators: worker/web/catalogue.py says another one to callers.
+# Their text is the cause of a run, for operators: worker/web/refreshes.py says another one to callers.
 CAUSES = {("shared/catalogue/sync/sources.py", "MATCHAAI_BASE_URL")}
 
 

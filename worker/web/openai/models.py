@@ -12,7 +12,7 @@ from shared.catalogue import resolve as keys
 from shared.catalogue.listing import Encoded, ListingKeeper, encode
 from shared.catalogue.resolve import ModelNotFound, NoModel
 from worker.runtime import Runtime
-from worker.web.catalogue import listing_response, no_listing
+from worker.web.models import listing_response, no_listing
 from worker.web.openai import bodies
 from worker.web.problems import Problem
 from worker.web.routing import ApiRequest, Route, as_json
@@ -55,7 +55,7 @@ def _openai_model(model: dict[str, Any], current: Encoded) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class ModelRoutes:
+class OpenAIModelRoutes:
     """The handlers, with what they work with."""
 
     parts: Runtime

@@ -1,0 +1,112 @@
+"""Routes of the models: the listing, one model, operators' edits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Response, request
+
+from shared.catalogue.editing import UnknownModel
+from shared.catalogue.edits import EditRefused
+from shared.catalogue.inactive import read_all_models
+from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
+from worker.runtime import Runtime
+from worker.web import bodies
+from worker.web.model_page import find_model
+from worker.web.problems import Problem
+from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json, forbidden
+
+LISTING_PATH = "/api/llms"
+
+
+@dataclass(frozen=True)
+class ModelRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+    keeper: ListingKeeper
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "GET",
+                LISTING_PATH,
+                self.list_models,
+                "The active models",
+                query=bodies.ListingQuery,
+                returns={200: bodies.ListingBody, 304: None},
+            ),
+            Route(
+                "GET",
+                "/api/llms/{model_key}",
+                self.show_model,
+                "One active model; 404 says what became of a key that means none",
+                returns={200: bodies.Model, 404: bodies.MissingModel},
+            ),
+            Route(
+                "PATCH",
+                "/api/llms/{model_key}",
+                self.edit_model,
+                "Override what a sync would set; null drops it",
+                roles=SERVICE,
+                body=bodies.EditBody,
+                returns={200: bodies.EditedModel},
+            ),
+        ]
+
+    def list_models(self, call: ApiRequest) -> Response:
+        if call.query.provenance or call.query.all:
+            return self._list_for_operators(call)
+        current = self.keeper.current
+        if current is None:
+            raise no_listing()
+        return listing_response(current)
+
+    def show_model(self, call: ApiRequest) -> Response:
+        return as_json(find_model(call.path["model_key"], self.keeper.current, self.parts.database))
+
+    def _list_for_operators(self, call: ApiRequest) -> Response:
+        if call.caller.role not in READERS:
+            raise forbidden(call.caller, READERS, what="more than read the plain list (provenance, all)")
+        read_listed = read_all_models if call.query.all else read_models
+        with self.parts.database.transaction(call.caller) as connection:
+            models = read_listed(connection, provenance=call.query.provenance)
+            state = read_state(connection, stale_after=self.parts.cadence.stale_after)
+        return as_json(listing(models, state))
+
+    def edit_model(self, call: ApiRequest) -> Response:
+        key = call.path["model_key"]
+        try:
+            return as_json(self.parts.editor.edit(key, call.body, caller=call.caller))
+        except UnknownModel:
+            raise Problem(404, "unknown_model", f"no model has the key {key!r}; /api/llms lists them") from None
+        except EditRefused as refused:
+            raise Problem(409, "edit_refused", str(refused)) from None
+
+
+def no_listing() -> Problem:
+    """What is answered where there has never been a listing."""
+    detail = "no list of models has been read yet; see /readyz"
+    return Problem(503, "listing_unavailable", detail, headers={"Retry-After": "2"})
+
+
+def listing_response(current: Encoded) -> Response:
+    """A listing, or 304 for those who have it."""
+    response = (
+        Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
+    )
+    response.headers.update(listing_headers(current))
+    return response
+
+
+def listing_headers(current: Encoded) -> dict[str, str]:
+    """What a listing says of itself, whether it is sent or not."""
+    return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+
+
+def _matches(etag: str) -> bool:
+    """Whether If-None-Match names this tag (RFC 9110, 13.1.2: compared weakly)."""
+    given = request.headers.get("If-None-Match")
+    if given is None:
+        return False
+    return request.if_none_match.contains_weak(etag.strip('"')) or given.strip() == "*"

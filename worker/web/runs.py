@@ -1,0 +1,110 @@
+"""Routes of the sync runs: their list, one of them, the dismissal of a held one; and the ledger."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response
+
+from shared.catalogue.sync import holds, runs, store
+from worker.runtime import Runtime
+from worker.web import bodies
+from worker.web.problems import Problem
+from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json
+
+
+@dataclass(frozen=True)
+class RunRoutes:
+    """The handlers, with what they work with."""
+
+    parts: Runtime
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                "GET",
+                "/api/llms/runs",
+                self.list_runs,
+                "Sync runs, newest first",
+                roles=READERS,
+                query=bodies.RunsQuery,
+                returns={200: bodies.RunsBody},
+            ),
+            Route(
+                "GET",
+                "/api/llms/runs/{run_id}",
+                self.show_run,
+                "One sync run",
+                roles=READERS,
+                returns={200: bodies.Run},
+            ),
+            Route(
+                "POST",
+                "/api/llms/runs/{run_id}/dismiss",
+                self.dismiss_run,
+                "End a hold without applying its list",
+                roles=SERVICE,
+                returns={200: bodies.Run},
+            ),
+            Route(
+                "GET",
+                "/api/llms/changes",
+                self.list_changes,
+                "The ledger, oldest first",
+                roles=READERS,
+                query=bodies.ChangesQuery,
+                returns={200: bodies.ChangesBody},
+            ),
+        ]
+
+    def list_runs(self, call: ApiRequest) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
+            hold = holds.open_hold(connection)
+            undecided = None if hold is None else runs.find(connection, hold.run_id)
+        body = {"runs": [_linked(run) for run in found], "undecided": None if undecided is None else _linked(undecided)}
+        return as_json(body)
+
+    def show_run(self, call: ApiRequest) -> Response:
+        with self.parts.database.transaction(call.caller) as connection:
+            run = runs.find(connection, _uuid(call.path["run_id"]))
+        if run is None:
+            raise _no_run()
+        return as_json(_linked(run))
+
+    def dismiss_run(self, call: ApiRequest) -> Response:
+        run_id = _uuid(call.path["run_id"])
+        try:
+            self.parts.refresher.dismiss(run_id, actor=call.caller.subject)
+        except holds.NotHeld as refused:
+            with self.parts.database.transaction(call.caller) as connection:
+                if runs.find(connection, run_id) is None:
+                    raise _no_run() from None
+            raise Problem(409, "not_held", str(refused), members={"held": refused.held}) from None
+        return self.show_run(call)
+
+    def list_changes(self, call: ApiRequest) -> Response:
+        query = call.query
+        with self.parts.database.transaction(call.caller) as connection:
+            found = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
+        return as_json({"changes": found, "next": found[-1]["id"] if found else query.since})
+
+
+def _linked(run: dict[str, Any]) -> dict[str, Any]:
+    links = {"self": f"/api/llms/runs/{run['id']}", "changes": f"/api/llms/changes?run={run['id']}"}
+    if run["task_id"] is not None:
+        links["task"] = f"/api/tasks/{run['task_id']}"
+    return run | {"links": links}
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise _no_run() from None
+
+
+def _no_run() -> Problem:
+    return Problem(404, "not_found", "there is no such run: /api/llms/runs lists them")
