@@ -18,8 +18,9 @@ TEST_PROCESSES ?= 4
 test: set-up-dev ## run the unit, integration and end-to-end tests
 	@exec $(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -m "not fault"
 
-test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes
-	@exec $(VENV)/bin/python -m pytest -m fault tests/fault tests/integration
+test-fault: set-up-dev ## run the tests that kill, stop and wipe real processes, and property tests with ten times the examples
+	@$(VENV)/bin/python -m pytest -m fault tests/fault tests/integration
+	@exec $(VENV)/bin/python -m pytest -n 2 -m hypothesis --hypothesis-profile=thorough --timeout 1200
 
 mutants: set-up-dev ## take out one mechanism at a time, in a copy, and see a test fail for each: NAMES="fence lease"
 	@exec $(VENV)/bin/python -m tests.mutants $(NAMES)

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.commands import LoadedCommands, loaded_commands
+from tests.support.examples import THOROUGH
 from tests.support.scheduling import SharedServers
 from tests.support.servers import Database, Servers, running_servers
 
 # An example may take as long as the machine needs: time is no assertion.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("untimed"), max_examples=THOROUGH * 100)
 settings.load_profile("untimed")
 
 

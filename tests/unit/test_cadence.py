@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.cadence import Cadence, cadence_of
+from tests.support.examples import examples
 from worker.schedule import next_due
 
 START = datetime(2026, 11, 25, tzinfo=UTC)
@@ -59,7 +60,7 @@ HOURS = st.sampled_from(["*", "2", "1,2,3", "*/6", "0-5"])
 DAYS = st.sampled_from(["* * *", "* * 0", "1,15 * *", "* * 1-5"])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(MINUTES, HOURS, DAYS, st.sampled_from(["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe"]))
 def test_no_gap_of_the_schedule_is_outside_of_them(minute: str, hour: str, days: str, zone: str) -> None:
     cron = f"{minute} {hour} {days}"

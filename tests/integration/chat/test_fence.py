@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
 from shared.chat import lifecycle, usage
 from shared.chat.lifecycle import ChatClaim, Finish, Release
 from tests.integration.chat.conftest import SERVICE, Chats
+from tests.support.examples import examples
 
 MAX_ATTEMPTS = 3
 OPEN = ("queued", "running")
@@ -172,10 +174,11 @@ class Fence(RuleBasedStateMachine):
         assert self.counted() - self.counted_before == (0 if self.model.open else 1)
 
 
+@pytest.mark.hypothesis
 def test_a_chat_has_one_stored_end_whoever_writes_and_whenever(chats: Chats) -> None:
     run_state_machine_as_test(
         lambda: Fence(chats),
         settings=settings(
-            max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(20), stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -14,6 +14,7 @@ from shared.catalogue.sync.parse import parse_entries
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
 from shared.catalogue.sync.rows import ModelRow
 from tests.support.catalogue import NIGHT, POLICY, after, by_id, describe, ledgered, nights, parsed, replay, sync
+from tests.support.examples import examples
 
 SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")
 FOUR = (SONNET, HAIKU, GPT, GEMINI)
@@ -446,7 +447,7 @@ GARBAGE = st.one_of(
 
 
 @given(first=st.lists(GARBAGE, max_size=12), later=st.lists(LISTS, max_size=6), hours=st.integers(0, 30))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_any_lists_leave_one_active_default_unique_keys_and_a_ledger_that_replays(
     first: list, later: list, hours: int
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shared.chat.circuit_breaker import FORGET_SECONDS, GATEWAY, CallKey, CircuitBreaker, CircuitScope
+from tests.support.examples import examples
 
 SONNET, OPUS, GPT = 25, 30, 40
 
@@ -243,4 +244,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBreaker.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
