@@ -101,6 +101,18 @@ def test_the_database_itself_refuses_a_second_id_key_or_default(pool: Pool, seco
     assert refused.value.__cause__ is None
 
 
+def test_the_database_itself_refuses_a_second_running_run(pool: Pool) -> None:
+    with pytest.raises(DatabaseError) as refused, pool.transaction() as connection:
+        for _ in range(2):
+            connection.execute(
+                sa.text("""
+                    INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until)
+                    VALUES (gen_random_uuid(), 'api', 'test', 'running', 1, now(), now() + interval '1 minute')
+                """)
+            )
+    assert refused.value.constraint == "llm_sync_runs_one_running"
+
+
 def test_two_rows_may_swap_their_keys_in_one_statement(pool: Pool) -> None:
     with pool.transaction() as connection:
         insert(connection, 1, "a")

@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant(
         "heartbeat",
         "worker/chat/process.py",
-        "renew = next(renewals) or missed",
+        "renew = next(self._renewals) or self._renewal_missed",
         "renew = False",
         (f"{_ANSWERING}::test_leases_are_renewed_while_a_call_lasts",),
     ),
@@ -119,8 +119,8 @@ MUTANTS = (
     Mutant(
         "calls-end-with-their-chats",
         "worker/chat/process.py",
-        "                self._loop.call_soon_threadsafe(self._close_ended, ended)\n",
-        "                pass\n",
+        "self._loop.call_soon_threadsafe(self._close_ended, ended)",
+        "pass",
         (f"{_ANSWERING}::test_a_call_is_closed_when_its_chat_is_cancelled",),
     ),
     Mutant(

@@ -62,10 +62,10 @@ MUTANTS = (
     ),
     Mutant(
         "one-run-at-a-time",
-        "shared/catalogue/sync/runs.py",
-        "              AND NOT EXISTS (SELECT FROM llm_sync_runs WHERE status = 'running')\n",
-        "",
-        (f"{_REFRESHES}::test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it",),
+        "migrations/versions/0001_catalogue.py",
+        "CREATE UNIQUE INDEX llm_sync_runs_one_running ",
+        "CREATE INDEX llm_sync_runs_one_running ",
+        ("tests/integration/test_database.py::test_the_database_itself_refuses_a_second_running_run",),
     ),
     Mutant(
         "lease-of-runs",
