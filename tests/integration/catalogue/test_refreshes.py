@@ -227,6 +227,7 @@ def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: 
     working.join()
     ended = at.run("SELECT id, started_at, finished_at FROM llm_sync_runs ORDER BY started_at")
     assert [run["id"] for run in ended] == [first, second]
+    assert at.refresher.outcome(first).status == "succeeded", "its lease lasts: nobody takes it away"
     assert ended[0]["finished_at"] <= ended[1]["started_at"]
 
 
