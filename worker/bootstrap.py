@@ -94,12 +94,12 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         socket_timeout_seconds=FLOWER_SOCKET_SECONDS if is_flower else SOCKET_SECONDS,
         own_transport=not is_flower,
     )
-    runtime = Lazy(lambda: build_runtime(settings, process))
+    lazy_runtime = Lazy(lambda: build_runtime(settings, process))
     shutting_down = threading.Event()
     ends = ChatEnds(app)
-    chats = Lazy(lambda: _chat_process(runtime(), shutting_down, ends))
-    refresh.register(app, runtime)
-    chat.register(app, chats, lambda chat_id: _state_of(runtime(), chat_id))
+    chats = Lazy(lambda: _chat_process(lazy_runtime(), shutting_down, ends))
+    refresh.register(app, lazy_runtime)
+    chat.register(app, chats, lambda chat_id: _state_of(lazy_runtime(), chat_id))
 
     def illness(kind: str) -> str | None:
         process = chats.built if kind == CHAT_QUEUE else None
@@ -107,34 +107,34 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         return f"its heartbeat is {overdue:.0f} s overdue: no lease is renewed" if overdue else None
 
     def duties(queues: Sequence[str], node: str, ready: threading.Event) -> Sequence[upkeep.Duty]:
-        parts = runtime()
+        runtime = lazy_runtime()
         ends.node = node
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
-        alive = upkeep.alive_duty(lambda: parts.store, ready, kinds, node, illness)
-        return [alive, *refresh_duties(app, parts), *chat_duties(app, parts, ends), *notice_duties(parts)]
+        alive = upkeep.alive_duty(lambda: runtime.store, ready, kinds, node, illness)
+        return [alive, *refresh_duties(app, runtime), *chat_duties(app, runtime, ends), *notice_duties(runtime)]
 
     upkeep.install(app, duties)
     _bind_logs()
     _check_rights_first(settings)
-    _bind_shutdown(runtime, chats, shutting_down)
+    _bind_shutdown(lazy_runtime, chats, shutting_down)
     return app
 
 
-def _state_of(parts: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
+def _state_of(runtime: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
     try:
-        with parts.database.transaction() as connection:
+        with runtime.database.transaction() as connection:
             return read.state_of(connection, chat_id) or ("not_found", None)
     except DatabaseFailure:
         return "unknown", None  # the row says it to whoever asks
 
 
-def _chat_process(parts: Runtime, shutting_down: threading.Event, ends: ChatEnds) -> ChatProcess:
+def _chat_process(runtime: Runtime, shutting_down: threading.Event, ends: ChatEnds) -> ChatProcess:
     return_large_blocks()
-    settings = parts.settings
+    settings = runtime.settings
     process = ChatProcess(
         settings,
-        parts.database,
-        parts.notifier,
+        runtime.database,
+        runtime.notifier,
         lambda: make_chat_gateway(settings),
         on_probed=lambda end: ends.publish([(end.chat_id, end.status, end.error_code)]),
     )

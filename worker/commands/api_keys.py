@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from shared import api_keys
 from shared.api_keys import MAX_EXPIRY_DAYS, MAX_GRACE_HOURS, NewKey, UnknownApiKey
 from shared.roles import ROLES
-from worker.commands.context import console, echo_json, json_option, runtime, say, short, table
+from worker.commands.context import console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import fail
 
 _SPAN = re.compile(r"(\d{1,6})([mhd])")
@@ -58,7 +58,7 @@ def create(name: str, subject: str, role: Any, expires: timedelta | None, as_jso
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         made = api_keys.create(connection, new, actor=_actor())
     _print_made(made, as_json=as_json)
 
@@ -67,7 +67,7 @@ def create(name: str, subject: str, role: Any, expires: timedelta | None, as_jso
 @json_option
 def list_keys(as_json: bool) -> None:
     """All keys, without their secrets, the newest first."""
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         rows = api_keys.list_keys(connection)
     if as_json:
         echo_json({"keys": rows})
@@ -87,9 +87,9 @@ def list_keys(as_json: bool) -> None:
 @json_option
 def revoke(key_id: str, as_json: bool) -> None:
     """End a key; every web process refuses it within five seconds."""
-    with runtime() as parts:
+    with open_runtime() as runtime:
         try:
-            with parts.database.transaction() as connection:
+            with runtime.database.transaction() as connection:
                 row = api_keys.revoke(connection, key_id, actor=_actor())
         except UnknownApiKey:
             fail(f"no API key has the id {key_id!r}; `llm-refresh keys list` lists them")
@@ -106,9 +106,9 @@ def revoke(key_id: str, as_json: bool) -> None:
 @json_option
 def rotate(key_id: str, grace: timedelta, as_json: bool) -> None:
     """Give a key another secret; the one before holds for a grace."""
-    with runtime() as parts:
+    with open_runtime() as runtime:
         try:
-            with parts.database.transaction() as connection:
+            with runtime.database.transaction() as connection:
                 made = api_keys.rotate(connection, key_id, grace_hours=grace / timedelta(hours=1))
         except UnknownApiKey:
             fail(f"no API key that holds has the id {key_id!r}; `llm-refresh keys list` lists them")

@@ -20,7 +20,7 @@ from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
-from worker.commands.context import console, echo_json, in_words, json_option, runtime, say, short, table
+from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
 from worker.runtime import Runtime
@@ -30,7 +30,7 @@ from worker.runtime import Runtime
 @json_option
 def verify(as_json: bool) -> None:
     """Say which models the database holds; exit 1 when it holds none, or no default."""
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         models = seed.all_models(connection)
     if as_json:
         echo_json({"count": len(models), "models": models})
@@ -69,17 +69,17 @@ def refresh(
             raise click.UsageError("--dismiss goes with no other option: it refreshes nothing")
         _dismiss(dismiss, as_json=as_json)
         return
-    with runtime() as parts:
-        if source == MATCHAAI and not parts.settings.upstream_given:
+    with open_runtime() as runtime:
+        if source == MATCHAAI and not runtime.settings.upstream_given:
             raise click.UsageError("--source matchaai: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY first")
-        if first and not parts.refresher.needs_first():
+        if first and not runtime.refresher.needs_first():
             click.echo("refresh: a run of this source has succeeded before, or its list is held: nothing to do")
             return
         if not dry_run:
-            check_force(parts, arguments)
+            check_force(runtime, arguments)
         with console().status("Refreshing the catalogue …"):
-            outcome = _run(parts, arguments, first=first)
-        removed = _removed(parts, outcome)
+            outcome = _run(runtime, arguments, first=first)
+        removed = _removed(runtime, outcome)
     if as_json:
         echo_json(_described(outcome) | {"removed": removed})
     else:
@@ -94,8 +94,8 @@ def refresh(
 
 
 def _dismiss(sha256: str, *, as_json: bool) -> None:
-    with runtime() as parts:
-        dismissed = dismiss_list(parts, sha256)
+    with open_runtime() as runtime:
+        dismissed = dismiss_list(runtime, sha256)
     if as_json:
         echo_json(dismissed)
     else:
@@ -105,17 +105,17 @@ def _dismiss(sha256: str, *, as_json: bool) -> None:
         )
 
 
-def _run(parts: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome:
+def _run(runtime: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome:
     if arguments.dry_run:
-        return parts.refresher.preview(arguments)
+        return runtime.refresher.preview(arguments)
     trigger: runs.Trigger = "startup" if first else "cli"
-    run_id, _, _ = parts.refresher.request(arguments, trigger=trigger, actor=trigger)
-    return parts.refresher.perform(run_id)
+    run_id, _, _ = runtime.refresher.request(arguments, trigger=trigger, actor=trigger)
+    return runtime.refresher.perform(run_id)
 
 
-def _removed(parts: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
+def _removed(runtime: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
     """The keys that this refresh takes away, and how much they were used."""
-    with parts.database.transaction() as connection:
+    with runtime.database.transaction() as connection:
         changes = outcome.plan
         if changes is None and outcome.run_id is not None:
             changes = tuple(store.read_changes(connection, since=0, limit=1000, run_id=outcome.run_id))
@@ -170,9 +170,9 @@ def _brief(values: Any) -> str:
 def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
     """List the active models."""
     read = read_all_models if with_inactive else read_models
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         found = read(connection, provenance=True)
-        state = read_state(connection, stale_after=parts.cadence.stale_after)
+        state = read_state(connection, stale_after=runtime.cadence.stale_after)
     if as_json:
         echo_json(found)
         return
@@ -229,7 +229,7 @@ def list_runs(run_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
     if run_id is not None:
         _show_run(run_id, as_json=as_json)
         return
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         found = runs.newest(connection, limit=limit)
         hold = holds.open_hold(connection)
     if as_json:
@@ -248,7 +248,7 @@ def list_runs(run_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
 
 
 def _show_run(run_id: uuid.UUID, *, as_json: bool) -> None:
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         run = runs.find(connection, run_id)
         changes = len(store.read_changes(connection, since=0, limit=1000, run_id=run_id))
         hold = holds.open_hold(connection)

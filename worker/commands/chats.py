@@ -24,7 +24,7 @@ from shared.db import Caller
 from shared.vocabulary import CHAT_STATUSES
 from worker.celery_app import make_celery
 from worker.chat.gateway import missing_configuration
-from worker.commands.context import console, echo_json, json_option, runtime, say, say_text, short, table
+from worker.commands.context import console, echo_json, json_option, open_runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.timestamps import Moment
 from worker.messages import send_chat
@@ -66,13 +66,13 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
-    with runtime() as parts:
-        accepted = _accepted(parts, asked)
+    with open_runtime() as runtime:
+        accepted = _accepted(runtime, asked)
         try:
-            _send(parts, accepted)
-            ended = _awaited(parts, accepted)
+            _send(runtime, accepted)
+            ended = _awaited(runtime, accepted)
         except KeyboardInterrupt:
-            ended = _cancelled(parts, accepted.chat_id)
+            ended = _cancelled(runtime, accepted.chat_id)
     if as_json:
         echo_json(ended.body)
     else:
@@ -85,9 +85,9 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
 @json_option
 def show(chat_id: uuid.UUID, as_json: bool) -> None:
     """Show one chat: whose it is, its model, how it ended, and its answer."""
-    with runtime() as parts:
-        chat = _find(parts, chat_id)
-        with parts.database.transaction(OPERATOR) as connection:
+    with open_runtime() as runtime:
+        chat = _find(runtime, chat_id)
+        with runtime.database.transaction(OPERATOR) as connection:
             cause = read.read_cause(connection, chat_id)
     if chat.subject != OPERATOR.subject:
         read.log_read_by_another(chat, Caller("service_role", f"cli:{getpass.getuser()}"))
@@ -109,9 +109,9 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
 @json_option
 def cancel(chat_id: uuid.UUID, as_json: bool) -> None:
     """End an open chat at once. Exit 1 when it had ended otherwise before."""
-    with runtime() as parts:
-        before = _find(parts, chat_id, content="none")
-        chat = before if before.ended else _cancelled(parts, chat_id)
+    with open_runtime() as runtime:
+        before = _find(runtime, chat_id, content="none")
+        chat = before if before.ended else _cancelled(runtime, chat_id)
     if as_json:
         echo_json({**chat.body, "caller": chat.subject})
     else:
@@ -131,27 +131,27 @@ def _read(question: str) -> str:
     return text
 
 
-def _accepted(parts: Runtime, question: Question) -> Snapshot:
-    missing = missing_configuration(parts.settings)
+def _accepted(runtime: Runtime, question: Question) -> Snapshot:
+    missing = missing_configuration(runtime.settings)
     if missing is not None:
         fail(f"{missing.code}: {missing.advice}")
-    if question.characters > parts.settings.chat_max_chars:
-        raise click.UsageError(f"question and system prompt may hold {parts.settings.chat_max_chars} characters")
+    if question.characters > runtime.settings.chat_max_chars:
+        raise click.UsageError(f"question and system prompt may hold {runtime.settings.chat_max_chars} characters")
     try:
-        return parts.submitter.submit(ChatRequest(question, OPERATOR, str(new_id()), None)).snapshot
+        return runtime.submitter.submit(ChatRequest(question, OPERATOR, str(new_id()), None)).snapshot
     except (NoModel, TooManyOpen) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _send(parts: Runtime, snapshot: Snapshot) -> None:
+def _send(runtime: Runtime, snapshot: Snapshot) -> None:
     try:
-        app = make_celery(parts.settings, socket_timeout_seconds=2)
+        app = make_celery(runtime.settings, socket_timeout_seconds=2)
         send_chat(app, snapshot.chat_id, task_id=str(snapshot.chat_id), request_id=None)
     except (OperationalError, OSError):
         click.echo("llm-refresh: Redis takes no message; a worker finds the question by itself", err=True)
 
 
-def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
+def _awaited(runtime: Runtime, snapshot: Snapshot) -> Snapshot:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
@@ -160,19 +160,19 @@ def _awaited(parts: Runtime, snapshot: Snapshot) -> Snapshot:
             model = snapshot.body["model"]
             progress.update(shown, description=f"{snapshot.status}: {model['name']} (Ctrl-C cancels)")
             time.sleep(POLL_SECONDS)
-            snapshot = _find(parts, snapshot.chat_id)
+            snapshot = _find(runtime, snapshot.chat_id)
     return snapshot
 
 
-def _cancelled(parts: Runtime, chat_id: uuid.UUID) -> Snapshot:
-    with parts.database.transaction() as connection:
+def _cancelled(runtime: Runtime, chat_id: uuid.UUID) -> Snapshot:
+    with runtime.database.transaction() as connection:
         lifecycle.cancel(connection, chat_id, OPERATOR)
-    parts.notifier.notify([chat_id])
-    return _find(parts, chat_id)
+    runtime.notifier.notify([chat_id])
+    return _find(runtime, chat_id)
 
 
-def _find(parts: Runtime, chat_id: uuid.UUID, *, content: read.Content = "answer") -> Snapshot:
-    with parts.database.transaction(OPERATOR) as connection:
+def _find(runtime: Runtime, chat_id: uuid.UUID, *, content: read.Content = "answer") -> Snapshot:
+    with runtime.database.transaction(OPERATOR) as connection:
         found = read.find(connection, chat_id, content=content)
     if found is None:
         raise click.ClickException(f"there is no chat {chat_id}: `llm-refresh chats` lists them")
@@ -224,7 +224,7 @@ def list_chats(
 ) -> None:
     """List chats, newest first; what was asked and answered is not shown."""
     wanted = read.ChatFilter(statuses, model, subject, since, until)
-    with runtime() as parts, parts.database.transaction(OPERATOR) as connection:
+    with open_runtime() as runtime, runtime.database.transaction(OPERATOR) as connection:
         found = read.newest(connection, OPERATOR, limit=limit + 1, before=None, wanted=wanted)
     shown = found[:limit]
     if as_json:

@@ -34,19 +34,19 @@ def quiet_logs(settings: Settings, *, level: str = "warning") -> None:
 
 
 @contextmanager
-def runtime() -> Iterator[Runtime]:
+def open_runtime() -> Iterator[Runtime]:
     """The runtime of a command; a database that cannot be used ends it with 1 and one line."""
     settings = settings_or_exit()
     quiet_logs(settings)
-    parts = build_runtime(settings, "cli", pool_size=2)
+    runtime = build_runtime(settings, "cli", pool_size=2)
     try:
-        yield parts
+        yield runtime
     except (DatabaseUnavailable, RoleNotGranted) as error:
         fail(str(error))
     except DatabaseError as error:
         fail(f"{error}; is the database migrated? run `llm-refresh migrate`")
     finally:
-        parts.close()
+        runtime.close()
 
 
 def console() -> Console:

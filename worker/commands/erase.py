@@ -7,7 +7,7 @@ import getpass
 import click
 
 from shared.chat import erasure
-from worker.commands.context import echo_json, json_option, runtime, say
+from worker.commands.context import echo_json, json_option, open_runtime, say
 
 
 @click.command()
@@ -21,9 +21,9 @@ def erase(subject: str, as_json: bool) -> None:
     if not subject.strip() or "\x00" in subject:
         raise click.UsageError("--subject: name a caller; `llm-refresh chats` shows whose chats there are")
     actor = f"cli:{getpass.getuser()}"
-    with runtime() as parts:
-        done = erasure.erase_caller(parts.database, subject, actor=actor)
-        parts.notifier.notify(done.cancelled)
+    with open_runtime() as runtime:
+        done = erasure.erase_caller(runtime.database, subject, actor=actor)
+        runtime.notifier.notify(done.cancelled)
         erasure.log_erasure(done, actor=actor, role="service_role")
     if as_json:
         echo_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})

@@ -45,24 +45,24 @@ def _count(number: int | None) -> str:
     return "not counted" if number is None else str(number)
 
 
-def check_force(parts: Runtime, arguments: Any) -> None:
+def check_force(runtime: Runtime, arguments: Any) -> None:
     """Exit with 1 unless the force names a held list."""
     try:
-        parts.refresher.check_force(arguments.options)
+        runtime.refresher.check_force(arguments.options)
     except holds.NotHeld as refused:
         fail(str(refused))
 
 
-def dismiss_list(parts: Runtime, sha256: str) -> dict[str, Any]:
+def dismiss_list(runtime: Runtime, sha256: str) -> dict[str, Any]:
     """Dismiss the held list with this sha256; exits with 1 where there is none."""
     actor = f"cli:{getpass.getuser()}"
-    with parts.database.transaction() as connection:
+    with runtime.database.transaction() as connection:
         run_id = holds.run_of(connection, sha256)
         hold = holds.open_hold(connection)
     if run_id is None:
         fail(holds.explain_refusal(sha256, None if hold is None else hold.held))
     try:
-        parts.refresher.dismiss(run_id, actor=actor)
+        runtime.refresher.dismiss(run_id, actor=actor)
     except holds.NotHeld as refused:
         fail(str(refused))
     return {"run_id": str(run_id), "dismissed_by": actor}

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shared.catalogue import seed
 from shared.catalogue.adoption import Adoption, describe_model
-from worker.commands.context import quiet_logs, runtime
+from worker.commands.context import open_runtime, quiet_logs
 from worker.commands.entry import fail, settings_or_exit
 from worker.runtime import adopter_of
 
@@ -44,8 +44,8 @@ def migrate(step: str | None, dry_run: bool) -> None:
             fail(f"migration refused, nothing was changed: {migrations.why_refused(error)}")
         _print_upgrade(upgrade, dry_run=False)
     if step != "schema" and not dry_run:
-        with runtime() as parts:
-            added = seed.seed(parts.database, parts.describer, parts.policy)
+        with open_runtime() as runtime:
+            added = seed.seed(runtime.database, runtime.describer, runtime.policy)
             click.echo(f"seed: {added} models added" if added else "seed: nothing to add, the catalogue is not empty")
 
 

@@ -18,7 +18,7 @@ from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
 from shared.models import CHANGE_KINDS
-from worker.commands.context import echo_json, in_words, json_option, runtime, say, short
+from worker.commands.context import echo_json, in_words, json_option, open_runtime, say, short
 from worker.commands.entry import fail
 from worker.commands.timestamps import LineOrMoment
 
@@ -65,9 +65,9 @@ def _edit(key: str, body: dict[str, Any], *, as_json: bool) -> None:
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
-    with runtime() as parts:
+    with open_runtime() as runtime:
         try:
-            row = parts.editor.edit(key, edit, caller=Caller("service_role", f"cli:{getpass.getuser()}"))
+            row = runtime.editor.edit(key, edit, caller=Caller("service_role", f"cli:{getpass.getuser()}"))
         except UnknownModel:
             fail(f"no model has the key {key!r}; `llm-refresh verify` lists them")
         except EditRefused as refused:
@@ -115,7 +115,7 @@ def list_changes(
     """Read the ledger, newest first."""
     after, moment = (since, None) if isinstance(since, int) else (0, since)
     wanted = LedgerFilter(kinds, key, run_id, after, moment)
-    with runtime() as parts, parts.database.transaction() as connection:
+    with open_runtime() as runtime, runtime.database.transaction() as connection:
         lines, left_out = newest_changes(connection, wanted, limit=None if everything else limit)
     if as_json:
         echo_json({"changes": lines, "left_out": left_out, "next": lines[0]["id"] if lines else after})

@@ -13,7 +13,7 @@ from worker.runtime import Runtime
 from worker.schedule import SKEW, latest_due
 
 
-def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
+def register(app: Celery, get_runtime: Callable[[], Runtime]) -> None:
     """Add `llm.refresh(source=None, dry_run=False, force=None)` -> `{run_id, status, counts}`.
 
     It raises RefreshFailed and RefreshHeld, whose second argument is that same result (ADR 24).
@@ -23,16 +23,16 @@ def register(app: Celery, runtime: Callable[[], Runtime]) -> None:
     def refresh(
         self: Task, source: str | None = None, dry_run: bool = False, force: str | None = None
     ) -> dict[str, Any]:
-        parts, said = runtime(), self.request
+        runtime, request = get_runtime(), self.request
         call = RefreshRequest(
-            task_id=said.id,
-            run_id=said.get(RUN_ID_HEADER),
-            trigger=said.get(TRIGGER_HEADER) or "task",
-            request_id=said.get(REQUEST_ID_HEADER),
+            task_id=request.id,
+            run_id=request.get(RUN_ID_HEADER),
+            trigger=request.get(TRIGGER_HEADER) or "task",
+            request_id=request.get(REQUEST_ID_HEADER),
             arguments={"source": source, "dry_run": dry_run, "force": force},
         )
-        cron, zone = parts.settings.refresh_cron, parts.settings.refresh_timezone
-        outcome = run_refresh(parts.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local)
+        cron, zone = runtime.settings.refresh_cron, runtime.settings.refresh_timezone
+        outcome = run_refresh(runtime.refresher, call, lambda now: latest_due(cron, zone, now + SKEW).local)
         failure = of_outcome(outcome)
         if failure is not None:
             publish_event(self, ENDED, result=repr(failure.values))

@@ -58,22 +58,22 @@ class LeaseWatch:
         self._failed, self._swept_at = False, now
 
 
-def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
+def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
     """The duties of every worker. `ends` tells Flower of the chats that upkeep ends."""
-    settings = parts.settings
+    settings = runtime.settings
 
     leases = LeaseWatch(settings.chat_lease_seconds)
 
     def sweep() -> None:
         take = leases.may_take(time.monotonic())
         try:
-            with parts.database.transaction(timeout_seconds=SWEEP_TIMEOUT_SECONDS) as connection:
+            with runtime.database.transaction(timeout_seconds=SWEEP_TIMEOUT_SECONDS) as connection:
                 swept = lifecycle.sweep(connection, max_attempts=settings.chat_max_attempts, leases=take)
         except DatabaseUnavailable:
             leases.failed()
             raise
         leases.swept(time.monotonic())
-        parts.notifier.notify(swept.changed)
+        runtime.notifier.notify(swept.changed)
         for chat_id in swept.lost_leases:
             log.warning("llm_chat.lease_lost", message="Its worker stopped, the chat goes on", chat_id=str(chat_id))
         for chat_id, status in swept.ended.items():
@@ -92,12 +92,12 @@ def chat_duties(app: Celery, parts: Runtime, ends: ChatEnds) -> list[Duty]:
             log.warning(
                 "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
             )
-            with parts.database.transaction() as connection:
+            with runtime.database.transaction() as connection:
                 lifecycle.mark_unpublished(connection, list(unsent))
 
     def delete_old() -> None:
         for _ in range(DELETE_BATCHES):
-            with parts.database.transaction() as connection:
+            with runtime.database.transaction() as connection:
                 gone = lifecycle.delete_finished(
                     connection, older_than_days=settings.chat_retention_days, limit=DELETE_BATCH
                 )

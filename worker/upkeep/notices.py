@@ -13,16 +13,16 @@ from worker.upkeep.loop import Duty
 log = structlog.get_logger(__name__)
 
 
-def notice_duties(parts: Runtime) -> list[Duty]:
+def notice_duties(runtime: Runtime) -> list[Duty]:
     """The duties of every worker; none where nobody is to be notified."""
-    receivers = receivers_of(parts.settings)
+    receivers = receivers_of(runtime.settings)
     if not receivers:
         return []
     ids = [receiver.id for receiver in receivers]
-    senders = [Sender(parts.database, receiver, receivers=ids) for receiver in receivers]
+    senders = [Sender(runtime.database, receiver, receivers=ids) for receiver in receivers]
 
     def tend() -> None:
-        with parts.database.transaction() as connection:
+        with runtime.database.transaction() as connection:
             tended = deliveries.tend(connection, ids)
         if tended.readdressed:
             log.warning(
@@ -32,7 +32,7 @@ def notice_duties(parts: Runtime) -> list[Duty]:
             log.error("llm_notice.given_up", message="Notices given up", notices=tended.given_up)
 
     def forget() -> None:
-        with parts.database.transaction() as connection:
+        with runtime.database.transaction() as connection:
             outbox.prune(connection)
 
     return [

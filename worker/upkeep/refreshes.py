@@ -20,16 +20,16 @@ RETRY_BASE_SECONDS = 60.0
 REPUBLISH_SECONDS = 30.0
 
 
-def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
+def refresh_duties(app: Celery, runtime: Runtime) -> list[Duty]:
     """The duties of every worker."""
 
     def missed_night() -> None:
-        settings = parts.settings
-        due = latest_due(settings.refresh_cron, settings.refresh_timezone, parts.refresher.now())
-        with parts.database.transaction() as connection:
+        settings = runtime.settings
+        due = latest_due(settings.refresh_cron, settings.refresh_timezone, runtime.refresher.now())
+        with runtime.database.transaction() as connection:
             missing = runs.night_missing(connection, due.local, due_at=due.at, skew_seconds=SKEW.total_seconds())
         if missing:
-            run_id, new = parts.refresher.request_night(due.local, trigger="catch-up", task_id=None, actor="upkeep")
+            run_id, new = runtime.refresher.request_night(due.local, trigger="catch-up", task_id=None, actor="upkeep")
             if new:
                 log.warning(
                     "llm_refresh.night_missed",
@@ -39,22 +39,22 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
                 )
 
     def new_source() -> None:
-        run_id = parts.refresher.request_for_new_source()
+        run_id = runtime.refresher.request_for_new_source()
         if run_id is not None:
             log.warning(
                 "llm_refresh.source_changed", message="Another source is set up, refreshing now", run_id=str(run_id)
             )
 
     def refused_models() -> None:
-        run_id = parts.refresher.request_after_refusal()
+        run_id = runtime.refresher.request_after_refusal()
         if run_id is not None:
             log.warning("llm_refresh.refused", message="MatchaAI refuses a model, refreshing now", run_id=str(run_id))
 
     def dead_and_failed() -> None:
-        with parts.database.transaction() as connection:
-            abandoned = parts.refresher.abandon_expired(connection)
+        with runtime.database.transaction() as connection:
+            abandoned = runtime.refresher.abandon_expired(connection)
             again = runs.requeue_nights(
-                connection, attempts=parts.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
+                connection, attempts=runtime.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
             )
         for run_id in abandoned:
             log.error("llm_refresh.abandoned", message="Run abandoned by its worker", run_id=str(run_id))
@@ -62,7 +62,7 @@ def refresh_duties(app: Celery, parts: Runtime) -> list[Duty]:
             log.warning("llm_refresh.retried", message="Trying the night again", run_id=str(run_id))
 
     def lost_messages() -> None:
-        with parts.database.transaction() as connection:
+        with runtime.database.transaction() as connection:
             queued = runs.take_unpublished(connection, pause_seconds=REPUBLISH_SECONDS)
         for run in queued:
             arguments = RefreshOptions.model_validate(run.options)

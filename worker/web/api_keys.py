@@ -47,7 +47,7 @@ class KeysBody(BaseModel):
 class KeyRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
 
     def routes(self) -> list[Route]:
         return [
@@ -62,18 +62,18 @@ class KeyRoutes:
         ]  # fmt: skip
 
     def list_keys(self, call: ApiRequest) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"keys": api_keys.list_keys(connection)})
 
     def create(self, call: ApiRequest) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             made = api_keys.create(connection, call.body, actor=call.caller.subject)
         log_key("created", made, call.caller.subject)
         return as_json(made, 201, {"Location": f"/api/keys/{made['id']}"})
 
     def revoke(self, call: ApiRequest) -> Response:
         try:
-            with self.parts.database.transaction(call.caller) as connection:
+            with self.runtime.database.transaction(call.caller) as connection:
                 revoked = api_keys.revoke(connection, call.path["key_id"], actor=call.caller.subject)
         except UnknownApiKey:
             raise _no_key() from None
@@ -83,7 +83,7 @@ class KeyRoutes:
     def rotate(self, call: ApiRequest) -> Response:
         body: Rotation = call.body
         try:
-            with self.parts.database.transaction(call.caller) as connection:
+            with self.runtime.database.transaction(call.caller) as connection:
                 made = api_keys.rotate(connection, call.path["key_id"], grace_hours=body.grace_hours)
         except UnknownApiKey:
             raise _no_key() from None

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 
 def accept_question(
-    parts: Runtime,
+    runtime: Runtime,
     question: Question,
     call: ApiRequest,
     *,
@@ -28,7 +28,7 @@ def accept_question(
     response: Mapping[str, Any] | None = None,
 ) -> AcceptedChat:
     """Commit the question; `response` is what its row keeps of a response. Raises Problem; nothing is stored then."""
-    missing = missing_configuration(parts.settings)
+    missing = missing_configuration(runtime.settings)
     if missing is not None:
         log.error(
             "llm_web.not_set_up",
@@ -37,12 +37,12 @@ def accept_question(
             advice=missing.advice,
         )
         raise Problem(503, missing.code, missing.detail)
-    limit = parts.settings.chat_max_chars
+    limit = runtime.settings.chat_max_chars
     if question.characters > limit:
         detail = f"the question and all that goes with it hold {question.characters} characters; they may hold {limit}"
         raise Problem(422, "prompt_too_long", detail)
     try:
-        return parts.submitter.submit(
+        return runtime.submitter.submit(
             ChatRequest(question, call.caller, call.request_id, idempotency_key(), joins, response)
         )
     except TooManyOpen:

@@ -38,7 +38,7 @@ _EVENTS = {"queued": "status", "running": "status", "succeeded": "answer"}
 class ChatRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     publisher: Publisher
     readers: Readers
 
@@ -106,7 +106,7 @@ class ChatRoutes:
 
     def ask(self, call: ApiRequest) -> Response:
         question: bodies.ChatBody = call.body
-        accepted = accept_question(self.parts, question, call)
+        accepted = accept_question(self.runtime, question, call)
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
         snapshot = (
             self._sent(accepted, call)
@@ -145,7 +145,7 @@ class ChatRoutes:
         statuses = () if query.status is None else tuple(query.status.split(","))
         wanted = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
         try:
-            with self.parts.database.transaction(call.caller) as connection:
+            with self.runtime.database.transaction(call.caller) as connection:
                 found = read.newest(connection, call.caller, limit=query.limit, before=query.before, wanted=wanted)
         except DatabaseUnavailable as error:
             if error.sqlstate != STATEMENT_TIMEOUT or wanted == read.ChatFilter():
@@ -167,7 +167,7 @@ class ChatRoutes:
         snapshot = self._find(chat_id, caller, content)
         shown = _shown(snapshot, caller) | dict(snapshot.prompt or {})
         if call.query.cause:
-            with self.parts.database.transaction(caller) as connection:
+            with self.runtime.database.transaction(caller) as connection:
                 shown["cause"] = read.read_cause(connection, chat_id)
         return as_json(shown)
 
@@ -175,14 +175,14 @@ class ChatRoutes:
         chat_id = _uuid(call.path["chat_id"])
         if call.query.erase:
             return self._erase(chat_id, call.caller)
-        with self.parts.database.transaction() as connection:
+        with self.runtime.database.transaction() as connection:
             cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
-            self.parts.notifier.notify([chat_id])
+            self.runtime.notifier.notify([chat_id])
         return as_json(_shown(self._find(chat_id, call.caller), call.caller))
 
     def _erase(self, chat_id: uuid.UUID, caller: Caller) -> Response:
-        match erasure.erase_chat(self.parts.database, chat_id, caller):
+        match erasure.erase_chat(self.runtime.database, chat_id, caller):
             case "absent":
                 raise _no_chat()
             case "open":
@@ -200,8 +200,8 @@ class ChatRoutes:
         return as_json(_shown(shown, caller))
 
     def erase_caller(self, call: ApiRequest) -> Response:
-        done = erasure.erase_caller(self.parts.database, call.path["subject"], actor=call.caller.subject)
-        self.parts.notifier.notify(done.cancelled)
+        done = erasure.erase_caller(self.runtime.database, call.path["subject"], actor=call.caller.subject)
+        self.runtime.notifier.notify(done.cancelled)
         erasure.log_erasure(done, actor=call.caller.subject, role=call.caller.role)
         return as_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
 
@@ -221,11 +221,11 @@ class ChatRoutes:
             return response
 
     def usage(self, call: ApiRequest) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"usage": usage.by_model(connection, days=call.query.days)})
 
     def _find(self, chat_id: uuid.UUID, caller: Caller, content: read.Content = "answer") -> Snapshot:
-        with self.parts.database.transaction(caller) as connection:
+        with self.runtime.database.transaction(caller) as connection:
             snapshot = read.find(connection, chat_id, content=content)
         if snapshot is None:
             raise _no_chat()

@@ -85,7 +85,7 @@ class RequestTimes:
 class MetricsRoutes:
     """The handler of `/metrics`, with what it works with."""
 
-    parts: Runtime
+    runtime: Runtime
     authenticator: Authenticator
     times: RequestTimes
 
@@ -117,7 +117,7 @@ class MetricsRoutes:
         return response
 
     def _authorize_scrape(self, authorization: str | None) -> None:
-        token = self.parts.settings.metrics_token
+        token = self.runtime.settings.metrics_token
         given = (authorization or "").partition(" ")[2].strip().encode()
         if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
             return
@@ -130,7 +130,7 @@ class MetricsRoutes:
     def _database(self) -> Iterator[Metric]:
         """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""
         try:
-            with self.parts.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
+            with self.runtime.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
                 catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
                 known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
@@ -139,14 +139,14 @@ class MetricsRoutes:
             yield up("postgresql", False)
             return
         yield up("postgresql", True)
-        yield from of_catalogue(catalogue, stale_after=self.parts.cadence.stale_after)
+        yield from of_catalogue(catalogue, stale_after=self.runtime.cadence.stale_after)
         yield from of_chats(chats, known)
         yield from of_upstream(health)
 
     def _redis(self) -> Iterator[Metric]:
         try:
-            self.parts.store.check_writes()  # a full Redis answers, and no worker can say there that it is alive
-            alive = self.parts.store.alive()
+            self.runtime.store.check_writes()  # a full Redis answers, and no worker can say there that it is alive
+            alive = self.runtime.store.alive()
         except RedisUnavailable:
             yield up("redis", False)
             return

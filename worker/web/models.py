@@ -23,7 +23,7 @@ LISTING_PATH = "/api/llms"
 class ModelRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     keeper: ListingKeeper
 
     def routes(self) -> list[Route]:
@@ -63,21 +63,21 @@ class ModelRoutes:
         return listing_response(current)
 
     def show_model(self, call: ApiRequest) -> Response:
-        return as_json(find_model(call.path["model_key"], self.keeper.current, self.parts.database))
+        return as_json(find_model(call.path["model_key"], self.keeper.current, self.runtime.database))
 
     def _list_for_operators(self, call: ApiRequest) -> Response:
         if call.caller.role not in READERS:
             raise forbidden(call.caller, READERS, what="more than read the plain list (provenance, all)")
         read_listed = read_all_models if call.query.all else read_models
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             models = read_listed(connection, provenance=call.query.provenance)
-            state = read_state(connection, stale_after=self.parts.cadence.stale_after)
+            state = read_state(connection, stale_after=self.runtime.cadence.stale_after)
         return as_json(listing(models, state))
 
     def edit_model(self, call: ApiRequest) -> Response:
         key = call.path["model_key"]
         try:
-            return as_json(self.parts.editor.edit(key, call.body, caller=call.caller))
+            return as_json(self.runtime.editor.edit(key, call.body, caller=call.caller))
         except UnknownModel:
             raise Problem(404, "unknown_model", f"no model has the key {key!r}; /api/llms lists them") from None
         except EditRefused as refused:

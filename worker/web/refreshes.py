@@ -48,7 +48,7 @@ _HTTP_STATUS = {"succeeded": 200, "partial": 200, "held": 409, "failed": 502, "a
 class RefreshRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     publisher: Publisher
 
     def routes(self) -> list[Route]:
@@ -75,7 +75,7 @@ class RefreshRoutes:
         body: bodies.RefreshBody = call.body
         if not body.dry_run and call.caller.role not in SERVICE:
             raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
-        if body.source == "matchaai" and not self.parts.settings.upstream_given:
+        if body.source == "matchaai" and not self.runtime.settings.upstream_given:
             detail = "MatchaAI is not set up here: name no source, or have the operator of this service set it up"
             raise Problem(422, "source_not_set_up", detail)
         if body.dry_run:
@@ -86,7 +86,7 @@ class RefreshRoutes:
 
     def _check_force(self, call: ApiRequest, body: bodies.RefreshBody, sha256: str) -> None:
         """See that `force` names a list that a run held, or, for who waits, one that a run would hold now."""
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             if holds.is_held(connection, sha256):
                 return
             hold = holds.open_hold(connection)
@@ -107,14 +107,14 @@ class RefreshRoutes:
     def _previewed(self, call: ApiRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
         """What a dry run says, or None when it takes longer than the caller waits; and its task's id."""
         task_id = str(new_id())
-        self.parts.database.check()  # what the worker will need, and what this answer is made of
-        self.parts.store.remember_task(task_id, REFRESH_TASK)
+        self.runtime.database.check()  # what the worker will need, and what this answer is made of
+        self.runtime.store.remember_task(task_id, REFRESH_TASK)
         if not self.publisher.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
             raise _no_redis("Redis takes no messages at the moment; try again")
         deadline, look = self._deadline(call), time.monotonic() + LOOK_SECONDS
         while time.monotonic() < deadline:
             if time.monotonic() > look:
-                self.parts.database.check()
+                self.runtime.database.check()
                 look = time.monotonic() + LOOK_SECONDS
             status, result = task_result(self.publisher, task_id)
             if status == "SUCCESS":
@@ -122,13 +122,13 @@ class RefreshRoutes:
             if isinstance(result, TaskFailure):
                 return _outcome(result.values), task_id
             if status == "FAILURE":
-                self.parts.database.check()
+                self.runtime.database.check()
                 raise Problem(500, "internal", "the preview failed; the worker's log has it by the request id")
             time.sleep(POLL_SECONDS)
         return None, task_id
 
     def _refresh(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
-        run_id, task_id, new = self.parts.refresher.request(
+        run_id, task_id, new = self.runtime.refresher.request(
             body,
             trigger="api",
             actor=call.caller.subject,
@@ -140,12 +140,12 @@ class RefreshRoutes:
         if new:
             sent = self.publisher.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
             if not sent:
-                self.parts.refresher.publish_soon(run_id)
+                self.runtime.refresher.publish_soon(run_id)
         links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
         deadline = self._deadline(call) if sent else time.monotonic()
         look = time.monotonic() + LOOK_SECONDS
         while True:
-            outcome = self.parts.refresher.outcome(run_id)
+            outcome = self.runtime.refresher.outcome(run_id)
             if outcome.status in runs.ENDED:
                 return self._done(outcome)
             if time.monotonic() > deadline:
@@ -158,13 +158,13 @@ class RefreshRoutes:
 
     def _redis_answers(self) -> bool:
         try:
-            self.parts.store.ping()
+            self.runtime.store.ping()
         except RedisUnavailable:
             return False
         return True
 
     def _deadline(self, call: ApiRequest) -> float:
-        wait = self.parts.settings.refresh_wait_seconds
+        wait = self.runtime.settings.refresh_wait_seconds
         if call.respond_async:
             wait = 0.0
         elif call.wait_seconds is not None:
@@ -172,7 +172,7 @@ class RefreshRoutes:
         return time.monotonic() + wait
 
     def _done(self, outcome: Outcome) -> Response:
-        with self.parts.database.transaction() as connection:
+        with self.runtime.database.transaction() as connection:
             models, now = read_models(connection), store.now(connection)
             removed = usage.of_removed(connection, _changes_of(connection, outcome))
         dry_run = outcome.plan is not None

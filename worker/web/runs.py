@@ -19,7 +19,7 @@ from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json
 class RunRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
 
     def routes(self) -> list[Route]:
         return [
@@ -60,7 +60,7 @@ class RunRoutes:
         ]
 
     def list_runs(self, call: ApiRequest) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
             hold = holds.open_hold(connection)
             undecided = None if hold is None else runs.find(connection, hold.run_id)
@@ -68,7 +68,7 @@ class RunRoutes:
         return as_json(body)
 
     def show_run(self, call: ApiRequest) -> Response:
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             run = runs.find(connection, _uuid(call.path["run_id"]))
         if run is None:
             raise _no_run()
@@ -77,9 +77,9 @@ class RunRoutes:
     def dismiss_run(self, call: ApiRequest) -> Response:
         run_id = _uuid(call.path["run_id"])
         try:
-            self.parts.refresher.dismiss(run_id, actor=call.caller.subject)
+            self.runtime.refresher.dismiss(run_id, actor=call.caller.subject)
         except holds.NotHeld as refused:
-            with self.parts.database.transaction(call.caller) as connection:
+            with self.runtime.database.transaction(call.caller) as connection:
                 if runs.find(connection, run_id) is None:
                     raise _no_run() from None
             raise Problem(409, "not_held", str(refused), members={"held": refused.held}) from None
@@ -87,7 +87,7 @@ class RunRoutes:
 
     def list_changes(self, call: ApiRequest) -> Response:
         query = call.query
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             found = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
         return as_json({"changes": found, "next": found[-1]["id"] if found else query.since})
 

@@ -37,7 +37,7 @@ UPSTREAM_UNKNOWN: Final = {"ok": None, "state": "unknown"}
 class StatusRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     keeper: ListingKeeper
     version: str = field(default_factory=lambda: metadata.version("llm-refresh"))
 
@@ -65,7 +65,7 @@ class StatusRoutes:
 
     def me(self, call: ApiRequest) -> Response:
         return as_json(
-            {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.parts.settings.auth_off}
+            {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.runtime.settings.auth_off}
         )
 
     def alive(self, call: ApiRequest) -> Response:
@@ -94,7 +94,7 @@ class StatusRoutes:
     def _upstream(self) -> dict[str, Any]:
         """For information: this process is ready also while MatchaAI is down. Names no model: anybody may read it."""
         try:
-            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
+            with self.runtime.database.transaction(timeout_seconds=1.5) as connection:
                 health = read_health(connection)
         except DatabaseFailure:
             return UPSTREAM_UNKNOWN
@@ -117,13 +117,13 @@ class StatusRoutes:
         }
 
     def _schedule(self) -> dict[str, str]:
-        cron, zone = self.parts.settings.refresh_cron, self.parts.settings.refresh_timezone
+        cron, zone = self.runtime.settings.refresh_cron, self.runtime.settings.refresh_timezone
         return {"cron": cron, "timezone": zone, "next": next_due(cron, zone, utc_now()).at.isoformat()}
 
     def _database(self) -> tuple[dict[str, Any], dict[str, Any]]:
         needed = {"ok": False, "head": head(), "detail": "run `llm-refresh migrate`"}
         try:
-            with self.parts.database.transaction(timeout_seconds=1.5) as connection:
+            with self.runtime.database.transaction(timeout_seconds=1.5) as connection:
                 schema = read_schema(connection)
         except DatabaseUnavailable:
             return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
@@ -140,8 +140,8 @@ class StatusRoutes:
 
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:
-            self.parts.store.check_writes()
-            return {"ok": True}, dict(self.parts.store.alive())
+            self.runtime.store.check_writes()
+            return {"ok": True}, dict(self.runtime.store.alive())
         except WritesRefused as error:
             return {"ok": False, "detail": f"takes no writes: {error.reason}"}, {}
         except RedisUnavailable:

@@ -43,7 +43,7 @@ _CHAT_TASK_STATUS = {
 class TaskRoutes:
     """The handler, with what it works with."""
 
-    parts: Runtime
+    runtime: Runtime
     publisher: Publisher
 
     def routes(self) -> list[Route]:
@@ -62,7 +62,7 @@ class TaskRoutes:
         chat = self._chat_of_task(call, task_id)
         if chat is not None or call.caller.role not in READERS:
             return _chat_task(task_id, chat)
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             run = runs.find_by_task(connection, task_id)
         if run is not None:
             ended = run["status"] in runs.ENDED
@@ -76,7 +76,7 @@ class TaskRoutes:
                 body["result"] = {"run_id": run["id"], "status": run["status"], "counts": counts}
                 body |= _error_of(run)
             return as_json(body)
-        name = self.parts.store.remembered_task(task_id)
+        name = self.runtime.store.remembered_task(task_id)
         if name is None:
             raise _no_task()
         status, result = task_result(self.publisher, task_id)
@@ -93,7 +93,7 @@ class TaskRoutes:
             chat_id = uuid.UUID(task_id)
         except ValueError:
             return None
-        with self.parts.database.transaction(call.caller) as connection:
+        with self.runtime.database.transaction(call.caller) as connection:
             return read.find(connection, chat_id, content="none")
 
 

@@ -44,25 +44,25 @@ OPENED_AHEAD = 10
 
 def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, with `lines` for its access log, and start following the catalogue's version."""
-    parts = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
-    parts.database.open_ahead(OPENED_AHEAD)
-    authenticator = Authenticator(settings, verify_key=KeyVerifier(parts.database).verify)
+    runtime = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
+    runtime.database.open_ahead(OPENED_AHEAD)
+    authenticator = Authenticator(settings, verify_key=KeyVerifier(runtime.database).verify)
     publisher = Publisher(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
-    keeper = ListingKeeper(parts.database, parts.store, stale_after=parts.cadence.stale_after)
-    routes = [*ModelRoutes(parts, keeper).routes(), *RefreshRoutes(parts, publisher).routes()]
-    routes += [*RunRoutes(parts).routes(), *TaskRoutes(parts, publisher).routes()]
-    routes += StatusRoutes(parts, keeper).routes()
-    readers = Readers(parts.database, parts.store, most=open_files.readers(open_files.limit()))
-    routes += ChatRoutes(parts, publisher, readers).routes()
-    routes += KeyRoutes(parts).routes()
+    keeper = ListingKeeper(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
+    routes = [*ModelRoutes(runtime, keeper).routes(), *RefreshRoutes(runtime, publisher).routes()]
+    routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
+    routes += StatusRoutes(runtime, keeper).routes()
+    readers = Readers(runtime.database, runtime.store, most=open_files.readers(open_files.limit()))
+    routes += ChatRoutes(runtime, publisher, readers).routes()
+    routes += KeyRoutes(runtime).routes()
     openai_listing = OpenAIListing(keeper)
     routes += [
-        *OpenAIModelRoutes(parts, openai_listing).routes(),
-        *CompletionRoutes(parts, publisher, readers).routes(),
+        *OpenAIModelRoutes(runtime, openai_listing).routes(),
+        *CompletionRoutes(runtime, publisher, readers).routes(),
     ]
-    routes += ResponseRoutes(parts, publisher, readers).routes()
+    routes += ResponseRoutes(runtime, publisher, readers).routes()
     times = RequestTimes(metrics_folder)
-    routes += MetricsRoutes(parts, authenticator, times).routes()
+    routes += MetricsRoutes(runtime, authenticator, times).routes()
     routes += PageRoutes(flower_port=settings.flower_port).routes()
     description = DescriptionRoutes()
     routes += description.routes()

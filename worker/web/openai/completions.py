@@ -38,7 +38,7 @@ EMPTY_CHUNK_SECONDS = 15.0
 class CompletionRoutes:
     """The handler, with what it works with."""
 
-    parts: Runtime
+    runtime: Runtime
     publisher: Publisher
     readers: Readers
 
@@ -64,10 +64,10 @@ class CompletionRoutes:
         question = wire.question_of(body)
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
-        accepted = accept_question(self.parts, question, call, joins="any" if is_resent() else "given_up")
+        accepted = accept_question(self.runtime, question, call, joins="any" if is_resent() else "given_up")
         can_return = idempotency_key() is not None or bool(body.store)
         chat_id = accepted.snapshot.chat_id
-        waiting = WaitingCaller(self.parts, chat_id, call.caller, resends=accepted.resends, can_return=can_return)
+        waiting = WaitingCaller(self.runtime, chat_id, call.caller, resends=accepted.resends, can_return=can_return)
         headers = {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))

@@ -58,7 +58,7 @@ def _openai_model(model: dict[str, Any], current: Encoded) -> dict[str, Any]:
 class OpenAIModelRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     listing: OpenAIListing
 
     def routes(self) -> list[Route]:
@@ -95,7 +95,7 @@ class OpenAIModelRoutes:
     def _meant(self, key: str) -> str:
         """The key that a model has now which had this one; the story of a key that means none is the refusal."""
         try:
-            with self.parts.database.transaction() as connection:
+            with self.runtime.database.transaction() as connection:
                 return keys.resolve(connection, key, strict=True).key
         except ModelNotFound as missing:
             raise Problem(404, "model_not_found", str(missing)) from None

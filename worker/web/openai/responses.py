@@ -42,7 +42,7 @@ PATH = "/v1/responses"
 class ResponseRoutes:
     """The handlers, with what they work with."""
 
-    parts: Runtime
+    runtime: Runtime
     publisher: Publisher
     readers: Readers
 
@@ -73,7 +73,7 @@ class ResponseRoutes:
         chat_id = accepted.snapshot.chat_id
         headers = {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
         waiting = WaitingCaller(
-            self.parts,
+            self.runtime,
             chat_id,
             call.caller,
             resends=accepted.resends,
@@ -99,7 +99,7 @@ class ResponseRoutes:
     def _accept(self, call: ApiRequest, question: Question, kept: Mapping[str, Any]) -> AcceptedChat:
         joins: Literal["given_up", "any"] = "any" if is_resent() else "given_up"
         try:
-            return accept_question(self.parts, question, call, joins=joins, response=kept)
+            return accept_question(self.runtime, question, call, joins=joins, response=kept)
         except Problem as problem:
             raise _about_input(problem) from None
 
@@ -122,7 +122,7 @@ class ResponseRoutes:
                 last = sum(1 for _ in wire.events_of(found.snapshot, found.kept)) - 1
                 if first > last + 1:
                     raise invalid("starting_after", f"the last event of this response has the number {last}")
-            waiting = WaitingCaller(self.parts, chat_id, call.caller, can_return=True)
+            waiting = WaitingCaller(self.runtime, chat_id, call.caller, can_return=True)
             return self._stream(waiting, watch, found.snapshot, found.kept, ending, first=first)
 
     def cancel(self, call: ApiRequest) -> Response:
@@ -134,7 +134,7 @@ class ResponseRoutes:
     def delete(self, call: ApiRequest) -> Response:
         found = self._find(call)
         self._cancel(found, call.caller)
-        erasure.erase_chat(self.parts.database, found.snapshot.chat_id, call.caller)
+        erasure.erase_chat(self.runtime.database, found.snapshot.chat_id, call.caller)
         return as_json({"id": wire.response_id(found.snapshot.chat_id), "object": "response", "deleted": True})
 
     def list_input(self, call: ApiRequest) -> Response:
@@ -164,7 +164,7 @@ class ResponseRoutes:
         chat_id = wire.chat_id_of(given)
         previous = None
         if chat_id is not None:
-            with self.parts.database.transaction(caller) as connection:
+            with self.runtime.database.transaction(caller) as connection:
                 previous = read.find_response(connection, chat_id, caller.subject)
         if previous is None:
             detail = "you have no response with this id"
@@ -178,17 +178,17 @@ class ResponseRoutes:
         chat_id = wire.chat_id_of(given)
         found = None
         if chat_id is not None:
-            with self.parts.database.transaction(call.caller) as connection:
+            with self.runtime.database.transaction(call.caller) as connection:
                 found = read.find_response(connection, chat_id, call.caller.subject)
         if found is None:
             raise _no_response(given)
         return found
 
     def _cancel(self, found: StoredResponse, caller: Caller) -> None:
-        with self.parts.database.transaction() as connection:
+        with self.runtime.database.transaction() as connection:
             cancelled = lifecycle.cancel(connection, found.snapshot.chat_id, caller)
         if cancelled:
-            self.parts.notifier.notify([found.snapshot.chat_id])
+            self.runtime.notifier.notify([found.snapshot.chat_id])
 
     def _stream(
         self,

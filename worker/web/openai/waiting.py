@@ -40,21 +40,21 @@ class WaitingCaller:
     """One connection that waits for one chat. Made while its request is handled."""
 
     def __init__(
-        self, parts: Runtime, chat_id: uuid.UUID, caller: Caller, *, resends: int = 0, can_return: bool = False
+        self, runtime: Runtime, chat_id: uuid.UUID, caller: Caller, *, resends: int = 0, can_return: bool = False
     ) -> None:
         """`can_return`: the caller has an id to come back with, or wants the answer in any case."""
-        self._parts = parts
+        self._runtime = runtime
         self._chat_id = chat_id
         self._caller = caller
         self._resends = resends
         self._can_return = can_return
         self._has_gone: Callable[[], bool] = connection_watch(request.environ)
         self._ended = False
-        self._ends_at = time.monotonic() + parts.settings.chat_deadline_seconds + LATE_SECONDS
+        self._ends_at = time.monotonic() + runtime.settings.chat_deadline_seconds + LATE_SECONDS
 
     def look_up(self) -> Snapshot:
         """The chat as it is now. Raises what `Database.transaction` raises, and Problem."""
-        with self._parts.database.transaction(self._caller) as connection:
+        with self._runtime.database.transaction(self._caller) as connection:
             snapshot = read.find(connection, self._chat_id)
         if snapshot is None:
             raise Problem(404, "not_found", "there is no such chat of yours")
@@ -97,7 +97,7 @@ class WaitingCaller:
         if self._can_return or self._ended:
             return
         try:
-            with self._parts.database.transaction() as connection:
+            with self._runtime.database.transaction() as connection:
                 lifecycle.give_up(connection, self._chat_id, resends=self._resends, seconds=GIVE_UP_SECONDS)
         except DatabaseFailure as error:  # then it is answered, and nobody reads it
             log.warning(
