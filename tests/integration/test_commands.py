@@ -76,7 +76,9 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
         assert (failed.returncode, "unauthorised" in failed.stdout) == (1, True)
         assert gateway.api_key not in failed.stdout + failed.stderr
         gateway.behave()
-        for refused in (command("refresh", "--force", "0" * 64, **upstream), command("refresh", "--dismiss", "0" * 64)):
+        others = ("0" * 64, "abc", sha256[:12], sha256.upper())
+        forced = [command("refresh", "--force", other, **upstream) for other in others]
+        for refused in (*forced, command("refresh", "--dismiss", "0" * 64)):
             assert (refused.returncode, sha256 in refused.stderr, refused.stdout) == (1, True, "")
         listed = command("runs").stdout
         assert "waits for a decision" in listed
@@ -208,7 +210,6 @@ def test_names_of_others_are_shown_as_they_are(command: Commands) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("refresh", "--force", "abc"),
         ("refresh", "--source", "elsewhere"),
         ("refresh", "--source", "matchaai"),
         ("set", "gpt-4o", "display_order"),

@@ -23,6 +23,7 @@ from shared.chat import usage
 from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
+from worker.local import FIRST_HELD
 from worker.runtime import Runtime
 
 
@@ -90,6 +91,8 @@ def refresh(
                 f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
                 f" in {gone['days']} days{last}"
             )
+    if first and outcome.status == "held":
+        sys.exit(FIRST_HELD)
     sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
 
 

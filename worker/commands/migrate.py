@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shared.catalogue import seed
 from shared.catalogue.adoption import Adoption, describe_model
-from worker.commands.context import open_runtime, quiet_logs
+from worker.commands.context import open_runtime, quiet_logs, say
 from worker.commands.entry import fail, settings_or_exit
 from worker.runtime import adopter_of
 
@@ -71,8 +71,8 @@ def _print_adoption(adoption: Adoption, done: str) -> None:
         " the old tables are kept as …_before_llm_refresh"
     )
     for model in adoption.models:
-        click.echo(f"  {describe_model(model)}")
+        say(f"  {describe_model(model)}")
     for used in adoption.usage:
-        click.echo(f"  {used.model_key} was asked {used.requests} times until {used.day}")
+        say(f"  {used.model_key} was asked {used.requests} times until {used.day}")
     for note in adoption.notes:
-        click.echo(f"  note: {note}")
+        say(f"  note: {note}")

@@ -10,3 +10,6 @@ roles       the two logins and the roles a new database needs
 home        the folder's lock, passwords and state file
 processes   the Procfile's processes: started, restarted, stopped
 """
+
+FIRST_HELD = 3
+"""How `refresh --first`, which `make up` alone calls, ends when the list is held: that is no failure."""

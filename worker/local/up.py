@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from shared.notices.receivers import check_receivers
 from shared.settings import NAMES, Settings, SettingsError, environment_with_files, misnamed, read_settings
+from worker.local import FIRST_HELD
 from worker.local.errors import LocalServicesError
 from worker.local.home import hold_home, open_home, passwords
 from worker.local.ports import free_port, is_free
@@ -188,8 +189,10 @@ class _Run:
                 if not self._stop.is_set():
                     self._exit_code = _FAILED
                 return
-        if await self._step("first refresh", "refresh", "--first") != 0 and not self._stop.is_set():
-            self._output.say("first refresh: failed, see above; going on with the list as it is")
+        code = await self._step("first refresh", "refresh", "--first")
+        if code != 0 and not self._stop.is_set():
+            how = "held, it waits for a decision" if code == FIRST_HELD else "failed"
+            self._output.say(f"first refresh: {how}, see above; going on with the list as it is")
         if self._stop.is_set():
             return
         began = time.monotonic()

@@ -6,6 +6,7 @@ does not end it. Of several held runs the newest one counts.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ FROM llm_sync_runs WHERE status = 'held'
   AND finished_at > coalesce((SELECT max(finished_at) FROM llm_sync_runs WHERE status = ANY(:good)), '-infinity')
 """
 _NEWEST = sa.text(f"SELECT id, finished_at, held, source, dismissed_at {_UNDECIDED} ORDER BY finished_at DESC LIMIT 1")
-_NAMED = sa.text(f"SELECT EXISTS (SELECT {_UNDECIDED} AND dismissed_at IS NULL AND held ->> 'sha256' = :sha256)")
 _OF_SHA256 = sa.text(f"SELECT id {_UNDECIDED} AND held ->> 'sha256' = :sha256 ORDER BY finished_at DESC LIMIT 1")
 # Other runs that held the very same list are decided with it.
 _DISMISS = sa.text(f"""
@@ -59,8 +59,9 @@ def open_hold(connection: sa.Connection) -> Hold | None:
 
 
 def is_held(connection: sa.Connection, sha256: str) -> bool:
-    """Whether a list with this sha256 waits for a decision."""
-    return bool(connection.execute(_NAMED, {"good": list(GOOD), "sha256": sha256}).scalar_one())
+    """Whether the list with this sha256 is the one that waits for a decision: not an older one, nor a dismissed one."""
+    hold = open_hold(connection)
+    return hold is not None and hold.held["sha256"] == sha256
 
 
 def run_of(connection: sa.Connection, sha256: str) -> uuid.UUID | None:
@@ -92,6 +93,7 @@ def _ended(status: str) -> str:
 
 def explain_refusal(sha256: str, held: Mapping[str, Any] | None) -> str:
     """Why a force or a dismissal with this sha256 did nothing."""
+    named = sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else repr(sha256)
     if held is None:
-        return f"no list is held, and so none with the sha256 {sha256}; nothing was changed"
-    return f"no held list has the sha256 {sha256}: the one that is held has {held['sha256']}; nothing was changed"
+        return f"no list is held, and so none with the sha256 {named}; nothing was changed"
+    return f"no held list has the sha256 {named}: the one that is held has {held['sha256']}; nothing was changed"

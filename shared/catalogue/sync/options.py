@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ListName = Annotated[str, StringConstraints(max_length=200)]
+"""The sha256 of a held list; another text names none, and is refused with the one that is held."""
 SourceName = Literal["matchaai", "mapping"]
 
 
@@ -21,7 +22,7 @@ class RefreshOptions(BaseModel):
     dry_run: bool = Field(
         default=False, alias="dryRun", description="Only tell what a refresh would do; writes nothing"
     )
-    force: Sha256 | None = Field(default=None, description="sha256 of a held list that shall be applied all the same")
+    force: ListName | None = Field(default=None, description="sha256 of a held list that shall be applied all the same")
 
     def as_row(self) -> dict[str, Any]:
         """What the row of a run keeps: what was asked for, without what is the default."""

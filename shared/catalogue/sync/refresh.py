@@ -254,7 +254,7 @@ class Refresher:
         )
 
     def check_force(self, options: RefreshOptions, *, request_id: str | None = None) -> None:
-        """See that `options.force` names a held list: one that a run held, or that a run would hold now.
+        """See that `options.force` names a held list: the one that waits for a decision, or that a run would hold now.
 
         Writes nothing. Raises NotHeld, which holds the list that is held instead.
         """

@@ -238,6 +238,25 @@ def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Ben
     assert shown["dismissed_before"]["by"] == "ann"
 
 
+def test_a_hold_that_was_dismissed_or_followed_by_another_cannot_be_forced_any_more(
+    catalogue: Bench, gateway: RunningStandIn
+) -> None:
+    first = hold(catalogue, gateway, *TWO)
+    second = hold(catalogue, gateway, *OTHER_TWO)
+    catalogue.refresher.check_force(RefreshOptions(force=second["sha256"]))
+    with pytest.raises(holds.NotHeld, match=second["sha256"]):
+        catalogue.refresher.check_force(RefreshOptions(force=first["sha256"]))
+    found = waiting(catalogue)
+    assert found is not None
+    catalogue.refresher.dismiss(found.run_id, actor="ann")
+    gateway.set_models(entries(*ALL))
+    for held in (first, second):
+        with pytest.raises(holds.NotHeld, match="no list is held"):
+            catalogue.refresher.check_force(RefreshOptions(force=held["sha256"]))
+    gateway.set_models(entries(*OTHER_TWO))  # what upstream lists now may be forced, whatever was decided before
+    catalogue.refresher.check_force(RefreshOptions(force=second["sha256"]))
+
+
 def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway: RunningStandIn) -> None:
     good = catalogue.run("SELECT id FROM llm_sync_runs")[0]["id"]
     with pytest.raises(holds.NotHeld, match="was not held"):

@@ -17,6 +17,7 @@ from shared.environment import STATE_FILE
 from tests.integration.local.conftest import ROOT
 from tests.support.servers import Servers
 from tests.support.waiting import living, wait_for
+from worker.local import FIRST_HELD
 from worker.local.ports import free_port
 
 RUN = "import os, sys, pathlib; from worker.local.up import up; sys.exit(up(os.environ, pathlib.Path(sys.argv[1])))"
@@ -26,7 +27,7 @@ import os, sys, time
 print(*sys.argv[1:], "on", os.environ["DATABASE_URL"], os.environ["REDIS_URL"])
 if "sandbox" in sys.argv or os.environ.get("HANG") in sys.argv:
     time.sleep(1000)
-sys.exit(os.environ.get("FAIL") in sys.argv)
+sys.exit(int(os.environ.get("CODE", "1")) if os.environ.get("FAIL") in sys.argv else 0)
 """
 
 WEB = """
@@ -304,6 +305,12 @@ def test_a_failed_migration_ends_it(up: Up, project: Path) -> None:
 def test_a_failed_first_refresh_only_warns(up: Up, project: Path) -> None:
     running = up(FAIL="--first")
     running.says("first refresh: failed, see above; going on")
+    running.says("ready: ")
+
+
+def test_a_held_first_list_is_no_failure(up: Up, project: Path) -> None:
+    running = up(FAIL="--first", CODE=str(FIRST_HELD))
+    running.says("first refresh: held, it waits for a decision, see above; going on")
     running.says("ready: ")
 
 
