@@ -100,6 +100,11 @@ SAME_MODEL = (
         ),
     ),
     SameModel(
+        "pictures",
+        "A picture beside words is decoration; where it is the whole name, it tells the model.",
+        (*_all_of("Fast", "🚀 Fast", "🔥 Fast", "Fast 🆕"), ("GPT-4o", "🚀 GPT-4o")),
+    ),
+    SameModel(
         "maker before it",
         "The maker's name comes off where what is left still tells that maker.",
         (
@@ -109,11 +114,13 @@ SAME_MODEL = (
             *_all_of(
                 "GPT-4o", "OpenAI - GPT-4o", "OpenAI | GPT-4o", "GPT-4o by OpenAI", "openai-gpt-4o", "openai.gpt-4o"
             ),
+            *_all_of("Claude 3.5 Sonnet", "Anthropic's Claude 3.5 Sonnet", "Anthropic’s Claude 3.5 Sonnet"),
+            ("Kimi K2", "月之暗面 Kimi K2"),
             *_all_of("Claude Opus 4.1", "anthropic--claude-opus-4.1", "Anthropic: Claude Opus 4.1"),
             *_all_of("Qwen3 235B A22B", "Qwen: Qwen3 235B A22B", "Qwen/Qwen3-235B-A22B", "Alibaba Qwen3 235B A22B"),
             *_all_of("DeepSeek V3", "DeepSeek: DeepSeek V3", "deepseek-ai/DeepSeek-V3", "deepseek/deepseek-v3"),
             *_all_of("Grok 4", "xAI: Grok 4", "x-ai/grok-4", "xai/grok-4"),
-            *_all_of("GLM 4.6", "Z.AI: GLM 4.6", "zai-org/GLM-4.6", "Zhipu AI GLM-4.6"),
+            *_all_of("GLM 4.6", "Z.AI: GLM 4.6", "zai-org/GLM-4.6", "Zhipu AI GLM-4.6", "智谱 GLM-4.6"),
             *_all_of("Mistral Large", "Mistral: Mistral Large", "mistralai/mistral-large"),
             *_all_of("Llama 3.1 70B Instruct", "meta-llama/Llama-3.1-70B-Instruct", "Meta Llama 3.1 70B Instruct"),
             ("Kimi K2", "moonshotai/Kimi-K2"),
@@ -288,5 +295,8 @@ ANOTHER_MODEL = (
             ("Bedrock Guide", "Guide"),
         ),
     ),
-    AnotherModel("other scripts and signs", (("通义千问", "文心一言"), ("हिन्दी", "हन्दी"), ("🚀", "🔥"))),
+    AnotherModel(
+        "other scripts, and signs that are the whole name",
+        (("通义千问", "文心一言"), ("हिन्दी", "हन्दी"), ("🚀", "🔥")),
+    ),
 )

@@ -164,7 +164,8 @@ def _without_company(listed: tuple[str, ...]) -> tuple[str, ...]:
 
 def _shorter_at_start(listed: tuple[str, ...]) -> tuple[str, ...] | None:
     for phrase, rest in _splits(listed, at_start=True):
-        if phrase in qualifiers.LIFECYCLE_ANYWHERE or _says_nothing(phrase, rest):
+        # "Anthropic's Claude": the s is no word.
+        if phrase in qualifiers.LIFECYCLE_ANYWHERE or _says_nothing(phrase.removesuffix(" s"), rest):
             return rest
     return None
 

@@ -534,6 +534,15 @@ RULES: Final = (
 
 # Other words by which a maker goes, or its families do, beside the families' own rules.
 KNOWN_AS: Final = {
+    "阿里": "alibaba",
+    "阿里云": "alibaba",
+    "百度": "baidu",
+    "字节跳动": "bytedance",
+    "深度求索": "deepseek",
+    "月之暗面": "moonshotai",
+    "腾讯": "tencent",
+    "小米": "xiaomi",
+    "智谱": "zhipuai",
     "command": "cohere",
     "cogito": "deepcogito",
     "gemma": "google",

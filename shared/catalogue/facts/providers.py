@@ -26,6 +26,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_POSSESSIVE: Final = re.compile(r"(?<=\w)['\u2019]s(?=\s)")  # "Meta's Llama 3"
+_OPEN_FAMILIES: Final = frozenset({"llama", "qwen"})
+"""Families that others build upon: beside another maker's model they are a second maker, also without a version."""
 _NUMBER: Final = re.compile(r"v?\d+(\.\d+)*|\d+[km]")  # a version, a date, a length
 _NUMBER_WITH_UNIT: Final = re.compile(r"v?\d+([.x]\d+)*[a-z]{0,2}|[ae]\d+b")  # 72b, 8x7b, 128k, 3n, 4.5v, a22b, e4b
 _PLAIN: Final = _words(
@@ -89,12 +92,21 @@ class _Spotted:
 @lru_cache(maxsize=32_768)
 def provider_of(name: str) -> str:
     """The maker of the model of this name, in lower case; `other` where the name does not tell."""
-    text = without_path(folded(name))
+    text = _POSSESSIVE.sub("", without_path(folded(name)))
     told = provider_of_words(ordered_words(text))
     organisation, slash, own = text.rpartition("/")
-    if told == OTHER and slash and phrase_of(organisation) in MAKERS:
-        return provider_of_words(ordered_words(own))  # a maker that serves another's: "tencent/kimi-k2"
-    return told
+    group = phrase_of(organisation)
+    if not slash or (group not in MAKERS and (" " in organisation or not _begins_with_maker(group))):
+        return told  # no path, as "Kimi K2 (09/05)", or a publisher that speaks for nobody
+    by_itself = provider_of_words(ordered_words(own))
+    if group in MAKERS:
+        return by_itself if told == OTHER else told  # a maker that serves another's: "tencent/kimi-k2"
+    return told if told == by_itself else OTHER  # "xai-team" is not xAI
+
+
+def _begins_with_maker(group: str) -> bool:
+    listed = group.split()
+    return any(" ".join(listed[:length]) in MAKERS for length in range(1, len(listed)))
 
 
 @lru_cache(maxsize=32_768)
@@ -110,6 +122,9 @@ def provider_of_words(listed: tuple[str, ...]) -> str:
     makers = {found.rule.maker for found in spotted}
     if len(makers) > 1:
         makers = makers.difference(*(found.rule.builds_on for found in spotted if _holds(found, listed, spotted)))
+    family = makers.union(*(found.rule.builds_on for found in spotted if found.rule.maker in makers))
+    if any(KNOWN_AS[word] not in family for word in _OPEN_FAMILIES.intersection(listed)):
+        return OTHER  # "GPT-4o Llama mix"
     told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
     return makers.pop() if told else OTHER
 

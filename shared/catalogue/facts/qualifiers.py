@@ -66,20 +66,20 @@ MAKERS: Final = _by_maker(
     """
     01-ai: 01 ai, zero one ai
     ai21: ai21, ai21 labs, ai21labs
-    alibaba: alibaba, alibaba cloud, alibaba cn, qwen, tongyi
+    alibaba: alibaba, alibaba cloud, alibaba cn, qwen, tongyi, 阿里, 阿里云, 阿里巴巴
     allenai: allenai, allen ai, ai2
     amazon: amazon, amazon nova, nova, aws
     anthropic: anthropic
     arcee: arcee, arcee ai
-    baidu: baidu
+    baidu: baidu, 百度
     blackforestlabs: black forest labs, bfl
-    bytedance: bytedance, bytedance seed, volcengine
+    bytedance: bytedance, bytedance seed, volcengine, 字节跳动, 火山引擎
     cohere: cohere, cohereforai, cohere for ai, coherelabs
     databricks: databricks
     deepcogito: deepcogito, deep cogito
-    deepseek: deepseek, deepseek ai, deep seek
+    deepseek: deepseek, deepseek ai, deep seek, 深度求索
     google: google, google deepmind, deepmind, gemini, google gemini, palm, google ai studio, google vertex
-    huawei: huawei
+    huawei: huawei, 华为
     huggingface: huggingface, hugging face, huggingfacetb
     ibm: ibm, ibm granite, ibm research, watsonx
     inception: inception, inception labs
@@ -93,9 +93,9 @@ MAKERS: Final = _by_maker(
     meituan: meituan, meituan longcat
     meta: meta, meta llama, facebook, metaai, meta ai
     microsoft: microsoft, azure
-    minimax: minimax, minimaxai
+    minimax: minimax, minimaxai, 稀宇
     mistral: mistral, mistralai, mistral ai
-    moonshotai: moonshot, moonshotai, moonshot ai, kimi
+    moonshotai: moonshot, moonshotai, moonshot ai, kimi, 月之暗面
     morph: morph
     nousresearch: nous, nousresearch, nous research
     nvidia: nvidia, nvidia nim
@@ -108,9 +108,9 @@ MAKERS: Final = _by_maker(
     servicenow: servicenow, servicenow ai
     snowflake: snowflake
     stabilityai: stability, stabilityai, stability ai
-    stepfun: stepfun, stepfun ai
+    stepfun: stepfun, stepfun ai, 阶跃星辰
     swissai: swiss ai, swissai
-    tencent: tencent
+    tencent: tencent, 腾讯, 腾讯云
     tiiuae: tii, tiiuae
     tngtech: tng, tngtech
     upstage: upstage
@@ -118,8 +118,8 @@ MAKERS: Final = _by_maker(
     voyage: voyage, voyageai, voyage ai
     writer: writer
     xai: xai, x ai
-    xiaomi: xiaomi, xiaomimimo, xiaomi mimo
-    zhipuai: zhipu, zhipuai, zhipu ai, zai, z ai, zai org, thudm, bigmodel
+    xiaomi: xiaomi, xiaomimimo, xiaomi mimo, 小米
+    zhipuai: zhipu, zhipuai, zhipu ai, zai, z ai, zai org, thudm, bigmodel, 智谱, 智谱ai, 智谱清言
     """
 )
 """By which words a maker stands before its model. They come off where what is left still tells that maker."""

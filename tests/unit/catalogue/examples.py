@@ -18,6 +18,7 @@ MAKERS: Final = {
         Claude Sonnet 4.5 | Claude Sonnet 4 | Claude 3.7 Sonnet | Claude 3.5 Sonnet | Claude Opus 4.1
         Claude Opus 4 - Reasoning | Claude Opus 4.1 - Reasoning | claude_sonnet_4 | CLAUDE SONNET 4
         ClaudeSonnet4 | Claude3.7Sonnet | Claude-Instant-1.2 | us.anthropic.claude-sonnet-4-5-20250929-v1:0
+        Anthropic's Claude 3.5 Sonnet
         anthropic/claude-opus-4.6 | Google: Claude Sonnet 4 | Claude v2 | Sonnet | Opus 5 | Haiku (Internal)
         3.7 Sonnet Thinking | Bedrock Claude 3 Haiku | Claude™ 4 Sonnet | Claude 5
         """
@@ -43,6 +44,7 @@ MAKERS: Final = {
     ),
     "meta": _names(
         """
+        Meta's Llama 3
         accounts/fireworks/models/llama-v3p1-70b-instruct | @cf/meta/llama-3-8b-instruct | ollama/llama3:8b
         arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-1-8b-instruct-v1:0
         Llama 3.2 Vision 90B | Llama3 | llama-4-scout | Meta-Llama-3.1-405B-Instruct-Turbo
@@ -86,7 +88,7 @@ MAKERS: Final = {
     ),
     "alibaba": _names(
         """
-        dashscope/qwen-max | cloudflare/@cf/qwen/qwen1.5-14b-chat
+        阿里 Qwen3 Max | dashscope/qwen-max | cloudflare/@cf/qwen/qwen1.5-14b-chat
         Qwen3 Max | qwen2.5-72b | Qwen-VL-Plus | QwQ-32B-Preview | QVQ Max | Alibaba Qwen Turbo | Qwen4
         qwen/qwen3-coder:free
         """
@@ -100,6 +102,7 @@ MAKERS: Final = {
     ),
     "zhipuai": _names(
         """
+        智谱 GLM-4.6
         GLM-4.6 | GLM 5 | glm-4v-plus | ChatGLM3 | Z.ai: GLM 4.5 Air | zai-org/GLM-4.7 | Zhipu GLM-4-Flash
         CogView-4 | GLM6
         """
@@ -195,6 +198,7 @@ NO_MAKER: Final = _names(
     Inflection Point | Cogito Ergo Sum | Morpheus | Perplexity Calculator | Google Sheets Agent
     Amazon Reviews Summarizer | Microsoft Teams Assistant | Azure | Bedrock Default | Default | Auto
     openpipe/qwen3-14b | azure/my-deployment | bedrock/abc | thedrummer/rocinante-12b | accounts/acme/models/next
+    GPT-4o Llama mix | Claude 3.5 Qwen blend | xai-team/our-thing | anthropic-lab/our-thing | openai-fans/next
     Best Model | 小助手 | 🚀 | Not GPT-4 | Non-Claude Fallback | Text Embedding
     """
 )
