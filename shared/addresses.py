@@ -60,13 +60,13 @@ def database_url(value: object) -> str:
     name = parts.path.removeprefix("/")
     if "/" in name or "%" in name:
         raise ValueError(f"the database's name must hold no / and no % ({_POSTGRESQL})")
-    kept = [pair for pair in parts.query.split("&") if pair.partition("=")[0] not in _ANOTHER_POOLERS]
-    names = [_known(pair, _LIBPQ, "none of PostgreSQL's (libpq)") for pair in kept if pair]
+    pairs = [pair for pair in parts.query.split("&") if pair.partition("=")[0] not in _ANOTHER_POOLERS]
+    names = [_parameter_name(pair, _LIBPQ, "none of PostgreSQL's (libpq)") for pair in pairs if pair]
     if any(names.count(name) > 1 for name in names if name != "host"):
         raise ValueError("gives a parameter twice")
     if not parts.hostname and "host" not in names and not name:
         raise ValueError("names no host and no database")
-    rest = parts._replace(scheme="", query="&".join(pair for pair in kept if pair)).geturl()
+    rest = parts._replace(scheme="", query="&".join(pair for pair in pairs if pair)).geturl()
     if not rest.startswith("//"):  # geturl leaves it out where there is no host: postgresql:///database
         rest = f"//{rest}"
     _check_libpq(parts, f"postgresql:{rest}")
@@ -83,10 +83,10 @@ def _check_libpq(parts: SplitResult, url: str) -> None:
     for name, part in expected.items():
         if part and name not in query and read.get(name) != unquote(str(part)):
             raise ValueError(f"can be read in two ways: {_ENCODE}")
-    for name, given in query.items():
-        if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,5}" if name == "port" else r"[0-9]{1,9}", given):
+    for name, choice in query.items():
+        if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,5}" if name == "port" else r"[0-9]{1,9}", choice):
             raise ValueError(f"its parameter {name} must be a number")
-        if name in _CHOICES and given not in _CHOICES[name]:
+        if name in _CHOICES and choice not in _CHOICES[name]:
             raise ValueError(f"its parameter {name} must be one of {', '.join(_CHOICES[name])}")
 
 
@@ -104,13 +104,13 @@ def redis_url(value: object) -> str:
         raise ValueError("its path must be the number of a database, such as /0")
     query = []
     for pair in filter(None, parts.query.split("&")):
-        name, given = _known(pair, _REDIS_TLS, f"none of {', '.join(_REDIS_TLS)}"), pair.partition("=")[2]
+        name, choice = _parameter_name(pair, _REDIS_TLS, f"none of {', '.join(_REDIS_TLS)}"), pair.partition("=")[2]
         if parts.scheme != "rediss":
             raise ValueError(f"its parameter {name} is about TLS, which takes rediss://")
         if name == "ssl_cert_reqs":
-            if given.lower() not in _REDIS_CERTIFICATES:
+            if choice.lower() not in _REDIS_CERTIFICATES:
                 raise ValueError("its parameter ssl_cert_reqs must be required, optional or none")
-            pair = f"{name}={_REDIS_CERTIFICATES[given.lower()]}"  # noqa: PLW2901 - Celery's spelling, as redis-py takes it
+            pair = f"{name}={_REDIS_CERTIFICATES[choice.lower()]}"  # noqa: PLW2901 - Celery's spelling, as redis-py takes it
         query.append(pair)
     url = parts._replace(query="&".join(query)).geturl()
     try:
@@ -147,8 +147,8 @@ def origins(value: object) -> tuple[str, ...]:
 
     Capitals, a default port and a / at the end are taken off: with them an origin would never match.
     """
-    given = [part.strip() for part in str(value).split(",")]
-    return tuple(dict.fromkeys(_origin(part, f"origin {n}") for n, part in enumerate(given, start=1) if part))
+    texts = [part.strip() for part in str(value).split(",")]
+    return tuple(dict.fromkeys(_origin(part, f"origin {n}") for n, part in enumerate(texts, start=1) if part))
 
 
 def _origin(text: str, which: str) -> str:
@@ -203,9 +203,9 @@ def secrets_in(address: str) -> Iterator[str]:
         return
     if password:
         yield from {password, unquote(password)}
-    for name, given in parse_qsl(parts.query):
+    for name, value in parse_qsl(parts.query):
         if "password" in name or "secret" in name or "key" in name.split("_"):
-            yield given
+            yield value
 
 
 def _split(text: str, schemes: tuple[str, ...] | None, example: str, *, fragment: bool = False) -> SplitResult:
@@ -244,10 +244,12 @@ def _ascii_host(host: str) -> str:
     return name.lower()
 
 
-def _known(pair: str, names: frozenset[str] | tuple[str, ...], which: str) -> str:
+def _parameter_name(pair: str, names: frozenset[str] | tuple[str, ...], which: str) -> str:
     """The name of a parameter of a query. Raises ValueError; a name that cannot hold a secret is repeated."""
     name = pair.partition("=")[0]
     if name not in names:
-        told = f" {name}" if re.fullmatch(r"[a-z]+(?:_[a-z]+)*", name) and len(name) <= 30 and "=" in pair else ""
-        raise ValueError(f"its parameter{told} is {which}")
+        quoted_name = (
+            f" {name}" if re.fullmatch(r"[a-z]+(?:_[a-z]+)*", name) and len(name) <= 30 and "=" in pair else ""
+        )
+        raise ValueError(f"its parameter{quoted_name} is {which}")
     return name

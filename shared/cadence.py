@@ -69,12 +69,12 @@ def _times_of_day(cron: str) -> Sequence[time]:
     """The times at which the schedule is due on a day on which it is due."""
     minute, hour, *_ = cron.split()
     midnight = datetime(2000, 1, 1, tzinfo=UTC)
-    found: list[time] = []
+    times: list[time] = []
     for moment in CronSim(f"{minute} {hour} * * *", midnight - timedelta(seconds=1)):
         if moment >= midnight + _DAY:
             break
-        found.append(moment.time())
-    return found
+        times.append(moment.time())
+    return times
 
 
 def _days(cron: str, start: datetime, end: datetime) -> Iterator[date]:

@@ -124,14 +124,14 @@ def describe_model(model: AdoptedModel) -> str:
     """What becomes of a row, in a line."""
     row = model.row
     mark, default = "✓" if row.is_active else "✗", " [DEFAULT]" if row.is_default else ""
-    kept = []
+    overrides = []
     for name, value in row.overrides.items():
         if name == "capabilities":
-            kept += [f"{capability}={json.dumps(stated)}" for capability, stated in value.items()]
+            overrides += [f"{capability}={json.dumps(number)}" for capability, number in value.items()]
         else:
-            kept.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
-    said = [f"keeps as overrides {', '.join(kept)}" if kept else "is kept", *model.notes]
-    return f"{mark} {row.model_name} (ID: {row.matcha_llm_id}, Key: {row.model_key}){default}: {'; '.join(said)}"
+            overrides.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
+    clauses = [f"keeps as overrides {', '.join(overrides)}" if overrides else "is kept", *model.notes]
+    return f"{mark} {row.model_name} (ID: {row.matcha_llm_id}, Key: {row.model_key}){default}: {'; '.join(clauses)}"
 
 
 class _Draft:
@@ -163,19 +163,19 @@ class _Draft:
             if raw is not None:
                 self.notes.append(f"display_order {_shown(raw)} is no number and is left out")
             return None
-        kept = max(-MAX_ID, min(MAX_ID, order))
-        if kept != order:
-            self.notes.append(f"display_order {order} becomes {kept}")
-        return kept
+        clipped = max(-MAX_ID, min(MAX_ID, order))
+        if clipped != order:
+            self.notes.append(f"display_order {order} becomes {clipped}")
+        return clipped
 
     def row(self, ours: ModelRow, entry: Entry, describe: Describe, policy: Policy) -> ModelRow:
         """The row under the overrides that keep what the old one says; not the default yet."""
         overrides: dict[str, Any] = {}
-        stated = self._capabilities(ours)
-        if stated:
-            overrides["capabilities"] = stated
-        known = describe(entry, stated)
-        provenance = dict(known.provenance)
+        capabilities = self._capabilities(ours)
+        if capabilities:
+            overrides["capabilities"] = capabilities
+        facts = describe(entry, capabilities)
+        provenance = dict(facts.provenance)
         if self.key != ours.model_key:
             overrides["model_key"] = self.key
             below = {"source": "upstream", "value": ours.model_key}
@@ -190,13 +190,13 @@ class _Draft:
             self.notes.append(f"it was inactive and stays hidden until `llm-refresh set {self.key} is_active=null`")
         if self.is_active is None:
             self.notes.append("it said neither active nor inactive, and is inactive until a list names it")
-        if (provider := self.raw.get("provider")) is not None and provider != known.provider:
-            self.notes.append(f"the provider {_shown(provider)} becomes {known.provider}")
+        if (provider := self.raw.get("provider")) is not None and provider != facts.provider:
+            self.notes.append(f"the provider {_shown(provider)} becomes {facts.provider}")
         return replace(
             ours,
             model_key=self.key,
-            provider=known.provider,
-            capabilities=known.capabilities,
+            provider=facts.provider,
+            capabilities=facts.capabilities,
             provenance=provenance,
             overrides=overrides,
             is_active=self.is_active is True,
@@ -216,17 +216,17 @@ class _Draft:
         if not isinstance(raw, Mapping):
             self.notes.append(f"its capabilities are no object ({_shown(raw)}) and are left out")
             return {}
-        stated: dict[str, int | bool] = {}
+        overrides: dict[str, int | bool] = {}
         for name, value in raw.items():
             if value is None:
                 continue
             if name not in CAPABILITIES:
                 self.notes.append(f"{_shown(name)} is no capability and is left out")
-            elif (kept := _capability(name, value)) is None:
+            elif (valid := _capability(name, value)) is None:
                 self.notes.append(f"{name} cannot be {_shown(value)} and is left out")
-            elif ours.capabilities.get(name) != kept:
-                stated[name] = kept
-        return {name: stated[name] for name in CAPABILITIES if name in stated}
+            elif ours.capabilities.get(name) != valid:
+                overrides[name] = valid
+        return {name: overrides[name] for name in CAPABILITIES if name in overrides}
 
 
 def _upstream_ids(models: Sequence[Json]) -> list[int]:
@@ -234,10 +234,10 @@ def _upstream_ids(models: Sequence[Json]) -> list[int]:
     ids: list[int] = []
     faults: list[str] = []
     for raw in models:
-        given = raw.get("matcha_llm_id")
-        id_ = _whole(given)
+        raw_id = raw.get("matcha_llm_id")
+        id_ = _whole(raw_id)
         if id_ is None or not 1 <= id_ <= MAX_ID:
-            faults.append(f"{_place(raw)}: matcha_llm_id is {_shown(given)}, not between 1 and {MAX_ID}")
+            faults.append(f"{_place(raw)}: matcha_llm_id is {_shown(raw_id)}, not between 1 and {MAX_ID}")
             id_ = 0
         elif id_ in ids:
             faults.append(f"{_place(raw)}: matcha_llm_id {id_} stands in another row too")
@@ -264,17 +264,17 @@ def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
         if not draft.key:
             draft.key = ours[draft.upstream_id].model_key
             draft.notes.append(f"it had no key and gets {draft.key}")
-    wanted = {draft.key for draft in first}
+    keys = {draft.key for draft in first}
     holders: dict[str, _Draft] = {}
     for draft in first:
         if (holder := holders.setdefault(draft.key, draft)) is not draft:
             suffix, number = f"-{draft.upstream_id}", 1
-            while (key := draft.key[: MAX_KEY - len(suffix)] + suffix) in wanted:
+            while (key := draft.key[: MAX_KEY - len(suffix)] + suffix) in keys:
                 number += 1
                 suffix = f"-{draft.upstream_id}-{number}"
             draft.notes.append(f"ID {holder.upstream_id} has the key {_shown(draft.key)} too: this one becomes {key}")
             draft.key = key
-            wanted.add(key)
+            keys.add(key)
             holders[key] = draft
         if draft.old_key and _tidy(draft.old_key, MAX_KEY) != draft.old_key:
             draft.notes.append(f"the key {_shown(draft.old_key)} becomes {_shown(draft.key)}")
@@ -282,16 +282,16 @@ def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
 
 def _give_ids(drafts: Sequence[_Draft]) -> None:
     """Each row its own `id`, where it has one that can stay."""
-    taken: set[int] = set()
+    used_ids: set[int] = set()
     without: list[_Draft] = []
     for draft in drafts:
         id_ = _whole(draft.raw.get("id"))
-        if id_ is None or not 1 <= id_ <= _LARGEST_ID or id_ in taken:
+        if id_ is None or not 1 <= id_ <= _LARGEST_ID or id_ in used_ids:
             without.append(draft)
         else:
             draft.id = id_
-            taken.add(id_)
-    for number, draft in enumerate(without, max(taken, default=0) + 1):
+            used_ids.add(id_)
+    for number, draft in enumerate(without, max(used_ids, default=0) + 1):
         draft.id = number
         draft.notes.append(f"its id {_shown(draft.raw.get('id'))} becomes {number}")
 
@@ -340,8 +340,8 @@ def _adopt_usage(
         last_used = _moment(raw.get("last_used"))
         if last_used is None or last_used > now:
             last_used = min(now, (owner.created_at if owner is not None else None) or now)
-            said = _shown(raw.get("last_used"))
-            notes.append(f"usage of {_shown(key)}: last_used {said} becomes {last_used:%Y-%m-%d}")
+            text = _shown(raw.get("last_used"))
+            notes.append(f"usage of {_shown(key)}: last_used {text} becomes {last_used:%Y-%m-%d}")
         place = (owner.row.model_key if owner is not None else key, last_used.date())
         before = counted.get(place)
         counted[place] = AdoptedUsage(

@@ -45,12 +45,12 @@ class Editor:
             edited = edit_model(rows, row.matcha_llm_id, edit, policy=self._policy, order=order)
             store.write_rows(connection, edited.written, ())
             store.append_changes(connection, edited.changes, run_id=None, actor=caller.subject)
-            shown = store.shown_row(connection, row.matcha_llm_id)
-            shown["why"] = why_inactive(connection, row.matcha_llm_id)
+            body = store.shown_row(connection, row.matcha_llm_id)
+            body["why"] = why_inactive(connection, row.matcha_llm_id)
         log.info(
             "llm_refresh.edited",
             message=f"{caller.subject} edited {key}",
-            model_key=shown["model_key"],
+            model_key=body["model_key"],
             fields=sorted(edit.model_fields_set),
         )
-        return shown
+        return body

@@ -65,21 +65,21 @@ def edit_model(
     EditRefused.
     """
     before = {row.matcha_llm_id: row for row in rows}
-    given = edit.model_fields_set
+    fields = edit.model_fields_set
     row = before[id_]
-    if "model_name" in given:
+    if "model_name" in fields:
         row = _renamed(row, edit.model_name)
-    if "model_key" in given:
+    if "model_key" in fields:
         row = _keyed(row, edit.model_key, {other.model_key for other in rows if other.matcha_llm_id != id_})
-    if "display_order" in given:
+    if "display_order" in fields:
         row = _overridden(row, "display_order", edit.display_order)
         row = replace(row, display_order=order if edit.display_order is None else edit.display_order)
-    if "capabilities" in given:
+    if "capabilities" in fields:
         row = _with_capabilities(row, edit.capabilities)
-    if "is_active" in given:
+    if "is_active" in fields:
         row = _overridden(row, "is_active", edit.is_active)
         row = replace(row, is_active=_may_show(row, edit.is_active, policy))
-    if "is_default" in given:
+    if "is_default" in fields:
         row = _as_default(row, edit.is_default)
 
     after = dict(before)
@@ -109,14 +109,14 @@ def _may_show(row: ModelRow, wish: bool | None, policy: Policy) -> bool:
 
 
 def _overridden(row: ModelRow, name: str, value: Any) -> ModelRow:
-    kept = {key: old for key, old in row.overrides.items() if key != name}
-    return replace(row, overrides=kept if value is None else kept | {name: value})
+    overrides = {key: old for key, old in row.overrides.items() if key != name}
+    return replace(row, overrides=overrides if value is None else overrides | {name: value})
 
 
 def _noted(row: ModelRow, name: str, below: Any) -> ModelRow:
-    kept = {key: note for key, note in row.provenance.items() if key != name}
+    provenance = {key: note for key, note in row.provenance.items() if key != name}
     note = {name: {"source": "override", "below": {"source": "upstream", "value": below}}}
-    return replace(row, provenance=kept if below is None else kept | note)
+    return replace(row, provenance=provenance if below is None else provenance | note)
 
 
 def _renamed(row: ModelRow, name: str | None) -> ModelRow:
@@ -128,11 +128,11 @@ def _renamed(row: ModelRow, name: str | None) -> ModelRow:
 
 def _keyed(row: ModelRow, key: str | None, others: set[str]) -> ModelRow:
     below = str(row.provenance.get("model_key", {}).get("below", {}).get("value", row.model_key))
-    wanted = below if key is None else key
-    if wanted in others:
-        raise EditRefused(f"another model has the key {wanted!r}; give that one another key first")
+    new_key = below if key is None else key
+    if new_key in others:
+        raise EditRefused(f"another model has the key {new_key!r}; give that one another key first")
     row = _noted(_overridden(row, "model_key", key), "model_key", None if key is None else below)
-    return replace(row, model_key=wanted)
+    return replace(row, model_key=new_key)
 
 
 def _as_default(row: ModelRow, wish: bool | None) -> ModelRow:

@@ -74,7 +74,7 @@ def _read_rows(connection: sa.Connection) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RowHistory:
     """What is known of an inactive row beside itself. `hidden_by`: None where a sync hid it with another row of its
     name. `dropped_at`: when it last went, perhaps before an absence that is over. `elsewhere`: another id under which
     upstream lists its model now.
@@ -103,7 +103,7 @@ def _reasons(connection: sa.Connection, rows: list[dict[str, Any]]) -> dict[int,
             hider = hiders.get(_name_of(row))
             actor = hider.actor if hider is not None else None
         elsewhere = None if _is_listed(row) else listed_as.get(_name_of(row))
-        reasons[id_] = explain(row, Known(actor, hidden_at, dropped_at, elsewhere))
+        reasons[id_] = explain(row, RowHistory(actor, hidden_at, dropped_at, elsewhere))
     return reasons
 
 
@@ -115,35 +115,35 @@ def _name_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     return words(upstream_name(row["model_name"], row["overrides"], row["provenance"]))
 
 
-def explain(row: Mapping[str, Any], known: Known) -> dict[str, Any]:
+def explain(row: Mapping[str, Any], history: RowHistory) -> dict[str, Any]:
     """Why an inactive model is so, as the API shows it. Pure.
 
     `reason`: `hidden`, `gone`, `refused` (gone, and upstream said that it does not know it), or `unknown` (somebody
     changed the row outside). `listed`: whether upstream listed it last time, so that showing it makes it active.
     `since`: never before it was last listed, unless it is hidden.
     """
-    listed, last_listed = _is_listed(row), row["last_synced_at"]
+    is_listed, last_listed = _is_listed(row), row["last_synced_at"]
     refused = _after(row["unknown_upstream_at"], last_listed)
     parts, by = [], None
-    since = None if listed else _after(known.dropped_at, last_listed) or last_listed
+    since = None if is_listed else _after(history.dropped_at, last_listed) or last_listed
     if row["overrides"].get("is_active") is False:
-        reason, since, by = "hidden", known.hidden_at, known.hidden_by
+        reason, since, by = "hidden", history.hidden_at, history.hidden_by
         who = f"hidden by {by}" if by else "hidden"
         parts.append(who + (f" on {_day(since)}" if since else ""))
-    elif listed:
+    elif is_listed:
         reason = "unknown"
         parts.append("made inactive outside of syncs and edits; the next refresh that lists it shows it")
     else:
         reason = "gone" if refused is None else "refused"
-    if not listed:
-        parts.append(_gone(row, known.elsewhere))
+    if not is_listed:
+        parts.append(_gone(row, history.elsewhere))
         if refused is not None:
             parts.append(f"upstream answered on {_day(refused)} that it does not know it")
     return {
         "reason": reason,
         "since": since,
         "by": by,
-        "listed": listed,
+        "listed": is_listed,
         "last_listed": last_listed,
         "text": "; ".join(parts),
     }

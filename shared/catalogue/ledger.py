@@ -25,25 +25,25 @@ class LedgerFilter:
 
 
 def newest_changes(
-    connection: sa.Connection, wanted: LedgerFilter, *, limit: int | None
+    connection: sa.Connection, ledger_filter: LedgerFilter, *, limit: int | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The newest lines first, `limit` at most (None: all); and how many older ones are left out."""
-    conditions = _conditions(wanted)
+    conditions = _conditions(ledger_filter)
     query = sa.select(changes).where(*conditions).order_by(changes.c.id.desc()).limit(limit)
     lines = [dict(row) for row in connection.execute(query).mappings()]
     number = connection.execute(sa.select(sa.func.count()).select_from(changes).where(*conditions)).scalar_one()
     return lines, number - len(lines)
 
 
-def _conditions(wanted: LedgerFilter) -> list[sa.ColumnElement[bool]]:
-    conditions: list[sa.ColumnElement[bool]] = [changes.c.id > wanted.after]
-    if wanted.kinds:
-        conditions.append(changes.c.kind.in_(wanted.kinds))
-    if wanted.key is not None:
+def _conditions(ledger_filter: LedgerFilter) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = [changes.c.id > ledger_filter.after]
+    if ledger_filter.kinds:
+        conditions.append(changes.c.kind.in_(ledger_filter.kinds))
+    if ledger_filter.key is not None:
         before = changes.c.before["model_key"].astext
-        conditions.append(sa.or_(changes.c.model_key == wanted.key, before == wanted.key))
-    if wanted.run_id is not None:
-        conditions.append(changes.c.run_id == wanted.run_id)
-    if wanted.since is not None:
-        conditions.append(changes.c.at >= wanted.since)
+        conditions.append(sa.or_(changes.c.model_key == ledger_filter.key, before == ledger_filter.key))
+    if ledger_filter.run_id is not None:
+        conditions.append(changes.c.run_id == ledger_filter.run_id)
+    if ledger_filter.since is not None:
+        conditions.append(changes.c.at >= ledger_filter.since)
     return conditions

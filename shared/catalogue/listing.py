@@ -146,7 +146,7 @@ class ListingKeeper:
 
     def _copy(self) -> bytes | None:
         try:
-            kept = self._store.listing()
+            copy = self._store.listing()
         except RedisUnavailable:
             return None
-        return None if kept is None else kept[1]
+        return None if copy is None else copy[1]

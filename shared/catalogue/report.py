@@ -44,19 +44,21 @@ def sentence(change: Mapping[str, Any]) -> str:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    told = [f"{name} {_known(before.get(name))} -> {_known(after[name])}" for name in _FIELDS if name in after]
+    texts = [
+        f"{name} {_value_text(before.get(name))} -> {_value_text(after[name])}" for name in _FIELDS if name in after
+    ]
     old, new = before.get("capabilities", {}), after.get("capabilities", {})
-    told += [
-        f"{name} {_known(old.get(name))} -> {_known(new.get(name))}"
+    texts += [
+        f"{name} {_value_text(old.get(name))} -> {_value_text(new.get(name))}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    if not told:
-        told = [f"{name} changed" for name in ("overrides", "provenance") if name in after]
-    return ", ".join(told)
+    if not texts:
+        texts = [f"{name} changed" for name in ("overrides", "provenance") if name in after]
+    return ", ".join(texts)
 
 
-def _known(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "unknown" if value is None else str(value)
@@ -64,9 +66,9 @@ def _known(value: object) -> str:
 
 def coverage(models: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Source -> keys of the models of which it states a capability; `unknown` -> those of which nothing is known."""
-    found: dict[str, list[str]] = {}
+    keys_by_source: dict[str, list[str]] = {}
     for model in models:
-        known = {name: note for name, note in model["provenance"].items() if name in model["capabilities"]}
-        for source in sorted({note["source"] for note in known.values()}) or ["unknown"]:
-            found.setdefault(source, []).append(model["model_key"])
-    return dict(sorted(found.items()))
+        notes = {name: note for name, note in model["provenance"].items() if name in model["capabilities"]}
+        for source in sorted({note["source"] for note in notes.values()}) or ["unknown"]:
+            keys_by_source.setdefault(source, []).append(model["model_key"])
+    return dict(sorted(keys_by_source.items()))

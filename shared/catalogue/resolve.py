@@ -72,9 +72,9 @@ _NEXT_DEFAULT = sa.text(f"""
 
 def live(connection: sa.Connection, key: str | None) -> Resolution | None:
     """The active model of this key, or the default when it is None; None where there is none. For any role."""
-    wanted = models.c.is_default if key is None else models.c.model_key == key
+    condition = models.c.is_default if key is None else models.c.model_key == key
     row = connection.execute(
-        sa.select(models.c.model_key, models.c.model_name, models.c.matcha_llm_id).where(models.c.is_active, wanted)
+        sa.select(models.c.model_key, models.c.model_name, models.c.matcha_llm_id).where(models.c.is_active, condition)
     ).first()
     return None if row is None else Resolution(key, *row)
 
@@ -106,11 +106,11 @@ def _resolve(
     if own is not None:
         return own
     if key is not None and (strict or others):
-        named = _first_named(connection, key, others)
-        if not isinstance(named, ModelNotFound):
-            return named
+        match = _first_named(connection, key, others)
+        if not isinstance(match, ModelNotFound):
+            return match
         if strict:
-            raise named
+            raise match
     default = next_default(connection, (), preferred_key=preferred_key) or live(connection, None)
     if default is None:
         raise NoModel("no model is active: refresh the catalogue, or activate one")
@@ -209,28 +209,29 @@ def _why(connection: sa.Connection, key: str) -> Resolution | tuple[Reason, Mapp
     if connection.execute(sa.select(models.c.id).where(models.c.model_key == key)).first() is not None:
         return "inactive_key", None
     before = changes.c.before["model_key"].astext
-    taken = connection.execute(
+    change = connection.execute(
         sa.select(changes.c.kind, changes.c.matcha_llm_id, changes.c.before, changes.c.after, changes.c.at)
         .where(changes.c.before.has_key("model_key"), before == key)
         .order_by(changes.c.id.desc())
         .limit(1)
     ).first()
-    if taken is None:
+    if change is None:
         return "unknown_key", None
     now = connection.execute(
         sa.select(
             models.c.model_name, models.c.model_key, models.c.is_active, models.c.overrides, models.c.provenance
-        ).where(models.c.matcha_llm_id == taken.matcha_llm_id)
+        ).where(models.c.matcha_llm_id == change.matcha_llm_id)
     ).first()
-    if now is not None and now.is_active and taken.kind == "moved":
-        meant, means = taken.before.get("upstream_name"), upstream_name(now.model_name, now.overrides, now.provenance)
-        if meant is not None and same_words(meant, means):
-            return Resolution(key, now.model_key, now.model_name, taken.matcha_llm_id)
-    after = taken.after or {}
+    if now is not None and now.is_active and change.kind == "moved":
+        name_before = change.before.get("upstream_name")
+        name_now = upstream_name(now.model_name, now.overrides, now.provenance)
+        if name_before is not None and same_words(name_before, name_now):
+            return Resolution(key, now.model_key, now.model_name, change.matcha_llm_id)
+    after = change.after or {}
     return "retired_key", {
-        "kind": taken.kind,
-        "matcha_llm_id": taken.matcha_llm_id,
+        "kind": change.kind,
+        "matcha_llm_id": change.matcha_llm_id,
         "model_name": after.get("model_name") or (now.model_name if now is not None else None),
         "model_key": after.get("model_key") or (now.model_key if now is not None else None),
-        "at": taken.at.isoformat(),
+        "at": change.at.isoformat(),
     }

@@ -13,8 +13,8 @@ MUTANTS = (
     Mutant(
         "guard-of-held-lists",
         "shared/catalogue/sync/refresh.py",
-        "        held = plan.guard.holds(self._policy.max_shrink)\n",
-        "        held = False\n",
+        "        must_hold = plan.guard.holds(self._policy.max_shrink)\n",
+        "        must_hold = False\n",
         (f"{_REFRESHES}::test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced",),
     ),
     Mutant(

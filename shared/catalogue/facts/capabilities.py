@@ -51,8 +51,8 @@ class Stated:
 
     def provenance(self) -> dict[str, Any]:
         """`{source, detail?, date?}`, JSON-safe."""
-        known = {"source": self.source, "detail": self.detail, "date": self.date}
-        return {name: value for name, value in known.items() if value is not None}
+        note = {"source": self.source, "detail": self.detail, "date": self.date}
+        return {name: value for name, value in note.items() if value is not None}
 
 
 class ModelData(Protocol):
@@ -92,14 +92,14 @@ def resolve(
     """
     values: dict[str, int | bool] = {}
     provenance: dict[str, dict[str, Any]] = {}
-    for stated in (_mime_types_say(mime_types), _name_says(name), mapping, data):
-        if stated is None:
+    for statement in (_mime_types_say(mime_types), _name_says(name), mapping, data):
+        if statement is None:
             continue
-        said_here = stated.provenance()
-        for capability, value in stated.values.items():
+        note = statement.provenance()
+        for capability, value in statement.values.items():
             if capability not in values:
                 values[capability] = value
-                provenance[capability] = said_here
+                provenance[capability] = note
     for capability in CAPABILITIES:
         override = overrides.get(capability)
         if override is not None:
@@ -118,10 +118,10 @@ def _mime_types_say(mime_types: tuple[str, ...] | None) -> Stated | None:
 
 def _name_says(name: str) -> Stated | None:
     """What upstream states in a model's name: "- Reasoning", "(Non-Reasoning)", "Web Search"."""
-    said: dict[str, int | bool] = {}
+    values: dict[str, int | bool] = {}
     qualifiers = bare_words(name).qualifiers
     if "reasoning" in qualifiers or "non-reasoning" in qualifiers:
-        said["supports_reasoning"] = "reasoning" in qualifiers
+        values["supports_reasoning"] = "reasoning" in qualifiers
     if "web search" in qualifiers:
-        said["supports_websearch"] = True
-    return Stated("upstream", said, detail="name") if said else None
+        values["supports_websearch"] = True
+    return Stated("upstream", values, detail="name") if values else None

@@ -45,12 +45,12 @@ class ModelDescriber:
         def describe(entry: Entry, overrides: Json) -> Described:
             mapped = self.mapping.model(entry.name)
             provider = mapped.provider if mapped is not None else provider_of(entry.name)
-            stated = data.find(entry.name, provider) if data is not None else None
-            known = resolve(entry.name, entry.mime_types, overrides, self.mapping.find(entry.name), stated)
+            public_facts = data.find(entry.name, provider) if data is not None else None
+            capabilities = resolve(entry.name, entry.mime_types, overrides, self.mapping.find(entry.name), public_facts)
             return Described(
                 provider=provider,
-                capabilities=known.values,
-                provenance=known.provenance,
+                capabilities=capabilities.values,
+                provenance=capabilities.provenance,
                 key=mapped.key if mapped is not None else None,
                 display_order=mapped.order if mapped is not None else UNORDERED,
             )

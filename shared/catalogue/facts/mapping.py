@@ -58,14 +58,14 @@ class _Document(BaseModel):
 
     @model_validator(mode="after")
     def _states_each_thing_once(self) -> _Document:
-        stated: dict[str, list[int] | list[str] | list[tuple[str, ...]]] = {
+        statements: dict[str, list[int] | list[str] | list[tuple[str, ...]]] = {
             "id": [model.id for model in self.models],
             "key": [model.key for model in self.models],
             "order": [model.order for model in self.models],
             "name": [words(model.name) for model in self.models],
             "name of capabilities": [words(name) for block in self.capabilities for name in block.names],
         }
-        for what, values in stated.items():
+        for what, values in statements.items():
             if len(set(values)) != len(values):
                 raise ValueError(f"the same {what} stands there twice")
         if sum(model.default for model in self.models) != 1:
@@ -102,18 +102,18 @@ def read_mapping(text: str) -> Mapping:
     except ValidationError as fault:
         lines = (f"{_FILE}: {'.'.join(map(str, error['loc'])) or 'whole'}: {error['msg']}" for error in fault.errors())
         raise MappingError("\n".join(lines)) from fault
-    stated: dict[tuple[str, ...], Stated] = {}
+    by_words: dict[tuple[str, ...], Stated] = {}
     for model in document.models:
         if values := model.capabilities.stated():
-            stated[words(model.name)] = Stated("mapping", values, detail=f"model {model.id}")
+            by_words[words(model.name)] = Stated("mapping", values, detail=f"model {model.id}")
     for block in document.capabilities:
         day = block.stated.isoformat() if block.stated else None
         for name in block.names:
-            known = stated.get(words(name))
-            values = block.values.stated() | (dict(known.values) if known else {})  # the specification's own first
-            stated[words(name)] = Stated("mapping", values, detail=block.source or name, date=day)
+            earlier = by_words.get(words(name))
+            values = block.values.stated() | (dict(earlier.values) if earlier else {})  # the specification's own first
+            by_words[words(name)] = Stated("mapping", values, detail=block.source or name, date=day)
     models = tuple(sorted(document.models, key=lambda model: model.order))
-    return Mapping(models, {words(model.name): model for model in models}, stated)
+    return Mapping(models, {words(model.name): model for model in models}, by_words)
 
 
 @lru_cache(maxsize=1)

@@ -97,18 +97,18 @@ class ModelsDev:
             return None
         return self._of(provider, without_path(folded(name)), words(name)) or self._in_mode(name, provider)
 
-    def _of(self, provider: str, id_: str, listed: tuple[str, ...]) -> Stated | None:
-        key = _key(provider, listed)
-        wanted = ((provider, id_), key, _aliases().get(key, key))
-        found = (index[key] for index in (self._own, self._hosted) for key in wanted if key in index)
-        return next(found, None)
+    def _of(self, provider: str, id_: str, name_words: tuple[str, ...]) -> Stated | None:
+        key = _key(provider, name_words)
+        keys = ((provider, id_), key, _aliases().get(key, key))
+        records = (index[key] for index in (self._own, self._hosted) for key in keys if key in index)
+        return next(records, None)
 
     def _in_mode(self, name: str, provider: str) -> Stated | None:
         bare = bare_words(name)
-        found = self._of(provider, "", bare.words) if bare.qualifiers else None
-        if found is None or bare.qualifiers == {"web search"}:  # which a gateway adds to any model
-            return found
-        return found if provider in _SWITCHED and found.values.get("supports_reasoning") is True else None
+        record = self._of(provider, "", bare.words) if bare.qualifiers else None
+        if record is None or bare.qualifiers == {"web search"}:  # which a gateway adds to any model
+            return record
+        return record if provider in _SWITCHED and record.values.get("supports_reasoning") is True else None
 
 
 @lru_cache(maxsize=1)
@@ -152,16 +152,16 @@ def _records(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
 
 def _index(document: Mapping[str, Any], date: str, version: str) -> ModelsDev:
     makers_of = {publisher: maker for maker in set(KNOWN_AS.values()) for publisher in _OWN.get(maker, (maker,))}
-    wanted = {name: about for name, about in document.items() if name in makers_of or name in _HOSTS}
+    publishers = {name: about for name, about in document.items() if name in makers_of or name in _HOSTS}
     own, hosted = _Group(), _Group()
-    for publisher, id_, record in _records(wanted):
+    for publisher, id_, record in _records(publishers):
         names = [name for name in (record.get("name"), id_) if isinstance(name, str) and name and len(name) <= 200]
         maker = next((maker for maker in map(provider_of, names) if maker != OTHER), OTHER)
         if maker == OTHER or (maker != makers_of.get(publisher) and publisher not in _HOSTS):
             continue
-        known = _Record(publisher, id_, values_of(record), _day(record), _remark(record))
+        entry = _Record(publisher, id_, values_of(record), _day(record), _remark(record))
         is_own = publisher in _OWN.get(maker, (maker,)) and not is_host(names[0].lower().partition("-")[0])
-        (own if is_own else hosted).add(known, _keys(maker, names, own=is_own))
+        (own if is_own else hosted).add(entry, _keys(maker, names, own=is_own))
     own_stated = own.agreed(lambda value: True)
     hosted_stated = hosted.agreed(lambda value: value is not False)  # it may be the host that cannot do it
     for keys in hosted.keys:
@@ -176,10 +176,14 @@ def _keys(maker: str, names: list[str], *, own: bool) -> tuple[_Key, ...]:
     """The keys of a record: its name's words first, its id, and its id's words. A host's id counts as a name where it
     says no less than the name: Bedrock's "deepseek.v3-v1:0" is named "DeepSeek-V3.1", and no record of DeepSeek V3.
     """
-    listed = [words(name) for name in names]
-    as_named = own or not Counter(listed[0]) - Counter(listed[-1])
+    word_lists = [words(name) for name in names]
+    as_named = own or not Counter(word_lists[0]) - Counter(word_lists[-1])
     id_ = (maker, without_path(folded(names[-1])))
-    return (_key(maker, listed[0]), id_, _key(maker, listed[-1])) if as_named else (_key(maker, listed[0]), id_)
+    return (
+        (_key(maker, word_lists[0]), id_, _key(maker, word_lists[-1]))
+        if as_named
+        else (_key(maker, word_lists[0]), id_)
+    )
 
 
 class _Group:
@@ -217,10 +221,10 @@ def _aliases() -> dict[_Key, _Key]:
     return {_key(maker, words(name)): _key(maker, words(real)) for maker, name, real in _ALIASES}
 
 
-def _key(maker: str, listed: tuple[str, ...]) -> _Key:
+def _key(maker: str, name_words: tuple[str, ...]) -> _Key:
     """The words without the maker's own name, which half of all names carry: "OpenAI o3", "o3"."""
-    left = tuple(word for word in listed if word != maker and _NAMES.get(word) != maker)
-    return maker, left or listed
+    rest = tuple(word for word in name_words if word != maker and _NAMES.get(word) != maker)
+    return maker, rest or name_words
 
 
 _NAMES: Final = {
@@ -244,11 +248,11 @@ def values_of(record: Mapping[str, Any]) -> dict[str, int | bool]:
         if isinstance(record.get(name), bool):
             values[capability] = record[name]
     modalities = record.get("modalities")
-    taken = modalities.get("input") if isinstance(modalities, dict) else None
-    if isinstance(taken, list) and taken:
-        values["supports_vision"] = "image" in taken
-        values["supports_audio"] = "audio" in taken
-        files = set(taken) != {"text"}
+    inputs = modalities.get("input") if isinstance(modalities, dict) else None
+    if isinstance(inputs, list) and inputs:
+        values["supports_vision"] = "image" in inputs
+        values["supports_audio"] = "audio" in inputs
+        files = set(inputs) != {"text"}
         if files or record.get("attachment") is not True:  # files, and text only: the record contradicts itself
             values["supports_files"] = files
     return values

@@ -51,10 +51,10 @@ def words(name: str) -> tuple[str, ...]:
     Never empty for a name that has a visible character: two names of symbols are two names.
     """
     text = _without_labels(without_path(folded(name).strip()))
-    listed = _without_company(ordered_words(_RELEASE.sub("", text)))
+    name_words = _without_company(ordered_words(_RELEASE.sub("", text)))
     if text.rstrip().endswith(" +"):
-        listed = (*listed, "plus")
-    return tuple(sorted(_each_word(listed)))
+        name_words = (*name_words, "plus")
+    return tuple(sorted(_each_word(name_words)))
 
 
 def same_words(one: str, other: str) -> bool:
@@ -77,7 +77,7 @@ def bare_words(name: str) -> Bare:
     A name of nothing else keeps its words.
     """
     ordered = ordered_words(without_path(folded(name)))
-    kept: list[str] = []
+    rest: list[str] = []
     modes: set[str] = set()
     for before, word, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
         if (word == "web" and after == "search") or (word == "search" and before == "web") or word == "websearch":
@@ -87,19 +87,19 @@ def bare_words(name: str) -> Bare:
         elif word in _REASONING:
             modes.add("non-reasoning" if before in _NEGATIONS else "reasoning")
         else:
-            kept.append(word)
-    if not modes or not kept:
-        return Bare(words(name), frozenset(modes) if kept else frozenset())
-    return Bare(words(" ".join(kept)), frozenset(modes))
+            rest.append(word)
+    if not modes or not rest:
+        return Bare(words(name), frozenset(modes) if rest else frozenset())
+    return Bare(words(" ".join(rest)), frozenset(modes))
 
 
 def _without_labels(text: str) -> str:
     """A name in lower case without the labels that are set apart from it: in brackets, by a dash, comma or colon."""
-    left = _SUFFIX.sub("", text)
+    rest = _SUFFIX.sub("", text)
     makers_named: list[str] = []
-    if _GROUP.search(left):
-        left = _GROUP.sub(lambda group: _kept_group(group, makers_named), left)
-    parts = _APART.split(left)
+    if _GROUP.search(rest):
+        rest = _GROUP.sub(lambda group: _group_without_labels(group, makers_named), rest)
+    parts = _APART.split(rest)
     first, last = 0, len(parts)
     for start in range(2, last, 2):
         if _is_label("".join(parts[start:])):
@@ -107,23 +107,23 @@ def _without_labels(text: str) -> str:
             break
     while first + 2 < last and _is_label(parts[first]):
         first += 2
-    left = " ".join([*makers_named, "".join(parts[first:last])])
-    return left if any(char.isalnum() for char in left) else text
+    rest = " ".join([*makers_named, "".join(parts[first:last])])
+    return rest if any(char.isalnum() for char in rest) else text
 
 
-def _kept_group(group: re.Match[str], makers_named: list[str]) -> str:
+def _group_without_labels(group: re.Match[str], makers_named: list[str]) -> str:
     """What of a group in brackets says which model it is; its maker counts as standing before the name."""
     if _is_label(group[1]):
         return " "
     parts = _APART.split(group[1])
     last = next((start for start in range(2, len(parts), 2) if _is_label("".join(parts[start:]))), len(parts) + 1) - 1
-    kept: list[str] = []
+    rest: list[str] = []
     for part in parts[0:last:2]:
         if phrase_of(_SERVED_BY.sub("", part.strip())) in qualifiers.MAKERS:
             makers_named.append(phrase_of(_SERVED_BY.sub("", part.strip())))
         elif not _is_label(part):
-            kept.append(_LIFECYCLE_BESIDE.sub("", part))
-    return f" ({', '.join(kept)}) " if kept else " "
+            rest.append(_LIFECYCLE_BESIDE.sub("", part))
+    return f" ({', '.join(rest)}) " if rest else " "
 
 
 @lru_cache(maxsize=4096)
@@ -136,14 +136,14 @@ def _is_label(text: str) -> bool:
     return bool(phrase) and all(is_host(part) or is_region(part.strip()) for part in re.split(r"[,/;|]", place))
 
 
-def _is_end_of_life(listed: Sequence[str]) -> bool:
+def _is_end_of_life(name_words: Sequence[str]) -> bool:
     """Whether the words say how long a model lives: "legacy", "retiring on 1 May 2026". A date before them, or beside
     "legacy", is the model's own.
     """
-    if listed and listed[0] in qualifiers.LIFECYCLE and not qualifiers.SUCCESSION.isdisjoint(listed):
+    if name_words and name_words[0] in qualifiers.LIFECYCLE and not qualifiers.SUCCESSION.isdisjoint(name_words):
         return True
     ends = ending = False
-    for word in listed:
+    for word in name_words:
         if word in qualifiers.LIFECYCLE:
             ends, ending = True, ending or word not in qualifiers.LIFECYCLE_UNDATED
         elif word in _MONTHS or _DAY.fullmatch(word):
@@ -154,41 +154,43 @@ def _is_end_of_life(listed: Sequence[str]) -> bool:
     return ends
 
 
-def _without_company(listed: tuple[str, ...]) -> tuple[str, ...]:
+def _without_company(name_words: tuple[str, ...]) -> tuple[str, ...]:
     """The words without hosts, regions, makers and labels before and after them, while the rest tells its maker."""
-    left = listed
-    while (shorter := _shorter_at_start(left) or _shorter_at_end(left)) is not None:
-        left = shorter
-    return left
+    rest = name_words
+    while (shorter := _shorter_at_start(rest) or _shorter_at_end(rest)) is not None:
+        rest = shorter
+    return rest
 
 
-def _shorter_at_start(listed: tuple[str, ...]) -> tuple[str, ...] | None:
-    for phrase, rest in _splits(listed, at_start=True):
+def _shorter_at_start(name_words: tuple[str, ...]) -> tuple[str, ...] | None:
+    for phrase, rest in _splits(name_words, at_start=True):
         # "Anthropic's Claude": the s is no word.
         if phrase in qualifiers.LIFECYCLE_ANYWHERE or _says_nothing(phrase.removesuffix(" s"), rest):
             return rest
     return None
 
 
-def _shorter_at_end(listed: tuple[str, ...]) -> tuple[str, ...] | None:
-    for start in range(len(listed) - 1, 0, -1):
-        word, after = listed[start], listed[start + 1 : start + 2]
-        if word in qualifiers.LIFECYCLE_ANYWHERE and _is_end_of_life(listed[start:]):
-            return None if after and len(after[0]) < 3 and after[0].isdigit() else listed[:start]
+def _shorter_at_end(name_words: tuple[str, ...]) -> tuple[str, ...] | None:
+    for start in range(len(name_words) - 1, 0, -1):
+        word, after = name_words[start], name_words[start + 1 : start + 2]
+        if word in qualifiers.LIFECYCLE_ANYWHERE and _is_end_of_life(name_words[start:]):
+            return None if after and len(after[0]) < 3 and after[0].isdigit() else name_words[:start]
         if word not in qualifiers.LIFECYCLE_FILLERS and word not in _MONTHS and not _DAY.fullmatch(word):
             break
-    for phrase, rest in _splits(listed, at_start=False):
+    for phrase, rest in _splits(name_words, at_start=False):
         if _says_nothing(_SERVED_BY.sub("", phrase), rest):
             return rest
     return None
 
 
-def _splits(listed: tuple[str, ...], *, at_start: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _splits(name_words: tuple[str, ...], *, at_start: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
     """A phrase at one end of the words, the longest first, and the rest, which is never empty."""
-    if not listed or listed[0 if at_start else -1] not in _words_at_ends():
+    if not name_words or name_words[0 if at_start else -1] not in _words_at_ends():
         return  # as with nearly all names
-    for length in range(min(_LONGEST, len(listed) - 1), 0, -1):
-        phrase, rest = (listed[:length], listed[length:]) if at_start else (listed[-length:], listed[:-length])
+    for length in range(min(_LONGEST, len(name_words) - 1), 0, -1):
+        phrase, rest = (
+            (name_words[:length], name_words[length:]) if at_start else (name_words[-length:], name_words[:-length])
+        )
         yield " ".join(phrase), rest
 
 
@@ -208,18 +210,18 @@ def _says_nothing(phrase: str, rest: tuple[str, ...]) -> bool:
     strong_host = phrase in qualifiers.HOSTS and phrase not in qualifiers.WEAK_HOSTS
     if maker is None and not strong_host and phrase not in qualifiers.LABELS_BESIDE and not is_region(phrase):
         return False
-    told = provider_of_words(rest)
-    if told == OTHER:
+    provider = provider_of_words(rest)
+    if provider == OTHER:
         return False
-    return maker is None or strong_host or told == maker or maker in qualifiers.HOSTING_MAKERS
+    return maker is None or strong_host or provider == maker or maker in qualifiers.HOSTING_MAKERS
 
 
-def _each_word(listed: tuple[str, ...]) -> Iterator[str]:
-    carried = ""
-    for word, after in zip(listed, [*listed[1:], ""], strict=False):
-        whole, carried = carried + word, ""
+def _each_word(name_words: tuple[str, ...]) -> Iterator[str]:
+    carry = ""
+    for word, after in zip(name_words, [*name_words[1:], ""], strict=False):
+        whole, carry = carry + word, ""
         if after[:1].isdigit() and whole not in _known_words() and whole[:-1] in _known_words():
-            whole, carried = whole[:-1], whole[-1]  # "deepseekr 2", which is how "DeepSeekR2" is read
+            whole, carry = whole[:-1], whole[-1]  # "deepseekr 2", which is how "DeepSeekR2" is read
         yield from _parts(whole)
 
 

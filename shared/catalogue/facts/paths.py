@@ -40,12 +40,12 @@ def without_path(text: str) -> str:
     """
     if ":" not in text and "/" not in text:
         return _without_region(text)
-    left = _ARN.sub("", text, count=1) if text.startswith("arn:") else text
-    while (prefix := _PREFIX.match(left)) and is_host(prefix[1]) and _LETTER.search(left, prefix.end()):
-        left = left[prefix.end() :]
-    if "/" in left and " /" not in left and "/ " not in left:
-        left = _last_parts(left.strip("/").split("/"))
-    return _without_region(left)
+    rest = _ARN.sub("", text, count=1) if text.startswith("arn:") else text
+    while (prefix := _PREFIX.match(rest)) and is_host(prefix[1]) and _LETTER.search(rest, prefix.end()):
+        rest = rest[prefix.end() :]
+    if "/" in rest and " /" not in rest and "/ " not in rest:
+        rest = _last_parts(rest.strip("/").split("/"))
+    return _without_region(rest)
 
 
 def _without_region(text: str) -> str:
@@ -54,20 +54,20 @@ def _without_region(text: str) -> str:
 
 
 def _last_parts(parts: list[str]) -> str:
-    kept: list[str] = []
-    named = False
+    result: list[str] = []
+    skip_next = False
     for part, after in pairwise(parts):
-        if named:
-            named = False
+        if skip_next:
+            skip_next = False
         elif part in NAMED_GROUPS:
-            named = True
+            skip_next = True
         elif part in GROUPS or is_host(part) or is_region(part) or _COMMITMENT.fullmatch(part):
             continue
         elif _is_maker(part) and _is_maker(after) and after is not parts[-1]:
             continue  # who serves it, before who made it: "perplexity/openai/gpt-4o"
         else:
-            kept.append(part)
-    return "/".join([*kept, parts[-1]])
+            result.append(part)
+    return "/".join([*result, parts[-1]])
 
 
 def _is_maker(part: str) -> bool:

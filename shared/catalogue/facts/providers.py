@@ -82,7 +82,7 @@ _INDEX_LENGTH: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _Spotted:
+class _RuleMatch:
     """A rule's words, found at these positions of a name's words."""
 
     rule: Rule
@@ -93,73 +93,76 @@ class _Spotted:
 def provider_of(name: str) -> str:
     """The maker of the model of this name, in lower case; `other` where the name does not tell."""
     text = _POSSESSIVE.sub("", without_path(folded(name)))
-    told = provider_of_words(ordered_words(text))
+    provider = provider_of_words(ordered_words(text))
     organisation, slash, own = text.rpartition("/")
     group = phrase_of(organisation)
     if not slash or (group not in MAKERS and (" " in organisation or not _begins_with_maker(group))):
-        return told  # no path, as "Kimi K2 (09/05)", or a publisher that speaks for nobody
+        return provider  # no path, as "Kimi K2 (09/05)", or a publisher that speaks for nobody
     by_itself = provider_of_words(ordered_words(own))
     if group in MAKERS:
-        return by_itself if told == OTHER else told  # a maker that serves another's: "tencent/kimi-k2"
-    return told if told == by_itself else OTHER  # "xai-team" is not xAI
+        return by_itself if provider == OTHER else provider  # a maker that serves another's: "tencent/kimi-k2"
+    return provider if provider == by_itself else OTHER  # "xai-team" is not xAI
 
 
 def _begins_with_maker(group: str) -> bool:
-    listed = group.split()
-    return any(" ".join(listed[:length]) in MAKERS for length in range(1, len(listed)))
+    name_words = group.split()
+    return any(" ".join(name_words[:length]) in MAKERS for length in range(1, len(name_words)))
 
 
 @lru_cache(maxsize=32_768)
-def provider_of_words(listed: tuple[str, ...]) -> str:
+def provider_of_words(name_words: tuple[str, ...]) -> str:
     """The same for a name's words as they stand."""
-    spotted = _spot(listed)
-    taken = {position for found in spotted for position in found.at}
-    if any(_about(listed, position) for position in range(len(listed)) if position not in taken):
+    matches = _match_rules(name_words)
+    positions = {position for match in matches for position in match.at}
+    if any(_about(name_words, position) for position in range(len(name_words)) if position not in positions):
         return OTHER
-    if not spotted:
-        hosts = _SPEAKING_HOSTS.intersection(listed)
-        return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, listed)) else OTHER
-    makers = {found.rule.maker for found in spotted}
+    if not matches:
+        hosts = _SPEAKING_HOSTS.intersection(name_words)
+        return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, name_words)) else OTHER
+    makers = {match.rule.maker for match in matches}
     if len(makers) > 1:
-        makers = makers.difference(*(found.rule.builds_on for found in spotted if _holds(found, listed, spotted)))
-    family = makers.union(*(found.rule.builds_on for found in spotted if found.rule.maker in makers))
-    if any(KNOWN_AS[word] not in family for word in _OPEN_FAMILIES.intersection(listed)):
+        makers = makers.difference(*(match.rule.builds_on for match in matches if _holds(match, name_words, matches)))
+    family = makers.union(*(match.rule.builds_on for match in matches if match.rule.maker in makers))
+    if any(KNOWN_AS[word] not in family for word in _OPEN_FAMILIES.intersection(name_words)):
         return OTHER  # "GPT-4o Llama mix"
-    told = len(makers) == 1 and any(_holds(found, listed, spotted) for found in spotted if found.rule.maker in makers)
-    return makers.pop() if told else OTHER
+    is_certain = len(makers) == 1 and any(
+        _holds(match, name_words, matches) for match in matches if match.rule.maker in makers
+    )
+    return makers.pop() if is_certain else OTHER
 
 
-def _spot(listed: tuple[str, ...]) -> list[_Spotted]:
-    text = " ".join(listed)
+def _match_rules(name_words: tuple[str, ...]) -> list[_RuleMatch]:
+    text = " ".join(name_words)
     rules = _rules_by_beginning()
-    spotted: list[_Spotted] = []
+    matches: list[_RuleMatch] = []
     offset = 0
-    for position, word in enumerate(listed):
+    for position, word in enumerate(name_words):
         for pattern, rule in rules.get(word[:_INDEX_LENGTH], ()):
             if match := pattern.match(text, offset):
-                spotted.append(_Spotted(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
+                matches.append(_RuleMatch(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
         offset += len(word) + 1
-    if len({found.rule.maker for found in spotted}) < 2:
-        return spotted
-    return [found for found in spotted if not any(_inside(found, other) for other in spotted)]
+    if len({rule_match.rule.maker for rule_match in matches}) < 2:
+        return matches
+    return [rule_match for rule_match in matches if not any(_inside(rule_match, other) for other in matches)]
 
 
-def _inside(found: _Spotted, other: _Spotted) -> bool:
-    return found.rule.maker != other.rule.maker and set(found.at) < set(other.at)  # "o1" in "Marco o1"
+def _inside(match: _RuleMatch, other: _RuleMatch) -> bool:
+    return match.rule.maker != other.rule.maker and set(match.at) < set(other.at)  # "o1" in "Marco o1"
 
 
-def _holds(found: _Spotted, listed: tuple[str, ...], spotted: list[_Spotted]) -> bool:
+def _holds(match: _RuleMatch, name_words: tuple[str, ...], matches: list[_RuleMatch]) -> bool:
     """Whether the words beside a rule's own leave no doubt about it. Words of its own maker, and of makers it builds
     on, do not count as beside it."""
-    company = found.rule.context
+    company = match.rule.context
     if company is Context.ANY:
         return True
-    family = found.rule.builds_on | {found.rule.maker}
-    kin = {position for one in spotted if one.rule.maker in family for position in one.at}
-    beside = range(found.at.start) if company is Context.AFTER else range(len(listed))
-    known = _plain if company is Context.PLAIN else _generic
+    family = match.rule.builds_on | {match.rule.maker}
+    kin = {position for one in matches if one.rule.maker in family for position in one.at}
+    beside = range(match.at.start) if company is Context.AFTER else range(len(name_words))
+    is_neutral = _plain if company is Context.PLAIN else _generic
     return all(
-        position in kin or known(listed[position]) or KNOWN_AS.get(listed[position]) in family for position in beside
+        position in kin or is_neutral(name_words[position]) or KNOWN_AS.get(name_words[position]) in family
+        for position in beside
     )
 
 
@@ -171,8 +174,8 @@ def _generic(word: str) -> bool:
     return word in GENERIC or word in _HOSTS or _NUMBER_WITH_UNIT.fullmatch(word) is not None or is_region(word)
 
 
-def _about(listed: tuple[str, ...], position: int) -> bool:
-    word, after = listed[position], listed[position + 1 : position + 2]
+def _about(name_words: tuple[str, ...], position: int) -> bool:
+    word, after = name_words[position], name_words[position + 1 : position + 2]
     return (
         word in _ABOUT
         or word in _TUNINGS

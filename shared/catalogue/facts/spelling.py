@@ -65,8 +65,8 @@ def clean(name: str) -> str:
         what = "half of a surrogate pair" if fault[0] >= "\ud800" else "a control character"
         raise ValueError(f"has {what} (U+{ord(fault[0]):04X})")
     # Taking something invisible away can bring a letter and its accent together, so normalise after it, both times.
-    text = unicodedata.normalize("NFKC", _seen(name.translate(_TRADE_MARKS)))
-    text = unicodedata.normalize("NFKC", _seen(text))
+    text = unicodedata.normalize("NFKC", _without_invisible(name.translate(_TRADE_MARKS)))
+    text = unicodedata.normalize("NFKC", _without_invisible(text))
     return " ".join(text.split())
 
 
@@ -111,19 +111,19 @@ def ordered_words(name: str) -> tuple[str, ...]:
         line = _FOREIGN.sub(_spelled, line.translate(_MINUS))
     if "20" in line:
         line = _DATE.sub(r"\1\2\3", line)
-    found: list[str] = []
+    result: list[str] = []
     for word in _WORD.findall(line):
         if word.isalpha():
-            found.append(word)
+            result.append(word)
             continue
         text = _POINT_AS_P.sub(".", word.replace("-", ".").replace("_", "."))
         split = _LETTERS_THEN_DIGITS.fullmatch(text)
-        found.extend(split.groups() if split else (text,))
-    return tuple(found or whole.split())
+        result.extend(split.groups() if split else (text,))
+    return tuple(result or whole.split())
 
 
-def _seen(text: str) -> str:
-    return _JOINED_OR_INVISIBLE.sub(lambda found: found[1] or "", text)
+def _without_invisible(text: str) -> str:
+    return _JOINED_OR_INVISIBLE.sub(lambda match: match[1] or "", text)
 
 
 def _visible(text: str) -> str:

@@ -101,13 +101,13 @@ class Draft:
             ModelChange("moved", id_, row.model_key, {**(before or {}), **ids[0]}, {**(after or {}), **ids[1]})
         )
 
-    def claim(self, wanted: str, id_: int, name: str) -> str:
+    def claim(self, base_key: str, id_: int, name: str) -> str:
         """The key, or, where another row holds it or it meant another model, the key with the id as suffix."""
-        key, tries = wanted[:MAX_KEY], 0
+        key, tries = base_key[:MAX_KEY], 0
         while not self.may_have(key, name) or self.holders.setdefault(key, id_) != id_:
             tries += 1
             suffix = f"-{id_}" if tries == 1 else f"-{id_}-{tries}"
-            key = wanted[: MAX_KEY - len(suffix)].rstrip("-") + suffix
+            key = base_key[: MAX_KEY - len(suffix)].rstrip("-") + suffix
         return key
 
     def may_have(self, key: str, name: str) -> bool:
@@ -120,14 +120,14 @@ class Draft:
 
     def key_of_name(self, name: str) -> str | None:
         """The shortest key of a row of this name that was not left behind; None where there is none."""
-        held = [
+        keys = [
             row.model_key
             for row in self.after.values()
             if self.holders.get(row.model_key) == row.matcha_llm_id
             and not is_left_behind(row)
             and same_words(row.upstream_name, name)
         ]
-        return min(held, key=lambda key: (len(key), key), default=None)
+        return min(keys, key=lambda key: (len(key), key), default=None)
 
     def former_key(self, name: str) -> str | None:
         """The retired key of a model that has no key now; None where a row has one for it, or it never had one.
@@ -136,8 +136,8 @@ class Draft:
         """
         if self._former is None:
             self._former = defaultdict(set)
-            for key, meant in self.retired.items():
-                self._former[words(meant)].add(key)
+            for key, former_name in self.retired.items():
+                self._former[words(former_name)].add(key)
         former = self._former.get(words(name), set()) - self.holders.keys()
         if not former or self.key_of_name(name) is not None:
             return None
@@ -148,10 +148,10 @@ class Draft:
 class NameIndex:
     """Rows by name: finds those whose names mean one model, each row once."""
 
-    def __init__(self, rows: Iterable[ModelRow], taken: set[int]) -> None:
-        """The rows in the order in which they are to be found. `taken`: ids that are given away already."""
+    def __init__(self, rows: Iterable[ModelRow], used_ids: set[int]) -> None:
+        """The rows in the order in which they are to be found. `used_ids`: ids that are given away already."""
         self._rows: dict[tuple[str, ...], deque[ModelRow]] = defaultdict(deque)
-        self._taken = taken
+        self._used_ids = used_ids
         for row in rows:
             self._rows[words(row.upstream_name)].append(row)
 
@@ -160,7 +160,7 @@ class NameIndex:
         waiting = self._rows.get(words(name), deque())
         while waiting:
             row = waiting.popleft()
-            if row.matcha_llm_id not in self._taken:
-                self._taken.add(row.matcha_llm_id)
+            if row.matcha_llm_id not in self._used_ids:
+                self._used_ids.add(row.matcha_llm_id)
                 return row
         return None

@@ -33,14 +33,14 @@ def affected_models(rows: Iterable[ModelRow], plan: Plan) -> list[dict[str, Any]
     `kind`: `absent` (no longer listed), or `repointed` (its id means another model; `becomes` is that one's name).
     """
     by_id = {row.matcha_llm_id: row for row in rows}
-    found: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
     for id_, loss in plan.lost.items():
         row = by_id[id_]
         model = {"matcha_llm_id": id_, "model_key": row.model_key, "name": row.model_name, "kind": loss}
         if loss == "repointed":
             model["becomes"] = plan.written[id_].upstream_name
-        found.append(model)
-    return found
+        models.append(model)
+    return models
 
 
 def with_use(
@@ -81,6 +81,6 @@ def use_words(model: Mapping[str, Any]) -> str:
 def most_used(held: Mapping[str, Any], most: int = 5) -> str:
     """The most used of the models that would go, in one clause; empty where none was used."""
     used = [model for model in held.get("models", ()) if model["requests"]]
-    named = [f"{model['model_key']} ({use_words(model)})" for model in used[:most]]
+    texts = [f"{model['model_key']} ({use_words(model)})" for model in used[:most]]
     more = len(used) - most
-    return ", ".join([*named, *([f"{more} more"] if more > 0 else [])])
+    return ", ".join([*texts, *([f"{more} more"] if more > 0 else [])])

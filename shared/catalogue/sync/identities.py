@@ -53,12 +53,12 @@ def place(
     leaving = [before[id_] for id_ in new_identities if id_ in before]
     moves = _moves(returned, new_identities.values(), copies, before, [*absent, *leaving], keys)
 
-    gone = {row.matcha_llm_id for row in (*moves.values(), *leaving)} | moves.keys()
-    draft.holders.update((row.model_key, id_) for id_, row in before.items() if id_ not in gone)
-    draft.retired.update((before[id_].model_key, before[id_].upstream_name) for id_ in gone if id_ in before)
+    vacant_ids = {row.matcha_llm_id for row in (*moves.values(), *leaving)} | moves.keys()
+    draft.holders.update((row.model_key, id_) for id_, row in before.items() if id_ not in vacant_ids)
+    draft.retired.update((before[id_].model_key, before[id_].upstream_name) for id_ in vacant_ids if id_ in before)
 
     names = {entry.matcha_llm_id: entry for entry in (*returned, *new_identities.values(), *copies)}
-    claimed = {id_: draft.claim(row.model_key, id_, names[id_].name) for id_, row in moves.items()}
+    new_keys = {id_: draft.claim(row.model_key, id_, names[id_].name) for id_, row in moves.items()}
     moved_away = {
         row.matcha_llm_id for id_, row in moves.items() if id_ in new_identities or is_left_behind(before[id_])
     }
@@ -69,7 +69,7 @@ def place(
     for entry in entries:
         id_ = entry.matcha_llm_id
         if id_ in moves or id_ in new_identities:
-            _put(draft, before.get(id_), entry, moves.get(id_), claimed.get(id_), describe)
+            _put(draft, before.get(id_), entry, moves.get(id_), new_keys.get(id_), describe)
     _restore_main_keys(draft, names.values(), keys)
 
     return Placed(new_identities.keys() | moves.keys(), moved_away, new_identities.keys() & before.keys())
@@ -84,7 +84,7 @@ class _KeysInUse:
     """Tells a main key from one that was made of it by a suffix: by what the keys mean, not by their looks alone."""
 
     def __init__(self, before: Mapping[int, ModelRow], retired: Mapping[str, str]) -> None:
-        self._meant = {**retired, **{row.model_key: row.upstream_name for row in before.values()}}
+        self._former_names = {**retired, **{row.model_key: row.upstream_name for row in before.values()}}
 
     def main_of(self, row: ModelRow) -> str | None:
         """The main key that this row's is made of; None where the row has a main key itself."""
@@ -95,8 +95,8 @@ class _KeysInUse:
             stem, _, tail = stem.rpartition("-")
             if not stem or not tail.isdecimal():
                 return main
-            meant = self._meant.get(stem)
-            if meant is not None and same_words(meant, row.upstream_name):
+            former_name = self._former_names.get(stem)
+            if former_name is not None and same_words(former_name, row.upstream_name):
                 main = stem
 
 
@@ -105,30 +105,32 @@ def _moves(
     new_identities: Iterable[Entry],
     copies: Iterable[Entry],
     before: Mapping[int, ModelRow],
-    left: Iterable[ModelRow],
+    orphans: Iterable[ModelRow],
     keys: _KeysInUse,
 ) -> dict[int, ModelRow]:
-    """The id of an entry -> the row of the same name whose identity goes there. `left`: rows without their model.
+    """The id of an entry -> the row of the same name whose identity goes there. `orphans`: rows without their model.
 
     An identity goes to an id that had this model before, else to an id that is new to it. To a row of the same name
     that has been listed all the time goes only a main key, of a model that nobody hid.
     """
     by_rank = {
         (is_hidden(row), keys.main_of(row) is not None, not row.is_active, row.matcha_llm_id): row
-        for row in left
+        for row in orphans
         if not is_left_behind(row)
     }
     in_order = sorted(by_rank.items())
-    taken: set[int] = set()
-    everyone = NameIndex((row for _, row in in_order), taken)
-    known = {row.matcha_llm_id for row in by_rank.values()}
+    used_ids: set[int] = set()
+    everyone = NameIndex((row for _, row in in_order), used_ids)
+    orphan_ids = {row.matcha_llm_id for row in by_rank.values()}
     moves: dict[int, ModelRow] = {}
     # Of several ids that had it, the one that it left last: where it went from there is a row without its model now.
-    latest = sorted(returned, key=lambda entry: before[entry.matcha_llm_id].provenance[MOVED_TO]["value"] not in known)
+    latest = sorted(
+        returned, key=lambda entry: before[entry.matcha_llm_id].provenance[MOVED_TO]["value"] not in orphan_ids
+    )
     for entry in (*latest, *new_identities):
         if (row := everyone.take(entry.name)) is not None:
             moves[entry.matcha_llm_id] = row
-    main = NameIndex((row for (hidden, is_copy, *_), row in in_order if not hidden and not is_copy), taken)
+    main = NameIndex((row for (hidden, is_copy, *_), row in in_order if not hidden and not is_copy), used_ids)
     for entry in copies:
         if (row := main.take(entry.name)) is not None:
             moves[entry.matcha_llm_id] = row
@@ -141,8 +143,8 @@ def _leave_behind(draft: Draft, row: ModelRow, new_id: int, main_key: str, *, mo
     """
     key = draft.claim(f"{main_key}-{row.matcha_llm_id}", row.matcha_llm_id, row.upstream_name)
     note = {MOVED_TO: {"source": "upstream", "value": new_id}}
-    left = replace(row, model_name=row.upstream_name, model_key=key, is_default=False, overrides={}, provenance=note)
-    draft.put("moved", replace(left, is_active=row.is_active and not moved_away))
+    remnant = replace(row, model_name=row.upstream_name, model_key=key, is_default=False, overrides={}, provenance=note)
+    draft.put("moved", replace(remnant, is_active=row.is_active and not moved_away))
 
 
 def _put(
@@ -159,21 +161,21 @@ def _put(
         was_default = was_default or old.is_default
         if not is_left_behind(old):  # what an operator set on this row stays
             overrides = {**overrides, **{name: value for name, value in old.overrides.items() if name != "is_active"}}
-    known = describe(entry, overrides.get("capabilities", {}))
+    facts = describe(entry, overrides.get("capabilities", {}))
     if key is None:
-        key = draft.claim(_wanted_key(draft, known.key or slug(entry.name), entry), id_, entry.name)
-    order = known.display_order if source is None else source.display_order
+        key = draft.claim(_wanted_key(draft, facts.key or slug(entry.name), entry), id_, entry.name)
+    order = facts.display_order if source is None else source.display_order
     row = ModelRow(
         matcha_llm_id=id_,
         model_name=entry.name,
         model_key=key,
-        provider=known.provider,
-        capabilities=known.capabilities,
+        provider=facts.provider,
+        capabilities=facts.capabilities,
         is_active=bool(overrides.get("is_active", True)),
         is_default=was_default and bool(overrides.get("is_active", True)),
         display_order=overrides.get("display_order", order),
         overrides=overrides,
-        provenance=known.provenance,
+        provenance=facts.provenance,
     )
     row = named(_with_key_note(row, source), entry)
     if source is None or not (old is None or same_model):

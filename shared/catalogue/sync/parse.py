@@ -124,10 +124,10 @@ def _mime_types(value: object) -> tuple[tuple[str, ...] | None, str | None]:
     if not isinstance(value, list | tuple):
         return None, f"file types ignored: no list but {_kind(value)}"
     good = [_mime_type(item) for item in value[:MAX_MIME_TYPES]]
-    kept = tuple(dict.fromkeys(item for item in good if item is not None))
+    types = tuple(dict.fromkeys(item for item in good if item is not None))
     ignored = len(value) - sum(item is not None for item in good)
     remark = f"file types: {ignored} of {len(value)} ignored" if ignored else None
-    return (kept if kept or not value else None), remark
+    return (types if types or not value else None), remark
 
 
 def _mime_type(value: object) -> str | None:

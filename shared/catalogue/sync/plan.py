@@ -122,7 +122,7 @@ def plan_sync(
     draft.changes.extend(more)
 
     written = {id_: row for id_, row in draft.after.items() if (old := before.get(id_)) is not row and old != row}
-    listed = {entry.matcha_llm_id for entry in parsed.entries}
+    entry_ids = {entry.matcha_llm_id for entry in parsed.entries}
     absent_ids = {row.matcha_llm_id for row in absent}
     active = [row for row in rows if row.is_active and not is_left_behind(row)]
     lost: dict[int, Loss] = {
@@ -136,16 +136,16 @@ def plan_sync(
         absent=sum(lost.get(id_) == "absent" for id_ in promised),
         repointed=sum(lost.get(id_) == "repointed" for id_ in promised),
         active=len(promised),
-        listed=len(listed),
+        listed=len(entry_ids),
     )
     return Plan(
         written=written,
-        touched=frozenset(listed - written.keys()),
+        touched=frozenset(entry_ids - written.keys()),
         changes=tuple(draft.changes),
         guard=guard,
-        counts=_counts(before, draft, listed, failed=len(parsed.rejected)),
+        counts=_counts(before, draft, entry_ids, failed=len(parsed.rejected)),
         promoted=promoted,
-        listed=frozenset(listed),
+        listed=frozenset(entry_ids),
         lost=lost,
         active=len(active),
         pending=bool(parsed.rejected) or any(draft.after[row.matcha_llm_id].is_active for row in absent),
@@ -154,15 +154,15 @@ def plan_sync(
 
 def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> None:
     """Take over what upstream owns, of an entry that is still the same model."""
-    known = describe(entry, row.overrides.get("capabilities", {}))
-    if _is_as_listed(row, entry, known):
+    facts = describe(entry, row.overrides.get("capabilities", {}))
+    if _is_as_listed(row, entry, facts):
         return  # as nearly all are on nearly all nights
     renamed = named(replace(row, missed_syncs=0, last_missed_at=None), entry)
     if row.upstream_name != entry.name:
         draft.put("renamed", renamed)
     notes = {name: note for name, note in renamed.provenance.items() if name in NOTED and name in row.overrides}
     described = replace(
-        renamed, provider=known.provider, capabilities=known.capabilities, provenance=dict(known.provenance) | notes
+        renamed, provider=facts.provider, capabilities=facts.capabilities, provenance=dict(facts.provenance) | notes
     )
     if is_left_behind(row) and draft.is_hidden_name(entry.name):
         described = replace(described, is_active=False, overrides={**row.overrides, **HIDDEN})
@@ -171,7 +171,7 @@ def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> N
         draft.put("reactivated", replace(described, is_active=True))
 
 
-def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
+def _is_as_listed(row: ModelRow, entry: Entry, facts: Described) -> bool:
     """Whether a row without overrides says already what would be taken over."""
     return (
         not row.overrides
@@ -179,9 +179,9 @@ def _is_as_listed(row: ModelRow, entry: Entry, known: Described) -> bool:
         and row.last_missed_at is None
         and row.missed_syncs == 0
         and row.model_name == entry.name
-        and row.provider == known.provider
-        and row.capabilities == known.capabilities
-        and row.provenance == known.provenance
+        and row.provider == facts.provider
+        and row.capabilities == facts.capabilities
+        and row.provenance == facts.provenance
     )
 
 
@@ -189,11 +189,11 @@ def _count_miss(draft: Draft, row: ModelRow, policy: Policy, now: datetime, *, n
     """Count a list without this model, and deactivate it when the grace is used up. No operator's wish is a reprieve:
     upstream answers for no model that it does not list.
     """
-    gone = row.missed_syncs >= policy.grace_syncs
-    if not row.is_active and (gone or not is_hidden(row)):
+    grace_over = row.missed_syncs >= policy.grace_syncs
+    if not row.is_active and (grace_over or not is_hidden(row)):
         return
     pause = timedelta(hours=policy.grace_min_hours)
-    if not gone and not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
+    if not grace_over and not no_grace and row.last_missed_at is not None and now - row.last_missed_at < pause:
         return
     count = row.missed_syncs + 1
     missed = replace(row, missed_syncs=max(count, policy.grace_syncs) if no_grace else count, last_missed_at=now)
@@ -208,11 +208,11 @@ def _settle_left_behind(draft: Draft, row: ModelRow) -> None:
         draft.put("moved", replace(row, is_active=False, is_default=False))
 
 
-def _counts(before: Mapping[int, ModelRow], draft: Draft, listed: set[int], *, failed: int) -> dict[str, int]:
+def _counts(before: Mapping[int, ModelRow], draft: Draft, entry_ids: set[int], *, failed: int) -> dict[str, int]:
     """Each listed entry counts once, a deactivated row and a refused entry beside them."""
     counts = dict.fromkeys(COUNTED, 0) | {"failed": failed}
     changed = {change.matcha_llm_id for change in draft.changes}
-    for id_ in listed:
+    for id_ in entry_ids:
         if id_ not in before:
             counts["added"] += 1
         elif not before[id_].is_active and draft.after[id_].is_active:

@@ -197,20 +197,20 @@ class Refresher:
         Upstream's failures are recorded and told in the outcome. Raises DatabaseUnavailable, and whatever else is no
         failure of upstream, after recording it where that is possible.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         patience = CLAIM_PATIENCE_SECONDS
         if within_seconds is not None:
             patience = max(0.0, within_seconds - ASKED_FETCH_SECONDS - LEAST_APPLY_SECONDS)
         claim = self._claimed(run_id, task_id, patience)
         if claim is None:
-            return self.outcome(run_id) if within_seconds is None else self._not_begun(run_id, patience)
+            return self.outcome(run_id) if within_seconds is None else self._not_started(run_id, patience)
         apply_seconds = APPLY_SECONDS
         if within_seconds is not None:
-            left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - began)
-            apply_seconds = max(LEAST_APPLY_SECONDS, left)
+            seconds_left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - started)
+            apply_seconds = max(LEAST_APPLY_SECONDS, seconds_left)
         with structlog.contextvars.bound_contextvars(run_id=str(run_id), **_request(claim.request_id)):
             try:
-                return self._carry_out(claim, apply_seconds)
+                return self._run_claim(claim, apply_seconds)
             except _Failure as failure:
                 return self._failed(claim, failure.code, failure.detail)
             except runs.FenceLost as lost:
@@ -220,7 +220,7 @@ class Refresher:
                 self._failed(claim, "internal", f"{type(error).__name__}: see the worker's log")
                 raise
 
-    def _not_begun(self, run_id: uuid.UUID, waited_seconds: float) -> Outcome:
+    def _not_started(self, run_id: uuid.UUID, waited_seconds: float) -> Outcome:
         detail = f"another refresh was still running after {waited_seconds:.0f} s; nothing was fetched or changed"
         with self._database.transaction() as connection:
             if runs.close_queued(connection, run_id, code="busy", detail=detail):
@@ -233,8 +233,8 @@ class Refresher:
                     run_id=str(run_id),
                 )
         outcome = self.outcome(run_id)
-        unfinished = outcome.status in ("queued", "running")
-        return replace(outcome, code=outcome.status, detail="another refresh is running") if unfinished else outcome
+        is_open = outcome.status in ("queued", "running")
+        return replace(outcome, code=outcome.status, detail="another refresh is running") if is_open else outcome
 
     def outcome(self, run_id: uuid.UUID) -> Outcome:
         """How a run stands. Raises LookupError for a run that does not exist."""
@@ -331,12 +331,12 @@ class Refresher:
             self._record(connection, RunEnded(run_id, "abandoned"))
         return dead
 
-    def _carry_out(self, claim: RunClaim, apply_seconds: float) -> Outcome:
+    def _run_claim(self, claim: RunClaim, apply_seconds: float) -> Outcome:
         options = RefreshOptions.model_validate(claim.options)
         deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
         fetched = self._fetch(options.source, deadline, claim.request_id)
         inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()
-        known = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
+        columns = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
 
         describe = self._describe()
         held: dict[str, Any] | None = None
@@ -348,8 +348,8 @@ class Refresher:
                 started = time.monotonic()
                 counts = dict.fromkeys(COUNTED, 0) | {"unchanged": store.touch_settled(connection)}
                 store.mark_synced(connection, source=fetched.source, settled_inputs=inputs)
-                spent = {"plan_ms": 0, "apply_ms": _since(started)}
-                runs.close(connection, claim, "succeeded", counts=counts, **known, **spent)
+                durations = {"plan_ms": 0, "apply_ms": _since(started)}
+                runs.close(connection, claim, "succeeded", counts=counts, **columns, **durations)
                 self._record(connection, RunEnded(claim.run_id, "succeeded", claim.attempt))
                 outcome, plan = Outcome(claim.run_id, "succeeded", counts), None
             else:
@@ -357,16 +357,16 @@ class Refresher:
                 parsed = parse_entries(fetched.entries)
                 forced = options.force == fetched.sha256
                 rows, plan = self._plan(connection, fetched, parsed, describe, version.now, forced=forced)
-                known["plan_ms"] = _since(started)
+                columns["plan_ms"] = _since(started)
                 held = None if forced else self._held(rows, plan, fetched)
                 if held is None:
                     if options.force is not None:
                         self._check_forced(connection, plan, fetched, options.force)
-                    outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, known)
+                    outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, columns)
         if held is not None and plan is not None:
             # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.
             held = self._with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
-            outcome = self._hold(claim, parsed, plan, held, known)
+            outcome = self._hold(claim, parsed, plan, held, columns)
         self._log_outcome(outcome, plan, fetched)
         return outcome
 
@@ -378,7 +378,7 @@ class Refresher:
         parsed: Parsed,
         plan: Plan,
         inputs: str,
-        known: Mapping[str, Any],
+        columns: Mapping[str, Any],
     ) -> Outcome:
         errors = _errors(parsed)
         started = time.monotonic()
@@ -387,19 +387,19 @@ class Refresher:
         store.touch(connection, plan.touched, source=fetched.source)
         store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
-        status, spent = _status(plan), _since(started)
-        runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=spent, **known)
+        status, apply_ms = _status(plan), _since(started)
+        runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=apply_ms, **columns)
         ending = RunEnded(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
         self._record(connection, ending)
         return Outcome(claim.run_id, status, plan.counts, errors)
 
     def _hold(
-        self, claim: RunClaim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], known: Mapping[str, Any]
+        self, claim: RunClaim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], columns: Mapping[str, Any]
     ) -> Outcome:
         """End a run as held, with what its list would take away."""
         errors, counts = _errors(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
         with self._database.transaction() as connection:
-            runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **known)
+            runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **columns)
             self._record(connection, RunEnded(claim.run_id, "held", claim.attempt, held))
         return Outcome(claim.run_id, "held", counts, errors, held)
 
@@ -409,13 +409,13 @@ class Refresher:
         if not going:
             return plan
         used = self._used(connection, going)
-        told = tuple(
+        changes = tuple(
             replace(change, after={**(change.after or {}), USE: used.get(change.model_key, 0)})
             if change.kind == "deactivated"
             else change
             for change in plan.changes
         )
-        return replace(plan, changes=told)
+        return replace(plan, changes=changes)
 
     def _plan(
         self,
@@ -445,8 +445,8 @@ class Refresher:
 
     def _held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
         """What the guard has against this list, and whom it would take away; None when it may be applied."""
-        held = plan.guard.holds(self._policy.max_shrink)
-        return hold_report(rows, plan, fetched.sha256) if held else None
+        must_hold = plan.guard.holds(self._policy.max_shrink)
+        return hold_report(rows, plan, fetched.sha256) if must_hold else None
 
     def _with_held_use(self, held: dict[str, Any], seconds: float) -> dict[str, Any]:
         """What is held, its models with their use; a count that takes longer than `seconds` is None."""

@@ -45,7 +45,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
         run_id = None if call.run_id is None else uuid.UUID(call.run_id)
     except ValidationError as error:
         raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         if arguments.dry_run:
             return refresher.preview(arguments, request_id=call.request_id)
@@ -54,7 +54,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
             run_id = _requested(refresher, call, arguments, due)
         # A service waits for the result of a message that stands for no run yet.
         waits = call.run_id is None and call.trigger == "task"
-        within_seconds = TASK_SECONDS - (time.monotonic() - began) if waits else None
+        within_seconds = TASK_SECONDS - (time.monotonic() - started) if waits else None
         return refresher.perform(run_id, task_id=call.task_id, within_seconds=within_seconds)
     except NotHeld as refused:
         return Outcome(None, "failed", code="not_held", detail=str(refused))

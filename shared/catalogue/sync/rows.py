@@ -147,9 +147,9 @@ def with_one_default(
     An operator's choice is the default whenever it is active, also when it comes back. The second value is (old key,
     new key) where a default was lost and another promoted.
     """
-    held = next((row for row in after.values() if row.is_default), None)
+    current = next((row for row in after.values() if row.is_default), None)
     wished = next((row for row in after.values() if row.is_active and row.overrides.get("is_default")), None)
-    if held is not None and (wished is None or held is wished):
+    if current is not None and (wished is None or current is wished):
         return [], None
     lost = next((row for row in before.values() if row.is_default), None)
     chosen = (
@@ -158,9 +158,9 @@ def with_one_default(
     if chosen is None:
         return [], None
     changes: list[ModelChange] = []
-    for old, is_default in ((held, False), (after[chosen], True)):
+    for old, is_default in ((current, False), (after[chosen], True)):
         if old is not None:
             after[old.matcha_llm_id] = new = replace(old, is_default=is_default)
             changes.extend(filter(None, [difference("default", old, new)]))
-    promoted = (lost.model_key, after[chosen].model_key) if lost is not None and held is None else None
+    promoted = (lost.model_key, after[chosen].model_key) if lost is not None and current is None else None
     return changes, promoted

@@ -113,8 +113,8 @@ def enqueue_night(
     values = {"id": run_id, "trigger": trigger, "due": due, "actor": actor, "task_id": task_id}
     if connection.execute(insert, values).first() is not None:
         return run_id, True
-    found = connection.execute(sa.select(runs.c.id).where(runs.c.scheduled_for == due)).scalar_one()
-    return found, False
+    existing_id = connection.execute(sa.select(runs.c.id).where(runs.c.scheduled_for == due)).scalar_one()
+    return existing_id, False
 
 
 _REFUSAL_DUE = sa.text("""
@@ -177,23 +177,23 @@ def is_race(error: DatabaseError) -> bool:
 
 def hold_fence(connection: sa.Connection, claim: RunClaim) -> None:
     """Lock the run until the transaction ends. Raises FenceLost where it is no longer ours."""
-    held = connection.execute(
+    row = connection.execute(
         sa.select(runs.c.id)
         .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
         .with_for_update()
     ).first()
-    if held is None:
+    if row is None:
         raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
 
 
 def close(connection: sa.Connection, claim: RunClaim, status: str, **values: Any) -> None:
     """End a run that is ours. Raises FenceLost."""
-    done = connection.execute(
+    result = connection.execute(
         runs.update()
         .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
         .values(status=status, finished_at=sa.func.clock_timestamp(), lease_until=None, **values)
     )
-    if done.rowcount != 1:
+    if result.rowcount != 1:
         raise FenceLost(f"run {claim.run_id}, attempt {claim.attempt}, is no longer running here")
 
 
@@ -265,8 +265,8 @@ def find(connection: sa.Connection, run_id: uuid.UUID) -> dict[str, Any] | None:
 
 def find_by_task(connection: sa.Connection, task_id: str) -> dict[str, Any] | None:
     """The run that a Celery task of this id was sent for, or carried out."""
-    found = sa.select(*_COLUMNS).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
-    row = connection.execute(found).mappings().first()
+    query = sa.select(*_COLUMNS).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
     return None if row is None else _shown(row)
 
 

@@ -121,7 +121,7 @@ def unpromised_ids(connection: sa.Connection, source: str) -> frozenset[int]:
 
 
 def write_rows(
-    connection: sa.Connection, rows: Mapping[int, ModelRow], listed: Collection[int], *, source: str | None = None
+    connection: sa.Connection, rows: Mapping[int, ModelRow], listed_ids: Collection[int], *, source: str | None = None
 ) -> None:
     """Write these rows; those that are listed are stamped as synced. `source`: who listed them, None for an edit."""
     if not rows:
@@ -131,11 +131,11 @@ def write_rows(
         # At most one default at any moment: the index cannot wait for the end of a statement.
         take = sa.text("UPDATE llm_models SET is_default = false WHERE is_default AND matcha_llm_id <> :id")
         connection.execute(take, {"id": default})
-    columns = _columns(rows.values(), listed)
+    columns = _columns(rows.values(), listed_ids)
     connection.exec_driver_sql(_WRITE, (source, *columns))
 
 
-def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[str]:
+def _columns(rows: Iterable[ModelRow], listed_ids: Collection[int]) -> Iterable[str]:
     dumps = _dumps()
     lines = [
         (
@@ -151,7 +151,7 @@ def _columns(rows: Iterable[ModelRow], listed: Collection[int]) -> Iterable[str]
             row.last_missed_at,
             dumps(row.overrides),
             dumps(row.provenance),
-            row.matcha_llm_id in listed,
+            row.matcha_llm_id in listed_ids,
         )
         for row in rows
     ]
