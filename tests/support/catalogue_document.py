@@ -10,25 +10,26 @@ from tests.support.same_models import ANOTHER_MODEL, SAME_MODEL, Pair
 
 INTRODUCTION = """# What a refresh does, rule by rule
 
-This file is made of the tests' data: every row is played by `tests/unit/catalogue/test_rules.py`. After a change of a rule:
+The tests' data make this page, and `tests/unit/catalogue/test_rules.py` plays each row. If you change a rule, run
 `.venv/bin/python -m tests.support.catalogue_document > docs/catalogue.md`.
 
-A refresh fetches upstream's list, plans (a pure function of the rows, the entries, the settings and the time), and applies the plan in one
-transaction. `matcha_llm_id` is the row; a key belongs to a model's name.
+A refresh fetches the upstream list, makes a plan (a pure function of the rows, the entries, the settings and the time), and applies the
+plan in one transaction. A row is identified by its `matcha_llm_id`. A key belongs to a model's name.
 
 ## Identity, grace, guard, default, operators
 
-Each night stands as `id: name`; unless it says so, the night before is applied first, a day earlier.
+The third column has the upstream list of each night as `id: name`. The nights are a day apart, and each list is applied before the
+next. The fourth column has the changes of the last night, the fifth the keys and states after it.
 
-| rule | what it says | lists, night by night | changes in the ledger | then |
+| rule | what it says | lists, night by night | changes in the ledger | result |
 |---|---|---|---|---|
 """
 
 REFUSALS = """
-## Entries that are refused
+## Refused entries
 
-One bad entry never stops the rest. It is counted in `failed`, with its reason in `errors`; if its id is known, the model does not count as
-absent. Of two entries with one id the first wins.
+One bad entry never stops the rest. It is counted in `failed`, and its reason stands in `errors`. If a row has its id, that model does
+not count as absent. If two entries have one id, the first one counts.
 
 | entry | reason |
 |---|---|
@@ -37,55 +38,57 @@ absent. Of two entries with one id the first wins.
 SAME_MODELS = """
 ## When two names mean one model
 
-A refresh compares names by their words (`shared/catalogue/facts/names.py`). What follows does not count: under the same id it is `renamed`, and
-key, default, order and overrides stay. The words that do not count are tables in `shared/catalogue/facts/qualifiers.py`; a maker or host comes off
-only where it is known and what is left tells a model.
+A refresh compares names by their words (`shared/catalogue/facts/names.py`). The differences below do not count. If the name of an id
+differs only in these, the model is `renamed`, and key, default, order and overrides stay. The words that do not count are tables in
+`shared/catalogue/facts/qualifiers.py`. A provider or host is removed only if it is in these tables and the rest still names a model.
 
 | what | rule | the same model |
 |---|---|---|
 """
 
 OTHER_MODELS = """
-Everything else makes another model: under the same id it is `repointed`. For example:
+Any other difference makes another model: its id is then `repointed`. For example:
 
 | what | two models |
 |---|---|
 """
 
 CAPABILITIES = """
-## Capabilities, and who is believed
+## Capabilities and their sources
 
-Unknown is absent; it is never `false`. For each capability the first source that states it wins, and provenance says which it was:
+An unknown capability is left out; it is never `false`. For each capability the first source that states it wins, and provenance names
+that source:
 
 | order | source | states |
 |---|---|---|
-| 1 | `override` | what an operator set (`PATCH`, `llm-refresh set`); what it hides is kept below it |
-| 2 | `upstream` | file types: an image type means vision, any type means files, an empty list means no files, no list means nothing; and what the name itself says ("- Reasoning", "Web Search") |
+| 1 | `override` | the value that an operator set (`PATCH`, `llm-refresh set`); the value of the sync is kept below it |
+| 2 | `upstream` | file types: an image type means vision, any type means files, an empty list means no files, no list means nothing; and what the name says ("- Reasoning", "Web Search") |
 | 3 | `mapping` | `shared/catalogue/facts/mapping.toml`: the specification, and facts newer than the public data |
-| 4 | `models-dev:<maker>` | the maker's own record in the bundled public data, with the record's own date |
-| 5 | `models-dev:<host>` | a named host such as Bedrock or Azure, where the maker has no record; its `false` is unknown; never a reseller |
+| 4 | `models-dev:<provider>` | the provider's own record in the bundled public data, with the record's own date |
+| 5 | `models-dev:<host>` | a named host such as Bedrock or Azure, if the provider has no record; its `false` means unknown; never a reseller |
 
-A record counts for the names that mean its model (above), and for no other: not for another date, stage or size. Two exceptions: names in
-`_ALIASES` of `shared/catalogue/facts/models_dev.py`, and the mode of a model that can be told to reason ("Claude Opus 4 - Reasoning") or that a
-gateway lets search. Where a maker's records of one name differ, the capability is unknown.
+A record counts only for the names that mean its model (see above), not for another date, stage or size. There are two exceptions: the
+names in `_ALIASES` of `shared/catalogue/facts/models_dev.py`, and names of a mode, such as a model that is told to reason ("Claude Opus 4 -
+Reasoning") or that a gateway lets search. If a provider's records of one name differ, the capability is unknown.
 
 ### Measured
 
-Real public lists, and every model of the bundled data as an upstream name in three spellings (its name, its id, its publisher and the name in
-capitals), against the maker's own record. `.venv/bin/python -m tests.support.public_lists` prints these figures; it takes files in the form of
-LiteLLM's `model_prices_and_context_window.json` as arguments.
+The first table uses real public lists. The second takes each model of the bundled data as an upstream name in three spellings (its
+name, its id, its publisher and the name in capitals) and compares the result with the provider's own record.
+`.venv/bin/python -m tests.support.public_lists` prints these figures. As arguments it takes files in the form of LiteLLM's
+`model_prices_and_context_window.json`.
 
-| list | models | a maker is named | we say `other` | a wrong maker |
+| list | models | the list names a provider | we say `other` | we name a wrong provider |
 |---|---|---|---|---|
 """
 
 MAKERS = """
-## Makers told from names
+## Providers by name
 
-The maker is not named in most names. A rule is a family's words; words beside them that could mean another maker make the answer `other`,
-because a wrong guess is worse than none.
+Most names do not name the provider. A rule is the words of a family of models. If other words in the name could mean another provider,
+the answer is `other`, because a wrong guess is worse than none.
 
-| maker | examples |
+| provider | examples |
 |---|---|
 """
 
@@ -161,9 +164,9 @@ def _measured() -> str:
     unknown = "".join(f"| unknown: {why} | {result.unknown[why]:,} |\n" for why in UNKNOWN)
     return "\n".join(lines) + (
         f"\n\n| capabilities of {result.models:,} models in three spellings | |\n|---|---|\n"
-        f"| names of which the data states something | {result.found:,} of {3 * result.models:,} |\n"
-        f"| known, and no record of the maker's own says otherwise | {result.agree:,} |\n"
-        f"| contradictions of the maker's own record | {len(result.contradictions):,} |\n{unknown}"
+        f"| names for which the data state something | {result.found:,} of {3 * result.models:,} |\n"
+        f"| known values that no record of the provider contradicts | {result.agree:,} |\n"
+        f"| values that contradict the provider's own record | {len(result.contradictions):,} |\n{unknown}"
     )
 
 

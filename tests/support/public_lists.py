@@ -135,7 +135,11 @@ def wrong_providers(listed: Iterator[Listed]) -> tuple[int, int, list[tuple[List
     return named, other, wrong
 
 
-UNKNOWN = ("no maker told", "a host or nobody lists it", "its maker's records differ or say nothing")
+UNKNOWN = (
+    "the name tells no provider",
+    "only a host lists it, or nobody",
+    "its provider's records differ or say nothing",
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _ABC = _A | _B | _C
 RULES = (
     Rule(
         "added",
-        "An id that was never listed gets a row; its key is made of its name, its maker told from it.",
+        "An id that was never listed gets a row; its key and its provider follow from its name.",
         (_A, _ABC),
         ("added", "added"),
         {1: "claude-3-7-sonnet", 2: "gpt-4o", 3: "gemini-2-5-pro"},
@@ -55,7 +55,7 @@ RULES = (
     ),
     Rule(
         "renamed: qualifiers",
-        "What says nothing about the model (its maker, a host, a region, an end of life, a label) may come and go.",
+        "Words that do not identify the model (provider, host, region, end of life, label) may come and go.",
         (_ABC, {1: "us.anthropic.claude-3-7-sonnet-v1:0", 2: "OpenAI: GPT-4o (Legacy)"} | _C),
         ("renamed", "renamed"),
         {1: "claude-3-7-sonnet", 2: "gpt-4o"},
@@ -72,7 +72,7 @@ RULES = (
     Rule(
         "repointed",
         "Other words under the same id are another model: it gets its own key, without overrides and default; the old key"
-        " is retired, and whoever asks for it is told.",
+        " is retired, and callers that ask for it learn so.",
         (_ABC, _ABC | {1: "Mistral Large 3"}),
         ("repointed", "default"),
         {1: "mistral-large-3", 2: "gpt-4o"},
@@ -80,8 +80,8 @@ RULES = (
     ),
     Rule(
         "moved",
-        "The same name under a new id while the old id is absent: key, order, overrides and default go along; the old row"
-        " keeps the key with its id as suffix, and is inactive.",
+        "If a name has a new id and its old id is absent, key, order, overrides and default move to the new id. The old row"
+        " keeps the key with its id as suffix and is inactive.",
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C),
         ("moved", "moved"),
         {9: "claude-3-7-sonnet", 1: "claude-3-7-sonnet-1"},
@@ -90,8 +90,8 @@ RULES = (
     ),
     Rule(
         "moved back",
-        "A name that is listed again under an id that it had before, and under no other, is moved again, any number of"
-        " times, also after years.",
+        "If a name is listed again under an id that it had before, and under no other, it is moved again. This may happen"
+        " any number of times, even after years.",
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C, _ABC),
         ("moved", "moved"),
         {1: "claude-3-7-sonnet", 9: "claude-3-7-sonnet-9"},
@@ -100,7 +100,7 @@ RULES = (
     ),
     Rule(
         "listed under both ids",
-        "A name that is listed under its old and its new id keeps its key where it is.",
+        "If a name is listed under its old and its new id, the key stays with the row that has it.",
         (_ABC, {9: "Claude 3.7 Sonnet"} | _B | _C, _ABC | {9: "Claude 3.7 Sonnet"}),
         ("capability", "reactivated"),
         {9: "claude-3-7-sonnet", 1: "claude-3-7-sonnet-1"},
@@ -108,8 +108,8 @@ RULES = (
     ),
     Rule(
         "the main one of two is gone",
-        "Of two rows of a name the one with the suffix gets the key without it, when that one's row is absent or means"
-        " another model, unless it is hidden; the other row goes at once.",
+        "If two rows have one name and the row with the plain key is absent or means another model, the row with the suffix"
+        " gets the plain key, unless it is hidden. The other row becomes inactive at once.",
         (_ABC | {4: "Kimi K2", 5: "Kimi K2"}, _ABC | {5: "Kimi K2"}),
         ("moved", "moved", "deactivated"),
         {5: "kimi-k2", 4: "kimi-k2-4"},
@@ -118,7 +118,7 @@ RULES = (
     ),
     Rule(
         "a key that a name had",
-        "A name that comes back after its row meant another model gets the key that it had, also in another spelling.",
+        "If a name comes back after its row meant another model, it gets the key that it had, even in another spelling.",
         (_ABC | {4: "Kimi K2"}, _ABC | {4: "Grok 4"}, _ABC | {4: "Grok 4", 7: "KIMI-K2"}),
         ("added",),
         {7: "kimi-k2", 4: "grok-4"},
@@ -126,7 +126,7 @@ RULES = (
     ),
     Rule(
         "every id is new",
-        "Models that are listed under other ids are not absent: the guard lets them through.",
+        "Models that are listed under other ids are not absent, so the guard does not hold the list.",
         (_ABC, {11: "Claude 3.7 Sonnet", 12: "GPT-4o", 13: "Gemini 2.5 Pro"}),
         ("moved",) * 6,
         {11: "claude-3-7-sonnet", 12: "gpt-4o", 13: "gemini-2-5-pro"},
@@ -135,7 +135,7 @@ RULES = (
     ),
     Rule(
         "swapped",
-        "Two ids that change their names are two repointed rows; key, order, overrides and default follow the names.",
+        "If two ids exchange their names, both rows are repointed. Key, order, overrides and default follow the names.",
         (_ABC, {1: "GPT-4o", 2: "Claude 3.7 Sonnet"} | _C),
         ("repointed", "repointed"),
         {1: "gpt-4o", 2: "claude-3-7-sonnet"},
@@ -144,7 +144,7 @@ RULES = (
     ),
     Rule(
         "slug collision",
-        "Names that make the same key: the later one gets its id as suffix.",
+        "If two names make the same key, the later one gets its id as suffix.",
         (_A, _A | {4: "Llama 3.8B", 5: "Llama 3 8B"}),
         ("added", "added"),
         {4: "llama-3-8b", 5: "llama-3-8b-5"},
@@ -152,7 +152,7 @@ RULES = (
     ),
     Rule(
         "same name twice",
-        "The same name under several ids is no error: a row each.",
+        "One name may be listed under several ids. Each id has a row.",
         (_A, _A | {4: "Kimi K2", 5: "Kimi K2"}),
         ("added", "added"),
         {4: "kimi-k2", 5: "kimi-k2-5"},
@@ -160,7 +160,7 @@ RULES = (
     ),
     Rule(
         "other scripts",
-        "A name in another script gets a key in Latin letters; a key is never a bare number.",
+        "A name in another script gets a key in Latin letters. A key is never a bare number.",
         (_A, _A | {7: "文心一言 4.0", 8: "שלום 3", 9: "4.0"}),
         ("added", "added", "added"),
         {7: "wenxinyiyan-4-0", 8: "slvm-3", 9: "model-4-0"},
@@ -176,7 +176,7 @@ RULES = (
     ),
     Rule(
         "a retired key stays retired",
-        "A key that meant another model is not given away, even where a new name would make it.",
+        "A key that meant another model is not used again, even if a new name would make it.",
         ({1: "Llama 3.8B"} | _B | _C, {1: "Llama 4 Scout"} | _B | _C, {1: "Llama 4 Scout", 8: "Llama 3 8B"} | _B | _C),
         ("added",),
         {1: "llama-4-scout", 8: "llama-3-8b-8"},
@@ -184,7 +184,7 @@ RULES = (
     ),
     Rule(
         "missing",
-        "A model that is absent once stays active: the first miss only counts.",
+        "A model that is absent once stays active. The miss is counted.",
         (_ABC, _A | _B),
         (),
         {3: "gemini-2-5-pro"},
@@ -192,8 +192,8 @@ RULES = (
     ),
     Rule(
         "deactivated",
-        "After REFRESH_GRACE_SYNCS (2) lists without it, counted only REFRESH_GRACE_MIN_HOURS apart (12 for a nightly refresh);"
-        " at once when MatchaAI has refused the model in a chat since it last listed it.",
+        "A model becomes inactive after REFRESH_GRACE_SYNCS (2) misses that are REFRESH_GRACE_MIN_HOURS apart (12 for a nightly"
+        " refresh). If MatchaAI has refused it in a chat since it last listed it, the first miss is enough.",
         (_ABC, _A | _B, _A | _B),
         ("deactivated",),
         {3: "gemini-2-5-pro"},
@@ -202,7 +202,7 @@ RULES = (
     ),
     Rule(
         "back again",
-        "A model that is listed again is active again, with its key.",
+        "If a model is listed again, it is active again, with its key.",
         (_ABC, _A | _B, _A | _B, _ABC),
         ("reactivated",),
         {3: "gemini-2-5-pro"},
@@ -210,7 +210,7 @@ RULES = (
     ),
     Rule(
         "an id used again",
-        "An id that was retired and comes back with other words is another model.",
+        "If a retired id comes back with other words, it is another model.",
         (_ABC, _A | _B, _A | _B, _A | _B | {3: "Kimi K2"}),
         ("repointed",),
         {3: "kimi-k2"},
@@ -218,7 +218,8 @@ RULES = (
     ),
     Rule(
         "the default is gone",
-        "There is exactly one active default: MATCHAAI_DEFAULT_MODEL, else the same maker's first by order, else the first.",
+        "There is exactly one active default: MATCHAAI_DEFAULT_MODEL, else the same provider's first by order, else"
+        " the first of all.",
         (_ABC | {4: "Claude 3.5 Haiku"}, *(_B | _C | {4: "Claude 3.5 Haiku"},) * 2),
         ("deactivated", "default"),
         {4: "claude-3-5-haiku"},
@@ -227,7 +228,7 @@ RULES = (
     ),
     Rule(
         "held: halved",
-        "More than REFRESH_MAX_SHRINK (0.5) of the active models absent or repointed: nothing is applied, no miss counted.",
+        "If more than REFRESH_MAX_SHRINK (0.5) of the active models are absent or repointed, nothing is applied or counted.",
         (_ABC, _A),
         (),
         {2: "gpt-4o", 3: "gemini-2-5-pro"},
@@ -235,11 +236,11 @@ RULES = (
         held=True,
     ),
     Rule(
-        "held: empty", "An empty list is held, always.", (_ABC, {}), (), {1: "claude-3-7-sonnet"}, default=1, held=True
+        "held: empty", "An empty list is always held.", (_ABC, {}), (), {1: "claude-3-7-sonnet"}, default=1, held=True
     ),
     Rule(
         "an operator's name",
-        "What an operator set is kept over every sync.",
+        "Every sync keeps what an operator has set.",
         (_ABC, _ABC),
         (),
         {1: "claude-3-7-sonnet"},
@@ -248,7 +249,7 @@ RULES = (
     ),
     Rule(
         "upstream changes below an override",
-        "The change is noted below the override, and in the ledger.",
+        "The change is stored below the override and in the ledger.",
         (_ABC, _ABC | {1: "Claude Sonnet 3.7"}),
         ("renamed",),
         {1: "claude-3-7-sonnet"},
@@ -257,7 +258,7 @@ RULES = (
     ),
     Rule(
         "an operator's default",
-        "An operator's choice is the default whenever it is active.",
+        "If the model that an operator chose is active, it is the default.",
         (_ABC, _ABC),
         (),
         {2: "gpt-4o"},
@@ -266,7 +267,7 @@ RULES = (
     ),
     Rule(
         "a hidden model",
-        "A model that an operator made inactive stays so while it is listed.",
+        "If an operator hides a model, it stays inactive while it is listed.",
         (_ABC, _ABC),
         (),
         {3: "gemini-2-5-pro"},
@@ -276,7 +277,7 @@ RULES = (
     ),
     Rule(
         "a hidden name",
-        "Where upstream lists the model that an operator hid a second time, under another id, that row is hidden too.",
+        "If upstream lists a hidden model a second time, under another id, that row is hidden too.",
         (_ABC, _ABC | {9: "Gemini 2.5 Pro"}),
         ("added",),
         {3: "gemini-2-5-pro", 9: "gemini-2-5-pro-9"},
@@ -286,8 +287,8 @@ RULES = (
     ),
     Rule(
         "a model that is to be shown",
-        "`is_active: true` means what null means, that no operator hides the model; one that upstream does not list goes as"
-        " every other does.",
+        "`is_active: true` means the same as null: no operator hides the model. If upstream does not list it, it becomes"
+        " inactive like every other model.",
         (_ABC, _A | _B, _A | _B),
         ("deactivated",),
         {3: "gemini-2-5-pro"},

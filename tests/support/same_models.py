@@ -31,7 +31,7 @@ def _all_of(name: str, *others: str) -> tuple[Pair, ...]:
 SAME_MODEL = (
     SameModel(
         "order, case, punctuation",
-        "Words count, not how they are set.",
+        "Only words count, not their order, case or punctuation.",
         (
             ("Claude 3.7 Sonnet", "claude sonnet 3.7"),
             ("Claude 3.7 Sonnet", "claude-3-7-sonnet"),
@@ -46,7 +46,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "words run together",
-        "Words of families, tiers and uses are found in one another, and after a number.",
+        "Words of families, tiers and uses are recognised without a space between them, and after a number.",
         (
             ("GPT-4o", "gpt4o"),
             ("GPT-4o Mini", "gpt4omini"),
@@ -60,7 +60,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "versions",
-        "A v before it, a nought after its last point, a p for the point, a host's own number of a first release.",
+        "A v before it, a zero after its last point, a p for the point, a host's own number of a first release.",
         (
             ("Claude 2.1", "claude-v2.1"),
             ("Gemini 2.0 Flash", "Gemini 2 Flash"),
@@ -71,7 +71,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "plus for +",
-        "A + at the end of a word is the word plus.",
+        "A + at the end of a word means the word plus.",
         _all_of(
             "Command R+",
             *("Command R Plus", "command-r-plus", "Command R +", "cohere.command-r-plus-v1:0", "CommandR+"),
@@ -101,12 +101,12 @@ SAME_MODEL = (
     ),
     SameModel(
         "pictures",
-        "A picture beside words is decoration; where it is the whole name, it tells the model.",
+        "A picture beside words is decoration. A picture alone is the model's name.",
         (*_all_of("Fast", "🚀 Fast", "🔥 Fast", "Fast 🆕"), ("GPT-4o", "🚀 GPT-4o")),
     ),
     SameModel(
-        "maker before it",
-        "The maker's name comes off where what is left still tells that maker.",
+        "provider beside the name",
+        "The provider's name is removed if the rest still identifies that provider.",
         (
             *_all_of(
                 "GPT-4o", "OpenAI GPT-4o", "OpenAI: GPT-4o", "openai/gpt-4o", "[OpenAI] GPT-4o", "GPT-4o (OpenAI)"
@@ -129,7 +129,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "host or reseller",
-        "Who serves a model comes off, before it, after it, as a path or in brackets.",
+        "The host of a model is removed: before the name, after it, as a path or in brackets.",
         (
             *_all_of(
                 "GPT-4o", "azure/gpt-4o", "Azure GPT-4o", "Azure OpenAI GPT-4o", "GPT-4o (Azure)", "GPT-4o on Azure"
@@ -156,7 +156,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "region, account, deployment",
-        "Where a model runs and what it is billed to, as a prefix, a path or in brackets.",
+        "Where a model runs and who pays for it is removed: as a prefix, a path or in brackets.",
         (
             *_all_of(
                 "anthropic.claude-3-5-sonnet-20241022-v2:0",
@@ -175,7 +175,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "end of life",
-        "Legacy, deprecated, retiring and the like, with the day or without; a day beside legacy is the model's own.",
+        "Legacy, deprecated, retiring and the like, with a date or without. A date beside legacy is the model's own.",
         (
             *_all_of("GPT-4o", "GPT-4o (Legacy)", "GPT-4o (Deprecated)", "[DEPRECATED] GPT-4o", "GPT-4o - Deprecated"),
             *_all_of(
@@ -192,7 +192,7 @@ SAME_MODEL = (
     ),
     SameModel(
         "label",
-        "New, free, default, recommended and the like, set apart; what routers write after a colon.",
+        "New, free, default, recommended and similar words apart from the name, and what routers add after a colon.",
         (
             *_all_of("GPT-4o", "GPT-4o (new)", "New: GPT-4o", "NEW GPT-4o", "GPT-4o [NEW!]", "GPT-4o (recommended)"),
             *_all_of("GLM 4.5 Air", "z-ai/glm-4.5-air:free", "GLM 4.5 Air (free)"),
