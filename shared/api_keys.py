@@ -183,14 +183,14 @@ def find(connection: sa.Connection, token: str) -> FoundKey:
         raise KeyRefused("no API key is this one")
     if row.revoked:
         raise KeyRefused("the API key was revoked")
-    left = float("inf") if row.seconds_left is None else row.seconds_left
-    if left <= 0:
+    seconds_left = float("inf") if row.seconds_left is None else row.seconds_left
+    if seconds_left <= 0:
         raise KeyRefused("the API key has expired")
     if match == "previous":
-        left = min(left, row.previous_seconds_left)
-        if left <= 0:
+        seconds_left = min(seconds_left, row.previous_seconds_left)
+        if seconds_left <= 0:
             raise KeyRefused("the API key was replaced by another one")
-    return FoundKey(form[1], Caller(row.role, row.subject), left, row.use_unnoted)
+    return FoundKey(form[1], Caller(row.role, row.subject), seconds_left, row.use_unnoted)
 
 
 def note_use(connection: sa.Connection, key_id: str) -> None:

@@ -41,24 +41,24 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """As psycopg's. Raises OperationalError when the server has not answered in time."""
         limit = self.limit_seconds if timeout is None else min(timeout, self.limit_seconds)
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             result: RV = super().wait(gen, interval, limit)
         except psycopg.OperationalError:
-            if time.monotonic() - began >= limit:
-                self._cut(began)
+            if time.monotonic() - started >= limit:
+                self._cut(started)
             raise
         if self.silence is not None:
             self.silence.heard()
         return result
 
-    def _cut(self, began: float) -> None:
+    def _cut(self, started: float) -> None:
         # libpq says good-bye when it closes; nobody is there to take it.
         with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as peer:
             peer.shutdown(socket.SHUT_RDWR)
         self.close()
         if self.silence is not None:
-            self.silence.unanswered(began)
+            self.silence.unanswered(started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class _Place:
 
     @property
     def params(self) -> dict[str, str]:
-        named = {"host": self.host, "hostaddr": self.address, "port": self.port}
-        return {name: value for name, value in named.items() if value}
+        fields = {"host": self.host, "hostaddr": self.address, "port": self.port}
+        return {name: value for name, value in fields.items() if value}
 
 
 def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) -> BoundedConnection:
@@ -79,8 +79,8 @@ def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) 
     `params` are psycopg's. The addresses share the time, but psycopg gives each two seconds at least, and the first
     two are tried in any case. Raises psycopg.OperationalError.
     """
-    began = time.monotonic()
-    ends_at = began + within_seconds
+    started = time.monotonic()
+    ends_at = started + within_seconds
     failure: psycopg.Error | None = None
     try:
         places = list(_places(params, ends_at))
@@ -100,7 +100,7 @@ def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) 
     except TimeoutError:
         failure = psycopg.OperationalError("the server's name was not resolved in time")
     if time.monotonic() >= ends_at:
-        silence.unanswered(began)
+        silence.unanswered(started)
     raise failure or psycopg.errors.ConnectionTimeout("connection timeout expired")
 
 
@@ -110,7 +110,7 @@ def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:
         yield _Place(None, None, None)
         return
     unknown: socket.gaierror | None = None
-    found = False
+    has_place = False
     for number, host in enumerate(hosts):
         port = ports[number] if number < len(ports) else ports[-1]
         try:
@@ -119,9 +119,9 @@ def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:
             unknown = error
             continue
         for address in addresses:
-            found = True
+            has_place = True
             yield _Place(host, address, port)
-    if not found and unknown is not None:
+    if not has_place and unknown is not None:
         raise psycopg.OperationalError(f"the server's name is not known: {unknown.strerror}")
 
 
@@ -133,8 +133,8 @@ def _addresses(host: str, within_seconds: float) -> list[str | None]:
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answers.put(list(dict.fromkeys(str(each[4][0]) for each in found)))
+            infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answers.put(list(dict.fromkeys(str(each[4][0]) for each in infos)))
         except (OSError, UnicodeError) as error:
             answers.put(error if isinstance(error, socket.gaierror) else socket.gaierror(0, str(error)))
 

@@ -162,9 +162,9 @@ class Database:
         One costs 6 ms of CPU here (SCRAM): a burst of requests that each make their own halts a process of greenlets.
         Where PostgreSQL is away, nothing happens: they are made when they are needed.
         """
-        with ExitStack() as held, suppress(DBAPIError):
+        with ExitStack() as stack, suppress(DBAPIError):
             for _ in range(connections):
-                held.enter_context(self.engine.connect())
+                stack.enter_context(self.engine.connect())
 
     @contextmanager
     def transaction(
@@ -216,9 +216,9 @@ class Database:
 
 
 def _limit(connection: sa.Connection, seconds: float) -> None:
-    held = connection.connection.dbapi_connection
-    if isinstance(held, BoundedConnection):
-        held.limit_seconds = seconds
+    driver_connection = connection.connection.dbapi_connection
+    if isinstance(driver_connection, BoundedConnection):
+        driver_connection.limit_seconds = seconds
 
 
 def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence) -> None:

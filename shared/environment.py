@@ -87,7 +87,7 @@ def _value_in(path: str, name: str) -> str:
         raise EnvironmentFault(f"{name}_FILE: its file cannot be used: {error}") from None
 
 
-def misnamed(given: Iterable[str], names: Collection[str]) -> list[tuple[str, str | None]]:
+def misnamed(variables: Iterable[str], names: Collection[str]) -> list[tuple[str, str | None]]:
     """Variables that nobody reads and that look like ours, each with the name that was probably meant.
 
     `names`: all that are read. Such a variable is not an error: it may be another program's.
@@ -95,7 +95,7 @@ def misnamed(given: Iterable[str], names: Collection[str]) -> list[tuple[str, st
     readable = {*names, *(f"{name}_FILE" for name in names)}
     by_form = {_form(name): name for name in sorted(readable, key=len, reverse=True)}
     alike: list[tuple[str, str | None]] = []
-    for name in sorted(set(given) - readable):
+    for name in sorted(set(variables) - readable):
         form = _form(name)
         if len(form) < _SHORTEST or not re.fullmatch(r"[\w-]{1,60}", name, re.ASCII):
             continue

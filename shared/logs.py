@@ -83,8 +83,8 @@ class DirectLines:
         return _ENCODE(members)
 
     def _as_text(self, event: str, now: str, fields: Mapping[str, str | float | None]) -> str:
-        told = " ".join(f"{name}={visible(str(value))}" for name, value in fields.items() if value is not None)
-        return f"{now} [info     ] {event} {told} process={self._process}"
+        text = " ".join(f"{name}={visible(str(value))}" for name, value in fields.items() if value is not None)
+        return f"{now} [info     ] {event} {text} process={self._process}"
 
 
 def configure(

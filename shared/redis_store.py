@@ -117,16 +117,16 @@ class RedisStore:
     def server(self) -> RedisServerInfo:
         """What the server says of itself."""
         with self._asking():
-            told: Any = self._client.info()
+            info: Any = self._client.info()
             seconds, microseconds = self._client.time()
         return RedisServerInfo(
             now=seconds + microseconds / 1e6,
-            eviction_policy=str(told.get("maxmemory_policy", "noeviction")),
-            appends=bool(told.get("aof_enabled")),
-            saves=bool(told.get("rdb_last_save_time")) and self._snapshots(),
-            last_write_good=told.get("rdb_last_bgsave_status", "ok") == told.get("aof_last_write_status", "ok") == "ok",
-            used_bytes=int(told.get("used_memory", 0)),
-            max_bytes=int(told.get("maxmemory", 0)),
+            eviction_policy=str(info.get("maxmemory_policy", "noeviction")),
+            appends=bool(info.get("aof_enabled")),
+            saves=bool(info.get("rdb_last_save_time")) and self._snapshots(),
+            last_write_good=info.get("rdb_last_bgsave_status", "ok") == info.get("aof_last_write_status", "ok") == "ok",
+            used_bytes=int(info.get("used_memory", 0)),
+            max_bytes=int(info.get("maxmemory", 0)),
         )
 
     def _snapshots(self) -> bool:
@@ -210,11 +210,11 @@ class RedisStore:
     def _asking(self) -> Iterator[None]:
         if not self._silence.admits():
             raise RedisUnavailable("Redis does not answer")
-        began = self._silence.now()
+        started = self._silence.now()
         try:
             yield
         except redis.TimeoutError:
-            self._silence.unanswered(began)
+            self._silence.unanswered(started)
             raise RedisUnavailable("Redis does not answer") from None
         except redis.exceptions.NoPermissionError:
             self._silence.heard()
@@ -229,8 +229,8 @@ class RedisStore:
         self._silence.heard()
 
     def _subscription(self) -> redis.client.PubSub:
-        made: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        return made
+        subscription: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        return subscription
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -179,15 +179,15 @@ def flower_login(settings: Settings) -> str:
 
 def secrets_of(settings: Settings) -> list[str]:
     """Every secret that must never stand in a log line; of an address, its password."""
-    found: list[str] = []
+    secrets: list[str] = []
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             text = value.get_secret_value()
-            found.extend(addresses.secrets_in(text) if "://" in text else [text])
+            secrets.extend(addresses.secrets_in(text) if "://" in text else [text])
     for url in settings.notify_urls:
-        found.extend(addresses.secrets_in_notify_url(url.get_secret_value()))
-    return [secret for secret in found if secret]
+        secrets.extend(addresses.secrets_in_notify_url(url.get_secret_value()))
+    return [secret for secret in secrets if secret]
 
 
 NAMES = frozenset(name.upper() for name in Settings.model_fields)
@@ -211,11 +211,14 @@ def environment_with_files(environ: Mapping[str, str], dotenv: Path | None) -> d
 def misnamed(environ: Mapping[str, str], dotenv: Path | None) -> list[str]:
     """A line for each variable that looks like one of ours and is read by nobody. Raises SettingsError."""
     try:
-        given = {*environ, *environment.read_dotenv(dotenv)}
+        names = {*environ, *environment.read_dotenv(dotenv)}
     except environment.EnvironmentFault as fault:
         raise SettingsError(str(fault)) from None
-    alike = environment.misnamed(given, NAMES | PROCESS_NAMES | _OF_COMPOSE)
-    return [f"{name} is not read{f': {meant} is' if meant else ', though it looks like ours'}" for name, meant in alike]
+    alike = environment.misnamed(names, NAMES | PROCESS_NAMES | _OF_COMPOSE)
+    return [
+        f"{name} is not read{f': {similar} is' if similar else ', though it looks like ours'}"
+        for name, similar in alike
+    ]
 
 
 def with_local_state(variables: dict[str, str]) -> dict[str, str]:
@@ -224,13 +227,13 @@ def with_local_state(variables: dict[str, str]) -> dict[str, str]:
         return variables
     state = Path(variables.get("LLM_REFRESH_HOME", ".local")) / environment.STATE_FILE
     try:
-        left = json.loads(state.read_text(encoding="utf-8"))
-        known = {name: str(value) for name, value in left.items() if name in NAMES}
+        state_values = json.loads(state.read_text(encoding="utf-8"))
+        ours = {name: str(value) for name, value in state_values.items() if name in NAMES}
     except FileNotFoundError:
         return variables
     except (OSError, ValueError, AttributeError) as error:
         raise SettingsError(f"LLM_REFRESH_HOME: {state} cannot be read ({type(error).__name__}); delete it") from None
-    return known | variables
+    return ours | variables
 
 
 def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:

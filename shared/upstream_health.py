@@ -90,7 +90,7 @@ class UpstreamHealth:
 
 def describe_health(health: UpstreamHealth) -> str:
     """How the gateway is, in words for an operator. Moments are in UTC."""
-    began = _clock_time(health.since, health.last_failure_at)
+    since = _clock_time(health.since, health.last_failure_at)
     number = health.chats_waiting
     waiting = f"; {number} {'chat waits' if number == 1 else 'chats wait'}" if number else ""
     match health.state:
@@ -100,11 +100,11 @@ def describe_health(health: UpstreamHealth) -> str:
             return "MatchaAI answers" + waiting
         case "degraded":
             verb = "has" if len(health.models) == 1 else "have"
-            return f"{' and '.join(health.models)} {verb} not answered since {began}; other models answer{waiting}"
+            return f"{' and '.join(health.models)} {verb} not answered since {since}; other models answer{waiting}"
         case "down" if health.last_failure_code == "unauthorised":
-            return f"MatchaAI has refused the key since {began} ({health.last_failure})"
+            return f"MatchaAI has refused the key since {since} ({health.last_failure})"
         case "down":
-            return f"MatchaAI has not answered since {began} ({health.last_failure}){waiting}"
+            return f"MatchaAI has not answered since {since} ({health.last_failure}){waiting}"
 
 
 def _clock_time(moment: datetime | None, now: datetime | None) -> str:
@@ -222,23 +222,23 @@ def judge(calls: Sequence[TargetCalls], circuits: Sequence[ReportedCircuit], *, 
     stopping = [c for c in circuits if not c.one_caller or _before(answers.get(c.target), c.opened_at)]
     state: State = "up" if calls or circuits else "unknown"
     models: set[str] = set()
-    began: list[datetime | None] = []
+    moments: list[datetime | None] = []
     if failing or any(circuit.target == ALL_TARGETS for circuit in stopping):
         state = "down"
-        began = [row.failing_since for row in failing] or [circuit.opened_at for circuit in stopping]
+        moments = [row.failing_since for row in failing] or [circuit.opened_at for circuit in stopping]
     elif stopping:
         state = "degraded"
         models = {circuit.name or f"model {circuit.target}" for circuit in stopping}
         targets = {circuit.target for circuit in stopping}
-        began = [row.failing_since for row in calls if row.target in targets]
-        began += [circuit.opened_at for circuit in stopping]
+        moments = [row.failing_since for row in calls if row.target in targets]
+        moments += [circuit.opened_at for circuit in stopping]
     newest = max((row for row in calls if row.last_failure_at), key=_moment, default=None)
     failures: Counter[str] = Counter()
     for row in calls:
         failures.update(row.failures)
     return UpstreamHealth(
         state=state,
-        since=min((moment for moment in began if moment is not None), default=None),
+        since=min((moment for moment in moments if moment is not None), default=None),
         last_success_at=_latest(row.last_success_at for row in calls),
         last_failure_at=None if newest is None else newest.last_failure_at,
         last_failure_code=None if newest is None else newest.last_failure_code,

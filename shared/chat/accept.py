@@ -90,8 +90,8 @@ class ChatRequest:
         """Of all that was asked: the question, and what makes it a response."""
         if self.response is None:
             return self.question.sha256
-        kept = json.dumps(self.response, ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(f"{self.question.sha256} {kept}".encode()).hexdigest()
+        response_text = json.dumps(self.response, ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(f"{self.question.sha256} {response_text}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +127,21 @@ class OpenChats:
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
-        self._known = 0
-        self._known_until = float("-inf")
+        self._count = 0
+        self._count_until = float("-inf")
 
     def must_count(self) -> bool:
         """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
         with self._lock:
-            if self._clock() >= self._known_until or self._limit - self._known <= COUNT_MARGIN:
+            if self._clock() >= self._count_until or self._limit - self._count <= COUNT_MARGIN:
                 return True
-            self._known += 1
+            self._count += 1
             return False
 
     def counted(self, open_now: int) -> None:
         """Take over a figure. Raises TooManyOpen when it leaves no room."""
         with self._lock:
-            self._known, self._known_until = open_now + 1, self._clock() + 0.5
+            self._count, self._count_until = open_now + 1, self._clock() + 0.5
         if open_now >= self._limit:
             raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
 
@@ -165,28 +165,28 @@ class Submitter:
         self._default_key = default_key
         self._open = OpenChats(max_open)
 
-    def submit(self, asked: ChatRequest) -> AcceptedChat:
+    def submit(self, request: ChatRequest) -> AcceptedChat:
         """Accept a question: when this returns, it is committed.
 
         Raises TooManyOpen, IdempotencyConflict, NoModel, ModelNotFound, and what `Database.transaction` raises;
         nothing is stored then.
         """
-        earlier = self._earlier(asked)
+        earlier = self._earlier(request)
         if earlier is not None:
             return earlier
         try:
-            return self._accept(asked)
+            return self._accept(request)
         except TooManyOpen:
             # The last place may have gone to the same question, sent twice at the same time.
-            earlier = self._earlier(asked)
+            earlier = self._earlier(request)
             if earlier is None:
                 raise
             return earlier
 
-    def _accept(self, asked: ChatRequest) -> AcceptedChat:
+    def _accept(self, request: ChatRequest) -> AcceptedChat:
         counting = self._open.must_count()
-        question = asked.question
-        accepted = self._insert(asked, question.requested, counting=counting)
+        question = request.question
+        accepted = self._insert(request, question.requested, counting=counting)
         while accepted is None:
             with self._database.transaction() as connection:
                 model = keys.resolve(
@@ -196,25 +196,25 @@ class Submitter:
                     others=question.others,
                     strict=question.strict,
                 )
-            accepted = self._insert(asked, model.key, model, counting=counting)
+            accepted = self._insert(request, model.key, model, counting=counting)
         return accepted
 
     def _insert(
-        self, asked: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool
+        self, request: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool
     ) -> AcceptedChat | None:
         """Insert the question for the active model of this key, or the default; None where that is not active.
 
         Counting, all processes take turns until their commit, so that the last place is given away once.
         """
-        question = asked.question
+        question = request.question
         story = fallback.story if fallback is not None else None
         values = {
             "id": self._ids(),
-            "subject": asked.caller.subject,
-            "idempotency_key": asked.idempotency_key,
-            "body_sha256": asked.sha256,
-            "response": None if asked.response is None else json.dumps(asked.response, ensure_ascii=False),
-            "request_id": asked.request_id,
+            "subject": request.caller.subject,
+            "idempotency_key": request.idempotency_key,
+            "body_sha256": request.sha256,
+            "response": None if request.response is None else json.dumps(request.response, ensure_ascii=False),
+            "request_id": request.request_id,
             "question": question.question,
             "system_prompt": question.system_prompt,
             "history": question.history_json,
@@ -228,8 +228,8 @@ class Submitter:
             "pause": PUBLISH_PAUSE_SECONDS,
         }
         with self._database.transaction() as connection:
-            if asked.joins == "given_up" and asked.idempotency_key is None:
-                returned = connection.exec_driver_sql(_RETURN, (asked.caller.subject, asked.sha256)).first()
+            if request.joins == "given_up" and request.idempotency_key is None:
+                returned = connection.exec_driver_sql(_RETURN, (request.caller.subject, request.sha256)).first()
                 snapshot = None if returned is None else read.find(connection, returned.id)
                 if returned is not None and snapshot is not None:
                     return AcceptedChat(snapshot, new=False, resends=returned.resends)
@@ -240,32 +240,32 @@ class Submitter:
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
                 return AcceptedChat(read.snapshot_of(row), new=True)
-            if asked.idempotency_key is None:
+            if request.idempotency_key is None:
                 return None
             earlier = connection.execute(_EARLIER, values).first()
-            return None if earlier is None else _same(connection, earlier, asked)
+            return None if earlier is None else _same(connection, earlier, request)
 
-    def _earlier(self, asked: ChatRequest) -> AcceptedChat | None:
+    def _earlier(self, request: ChatRequest) -> AcceptedChat | None:
         """The chat that this question means, where it is there."""
-        if asked.idempotency_key is None:
-            return self._rejoined(asked) if asked.joins == "any" else None
+        if request.idempotency_key is None:
+            return self._rejoined(request) if request.joins == "any" else None
         with self._database.transaction() as connection:
-            found = connection.execute(
-                _EARLIER, {"subject": asked.caller.subject, "idempotency_key": asked.idempotency_key}
+            row = connection.execute(
+                _EARLIER, {"subject": request.caller.subject, "idempotency_key": request.idempotency_key}
             ).first()
-            return None if found is None else _same(connection, found, asked)
+            return None if row is None else _same(connection, row, request)
 
-    def _rejoined(self, asked: ChatRequest) -> AcceptedChat | None:
+    def _rejoined(self, request: ChatRequest) -> AcceptedChat | None:
         since = datetime.now(UTC) - timedelta(minutes=RESEND_MINUTES)
-        wanted = (asked.caller.subject, read.first_id(since - read.APART), asked.sha256)
+        values = (request.caller.subject, read.first_id(since - read.APART), request.sha256)
         with self._database.transaction() as connection:
-            row = connection.exec_driver_sql(_REJOIN, wanted).first()
+            row = connection.exec_driver_sql(_REJOIN, values).first()
             snapshot = None if row is None else read.find(connection, row.id)
         return None if row is None or snapshot is None else AcceptedChat(snapshot, new=False, resends=row.resends)
 
 
-def _same(connection: sa.Connection, row: sa.Row[Any], asked: ChatRequest) -> AcceptedChat:
+def _same(connection: sa.Connection, row: sa.Row[Any], request: ChatRequest) -> AcceptedChat:
     snapshot = read.find(connection, row.id)
-    if row.body_sha256 != asked.sha256 or snapshot is None:
+    if row.body_sha256 != request.sha256 or snapshot is None:
         raise IdempotencyConflict("this Idempotency-Key was used for another body")
     return AcceptedChat(snapshot, new=False, resends=row.resends)

@@ -47,14 +47,14 @@ class ProbeClaim:
 
 
 Operation = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
-Done = ChatClaim | Parked | bool | None
-Told = Done | Exception
+OperationResult = ChatClaim | Parked | bool | None
+Delivery = OperationResult | Exception
 
 
 @dataclass(slots=True)
 class _Operation:
     operation: Operation
-    future: asyncio.Future[Done]
+    future: asyncio.Future[OperationResult]
     give_up_at: float
     bytes: int = field(init=False)
 
@@ -118,25 +118,25 @@ class BatchWriter:
 
     async def claim(self, chat_id: uuid.UUID) -> ChatClaim | Parked | None:
         """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
-        done = await self._order(chat_id, retry_seconds=0.0)
-        return done if isinstance(done, ChatClaim | Parked) else None
+        result = await self._order(chat_id, retry_seconds=0.0)
+        return result if isinstance(result, ChatClaim | Parked) else None
 
     async def claim_probe(self, chat_id: uuid.UUID) -> ChatClaim | None:
         """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
-        done = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
-        return replace(done, is_probe=True) if isinstance(done, ChatClaim) else None
+        result = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
+        return replace(result, is_probe=True) if isinstance(result, ChatClaim) else None
 
     async def write(self, end: Finish | Release | SwitchModel, *, retry_seconds: float) -> bool:
         """Write how an attempt ended or goes on, for so long as PostgreSQL is away; False where it is not ours."""
         return await self._order(end, retry_seconds=retry_seconds) is True
 
-    async def _order(self, operation: Operation, *, retry_seconds: float) -> Done:
+    async def _order(self, operation: Operation, *, retry_seconds: float) -> OperationResult:
         order = _Operation(operation, self._loop.create_future(), self._clock() + retry_seconds)
         self._orders.put(order)
         return await order.future
 
     def _turn(self) -> float:
-        began = self._clock()
+        started = self._clock()
         self._stopping |= self._gather(self._waiting, block=not self._waiting and not self._stopping)
         again = self._write_groups(self._waiting)
         self._waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
@@ -144,7 +144,7 @@ class BatchWriter:
         if self._stopping and not self._waiting:
             self._turns.finish()
         pause = RETRY_SECONDS if self._waiting else PAUSE_SECONDS
-        return max(0.0, began + pause - self._clock())
+        return max(0.0, started + pause - self._clock())
 
     def _gather(self, waiting: list[_Operation], *, block: bool) -> bool:
         """Take what has been ordered; returns whether we are to stop."""
@@ -182,7 +182,7 @@ class BatchWriter:
     def _write(self, orders: list[_Operation]) -> list[_Operation]:
         """Write the group; returns what has to be tried again."""
         try:
-            self._deliver(self._written(orders))
+            self._deliver(self._apply(orders))
         except DatabaseUnavailable as error:
             if error.sqlstate == _LOCKED and len(orders) > 1:
                 return self._write_individually(orders)
@@ -208,7 +208,7 @@ class BatchWriter:
             late += self._write([order])
         return late
 
-    def _written(self, orders: list[_Operation]) -> list[tuple[_Operation, Done]]:
+    def _apply(self, orders: list[_Operation]) -> list[tuple[_Operation, OperationResult]]:
         claims = {order.operation: order for order in orders if isinstance(order.operation, uuid.UUID)}
         probes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, ProbeClaim)}
         finishes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Finish)}
@@ -227,14 +227,14 @@ class BatchWriter:
                 connection, [o.operation for o in finishes.values() if isinstance(o.operation, Finish)]
             )
         self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
-        done: list[tuple[_Operation, Done]] = [
+        results: list[tuple[_Operation, OperationResult]] = [
             (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
         ]
-        done += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
-        done += [(order, chat_id in released) for chat_id, order in releases.items()]
-        done += [(order, chat_id in switched) for chat_id, order in switches.items()]
-        done += [(order, chat_id in finished) for chat_id, order in finishes.items()]
-        return done
+        results += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
+        results += [(order, chat_id in released) for chat_id, order in releases.items()]
+        results += [(order, chat_id in switched) for chat_id, order in switches.items()]
+        results += [(order, chat_id in finished) for chat_id, order in finishes.items()]
+        return results
 
     def _park(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
         barred = self._barred() if chat_ids else ()
@@ -260,23 +260,23 @@ class BatchWriter:
     def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes) if finishes else set()
 
-    def _deliver(self, done: Sequence[tuple[_Operation, Told]]) -> None:
-        if done and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_hand_over, done)
+    def _deliver(self, results: Sequence[tuple[_Operation, Delivery]]) -> None:
+        if results and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_over, results)
 
 
 def _split(orders: list[_Operation], limit_bytes: int) -> tuple[list[_Operation], list[_Operation]]:
     """The first orders that fit into so many bytes, one at least; and the rest."""
-    taken = 0
+    size = 0
     for number, order in enumerate(orders):
-        taken += order.bytes
-        if number and taken > limit_bytes:
+        size += order.bytes
+        if number and size > limit_bytes:
             return orders[:number], orders[number:]
     return orders, []
 
 
-def _hand_over(done: Sequence[tuple[_Operation, Told]]) -> None:
-    for order, result in done:
+def _hand_over(results: Sequence[tuple[_Operation, Delivery]]) -> None:
+    for order, result in results:
         if order.future.done():
             continue
         if isinstance(result, Exception):

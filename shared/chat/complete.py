@@ -49,8 +49,8 @@ class Completer:
         ends_at = self._clock() + claim.seconds_left
         model, progress = claim.model, Progress()
         refused: dict[int, str] = {}
-        if claim.gone is not None:
-            return self._failed(claim, model, progress, "unknown_model", claim.gone)  # our own words
+        if claim.no_model is not None:
+            return self._failed(claim, model, progress, "unknown_model", claim.no_model)  # our own words
         _log_model(model)
         while True:
             try:

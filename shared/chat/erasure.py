@@ -107,14 +107,14 @@ def erase_chat(database: Database, chat_id: uuid.UUID, caller: Caller) -> OneEra
     return "erased"
 
 
-def log_erasure(done: Erasure, *, actor: str, role: str) -> None:
+def log_erasure(erasure: Erasure, *, actor: str, role: str) -> None:
     """The log's line of an erasure, which holds no more than the ledger's."""
     log.info(
         "llm_chat.caller_erased",
         message="The chats of a caller were erased",
-        owner=done.subject,
-        chats=done.erased,
-        cancelled=len(done.cancelled),
+        owner=erasure.subject,
+        chats=erasure.erased,
+        cancelled=len(erasure.cancelled),
         subject=actor,
         role=role,
     )

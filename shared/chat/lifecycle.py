@@ -49,7 +49,7 @@ class ChatClaim:
     spent: int = 1
     is_last: bool = False
     is_probe: bool = False
-    gone: str | None = None
+    no_model: str | None = None
     """Why nobody may answer: the model is not there any more, and no other is allowed"""
 
 
@@ -82,7 +82,7 @@ class SwitchModel:
 class Release:
     """An attempt that ends without a result: the gateway is down, the chat pauses, or the process is going.
 
-    `kept_seconds`: for so long no message is to be sent. `code`: the failure after which the chat waits for the
+    `pause_seconds`: for so long no message is to be sent. `code`: the failure after which the chat waits for the
     gateway; None when it waits for nothing. `counted`: the attempt is the chat's to spend.
     """
 
@@ -90,7 +90,7 @@ class Release:
     attempt: int
     tries: int = 0
     failure: str | None = None
-    kept_seconds: float = 0.0
+    pause_seconds: float = 0.0
     code: str | None = None
     counted: bool = False
 
@@ -285,12 +285,12 @@ def claim(
             tuple(row["other_models"]),
             row["strict"],
         )
-        model, gone = promised, None
+        model, no_model = promised, None
         if row["means"] != promised.matcha_llm_id:
             try:
                 model = _resolve_again(connection, row["id"], promised, default_key)
             except ModelNotFound as missing:
-                gone = str(missing)
+                no_model = str(missing)
         claims[row["id"]] = ChatClaim(
             row["id"],
             row["attempt"],
@@ -304,7 +304,7 @@ def claim(
             row["tries"],
             row["spent"],
             is_last=row["spent"] >= max_attempts,
-            gone=gone,
+            no_model=no_model,
         )
     return claims
 
@@ -379,20 +379,20 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
         [r.attempt for r in releases],
         [r.tries for r in releases],
         [r.failure for r in releases],
-        [r.kept_seconds for r in releases],
+        [r.pause_seconds for r in releases],
         [r.code for r in releases],
         [r.counted for r in releases],
     )
     return set(connection.exec_driver_sql(_RELEASE, columns).scalars())
 
 
-def renew(connection: sa.Connection, held: Mapping[uuid.UUID, int], *, lease_seconds: float) -> set[uuid.UUID]:
+def renew(connection: sa.Connection, attempts: Mapping[uuid.UUID, int], *, lease_seconds: float) -> set[uuid.UUID]:
     """Renew the leases of those of these attempts that are the row's, never past a deadline; returns the open chats.
 
     One that is open and no longer ours is queued again or another's: what we have of it by its end is still wanted.
     """
-    connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))
-    return still_open(connection, held)
+    connection.exec_driver_sql(_RENEW, (lease_seconds, list(attempts), list(attempts.values())))
+    return still_open(connection, attempts)
 
 
 def still_open(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
@@ -456,8 +456,8 @@ def delete_finished(connection: sa.Connection, *, older_than_days: float, limit:
     return connection.exec_driver_sql(_RETIRE, (older_than_days * 86_400, limit)).rowcount
 
 
-def _ended(rows: Sequence[sa.Row[Any]]) -> list[usage.Ended]:
+def _ended(rows: Sequence[sa.Row[Any]]) -> list[usage.EndedChat]:
     return [
-        usage.Ended(row.model_key, row.status, row.fallback_reason, row.upstream_ms, row.requested_model)
+        usage.EndedChat(row.model_key, row.status, row.fallback_reason, row.upstream_ms, row.requested_model)
         for row in rows
     ]

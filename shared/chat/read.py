@@ -138,18 +138,18 @@ class ChatFilter:
     until: datetime | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        given: list[sa.ColumnElement[bool]] = []
+        clauses: list[sa.ColumnElement[bool]] = []
         if self.statuses:
-            given.append(chats.c.status.in_(self.statuses))
+            clauses.append(chats.c.status.in_(self.statuses))
         if self.model is not None:
-            given.append(sa.or_(chats.c.model_key == self.model, chats.c.requested_model == self.model))
+            clauses.append(sa.or_(chats.c.model_key == self.model, chats.c.requested_model == self.model))
         if self.subject is not None:
-            given.append(chats.c.subject == self.subject)
+            clauses.append(chats.c.subject == self.subject)
         if self.since is not None:
-            given += [chats.c.created_at >= self.since, chats.c.id >= first_id(self.since - APART)]
+            clauses += [chats.c.created_at >= self.since, chats.c.id >= first_id(self.since - APART)]
         if self.until is not None:
-            given += [chats.c.created_at < self.until, chats.c.id < first_id(self.until + APART)]
-        return given
+            clauses += [chats.c.created_at < self.until, chats.c.id < first_id(self.until + APART)]
+        return clauses
 
 
 def newest(
@@ -158,10 +158,10 @@ def newest(
     *,
     limit: int,
     before: uuid.UUID | None,
-    wanted: ChatFilter = ChatFilter(),
+    chat_filter: ChatFilter = ChatFilter(),
 ) -> list[Snapshot]:
     """Chats that the caller may see, newest first, those older than `before`; without their answers."""
-    query = sa.select(*SHOWN).where(*wanted.conditions())
+    query = sa.select(*SHOWN).where(*chat_filter.conditions())
     query = query.order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made
     if before is not None:
         query = query.where(chats.c.id < before)
@@ -180,9 +180,9 @@ def first_id(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=max(0, min(milliseconds, 2**48 - 1)) << 80)
 
 
-def newer_than(connection: sa.Connection, known: Mapping[uuid.UUID, int]) -> list[Snapshot]:
+def newer_than(connection: sa.Connection, versions: Mapping[uuid.UUID, int]) -> list[Snapshot]:
     """Of these chats those whose version is above the known one."""
-    rows = connection.exec_driver_sql(_NEWER, (list(known), list(known.values()))).mappings()
+    rows = connection.exec_driver_sql(_NEWER, (list(versions), list(versions.values()))).mappings()
     return [snapshot_of(row) for row in rows]
 
 

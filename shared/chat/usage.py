@@ -99,7 +99,7 @@ _KNOWN_KEYS = sa.text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedChat:
     """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer.
 
     `requested`: what the chat asked for, in its caller's words; None when it named no model.
@@ -120,26 +120,26 @@ class _Sum:
     latency_ms: int = 0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
 
-    def add(self, ended: Ended, known_keys: Set[str]) -> None:
-        self.outcomes[ended.status] += 1
-        if ended.fallback_reason is not None:
-            self.fallbacks[ended.fallback_reason] += 1
-            asked_for = DEFAULT if ended.requested is None else ended.requested
-            label = asked_for if ended.requested is None or asked_for in known_keys else OTHER
-            self.requested[f"{ended.fallback_reason} {label}"] += 1
-        if ended.upstream_ms is not None and ended.status == "succeeded":
-            self.latency_ms += ended.upstream_ms
-            self.buckets[bisect.bisect_left(BUCKETS_MS, ended.upstream_ms)] += 1
+    def add(self, chat: EndedChat, known_keys: Set[str]) -> None:
+        self.outcomes[chat.status] += 1
+        if chat.fallback_reason is not None:
+            self.fallbacks[chat.fallback_reason] += 1
+            requested_key = DEFAULT if chat.requested is None else chat.requested
+            label = requested_key if chat.requested is None or requested_key in known_keys else OTHER
+            self.requested[f"{chat.fallback_reason} {label}"] += 1
+        if chat.upstream_ms is not None and chat.status == "succeeded":
+            self.latency_ms += chat.upstream_ms
+            self.buckets[bisect.bisect_left(BUCKETS_MS, chat.upstream_ms)] += 1
 
 
-def count(connection: sa.Connection, ended: Iterable[Ended]) -> None:
+def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
     """Count these chats, in the transaction that ends them. The last lock of a transaction: rows in order of keys."""
-    ended = list(ended)
-    if not ended:
+    chats = list(chats)
+    if not chats:
         return
-    known_keys = _known_keys(connection, {each.requested for each in ended if each.fallback_reason is not None})
+    known_keys = _known_keys(connection, {each.requested for each in chats if each.fallback_reason is not None})
     sums: dict[str, _Sum] = {}
-    for each in ended:
+    for each in chats:
         sums.setdefault(each.model_key, _Sum()).add(each, known_keys)
     keys = sorted(sums)
     columns: list[list[Any]] = [keys, [sums[key].outcomes.total() for key in keys]]
@@ -155,10 +155,10 @@ def count(connection: sa.Connection, ended: Iterable[Ended]) -> None:
 
 def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[str]:
     """Which of these are keys that a model has or had: others are any text that callers send."""
-    wanted = [each for each in requested if each is not None and len(each) <= MAX_KEY]
-    if not wanted:
+    keys = [each for each in requested if each is not None and len(each) <= MAX_KEY]
+    if not keys:
         return frozenset()
-    rows = connection.execute(_KNOWN_KEYS, {"keys": wanted})
+    rows = connection.execute(_KNOWN_KEYS, {"keys": keys})
     return frozenset(rows.scalars())
 
 
@@ -205,17 +205,17 @@ def of_removed(connection: sa.Connection, changes: Iterable[Mapping[str, Any]]) 
 
     `{model_key, kind, days, request_count, last_used}` each, the most used first.
     """
-    gone: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for change in changes:
         before, after = change["before"] or {}, change["after"] or {}
         if change["kind"] == "deactivated":
-            gone[change["model_key"]] = change["kind"]
+            kinds[change["model_key"]] = change["kind"]
         elif change["kind"] == "repointed" and before.get("model_key", "") != after.get("model_key", ""):
-            gone[before["model_key"]] = change["kind"]
-    used = requests_of(connection, gone, days=REPORTED_DAYS) if gone else {}
+            kinds[before["model_key"]] = change["kind"]
+    used = requests_of(connection, kinds, days=REPORTED_DAYS) if kinds else {}
     nothing = {"request_count": 0, "last_used": None}
     removed = [
-        {"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing) for key, kind in gone.items()
+        {"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing) for key, kind in kinds.items()
     ]
     return sorted(removed, key=lambda each: (-each["request_count"], each["model_key"]))
 
@@ -259,8 +259,8 @@ def _all_of(column: str) -> sa.TextClause:
 def figures(connection: sa.Connection) -> Figures:
     """The figures of chats, for metrics. They cost the same however many days and finished chats there are."""
     outcomes: dict[tuple[str, str], int] = {}
-    for key, *ended, unknown in connection.execute(_TOTALS):
-        outcomes |= {(key, status): number for status, number in zip(OUTCOMES, ended, strict=True)}
+    for key, *counts, unknown in connection.execute(_TOTALS):
+        outcomes |= {(key, status): number for status, number in zip(OUTCOMES, counts, strict=True)}
         if unknown:
             outcomes[key, UNKNOWN_OUTCOME] = unknown
     fallbacks = {row.what: row.number for row in connection.execute(_all_of("fallbacks"))}
@@ -316,8 +316,8 @@ def _reason_and_key(what: str) -> tuple[str, str]:
 
 
 def _by_reason(requested: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+    by_reason: dict[str, dict[str, int]] = {}
     for what, number in sorted(requested.items()):
         reason, key = _reason_and_key(what)
-        found.setdefault(reason, {})[key] = number
-    return found
+        by_reason.setdefault(reason, {})[key] = number
+    return by_reason

@@ -88,8 +88,8 @@ class AnswerShare:
     def shrink(self, size: int) -> None:
         """Keep room for so many bytes at most."""
         if size < self._bytes:
-            given, self._bytes = self._bytes - size, size
-            self._room._return(given)
+            surplus, self._bytes = self._bytes - size, size
+            self._room._return(surplus)
 
 
 _current: ContextVar[AnswerShare | None] = ContextVar("answer_share", default=None)

@@ -280,11 +280,11 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str, li
 
 async def _make_room(share: AnswerShare, size: int, limit: asyncio.Timeout) -> None:
     now = asyncio.get_running_loop().time
-    began, ends_at = now(), limit.when()
+    started, ends_at = now(), limit.when()
     limit.reschedule(None)
     await share.take(size)
     if ends_at is not None:
-        limit.reschedule(ends_at + now() - began)
+        limit.reschedule(ends_at + now() - started)
 
 
 def _why(error: aiohttp.ClientError) -> str:

@@ -61,47 +61,51 @@ def refusal(
     `words` is what the body gives as its reason, if it is JSON or plain text; `where` is like `POST host/path`.
     """
     html = is_html(content_type, body)
-    told = f"{where} answered HTTP {status}{' with an HTML page' if html else ''}"
+    prefix = f"{where} answered HTTP {status}{' with an HTML page' if html else ''}"
     if status in (401, 403):
         page = ", or look at what the page is: a login page or a firewall answers like this" if html else ""
-        return GatewayError("unauthorised", f"{told}: the key was refused. Check MATCHAAI_API_KEY{page}.", True, status)
+        return GatewayError(
+            "unauthorised", f"{prefix}: the key was refused. Check MATCHAAI_API_KEY{page}.", True, status
+        )
     if status == 408:
         return GatewayError(
-            "timeout", f"{told}: it gave up waiting for the request. Try again.", False, status, retry_after_seconds
+            "timeout", f"{prefix}: it gave up waiting for the request. Try again.", False, status, retry_after_seconds
         )
     if status == 413 and completing:
-        return _too_long(told, status)
+        return _too_long(prefix, status)
     if status == 429:
-        detail = f"{told}: too many requests. Try again later, or ask for a higher limit."
+        detail = f"{prefix}: too many requests. Try again later, or ask for a higher limit."
         return GatewayError("rate_limited", detail, False, status, retry_after_seconds)
     if html:
-        detail = f"{told} instead of JSON: a login or gateway page. Check MATCHAAI_BASE_URL, or wait for its return."
+        detail = f"{prefix} instead of JSON: a login or gateway page. Check MATCHAAI_BASE_URL, or wait for its return."
         return GatewayError("upstream_not_json", detail, False, status, retry_after_seconds, True)
     if status >= 500:
-        detail = f"{told}: the gateway or the model behind it is down or overloaded. Try again later."
+        detail = f"{prefix}: the gateway or the model behind it is down or overloaded. Try again later."
         return GatewayError("upstream_unavailable", detail, False, status, retry_after_seconds, True)
     if 300 <= status < 400:
-        detail = f"{told}: a redirect is not followed, for the key would go along. Check MATCHAAI_BASE_URL."
+        detail = f"{prefix}: a redirect is not followed, for the key would go along. Check MATCHAAI_BASE_URL."
         return GatewayError("upstream_rejected", detail, True, status)
     if status < 200 or status >= 400:
-        return rejection(told, words, status, completing)
+        return rejection(prefix, words, status, completing)
     return None
 
 
-def rejection(told: str, words: str, status: int, completing: bool) -> GatewayError:
-    """A no for good, named as closely as its words allow. `told` is like `POST host/path answered HTTP 400`."""
+def rejection(prefix: str, words: str, status: int, completing: bool) -> GatewayError:
+    """A no for good, named as closely as its words allow. `prefix` is like `POST host/path answered HTTP 400`."""
     plain = " ".join(words[:_READ_CHARS].lower().replace("_", " ").split())
     if completing and _TOO_LONG.search(plain):
-        return _too_long(told, status)
+        return _too_long(prefix, status)
     if completing and (status == 404 or _UNKNOWN_MODEL.search(plain)):
-        detail = f"{told}: the model is not known there. Refresh the models; if all fail, check MATCHAAI_BASE_URL."
+        detail = f"{prefix}: the model is not known there. Refresh the models; if all fail, check MATCHAAI_BASE_URL."
         return GatewayError("unknown_model", detail, True, status)
     if status == 404:
-        return GatewayError("upstream_rejected", f"{told}: no such path. Check MATCHAAI_BASE_URL.", True, status)
+        return GatewayError("upstream_rejected", f"{prefix}: no such path. Check MATCHAAI_BASE_URL.", True, status)
     hint = next((sentence for pattern, sentence in _HINTS if pattern.search(plain)), "")
-    detail = f"{told}: the request was rejected; its reason is not repeated, for it may quote the prompt. {hint}"
+    detail = f"{prefix}: the request was rejected; its reason is not repeated, for it may quote the prompt. {hint}"
     return GatewayError("upstream_rejected", detail.rstrip(), True, status)
 
 
-def _too_long(told: str, status: int) -> GatewayError:
-    return GatewayError("prompt_too_long", f"{told}: the prompt is too long for this model. Shorten it.", True, status)
+def _too_long(prefix: str, status: int) -> GatewayError:
+    return GatewayError(
+        "prompt_too_long", f"{prefix}: the prompt is too long for this model. Shorten it.", True, status
+    )

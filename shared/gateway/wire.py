@@ -187,8 +187,8 @@ def _texts(value: dict[str, object]) -> Iterator[tuple[str, str]]:
     yield "output[0].message.content", _message_text(output)
     yield "choices[0].message.content", _message_text(value.get("choices"))
     for name in ("response", "text"):
-        found = value.get(name)
-        yield name, found if isinstance(found, str) else ""
+        text = value.get(name)
+        yield name, text if isinstance(text, str) else ""
 
 
 def _output_text(output: object) -> str:
@@ -237,5 +237,5 @@ def _shape(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _misshapen(told: str, status: int) -> GatewayError:
-    return GatewayError("upstream_shape", f"{told} The gateway may have changed.", permanent=True, http_status=status)
+def _misshapen(detail: str, status: int) -> GatewayError:
+    return GatewayError("upstream_shape", f"{detail} The gateway may have changed.", permanent=True, http_status=status)

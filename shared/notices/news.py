@@ -43,21 +43,23 @@ def notices_of(ending: RunEnded, *, before: str | None, use: Mapping[str, Mappin
     if ending.status not in GOOD:
         text = f"The refresh failed: {ending.detail or 'its worker stopped without a word'}"
         return [Notice("failed", {"text": text, "code": ending.code or ending.status, "attempt": ending.attempt})]
-    told: list[Notice] = []
+    notices: list[Notice] = []
     if ending.attempt > 1 or (before is not None and before not in GOOD):
         was = before if before is not None and before not in GOOD else "failed"
-        told.append(Notice("recovered", {"text": f"The refresh works again; the one before was {was}", "before": was}))
+        notices.append(
+            Notice("recovered", {"text": f"The refresh works again; the one before was {was}", "before": was})
+        )
     if ending.promoted is not None:
         lost, new = ending.promoted
-        told.append(
+        notices.append(
             Notice(
                 "promoted",
                 {"text": f"The default model {lost} is gone, {new} took its place", "lost": lost, "promoted": new},
             )
         )
-    told += _repointed([change for change in ending.changes if change.kind == "repointed"])
-    told += _removed([key for key in removed_keys(ending) if key in use], use)
-    return told
+    notices += _repointed([change for change in ending.changes if change.kind == "repointed"])
+    notices += _removed([key for key in removed_keys(ending) if key in use], use)
+    return notices
 
 
 def _held(held: Mapping[str, Any]) -> str:
@@ -98,8 +100,8 @@ def _removed(keys: Sequence[str], use: Mapping[str, Mapping[str, Any]]) -> list[
         }
         for key in keys[:MODELS_TOLD]
     ]
-    named = [f"{key} ({use[key]['request_count']} requests in {USE_DAYS} days)" for key in keys]
-    text = "Models that were in use are gone: " + ", ".join(_listed(named))
+    texts = [f"{key} ({use[key]['request_count']} requests in {USE_DAYS} days)" for key in keys]
+    text = "Models that were in use are gone: " + ", ".join(_listed(texts))
     return [Notice("removed", {"text": text, "count": len(keys), "models": models})]
 
 

@@ -88,7 +88,7 @@ def check(urls: Sequence[str], *, deadline_seconds: float = DEADLINE_SECONDS) ->
 def _ask(request: Mapping[str, Any], deadline_seconds: float) -> tuple[list[dict[str, Any]], bool]:
     """The lines that Apprise's process answers, and whether it ended in time. No address stands in its arguments."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own module
+        process = subprocess.run(  # noqa: S603 - our own module
             [sys.executable, "-m", "shared.notices.apprise_process", str(int(deadline_seconds) + 1)],
             input=json.dumps(request).encode(),
             stdout=subprocess.PIPE,
@@ -96,7 +96,7 @@ def _ask(request: Mapping[str, Any], deadline_seconds: float) -> tuple[list[dict
             timeout=deadline_seconds,
             check=False,
         )
-        output, in_time = done.stdout, True
+        output, in_time = process.stdout, True
     except subprocess.TimeoutExpired as late:
         output, in_time = late.stdout or b"", False
     *whole, _ = output.split(b"\n")

@@ -18,8 +18,8 @@ def receivers_of(settings: Settings) -> list[Receiver]:
     if url is not None and secret is not None:
         channel = Webhook(url, secret.get_secret_value(), now=utc_now)
         receivers[WEBHOOK] = Receiver(WEBHOOK, "NOTIFY_WEBHOOK_URL", channel)
-    for number, given in enumerate(settings.notify_urls, start=1):
-        address = given.get_secret_value()
+    for number, secret_url in enumerate(settings.notify_urls, start=1):
+        address = secret_url.get_secret_value()
         receiver = receiver_id(address)
         label = f"address {number} of NOTIFY_URLS ({scheme_of(address)})"
         receivers.setdefault(receiver, Receiver(receiver, label, People(address)))

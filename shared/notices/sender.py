@@ -15,7 +15,7 @@ from shared.notices.deliveries import Waiting
 log = structlog.get_logger(__name__)
 
 
-class Channel(Protocol):
+class NoticeChannel(Protocol):
     """A way to a receiver."""
 
     batch: int
@@ -35,7 +35,7 @@ class Receiver:
     """in the database; it says nothing secret"""
     label: str
     """for operators: which address of the settings it is"""
-    channel: Channel
+    channel: NoticeChannel
 
 
 class Sender:

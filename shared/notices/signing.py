@@ -20,10 +20,10 @@ def verify(secret: str, body: bytes, header: str, *, now: float) -> bool:
 
     What a receiver does; docs/operations.md shows it without this module.
     """
-    found = re.fullmatch(r"t=(\d{1,12}),v1=([0-9a-f]{64})", header)
-    if found is None or abs(now - int(found[1])) > TOLERANCE_SECONDS:
+    match = re.fullmatch(r"t=(\d{1,12}),v1=([0-9a-f]{64})", header)
+    if match is None or abs(now - int(match[1])) > TOLERANCE_SECONDS:
         return False
-    return hmac.compare_digest(found[2], _digest(secret, body, int(found[1])))
+    return hmac.compare_digest(match[2], _digest(secret, body, int(match[1])))
 
 
 def _digest(secret: str, body: bytes, timestamp: int) -> str:

@@ -84,7 +84,7 @@ MUTANTS = (
     Mutant(
         "lease-renewal",
         "shared/chat/lifecycle.py",
-        "    connection.exec_driver_sql(_RENEW, (lease_seconds, list(held), list(held.values())))\n",
+        "    connection.exec_driver_sql(_RENEW, (lease_seconds, list(attempts), list(attempts.values())))\n",
         "",
         (f"{_LIFECYCLE}::test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written",),
     ),
@@ -168,14 +168,14 @@ MUTANTS = (
     Mutant(
         "idempotency",
         "shared/chat/accept.py",
-        '            "idempotency_key": asked.idempotency_key,\n',
+        '            "idempotency_key": request.idempotency_key,\n',
         '            "idempotency_key": None,\n',
         (f"{_ASKING}::test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused",),
     ),
     Mutant(
         "idempotency-of-the-body",
         "shared/chat/accept.py",
-        "if row.body_sha256 != asked.sha256 or snapshot is None:",
+        "if row.body_sha256 != request.sha256 or snapshot is None:",
         "if snapshot is None:",
         (f"{_ASKING}::test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused",),
     ),

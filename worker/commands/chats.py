@@ -225,7 +225,7 @@ def list_chats(
     """List chats, newest first; what was asked and answered is not shown."""
     wanted = read.ChatFilter(statuses, model, subject, since, until)
     with open_runtime() as runtime, runtime.database.transaction(OPERATOR) as connection:
-        found = read.newest(connection, OPERATOR, limit=limit + 1, before=None, wanted=wanted)
+        found = read.newest(connection, OPERATOR, limit=limit + 1, before=None, chat_filter=wanted)
     shown = found[:limit]
     if as_json:
         echo_json([{**chat.body, "caller": chat.subject} for chat in shown])

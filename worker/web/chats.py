@@ -146,7 +146,7 @@ class ChatRoutes:
         wanted = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
         try:
             with self.runtime.database.transaction(call.caller) as connection:
-                found = read.newest(connection, call.caller, limit=query.limit, before=query.before, wanted=wanted)
+                found = read.newest(connection, call.caller, limit=query.limit, before=query.before, chat_filter=wanted)
         except DatabaseUnavailable as error:
             if error.sqlstate != STATEMENT_TIMEOUT or wanted == read.ChatFilter():
                 raise

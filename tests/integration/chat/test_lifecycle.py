@@ -278,10 +278,10 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
 
 def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     ended = [
-        usage.Ended("a", "succeeded", None, 240),
-        usage.Ended("a", "succeeded", "unknown_key", 700_000),
-        usage.Ended("a", "failed", "unknown_key"),
-        usage.Ended("b", "expired", "retired_key"),
+        usage.EndedChat("a", "succeeded", None, 240),
+        usage.EndedChat("a", "succeeded", "unknown_key", 700_000),
+        usage.EndedChat("a", "failed", "unknown_key"),
+        usage.EndedChat("b", "expired", "retired_key"),
     ]
     for _ in range(2):
         with chats.parts.database.transaction() as connection:
@@ -302,7 +302,7 @@ def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
 
 
 ENDED = st.builds(
-    usage.Ended,
+    usage.EndedChat,
     st.sampled_from("abc"),
     st.sampled_from(sorted(usage.OUTCOMES)),
     st.sampled_from([None, "unknown_key", "retired_key"]),
@@ -314,7 +314,7 @@ DAYS = "SELECT model_key, sum(request_count)::bigint AS n, sum(latency_ms)::bigi
 
 @given(groups=st.lists(st.lists(ENDED, max_size=6), min_size=1, max_size=6))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[usage.Ended]]) -> None:
+def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[usage.EndedChat]]) -> None:
     with chats.parts.database.transaction() as connection:
         before = usage.figures(connection)
     for number, group in enumerate(groups):
@@ -404,8 +404,8 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
 
 def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
     with chats.parts.database.transaction() as connection:
-        usage.count(connection, [usage.Ended("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
-        usage.count(connection, [usage.Ended("old", "succeeded", None, 10)])
+        usage.count(connection, [usage.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
+        usage.count(connection, [usage.EndedChat("old", "succeeded", None, 10)])
     chats.at.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
     renamed = {"model_key": "gpt-4o"}
     changes = [
