@@ -93,10 +93,7 @@ MUTANTS = (
         "shared/catalogue/sync/runs.py",
         "    connection.execute(_ONE_ASKS)\n",
         "",
-        (
-            "tests/integration/chat/test_refused_models.py"
-            "::test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look",
-        ),
+        ("tests/integration/chat/test_refused_models.py::test_who_asks_after_a_refusal_waits_for_who_is_asking",),
     ),
     Mutant(
         "outbox-in-the-transaction",

@@ -3,13 +3,18 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 
+from shared.catalogue.sync import runs
 from shared.chat import lifecycle, usage
+from shared.clock import new_id
 from tests.integration.chat.conftest import Chats
+from tests.support.waiting import wait_for
 from worker.web.metrics import of_chats
 
 DEFAULT, OTHER = "claude-3-7-sonnet", "claude-3-5-sonnet"
@@ -206,6 +211,25 @@ def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Ch
     assert len(refusal_runs(chats)) == len([run_id for run_id in asked if run_id is not None]) == 1
     chats.answered("Again?", model=OTHER)
     assert chats.parts.refresher.request_after_refusal() is None
+
+
+def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
+    """The other's run has begun by the time its transaction commits, so that no index stands in the way."""
+    forget_runs(chats)
+    lists(chats, 28)
+    chats.answered(model=OTHER)
+    database, refresher = chats.parts.database, chats.parts.refresher
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as other:
+            assert runs.enqueue_after_refusal(other, run_id=new_id(), source=None)
+            other.execute(
+                sa.text("UPDATE llm_sync_runs SET status = 'failed', finished_at = now() WHERE trigger = 'refusal'")
+            )
+            asking = pool.submit(refresher.request_after_refusal)
+            waiting = "SELECT count(*) AS number FROM pg_locks WHERE NOT granted"
+            wait_for(lambda: chats.at.run(waiting)[0]["number"] or asking.done())
+        assert asking.result(timeout=20) is None
+    assert len(refusal_runs(chats)) == 1
 
 
 def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) -> None:
