@@ -24,43 +24,8 @@ from shared.db import Caller, Database
 PUBLISH_PAUSE_SECONDS = 5.0
 """After this a queued chat that nobody claimed counts as one whose message was lost."""
 
-# The model is looked up in the same statement: one exchange with PostgreSQL less for each question.
-_INSERT = f"""
-    INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
-      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
-      response, deadline_at, publish_at)
-    SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
-      %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
-      %(others)s::text[], %(strict)s, %(response)s::jsonb,
-      now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
-    FROM llm_models WHERE is_active AND {{wanted}}
-    ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
-"""
-_INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
-_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
-_EARLIER = sa.text(
-    "SELECT id, body_sha256, resends FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
-)
 RESEND_MINUTES = 15
 """So long after a question the same one, marked as sent again, means the same chat."""
-# Ids begin with the time they were made: the index of a caller's chats finds the late ones.
-_REJOIN = f"""
-    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
-      SELECT id FROM llm_chats WHERE subject = %s AND id >= %s AND body_sha256 = %s
-        AND created_at > now() - interval '{RESEND_MINUTES} minutes'
-        AND status IN ('queued', 'running', 'succeeded')
-      ORDER BY id DESC LIMIT 1)
-    RETURNING id, resends
-"""
-_RETURN = """
-    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
-      SELECT id FROM llm_chats WHERE cancel_at IS NOT NULL AND finished_at IS NULL
-        AND subject = %s AND body_sha256 = %s
-      ORDER BY id DESC LIMIT 1)
-      AND finished_at IS NULL
-    RETURNING id, resends
-"""
 
 
 class TooManyOpen(Exception):
@@ -109,12 +74,6 @@ class AcceptedChat:
 COUNT_MARGIN = 2000
 """More than several web processes accept in half a second."""
 
-_COUNT_OPEN = sa.text("""
-    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
-         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
-""")
-_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
-
 
 class OpenChats:
     """Says whether one more chat may be opened, without counting for each while there is plenty of room.
@@ -144,6 +103,69 @@ class OpenChats:
             self._count, self._count_until = open_now + 1, self._clock() + 0.5
         if open_now >= self._limit:
             raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
+
+
+# Counts open chats: those that are queued by llm_chats_queued, those that are running by llm_chats_running.
+_COUNT_OPEN = sa.text("""
+    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
+         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
+""")
+
+
+# Lets processes that count take turns until their commit: an advisory lock, no index.
+_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
+
+
+# Inserts a chat with the active model that {wanted} selects, in one exchange with PostgreSQL; a second one with the
+# same idempotency key (llm_chats_idempotency) inserts nothing.
+_INSERT = f"""
+    INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
+      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
+      response, deadline_at, publish_at)
+    SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
+      %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
+      %(others)s::text[], %(strict)s, %(response)s::jsonb,
+      now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
+    FROM llm_models WHERE is_active AND {{wanted}}
+    ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
+"""
+
+# Inserts a chat with the active model of a key, by llm_models_model_key_key.
+_INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
+
+
+# Inserts a chat with the default model, by llm_models_one_default, unless upstream has refused it.
+_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
+
+
+# Selects the chat of a caller's idempotency key, by llm_chats_idempotency.
+_EARLIER = sa.text(
+    "SELECT id, body_sha256, resends FROM llm_chats WHERE subject = :subject AND idempotency_key = :idempotency_key"
+)
+
+
+# Counts a repeated question for the caller's newest chat of the same body, found by llm_chats_of_subject: ids begin
+# with the time they were made, so the index finds the late ones.
+_REJOIN = f"""
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
+      SELECT id FROM llm_chats WHERE subject = %s AND id >= %s AND body_sha256 = %s
+        AND created_at > now() - interval '{RESEND_MINUTES} minutes'
+        AND status IN ('queued', 'running', 'succeeded')
+      ORDER BY id DESC LIMIT 1)
+    RETURNING id, resends
+"""
+
+
+# Takes back the cancellation of the caller's newest given-up chat of the same body, by llm_chats_given_up.
+_RETURN = """
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
+      SELECT id FROM llm_chats WHERE cancel_at IS NOT NULL AND finished_at IS NULL
+        AND subject = %s AND body_sha256 = %s
+      ORDER BY id DESC LIMIT 1)
+      AND finished_at IS NULL
+    RETURNING id, resends
+"""
 
 
 class Submitter:

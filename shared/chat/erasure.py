@@ -44,24 +44,7 @@ UPDATE llm_chats SET {", ".join(f"{column} = {nothing}" for column, nothing in C
   erased_at = now(), version = version + 1
 """
 
-_ERASE_ONE = f"""
-{_ERASE}
-WHERE id = %s AND finished_at IS NOT NULL AND erased_at IS NULL AND (%s::text IS NULL OR subject = %s)
-RETURNING id, subject
-"""
 
-# By id, as everywhere: whoever locks several chats locks them in this order.
-_ERASE_NEXT = f"""
-{_ERASE}
-WHERE id = ANY(ARRAY(
-  SELECT id FROM llm_chats WHERE subject = %s AND id > %s AND finished_at IS NOT NULL AND erased_at IS NULL
-  ORDER BY id LIMIT {BATCH} FOR UPDATE))
-RETURNING id
-"""
-
-_RECORD = """
-INSERT INTO llm_model_changes (kind, before, after, actor) VALUES ('erased', NULL, %s::jsonb, %s)
-"""
 _FIRST: Final = uuid.UUID(int=0)
 
 OneErased = Literal["erased", "open", "absent"]
@@ -90,6 +73,14 @@ def erase_caller(database: Database, subject: str, *, actor: str) -> Erasure:
         if erased:
             _record(connection, subject, actor, erased=erased, cancelled=len(cancelled))
     return Erasure(subject, erased, cancelled)
+
+
+# Takes the content of one ended chat away, of this caller's or of any caller's where none is named, by llm_chats_pkey.
+_ERASE_ONE = f"""
+{_ERASE}
+WHERE id = %s AND finished_at IS NOT NULL AND erased_at IS NULL AND (%s::text IS NULL OR subject = %s)
+RETURNING id, subject
+"""
 
 
 def erase_chat(database: Database, chat_id: uuid.UUID, caller: Caller) -> OneErased:
@@ -121,11 +112,23 @@ def log_erasure(erasure: Erasure, *, actor: str, role: str) -> None:
 
 
 def _state_of(connection: sa.Connection, chat_id: uuid.UUID, subject: str | None) -> OneErased:
+    # Selects whether a chat has ended, by llm_chats_pkey.
     look = "SELECT finished_at FROM llm_chats WHERE id = %s AND (%s::text IS NULL OR subject = %s)"
     row = connection.exec_driver_sql(look, (chat_id, subject, subject)).first()
     if row is None:
         return "absent"
     return "open" if row.finished_at is None else "erased"
+
+
+# Takes the content of the caller's next batch of ended chats away, by llm_chats_of_subject; locked by id, as
+# everywhere.
+_ERASE_NEXT = f"""
+{_ERASE}
+WHERE id = ANY(ARRAY(
+  SELECT id FROM llm_chats WHERE subject = %s AND id > %s AND finished_at IS NOT NULL AND erased_at IS NULL
+  ORDER BY id LIMIT {BATCH} FOR UPDATE))
+RETURNING id
+"""
 
 
 def _erase_all(connection: sa.Connection, subject: str) -> int:
@@ -136,6 +139,12 @@ def _erase_all(connection: sa.Connection, subject: str) -> int:
         if len(ids) < BATCH:
             return number
         after = max(ids)
+
+
+# Appends a line about the erasure to the ledger; llm_model_changes_pkey gives it its place.
+_RECORD = """
+INSERT INTO llm_model_changes (kind, before, after, actor) VALUES ('erased', NULL, %s::jsonb, %s)
+"""
 
 
 def _record(connection: sa.Connection, subject: str, actor: str, *, erased: int, cancelled: int) -> None:

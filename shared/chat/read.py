@@ -78,12 +78,14 @@ class Snapshot:
 def read_cause(connection: sa.Connection, chat_id: uuid.UUID) -> str | None:
     """Why a chat failed, or fails so far, in the words for operators; None where nothing is known. Not for callers."""
     cause = sa.func.coalesce(chats.c.error_cause, chats.c.last_failure)
+    # Selects the texts for operators of one chat, by llm_chats_pkey.
     text: str | None = connection.execute(sa.select(cause).where(chats.c.id == chat_id)).scalar()
     return text
 
 
 def find(connection: sa.Connection, chat_id: uuid.UUID, *, content: Content = "answer") -> Snapshot | None:
     """One chat that the transaction's caller may see. The role `operator` may read no content."""
+    # Selects one chat, by llm_chats_pkey.
     row = connection.execute(sa.select(*_COLUMNS[content]).where(chats.c.id == chat_id)).mappings().first()
     return None if row is None else snapshot_of(row)
 
@@ -111,6 +113,7 @@ class StoredResponse:
 
 def find_response(connection: sa.Connection, chat_id: uuid.UUID, subject: str) -> StoredResponse | None:
     """One response of this subject's own; None where there is none, or its content was erased."""
+    # Selects one chat of /v1/responses and of this caller, by llm_chats_pkey.
     query = sa.select(*_COLUMNS["all"], chats.c.response).where(
         chats.c.id == chat_id, chats.c.subject == subject, chats.c.response.is_not(None)
     )
@@ -123,6 +126,7 @@ def find_response(connection: sa.Connection, chat_id: uuid.UUID, subject: str) -
 
 def state_of(connection: sa.Connection, chat_id: uuid.UUID) -> tuple[str, str | None] | None:
     """The status of a chat, and its error's code; None where there is no such chat."""
+    # Selects the state of one chat, by llm_chats_pkey.
     row = connection.execute(sa.select(chats.c.status, chats.c.error_code).where(chats.c.id == chat_id)).first()
     return None if row is None else (row.status, row.error_code)
 
@@ -161,6 +165,7 @@ def newest(
     chat_filter: ChatFilter = ChatFilter(),
 ) -> list[Snapshot]:
     """Chats that the caller may see, newest first, those older than `before`; without their answers."""
+    # Selects chats, the newest ids first: by llm_chats_of_subject for one caller, else by llm_chats_pkey backwards.
     query = sa.select(*SHOWN).where(*chat_filter.conditions())
     query = query.order_by(chats.c.id.desc()).limit(limit)  # ids begin with the time they were made
     if before is not None:
@@ -180,18 +185,19 @@ def first_id(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=max(0, min(milliseconds, 2**48 - 1)) << 80)
 
 
-def newer_than(connection: sa.Connection, versions: Mapping[uuid.UUID, int]) -> list[Snapshot]:
-    """Of these chats those whose version is above the known one."""
-    rows = connection.exec_driver_sql(_NEWER, (list(versions), list(versions.values()))).mappings()
-    return [snapshot_of(row) for row in rows]
-
-
+# Selects those of these chats whose version is above the one that was seen, by llm_chats_pkey.
 _NEWER = f"""
 SELECT {", ".join(f"c.{column.name}" for column in _WHOLE if column.name != "attempts")},
        c.attempt - c.attempts_returned AS attempts
 FROM unnest(%s::uuid[], %s::bigint[]) AS known (id, version)
 JOIN llm_chats c ON c.id = known.id AND c.version > known.version
 """
+
+
+def newer_than(connection: sa.Connection, versions: Mapping[uuid.UUID, int]) -> list[Snapshot]:
+    """Of these chats those whose version is above the known one."""
+    rows = connection.exec_driver_sql(_NEWER, (list(versions), list(versions.values()))).mappings()
+    return [snapshot_of(row) for row in rows]
 
 
 def snapshot_of(row: sa.RowMapping) -> Snapshot:

@@ -30,33 +30,6 @@ DEFAULT, OTHER = "default", "other"
 
 OUTCOMES = {"succeeded": "successes", "failed": "failures", "cancelled": "cancelled", "expired": "expired"}
 
-_COUNT = """
-INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
-                                    fallbacks, requested, latency_ms, latency_buckets)
-SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
-       fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-            %s::bigint[], %s::text[])
-  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, requested, latency, buckets)
-ORDER BY key
-ON CONFLICT (model_key, day) DO UPDATE SET
-  request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
-  successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
-  cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
-  fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
-    (SELECT jsonb_object_agg(reason, total) FROM (
-       SELECT reason, sum(number::bigint) AS total
-       FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
-         AS both_of (reason, number) GROUP BY reason) AS summed) END,
-  requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
-    (SELECT jsonb_object_agg(what, total) FROM (
-       SELECT what, sum(number::bigint) AS total
-       FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
-         AS both_of (what, number) GROUP BY what) AS summed) END,
-  latency_ms = old.latency_ms + excluded.latency_ms,
-  latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
-"""
-
 
 _SUMMED_BUCKETS = (
     "ARRAY["
@@ -72,30 +45,6 @@ def _numbers_of(column: str) -> str:
           FROM recent, jsonb_each_text({column}) AS each (what, number)
           WHERE {column} <> '{{}}' GROUP BY model_key, what) AS summed
         GROUP BY model_key) AS {column} USING (model_key)"""
-
-
-# Added up in PostgreSQL: of a day of every model, a few numbers come here, not each row with its arrays.
-_BY_MODEL = sa.text(f"""
-    WITH recent AS NOT MATERIALIZED (
-      SELECT * FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer))
-    SELECT model_key, request_count, last_used, successes, failures, cancelled, expired, latency_ms, buckets,
-      coalesce(fallbacks.numbers, '{{}}') AS fallbacks, coalesce(requested.numbers, '{{}}') AS requested
-    FROM (
-      SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
-        sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
-        sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
-        sum(latency_ms)::bigint AS latency_ms, {_SUMMED_BUCKETS} AS buckets
-      FROM recent GROUP BY model_key) AS counts
-    {_numbers_of("fallbacks")}
-    {_numbers_of("requested")}
-    ORDER BY request_count DESC, model_key
-""")
-
-_KNOWN_KEYS = sa.text("""
-    SELECT model_key FROM llm_models WHERE model_key = ANY(:keys)
-    UNION SELECT before ->> 'model_key' FROM llm_model_changes
-    WHERE before ? 'model_key' AND before ->> 'model_key' = ANY(:keys)
-""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +81,35 @@ class _Sum:
             self.buckets[bisect.bisect_left(BUCKETS_MS, chat.upstream_ms)] += 1
 
 
+# Adds sums to the rows of models for today (llm_usage_stats_pkey), in order of keys: the last lock of a transaction.
+_COUNT = """
+INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
+                                    fallbacks, requested, latency_ms, latency_buckets)
+SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
+       fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
+            %s::bigint[], %s::text[])
+  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, requested, latency, buckets)
+ORDER BY key
+ON CONFLICT (model_key, day) DO UPDATE SET
+  request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
+  successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
+  cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
+  fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
+    (SELECT jsonb_object_agg(reason, total) FROM (
+       SELECT reason, sum(number::bigint) AS total
+       FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
+         AS both_of (reason, number) GROUP BY reason) AS summed) END,
+  requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
+    (SELECT jsonb_object_agg(what, total) FROM (
+       SELECT what, sum(number::bigint) AS total
+       FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
+         AS both_of (what, number) GROUP BY what) AS summed) END,
+  latency_ms = old.latency_ms + excluded.latency_ms,
+  latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
+"""
+
+
 def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
     """Count these chats, in the transaction that ends them. The last lock of a transaction: rows in order of keys."""
     chats = list(chats)
@@ -153,6 +131,14 @@ def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
     connection.exec_driver_sql(_COUNT, tuple(columns))
 
 
+# Selects those of these keys that a model has (llm_models_model_key_key) or had (llm_model_changes_key_before).
+_KNOWN_KEYS = sa.text("""
+    SELECT model_key FROM llm_models WHERE model_key = ANY(:keys)
+    UNION SELECT before ->> 'model_key' FROM llm_model_changes
+    WHERE before ? 'model_key' AND before ->> 'model_key' = ANY(:keys)
+""")
+
+
 def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[str]:
     """Which of these are keys that a model has or had: others are any text that callers send."""
     keys = [each for each in requested if each is not None and len(each) <= MAX_KEY]
@@ -160,6 +146,25 @@ def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[st
         return frozenset()
     rows = connection.execute(_KNOWN_KEYS, {"keys": keys})
     return frozenset(rows.scalars())
+
+
+# Adds the days up by model, found by llm_usage_stats_day. PostgreSQL adds: of a day of every model a few numbers come
+# here, not each row with its arrays.
+_BY_MODEL = sa.text(f"""
+    WITH recent AS NOT MATERIALIZED (
+      SELECT * FROM llm_usage_stats WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer))
+    SELECT model_key, request_count, last_used, successes, failures, cancelled, expired, latency_ms, buckets,
+      coalesce(fallbacks.numbers, '{{}}') AS fallbacks, coalesce(requested.numbers, '{{}}') AS requested
+    FROM (
+      SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used,
+        sum(successes)::bigint AS successes, sum(failures)::bigint AS failures,
+        sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+        sum(latency_ms)::bigint AS latency_ms, {_SUMMED_BUCKETS} AS buckets
+      FROM recent GROUP BY model_key) AS counts
+    {_numbers_of("fallbacks")}
+    {_numbers_of("requested")}
+    ORDER BY request_count DESC, model_key
+""")
 
 
 def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
@@ -170,6 +175,7 @@ def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
 
 def requests_of(connection: sa.Connection, keys: Collection[str], *, days: int) -> dict[str, dict[str, Any]]:
     """How often each of these keys was used over the last days, and when last; keys that were not used are absent."""
+    # Adds the days of these models up, by llm_usage_stats_pkey.
     rows = connection.execute(
         sa.text("""
             SELECT model_key, sum(request_count)::bigint AS request_count, max(last_used) AS last_used
@@ -187,11 +193,12 @@ def callers_of(connection: sa.Connection, keys: Collection[str], *, days: int) -
 
     It reads the chats that are kept, so CHAT_RETENTION_DAYS bounds it as well.
     """
+    # Counts pairs of model and caller in llm_chats_callers, which has all columns that it reads.
     rows = connection.execute(
         sa.text("""
             -- count(DISTINCT …) sorts every chat; this hashes the pairs.
             SELECT model_key, count(*)::int FROM (
-              SELECT DISTINCT model_key, subject FROM llm_chats  -- llm_chats_callers has all of it
+              SELECT DISTINCT model_key, subject FROM llm_chats
               WHERE model_key = ANY(:keys) AND created_at > now() - make_interval(days => :days)) AS pair
             GROUP BY model_key
         """),
@@ -242,18 +249,23 @@ class Figures:
     before this was counted"""
 
 
-_TOTALS = sa.text("""
-    SELECT model_key, successes, failures, cancelled, expired,
-      request_count - successes - failures - cancelled - expired FROM llm_usage_totals
-""")
-_LATENCY = sa.text(f"SELECT coalesce(sum(latency_ms), 0)::bigint, {_SUMMED_BUCKETS} FROM llm_usage_totals")
-
-
 def _all_of(column: str) -> sa.TextClause:
+    # Adds the numbers of a column of JSON up over all models: all of llm_usage_totals, so no index.
     return sa.text(f"""
         SELECT what, sum(number::bigint)::bigint AS number
         FROM llm_usage_totals, jsonb_each_text({column}) AS each (what, number) GROUP BY what ORDER BY what
     """)
+
+
+# Selects how the chats of each model ended: all of llm_usage_totals, a row for each model, so no index.
+_TOTALS = sa.text("""
+    SELECT model_key, successes, failures, cancelled, expired,
+      request_count - successes - failures - cancelled - expired FROM llm_usage_totals
+""")
+
+
+# Adds the latencies of all models up: all of llm_usage_totals, so no index.
+_LATENCY = sa.text(f"SELECT coalesce(sum(latency_ms), 0)::bigint, {_SUMMED_BUCKETS} FROM llm_usage_totals")
 
 
 def figures(connection: sa.Connection) -> Figures:
@@ -267,6 +279,7 @@ def figures(connection: sa.Connection) -> Figures:
     requested = {_reason_and_key(what): number for what, number in connection.execute(_all_of("requested"))}
     latency_ms, buckets = connection.execute(_LATENCY).one()
     # A chat that waits for the gateway, and whose messages nobody takes any more, waits for a worker.
+    # Counts open chats by llm_chats_queued, llm_chats_running and llm_chats_waiting_for_upstream.
     waiting = connection.execute(
         sa.text("""
             SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),

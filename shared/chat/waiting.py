@@ -34,7 +34,9 @@ class Parked:
 _SCOPES = "unnest(%(models)s::int[], %(subjects)s::text[]) AS s (model, subject)"
 _COVERS = "(s.model IS NULL OR s.model = c.matcha_llm_id) AND (s.subject IS NULL OR s.subject = c.subject)"
 
-# Rows are locked by id, as everywhere. Where another process has claimed one before us, it is not queued any more.
+
+# Marks those of these queued chats that a circuit bars as waiting for the gateway, with the latest failure; locks them
+# by id (llm_chats_pkey). Where another process has claimed one before us, it is not queued any more.
 _PARK = f"""
 WITH barred AS MATERIALIZED (
   SELECT c.id, why.code, why.ago, c.waiting_for IS DISTINCT FROM 'upstream' AS new
@@ -53,24 +55,6 @@ FROM barred WHERE c.id = barred.id
 RETURNING c.id, barred.new
 """
 
-_WAKE = f"""
-UPDATE llm_chats SET publish_at = least(publish_at,
-  now() + make_interval(secs => CASE WHEN tries = 0 THEN 0 ELSE %(later)s END))
-WHERE id = ANY(ARRAY(
-  SELECT c.id FROM llm_chats c
-  WHERE c.status = 'queued' AND c.waiting_for = 'upstream' AND c.publish_at > now()
-    AND EXISTS (SELECT FROM {_SCOPES} WHERE {_COVERS})
-  ORDER BY c.created_at LIMIT {WAKE_BATCH} FOR UPDATE SKIP LOCKED))
-"""
-
-_CANDIDATE = """
-SELECT id FROM llm_chats
-WHERE status = 'queued' AND waiting_for = 'upstream' AND deadline_at > now()
-  AND (%(model)s::int IS NULL OR matcha_llm_id = %(model)s)
-  AND (%(subject)s::text IS NULL OR subject = %(subject)s)
-ORDER BY tries > 0, subject = ANY(%(avoided)s::text[]), tries, created_at LIMIT 1
-"""
-
 
 def park(connection: sa.Connection, chat_ids: Collection[uuid.UUID], barred: Sequence[Barred]) -> dict[uuid.UUID, bool]:
     """Let those of these queued chats wait that are barred; returns them, and whether each is new among the waiting."""
@@ -84,9 +68,31 @@ def park(connection: sa.Connection, chat_ids: Collection[uuid.UUID], barred: Seq
     return {row.id: row.new for row in connection.exec_driver_sql(_PARK, values)}
 
 
+# Lets waiting chats of these scopes be published soon, the oldest first, by llm_chats_waiting_for_upstream.
+_WAKE = f"""
+UPDATE llm_chats SET publish_at = least(publish_at,
+  now() + make_interval(secs => CASE WHEN tries = 0 THEN 0 ELSE %(later)s END))
+WHERE id = ANY(ARRAY(
+  SELECT c.id FROM llm_chats c
+  WHERE c.status = 'queued' AND c.waiting_for = 'upstream' AND c.publish_at > now()
+    AND EXISTS (SELECT FROM {_SCOPES} WHERE {_COVERS})
+  ORDER BY c.created_at LIMIT {WAKE_BATCH} FOR UPDATE SKIP LOCKED))
+"""
+
+
 def wake(connection: sa.Connection, scopes: Sequence[CircuitScope]) -> int:
     """Let the chats of these scopes that wait for the gateway be published soon; returns how many."""
     return connection.exec_driver_sql(_WAKE, {**_arrays(scopes), "later": RETRY_LATER_SECONDS}).rowcount
+
+
+# Selects the waiting chat to probe a circuit with, by llm_chats_waiting_for_upstream.
+_CANDIDATE = """
+SELECT id FROM llm_chats
+WHERE status = 'queued' AND waiting_for = 'upstream' AND deadline_at > now()
+  AND (%(model)s::int IS NULL OR matcha_llm_id = %(model)s)
+  AND (%(subject)s::text IS NULL OR subject = %(subject)s)
+ORDER BY tries > 0, subject = ANY(%(avoided)s::text[]), tries, created_at LIMIT 1
+"""
 
 
 def find_probe(connection: sa.Connection, scope: CircuitScope, *, avoided: Sequence[str]) -> uuid.UUID | None:
