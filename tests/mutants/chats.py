@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "sweeper-of-lost-messages",
         "shared/chat/lifecycle.py",
-        "publish = connection.exec_driver_sql(_TAKE, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()",
+        "publish = connection.exec_driver_sql(_TAKE_UNPUBLISHED, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()",
         "publish = []",
         (f"{_LIFECYCLE}::test_a_lost_message_is_sent_again_with_growing_pauses",),
     ),
@@ -49,15 +49,15 @@ MUTANTS = (
     Mutant(
         "fence-of-models",
         "shared/chat/lifecycle.py",
-        'WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Answers',
-        'WHERE c.id = n.id AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Answers',
+        'WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = \'running\'\nRETURNING c.id\n"""\n\n\ndef switch',
+        'WHERE c.id = n.id AND c.status = \'running\'\nRETURNING c.id\n"""\n\n\ndef switch',
         ("tests/integration/chat/test_refused_models.py::test_a_lost_attempt_switches_no_model",),
     ),
     Mutant(
         "fence-of-returns",
         "shared/chat/lifecycle.py",
-        'WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Rows',
-        'WHERE c.id = n.id AND c.status = \'running\'\nRETURNING c.id\n"""\n\n# Rows',
+        'WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = \'running\'\nRETURNING c.id\n"""\n\n\ndef release',
+        'WHERE c.id = n.id AND c.status = \'running\'\nRETURNING c.id\n"""\n\n\ndef release',
         (f"{_LIFECYCLE}::test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open",),
     ),
     Mutant(
