@@ -43,20 +43,6 @@ SHOWN = (
     keys.c.revoked_by,
 )
 
-_FIND = """
-SELECT subject, role, secret_sha256, previous_sha256, revoked_at IS NOT NULL AS revoked,
-  extract(epoch FROM expires_at - now())::float8 AS seconds_left,
-  extract(epoch FROM previous_until - now())::float8 AS previous_seconds_left,
-  last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS use_unnoted
-FROM llm_api_keys WHERE id = %s
-"""
-# To the minute: a key that is used all the time costs one write in each. Whoever writes it at this moment does it.
-_NOTE_USE = """
-UPDATE llm_api_keys SET last_used_at = date_trunc('minute', now())
-WHERE id = (SELECT id FROM llm_api_keys WHERE id = %s AND (last_used_at IS NULL
-              OR last_used_at < now() - interval '1 minute') FOR UPDATE SKIP LOCKED)
-"""
-
 
 class KeyRefused(Exception):
     """The key lets nobody in. The text says why, and holds nothing of the key."""
@@ -113,6 +99,7 @@ def create(connection: sa.Connection, new: NewKey, *, actor: str) -> dict[str, A
     key_id = _random(_ID_CHARS, string.ascii_lowercase + string.digits)
     secret = _new_secret()
     days = new.expires_in_days
+    # Inserts one key (llm_api_keys_pkey).
     row = connection.execute(
         keys.insert()
         .values(
@@ -135,6 +122,7 @@ def rotate(connection: sa.Connection, key_id: str, *, grace_hours: float) -> dic
     One that was still holding from an earlier rotation ends.
     """
     secret = _new_secret()
+    # Gives one key that was not revoked another secret, by llm_api_keys_pkey.
     row = connection.execute(
         keys.update()
         .where(keys.c.id == key_id, keys.c.revoked_at.is_(None))
@@ -151,6 +139,7 @@ def rotate(connection: sa.Connection, key_id: str, *, grace_hours: float) -> dic
 
 def revoke(connection: sa.Connection, key_id: str, *, actor: str) -> dict[str, Any]:
     """End a key; one that was revoked before stays as it was. Its row is kept. Raises UnknownApiKey."""
+    # Ends one key, by llm_api_keys_pkey.
     row = connection.execute(
         keys.update()
         .where(keys.c.id == key_id)
@@ -165,6 +154,7 @@ def revoke(connection: sa.Connection, key_id: str, *, actor: str) -> dict[str, A
 
 def list_keys(connection: sa.Connection) -> list[dict[str, Any]]:
     """All keys, those that were revoked too, the newest first."""
+    # Selects all keys; they are few, and no index has their order.
     rows = connection.execute(sa.select(*SHOWN).order_by(keys.c.created_at.desc(), keys.c.id))
     return [dict(row) for row in rows.mappings()]
 
@@ -172,6 +162,16 @@ def list_keys(connection: sa.Connection) -> list[dict[str, Any]]:
 def is_api_key(token: str) -> bool:
     """Whether a token is meant to be a key, and no JWT."""
     return token.startswith(PREFIX)
+
+
+# Selects one key and the seconds that it holds, by llm_api_keys_pkey.
+_FIND = """
+SELECT subject, role, secret_sha256, previous_sha256, revoked_at IS NOT NULL AS revoked,
+  extract(epoch FROM expires_at - now())::float8 AS seconds_left,
+  extract(epoch FROM previous_until - now())::float8 AS previous_seconds_left,
+  last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS use_unnoted
+FROM llm_api_keys WHERE id = %s
+"""
 
 
 def find(connection: sa.Connection, token: str) -> FoundKey:
@@ -191,6 +191,15 @@ def find(connection: sa.Connection, token: str) -> FoundKey:
         if seconds_left <= 0:
             raise KeyRefused("the API key was replaced by another one")
     return FoundKey(form[1], Caller(row.role, row.subject), seconds_left, row.use_unnoted)
+
+
+# Writes that a key is in use, to the minute, by llm_api_keys_pkey: a key that is used all the time costs one write in
+# each. Whoever writes it at this moment does it.
+_NOTE_USE = """
+UPDATE llm_api_keys SET last_used_at = date_trunc('minute', now())
+WHERE id = (SELECT id FROM llm_api_keys WHERE id = %s AND (last_used_at IS NULL
+              OR last_used_at < now() - interval '1 minute') FOR UPDATE SKIP LOCKED)
+"""
 
 
 def note_use(connection: sa.Connection, key_id: str) -> None:

@@ -16,49 +16,6 @@ from shared.roles import ROLES
 OTHER = "other"
 """The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
 
-# A night is tried again in its own row, and what its earlier attempts came to is counted as failed: a total must never
-# fall. For the same reason an abandoned night counts as failed from the beginning.
-_RUNS = """
-SELECT status, trigger, sum(number)::bigint FROM (
-  SELECT CASE WHEN status = 'abandoned' AND scheduled_for IS NOT NULL THEN 'failed' ELSE status END AS status,
-         trigger, count(*) AS number
-  FROM llm_sync_runs WHERE status = ANY(:ended) GROUP BY 1, 2
-  UNION ALL
-  SELECT 'failed', trigger, sum(attempt - CASE WHEN status = 'queued' THEN 0 ELSE 1 END)
-  FROM llm_sync_runs WHERE attempt > CASE WHEN status = 'queued' THEN 0 ELSE 1 END GROUP BY 2
-) AS counted GROUP BY 1, 2
-"""
-
-_LAST_RUN = """
-SELECT status FROM llm_sync_runs WHERE status = ANY(:ended) ORDER BY finished_at DESC, id DESC LIMIT 1
-"""
-
-_FAILED_IN_A_ROW = """
-SELECT coalesce(sum(CASE WHEN status IN ('failed', 'abandoned', 'queued') THEN attempt ELSE attempt - 1 END), 0)::int
-FROM llm_sync_runs
-WHERE status <> ALL(:good) AND attempt > 0
-  AND coalesce(finished_at, started_at) > coalesce(
-    (SELECT max(finished_at) FROM llm_sync_runs WHERE status = ANY(:good)), '-infinity')
-"""
-
-# A default that a sync put in the place of a lost one: not the first one ever, and not an operator's that came back
-# (there the old one gives it up in the same run).
-_PROMOTIONS = """
-SELECT count(*) FROM llm_model_changes AS new
-WHERE kind = 'default' AND run_id IS NOT NULL AND (after ->> 'is_default')::boolean
-  AND EXISTS (SELECT FROM llm_model_changes WHERE id < new.id AND (after ->> 'is_default')::boolean)
-  AND NOT EXISTS (SELECT FROM llm_model_changes AS given_up WHERE given_up.run_id = new.run_id
-                  AND given_up.kind = 'default' AND NOT (given_up.after ->> 'is_default')::boolean)
-"""
-
-_NOTICES_WAITING = "SELECT count(*) FROM llm_notices WHERE ended_at IS NULL"
-
-_KNOWN_KEYS = """
-SELECT key FROM unnest(CAST(:keys AS text[])) AS key
-WHERE EXISTS (SELECT FROM llm_models WHERE model_key = key)
-   OR EXISTS (SELECT FROM llm_model_changes WHERE before ? 'model_key' AND before ->> 'model_key' = key)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFigures:
@@ -82,15 +39,65 @@ class CatalogueFigures:
     """1 while a held list waits for a decision, whatever failed after it"""
 
 
+# Counts the attempts of all runs by outcome and trigger; it reads the table of runs, which is short. A night is tried
+# again in its own row, and what its earlier attempts came to is counted as failed: a total must never fall. For the
+# same reason an abandoned night counts as failed from the beginning.
+_RUNS = """
+SELECT status, trigger, sum(number)::bigint FROM (
+  SELECT CASE WHEN status = 'abandoned' AND scheduled_for IS NOT NULL THEN 'failed' ELSE status END AS status,
+         trigger, count(*) AS number
+  FROM llm_sync_runs WHERE status = ANY(:ended) GROUP BY 1, 2
+  UNION ALL
+  SELECT 'failed', trigger, sum(attempt - CASE WHEN status = 'queued' THEN 0 ELSE 1 END)
+  FROM llm_sync_runs WHERE attempt > CASE WHEN status = 'queued' THEN 0 ELSE 1 END GROUP BY 2
+) AS counted GROUP BY 1, 2
+"""
+
+
+# Selects how the run that ended last ended; it sorts the table of runs, which is short.
+_LAST_RUN = """
+SELECT status FROM llm_sync_runs WHERE status = ANY(:ended) ORDER BY finished_at DESC, id DESC LIMIT 1
+"""
+
+
+# Adds up the attempts that failed since the last good run; it reads the table of runs.
+_FAILED_IN_A_ROW = """
+SELECT coalesce(sum(CASE WHEN status IN ('failed', 'abandoned', 'queued') THEN attempt ELSE attempt - 1 END), 0)::int
+FROM llm_sync_runs
+WHERE status <> ALL(:good) AND attempt > 0
+  AND coalesce(finished_at, started_at) > coalesce(
+    (SELECT max(finished_at) FROM llm_sync_runs WHERE status = ANY(:good)), '-infinity')
+"""
+
+
+# Counts the defaults that a sync put in the place of a lost one, a scan of the ledger whose inner looks use
+# llm_model_changes_pkey and llm_model_changes_run_id. The first default ever does not count, nor an operator's that
+# came back (there the old one gives it up in the same run).
+_PROMOTIONS = """
+SELECT count(*) FROM llm_model_changes AS new
+WHERE kind = 'default' AND run_id IS NOT NULL AND (after ->> 'is_default')::boolean
+  AND EXISTS (SELECT FROM llm_model_changes WHERE id < new.id AND (after ->> 'is_default')::boolean)
+  AND NOT EXISTS (SELECT FROM llm_model_changes AS given_up WHERE given_up.run_id = new.run_id
+                  AND given_up.kind = 'default' AND NOT (given_up.after ->> 'is_default')::boolean)
+"""
+
+
+# Counts open notices, by llm_notices_waiting.
+_NOTICES_WAITING = "SELECT count(*) FROM llm_notices WHERE ended_at IS NULL"
+
+
 def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
     """The figures of the catalogue, as of now."""
     ended, good = {"ended": list(ENDED)}, {"good": list(GOOD)}
     runs = dict.fromkeys(((status, trigger) for status in ENDED for trigger in RUN_TRIGGERS), 0)
     runs |= {(status, trigger): number for status, trigger, number in connection.execute(sa.text(_RUNS), ended)}
+    # Counts the model rows by state and provider; it reads all of them.
     by_provider = sa.text(
         "SELECT CASE WHEN is_active THEN 'active' ELSE 'inactive' END, provider, count(*) FROM llm_models GROUP BY 1, 2"
     )
+    # Counts the lines of the ledger by kind; it reads all of them.
     by_kind = sa.text("SELECT kind, count(*) AS number FROM llm_model_changes GROUP BY kind")
+    # Selects the age of the catalogue from the one row of llm_catalogue_version.
     age = sa.text("SELECT extract(epoch FROM now() - coalesce(last_synced_at, watermark)) FROM llm_catalogue_version")
     return CatalogueFigures(
         runs=runs,
@@ -103,6 +110,14 @@ def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
         notices_waiting=connection.execute(sa.text(_NOTICES_WAITING)).scalar_one(),
         undecided_holds=int(open_hold(connection) is not None),
     )
+
+
+# Selects those of these keys that a model has (llm_models_model_key_key) or had (llm_model_changes_key_before).
+_KNOWN_KEYS = """
+SELECT key FROM unnest(CAST(:keys AS text[])) AS key
+WHERE EXISTS (SELECT FROM llm_models WHERE model_key = key)
+   OR EXISTS (SELECT FROM llm_model_changes WHERE before ? 'model_key' AND before ->> 'model_key' = key)
+"""
 
 
 def known_keys(connection: sa.Connection, keys: list[str]) -> set[str]:
@@ -126,6 +141,7 @@ class LoginRights:
 
 def login(connection: sa.Connection) -> LoginRights:
     """The login of this connection, looked at before it takes any role."""
+    # Selects the login's rights from PostgreSQL's own catalogues.
     row = connection.execute(
         sa.text("""
             SELECT me.rolname, me.rolsuper, me.rolbypassrls,
@@ -148,6 +164,7 @@ def login(connection: sa.Connection) -> LoginRights:
 
 def clock(connection: sa.Connection) -> datetime:
     """The database's clock, now rather than at the beginning of the transaction."""
+    # Selects the clock, from no table.
     moment: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
     return moment
 
@@ -178,6 +195,8 @@ class SystemStatus:
 
 def read_status(connection: sa.Connection) -> SystemStatus:
     """How the rows stand."""
+    # Counts what does not move: models by idx_llm_models_active, chats by llm_chats_queued and llm_chats_running,
+    # notices by llm_notices_waiting; the table of runs is short.
     row = connection.execute(
         sa.text("""
             SELECT (SELECT count(*) FROM llm_models WHERE is_active),
@@ -222,6 +241,7 @@ class ChatEndings:
 
 def chat_endings(connection: sa.Connection) -> ChatEndings:
     """How the chats of the last hour ended."""
+    # Counts the chats that ended in the last hour, by llm_chats_finished.
     rows = connection.execute(
         sa.text("""
             SELECT CASE WHEN status <> 'succeeded' THEN coalesce(error_code, status) END AS code, count(*) AS number,

@@ -115,7 +115,8 @@ def _clock_time(moment: datetime | None, now: datetime | None) -> str:
     return moment.strftime("%H:%M UTC" if same_day else "%Y-%m-%d %H:%M UTC")
 
 
-# Several processes write the same rows: each adds what it has experienced since its last report.
+# Adds what a process has experienced to the row of each target, by llm_upstream_calls_pkey. Several processes write the
+# same rows: each adds what came since its last report.
 _ADD = """
 INSERT INTO llm_upstream_calls AS h (target, last_answer_at, last_success_at, last_failure_at, last_failure_code,
   last_failure_status, failing_since, failures_in_a_row, failures)
@@ -144,29 +145,6 @@ ON CONFLICT (target) DO UPDATE SET
       ) AS both_counts (code, number) GROUP BY code) AS summed) END
 """
 
-_OPEN = """
-INSERT INTO llm_upstream_circuits AS c (process, target, one_caller, opened_at, code, seen_at)
-SELECT %s, target, one_caller, now() - make_interval(secs => opened), code, now()
-FROM unnest(%s::text[], %s::boolean[], %s::float8[], %s::text[]) AS n (target, one_caller, opened, code)
-ORDER BY target, one_caller
-ON CONFLICT (process, target, one_caller) DO UPDATE
-  SET code = excluded.code, opened_at = excluded.opened_at, seen_at = excluded.seen_at
-"""
-
-_CALLS = """
-SELECT target, last_answer_at, last_success_at, last_failure_at, last_failure_code, last_failure_status, failing_since,
-  failures_in_a_row, failures
-FROM llm_upstream_calls
-"""
-
-_CIRCUITS = """
-SELECT c.target, c.one_caller, c.opened_at,
-  (SELECT model_name FROM llm_models WHERE matcha_llm_id::text = c.target) AS name
-FROM llm_upstream_circuits c WHERE seen_at > now() - make_interval(secs => %s)
-"""
-
-_WAITING = "SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'"
-
 
 def report_calls(connection: sa.Connection, tallies: Mapping[str, CallTally], now: float) -> None:
     """Add what calls have experienced. `now` is the moment by the tallies' clock."""
@@ -189,8 +167,20 @@ def report_calls(connection: sa.Connection, tallies: Mapping[str, CallTally], no
     connection.exec_driver_sql(_ADD, columns)
 
 
+# Inserts or updates the open circuits of a process, by llm_upstream_circuits_pkey.
+_OPEN = """
+INSERT INTO llm_upstream_circuits AS c (process, target, one_caller, opened_at, code, seen_at)
+SELECT %s, target, one_caller, now() - make_interval(secs => opened), code, now()
+FROM unnest(%s::text[], %s::boolean[], %s::float8[], %s::text[]) AS n (target, one_caller, opened, code)
+ORDER BY target, one_caller
+ON CONFLICT (process, target, one_caller) DO UPDATE
+  SET code = excluded.code, opened_at = excluded.opened_at, seen_at = excluded.seen_at
+"""
+
+
 def report_circuits(connection: sa.Connection, process: str, circuits: Sequence[CircuitReport]) -> None:
     """Say which circuits of a process are open, in place of what it said before; those of long gone ones go, too."""
+    # Deletes the circuits of this process (llm_upstream_circuits_pkey) and those of processes that are long gone.
     connection.exec_driver_sql(
         "DELETE FROM llm_upstream_circuits WHERE process = %s OR seen_at < now() - make_interval(secs => %s)",
         (process, FORGOTTEN_SECONDS),
@@ -203,6 +193,26 @@ def report_circuits(connection: sa.Connection, process: str, circuits: Sequence[
             [circuit.code for circuit in circuits],
         )
         connection.exec_driver_sql(_OPEN, (process, *columns))
+
+
+# Selects a row for each target: all of llm_upstream_calls, so no index.
+_CALLS = """
+SELECT target, last_answer_at, last_success_at, last_failure_at, last_failure_code, last_failure_status, failing_since,
+  failures_in_a_row, failures
+FROM llm_upstream_calls
+"""
+
+
+# Selects the circuits that processes have reported of late, all of a short table, each with its model's name.
+_CIRCUITS = """
+SELECT c.target, c.one_caller, c.opened_at,
+  (SELECT model_name FROM llm_models WHERE matcha_llm_id::text = c.target) AS name
+FROM llm_upstream_circuits c WHERE seen_at > now() - make_interval(secs => %s)
+"""
+
+
+# Counts chats that wait for the gateway, by llm_chats_waiting_for_upstream.
+_WAITING = "SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'"
 
 
 def read_health(connection: sa.Connection) -> UpstreamHealth:

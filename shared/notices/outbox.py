@@ -15,14 +15,16 @@ from shared.notices.news import USE_DAYS, notices_of, removed_keys
 
 KEEP_DAYS: Final = 30
 
+
+# Selects how the run that ended before this one ended; it sorts the table of runs, which is short.
 _BEFORE = """
 SELECT status FROM llm_sync_runs WHERE id <> :id AND status = ANY(:ended) AND finished_at IS NOT NULL
 ORDER BY finished_at DESC, id DESC LIMIT 1
 """
 
-_INSERT = "INSERT INTO llm_notices (id, kind, run_id, data) VALUES (:id, :kind, :run_id, CAST(:data AS jsonb))"
 
-_PRUNE = "DELETE FROM llm_notices WHERE coalesce(ended_at, created_at) < now() - make_interval(days => :days)"
+# Inserts one notice (llm_notices_pkey).
+_INSERT = "INSERT INTO llm_notices (id, kind, run_id, data) VALUES (:id, :kind, :run_id, CAST(:data AS jsonb))"
 
 
 class Outbox:
@@ -42,6 +44,10 @@ class Outbox:
                 sa.text(_INSERT),
                 {"id": self._ids(), "kind": notice.kind, "run_id": ending.run_id, "data": json.dumps(notice.data)},
             )
+
+
+# Deletes notices that ended, or were written, before a moment; it reads the table, which these deletions keep short.
+_PRUNE = "DELETE FROM llm_notices WHERE coalesce(ended_at, created_at) < now() - make_interval(days => :days)"
 
 
 def prune(connection: sa.Connection) -> int:

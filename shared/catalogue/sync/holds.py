@@ -22,14 +22,6 @@ _UNDECIDED = """
 FROM llm_sync_runs WHERE status = 'held'
   AND finished_at > coalesce((SELECT max(finished_at) FROM llm_sync_runs WHERE status = ANY(:good)), '-infinity')
 """
-_NEWEST = sa.text(f"SELECT id, finished_at, held, source, dismissed_at {_UNDECIDED} ORDER BY finished_at DESC LIMIT 1")
-_OF_SHA256 = sa.text(f"SELECT id {_UNDECIDED} AND held ->> 'sha256' = :sha256 ORDER BY finished_at DESC LIMIT 1")
-# Other runs that held the very same list are decided with it.
-_DISMISS = sa.text(f"""
-UPDATE llm_sync_runs SET dismissed_at = now(), dismissed_by = :actor
-WHERE dismissed_at IS NULL AND held ->> 'sha256' = (SELECT held ->> 'sha256' FROM llm_sync_runs WHERE id = :id)
-  AND id IN (SELECT id {_UNDECIDED})
-""")
 
 
 class NotHeld(Exception):
@@ -50,6 +42,10 @@ class Hold:
     source: str | None
 
 
+# Selects the newest held run that no good run has followed; it reads the table of runs, which is short.
+_NEWEST = sa.text(f"SELECT id, finished_at, held, source, dismissed_at {_UNDECIDED} ORDER BY finished_at DESC LIMIT 1")
+
+
 def open_hold(connection: sa.Connection) -> Hold | None:
     """The hold that waits for a decision; None where none does."""
     row = connection.execute(_NEWEST, {"good": list(GOOD)}).first()
@@ -64,9 +60,22 @@ def is_held(connection: sa.Connection, sha256: str) -> bool:
     return hold is not None and hold.held["sha256"] == sha256
 
 
+# Selects the newest undecided run that held the list with this digest; it reads the table of runs.
+_OF_SHA256 = sa.text(f"SELECT id {_UNDECIDED} AND held ->> 'sha256' = :sha256 ORDER BY finished_at DESC LIMIT 1")
+
+
 def run_of(connection: sa.Connection, sha256: str) -> uuid.UUID | None:
     """The newest undecided run that held the list with this sha256."""
     return connection.execute(_OF_SHA256, {"good": list(GOOD), "sha256": sha256}).scalar()
+
+
+# Dismisses each undecided run that held the same list as this one (llm_sync_runs_pkey): other runs that held the very
+# same list are decided with it.
+_DISMISS = sa.text(f"""
+UPDATE llm_sync_runs SET dismissed_at = now(), dismissed_by = :actor
+WHERE dismissed_at IS NULL AND held ->> 'sha256' = (SELECT held ->> 'sha256' FROM llm_sync_runs WHERE id = :id)
+  AND id IN (SELECT id {_UNDECIDED})
+""")
 
 
 def dismiss(connection: sa.Connection, run_id: uuid.UUID, *, actor: str) -> None:
@@ -74,6 +83,7 @@ def dismiss(connection: sa.Connection, run_id: uuid.UUID, *, actor: str) -> None
     values = {"good": list(GOOD), "id": run_id, "actor": actor}
     if connection.execute(_DISMISS, values).rowcount:
         return
+    # Selects how a run stands, by llm_sync_runs_pkey.
     state = connection.execute(
         sa.text("SELECT status, dismissed_at IS NOT NULL AS dismissed FROM llm_sync_runs WHERE id = :id"), values
     ).first()

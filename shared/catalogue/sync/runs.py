@@ -73,6 +73,7 @@ def enqueue(
     `source`: the one that it will ask, as far as its sender knows.
     `publish_pause_seconds`: how long upkeep waits before it takes the message for lost and publishes again.
     """
+    # Inserts a run, or joins the queued one with the same options (llm_sync_runs_one_queued).
     insert = sa.text("""
         INSERT INTO llm_sync_runs (id, trigger, options, source, actor, request_id, task_id, publish_at)
         VALUES (:id, :trigger, CAST(:options AS jsonb), :source, :actor, :request_id, :task_id,
@@ -104,6 +105,7 @@ def enqueue_night(
 
     Without a `task_id` no message is under way yet: upkeep publishes one at its next round.
     """
+    # Inserts the run of a night unless it has one (llm_sync_runs_scheduled_for_key).
     insert = sa.text("""
         INSERT INTO llm_sync_runs (id, trigger, scheduled_for, actor, task_id, publish_at)
         VALUES (:id, :trigger, :due, :actor, :task_id,
@@ -113,10 +115,13 @@ def enqueue_night(
     values = {"id": run_id, "trigger": trigger, "due": due, "actor": actor, "task_id": task_id}
     if connection.execute(insert, values).first() is not None:
         return run_id, True
+    # Selects the run of a night, by llm_sync_runs_scheduled_for_key.
     existing_id = connection.execute(sa.select(runs.c.id).where(runs.c.scheduled_for == due)).scalar_one()
     return existing_id, False
 
 
+# Says whether a model was refused since the last good sync and no refusal has asked for a run of late; it reads
+# llm_models and llm_sync_runs, which are short, without an index.
 _REFUSAL_DUE = sa.text("""
     SELECT EXISTS (
       SELECT FROM llm_models WHERE is_active AND unknown_upstream_at > greatest(
@@ -125,6 +130,9 @@ _REFUSAL_DUE = sa.text("""
     AND NOT EXISTS (SELECT FROM llm_sync_runs
       WHERE trigger = 'refusal' AND created_at > now() - make_interval(secs => :pause))
 """)
+
+
+# Lets one process at a time ask: an advisory lock, no index.
 _ONE_ASKS = sa.text("SELECT pg_advisory_xact_lock(7293450128892)")
 
 
@@ -140,6 +148,7 @@ def enqueue_after_refusal(connection: sa.Connection, *, run_id: uuid.UUID, sourc
     connection.execute(_ONE_ASKS)
     if not connection.execute(_REFUSAL_DUE, pause).scalar_one():
         return False
+    # Inserts a run unless one with the same options is queued (llm_sync_runs_one_queued).
     insert = sa.text("""
         INSERT INTO llm_sync_runs (id, trigger, source, actor) VALUES (:id, 'refusal', :source, 'upkeep')
         ON CONFLICT (options) WHERE status = 'queued' AND scheduled_for IS NULL DO NOTHING RETURNING id
@@ -155,6 +164,7 @@ def claim(
     `configured_source`: the one that is asked where the run names none; it stands in the row whatever comes of it.
     Raises DatabaseError (SQLSTATE 23505) when another became the running one at the same moment: try again.
     """
+    # Makes a queued run the running one, by llm_sync_runs_pkey; llm_sync_runs_one_running allows one.
     row = connection.execute(
         sa.text("""
             UPDATE llm_sync_runs SET status = 'running', attempt = attempt + 1, started_at = now(),
@@ -177,6 +187,7 @@ def is_race(error: DatabaseError) -> bool:
 
 def hold_fence(connection: sa.Connection, claim: RunClaim) -> None:
     """Lock the run until the transaction ends. Raises FenceLost where it is no longer ours."""
+    # Locks a run while the attempt is its own, by llm_sync_runs_pkey.
     row = connection.execute(
         sa.select(runs.c.id)
         .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
@@ -188,6 +199,7 @@ def hold_fence(connection: sa.Connection, claim: RunClaim) -> None:
 
 def close(connection: sa.Connection, claim: RunClaim, status: str, **values: Any) -> None:
     """End a run that is ours. Raises FenceLost."""
+    # Ends a run while the attempt is its own, by llm_sync_runs_pkey.
     result = connection.execute(
         runs.update()
         .where(runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.status == "running")
@@ -199,6 +211,7 @@ def close(connection: sa.Connection, claim: RunClaim, status: str, **values: Any
 
 def close_queued(connection: sa.Connection, run_id: uuid.UUID, *, code: str, detail: str) -> bool:
     """End as failed a run that a task asked for and that has not begun; False where it has, or others ask for it."""
+    # Ends one queued run of a task as failed, by llm_sync_runs_pkey.
     waiting = runs.update().where(runs.c.id == run_id, runs.c.status == "queued", runs.c.trigger == "task")
     failed = waiting.values(
         status="failed", finished_at=sa.func.clock_timestamp(), error_code=code, error_detail=detail
@@ -208,6 +221,7 @@ def close_queued(connection: sa.Connection, run_id: uuid.UUID, *, code: str, det
 
 def abandon_expired(connection: sa.Connection) -> Sequence[uuid.UUID]:
     """End runs whose worker died: their lease is over and nobody closed them. Returns their ids."""
+    # Ends the run whose lease ran out, by llm_sync_runs_one_running.
     dead = connection.execute(
         sa.text("""
             UPDATE llm_sync_runs SET status = 'abandoned', finished_at = now(), lease_until = NULL,
@@ -220,6 +234,7 @@ def abandon_expired(connection: sa.Connection) -> Sequence[uuid.UUID]:
 
 def requeue_nights(connection: sa.Connection, *, attempts: int, base_seconds: float) -> Sequence[uuid.UUID]:
     """Queue failed and abandoned nightly runs again, in the same row, with growing pauses, up to `attempts`."""
+    # Queues the newest night again, found by llm_sync_runs_scheduled_for_key, while it has attempts left.
     again = connection.execute(
         sa.text("""
             UPDATE llm_sync_runs SET status = 'queued', publish_at = now()
@@ -235,6 +250,7 @@ def requeue_nights(connection: sa.Connection, *, attempts: int, base_seconds: fl
 
 def take_unpublished(connection: sa.Connection, *, pause_seconds: float) -> Sequence[sa.Row[Any]]:
     """Queued runs whose message is due or taken for lost, for publishing; none is taken twice within the pause."""
+    # Sets the next publication of queued runs that are due; it reads the table of runs, which is short.
     return connection.execute(
         sa.text("""
             UPDATE llm_sync_runs SET publish_at = now() + make_interval(secs => :pause)
@@ -248,23 +264,27 @@ def take_unpublished(connection: sa.Connection, *, pause_seconds: float) -> Sequ
 
 def publish_soon(connection: sa.Connection, run_id: uuid.UUID) -> None:
     """Let the next round of upkeep publish a queued run."""
+    # Makes one queued run due for publication, by llm_sync_runs_pkey.
     waiting = runs.update().where(runs.c.id == run_id, runs.c.status == "queued")
     connection.execute(waiting.values(publish_at=sa.func.now()))
 
 
 def status_of(connection: sa.Connection, run_id: uuid.UUID) -> str | None:
     """The status of a run; None where there is no such run."""
+    # Selects the status of one run, by llm_sync_runs_pkey.
     return connection.execute(sa.select(runs.c.status).where(runs.c.id == run_id)).scalar_one_or_none()
 
 
 def find(connection: sa.Connection, run_id: uuid.UUID) -> dict[str, Any] | None:
     """One run, as the API shows it."""
+    # Selects one run, by llm_sync_runs_pkey.
     row = connection.execute(sa.select(*_COLUMNS).where(runs.c.id == run_id)).mappings().first()
     return None if row is None else _shown(row)
 
 
 def find_by_task(connection: sa.Connection, task_id: str) -> dict[str, Any] | None:
     """The run that a Celery task of this id was sent for, or carried out."""
+    # Selects the newest run of a task, by llm_sync_runs_task_id.
     query = sa.select(*_COLUMNS).where(runs.c.task_id == task_id).order_by(runs.c.created_at.desc()).limit(1)
     row = connection.execute(query).mappings().first()
     return None if row is None else _shown(row)
@@ -272,6 +292,7 @@ def find_by_task(connection: sa.Connection, task_id: str) -> dict[str, Any] | No
 
 def newest(connection: sa.Connection, *, limit: int, before: uuid.UUID | None = None) -> list[dict[str, Any]]:
     """Runs, newest first, those older than the run `before`."""
+    # Selects runs, the newest first, by llm_sync_runs_newest.
     query = sa.select(*_COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     if before is not None:
         mark = sa.select(runs.c.created_at, runs.c.id).where(runs.c.id == before).subquery()
@@ -283,10 +304,12 @@ def newest(connection: sa.Connection, *, limit: int, before: uuid.UUID | None = 
 
 def ever_good(connection: sa.Connection) -> bool:
     """Whether a sync has ever been applied."""
+    # Says whether any run was good; it reads the table of runs up to the first.
     return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD)))).scalar_one())
 
 
-# The newest good run that says which source was set up: runs that named another one on purpose do not.
+# Selects the newest good run that says which source was set up: runs that named another one on purpose do not. It sorts
+# the table of runs, which is short; no index has finished_at.
 _LAST_SOURCE = """
 SELECT source, finished_at FROM llm_sync_runs
 WHERE status = ANY(:good) AND (source = :configured OR (source IS NOT NULL AND NOT options ? 'source'))
@@ -302,6 +325,7 @@ def source_changed(connection: sa.Connection, configured: str) -> bool:
 
 def source_tried(connection: sa.Connection, configured: str) -> bool:
     """Whether a run, however it ended, has asked this source since the last good run that asked another one."""
+    # Says whether a run has asked this source since; it reads the table of runs, which is short.
     return bool(
         connection.execute(
             sa.text(f"""
@@ -315,6 +339,7 @@ def source_tried(connection: sa.Connection, configured: str) -> bool:
 
 def followed_source(connection: sa.Connection, *, pause_seconds: float) -> bool:
     """Whether upkeep has refreshed for a new source within the pause: processes may be set up differently."""
+    # Says whether upkeep has asked for a run of late; it reads the table of runs, which is short.
     return bool(
         connection.execute(
             sa.text("""
@@ -328,6 +353,8 @@ def followed_source(connection: sa.Connection, *, pause_seconds: float) -> bool:
 
 def night_missing(connection: sa.Connection, due: datetime, *, due_at: datetime, skew_seconds: float) -> bool:
     """Whether the night `due` (local; the instant `due_at`) is over, came after the migration, and has no run."""
+    # Compares a night with the one row of llm_catalogue_version, and looks for its run by
+    # llm_sync_runs_scheduled_for_key.
     return bool(
         connection.execute(
             sa.text("""

@@ -41,41 +41,17 @@ class Version:
     now: datetime
 
 
-_LOCK = sa.text(
-    "SELECT version, last_synced_at, source, settled_inputs, settled_version, now()"
-    " FROM llm_catalogue_version FOR UPDATE"
-)
-
 _COLUMNS = (
     "matcha_llm_id, model_name, model_key, provider, capabilities, is_active, is_default, display_order,"
     " missed_syncs, last_missed_at, overrides, provenance"
 )
-_ROWS = sa.text(f"SELECT {_COLUMNS} FROM llm_models ORDER BY matcha_llm_id")
 
-_WRITE = f"""
-INSERT INTO llm_models AS old ({_COLUMNS}, last_synced_at, listed_by)
-SELECT id, name, key, provider, capabilities::jsonb, active, is_default, display_order,
-       missed, missed_at, overrides::jsonb, provenance::jsonb, CASE WHEN listed THEN now() END, %s::text
-FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::bool[], %s::int[],
-            %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[])
-  AS new (id, name, key, provider, capabilities, active, is_default, display_order,
-          missed, missed_at, overrides, provenance, listed)
-ON CONFLICT (matcha_llm_id) DO UPDATE SET
-  model_name = excluded.model_name, model_key = excluded.model_key, provider = excluded.provider,
-  capabilities = excluded.capabilities, is_active = excluded.is_active, is_default = excluded.is_default,
-  display_order = excluded.display_order, missed_syncs = excluded.missed_syncs,
-  last_missed_at = excluded.last_missed_at, overrides = excluded.overrides, provenance = excluded.provenance,
-  last_synced_at = coalesce(excluded.last_synced_at, old.last_synced_at),
-  listed_by = CASE WHEN excluded.last_synced_at IS NOT NULL AND excluded.listed_by = '{MATCHAAI}' THEN '{MATCHAAI}'
-                   ELSE old.listed_by END
-"""
 
-_APPEND = """
-INSERT INTO llm_model_changes (run_id, kind, matcha_llm_id, model_key, before, after, actor)
-SELECT %s, kind, id, key, before::jsonb, after::jsonb, %s
-FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
-  WITH ORDINALITY AS new (kind, id, key, before, after, place) ORDER BY place
-"""
+# Locks and reads the one row of llm_catalogue_version; a table of one row needs no index.
+_LOCK = sa.text(
+    "SELECT version, last_synced_at, source, settled_inputs, settled_version, now()"
+    " FROM llm_catalogue_version FOR UPDATE"
+)
 
 
 def lock(connection: sa.Connection) -> Version:
@@ -87,6 +63,10 @@ def lock(connection: sa.Connection) -> Version:
     return Version(*connection.execute(_LOCK).one())
 
 
+# Selects all model rows in the order of llm_models_matcha_llm_id_key.
+_ROWS = sa.text(f"SELECT {_COLUMNS} FROM llm_models ORDER BY matcha_llm_id")
+
+
 def read_rows(connection: sa.Connection) -> list[ModelRow]:
     """All model rows, by upstream's id."""
     return [ModelRow(*row) for row in connection.execute(_ROWS)]
@@ -94,6 +74,7 @@ def read_rows(connection: sa.Connection) -> list[ModelRow]:
 
 def retired_keys(connection: sa.Connection) -> dict[str, str]:
     """Keys that no row holds any more -> the name of the model that each meant last."""
+    # Selects the last line of each key that no row holds, in the order of llm_model_changes_key_before.
     rows = connection.execute(
         sa.text("""
             SELECT DISTINCT ON (before ->> 'model_key') before ->> 'model_key', before ->> 'upstream_name'
@@ -116,8 +97,29 @@ def unpromised_ids(connection: sa.Connection, source: str) -> frozenset[int]:
     """Ids of the rows that a source has never listed itself: while MatchaAI is asked, those of the mapping alone."""
     if source != MATCHAAI:
         return frozenset()
+    # Selects the rows that the mapping alone has listed; it reads all models, as a sync does anyway.
     never = sa.select(llm_models.c.matcha_llm_id).where(llm_models.c.listed_by == MAPPING)
     return frozenset(connection.execute(never).scalars())
+
+
+# Inserts or updates these model rows in one statement; finds the old ones by llm_models_matcha_llm_id_key.
+_WRITE = f"""
+INSERT INTO llm_models AS old ({_COLUMNS}, last_synced_at, listed_by)
+SELECT id, name, key, provider, capabilities::jsonb, active, is_default, display_order,
+       missed, missed_at, overrides::jsonb, provenance::jsonb, CASE WHEN listed THEN now() END, %s::text
+FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[], %s::bool[], %s::int[],
+            %s::int[], %s::timestamptz[], %s::text[], %s::text[], %s::bool[])
+  AS new (id, name, key, provider, capabilities, active, is_default, display_order,
+          missed, missed_at, overrides, provenance, listed)
+ON CONFLICT (matcha_llm_id) DO UPDATE SET
+  model_name = excluded.model_name, model_key = excluded.model_key, provider = excluded.provider,
+  capabilities = excluded.capabilities, is_active = excluded.is_active, is_default = excluded.is_default,
+  display_order = excluded.display_order, missed_syncs = excluded.missed_syncs,
+  last_missed_at = excluded.last_missed_at, overrides = excluded.overrides, provenance = excluded.provenance,
+  last_synced_at = coalesce(excluded.last_synced_at, old.last_synced_at),
+  listed_by = CASE WHEN excluded.last_synced_at IS NOT NULL AND excluded.listed_by = '{MATCHAAI}' THEN '{MATCHAAI}'
+                   ELSE old.listed_by END
+"""
 
 
 def write_rows(
@@ -175,6 +177,7 @@ def touch(connection: sa.Connection, ids: Collection[int], *, source: str) -> No
     """Stamp rows that stay as they are as synced, and as listed by this source."""
     if ids:
         promised = f", listed_by = '{MATCHAAI}'" if source == MATCHAAI else ""
+        # Stamps these rows, by llm_models_matcha_llm_id_key.
         connection.exec_driver_sql(
             f"UPDATE llm_models SET last_synced_at = now(){promised} WHERE matcha_llm_id = ANY(%s::int[])",
             (list(ids),),
@@ -183,11 +186,21 @@ def touch(connection: sa.Connection, ids: Collection[int], *, source: str) -> No
 
 def touch_settled(connection: sa.Connection) -> int:
     """Stamp the rows that the last sync saw as synced again; returns their number."""
+    # Stamps the rows that the last sync stamped; it reads all models.
     again = sa.text(
         "UPDATE llm_models SET last_synced_at = now()"
         " WHERE last_synced_at = (SELECT last_synced_at FROM llm_catalogue_version)"
     )
     return connection.execute(again).rowcount
+
+
+# Appends these lines to the ledger in their order, which gives them ascending ids (llm_model_changes_pkey).
+_APPEND = """
+INSERT INTO llm_model_changes (run_id, kind, matcha_llm_id, model_key, before, after, actor)
+SELECT %s, kind, id, key, before::jsonb, after::jsonb, %s
+FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
+  WITH ORDINALITY AS new (kind, id, key, before, after, place) ORDER BY place
+"""
 
 
 def append_changes(
@@ -213,6 +226,7 @@ def append_changes(
 
 def mark_synced(connection: sa.Connection, *, source: str, settled_inputs: str | None) -> None:
     """Note a good sync. `settled_inputs` digests what it was made of; None when the same may bring more later."""
+    # Writes the one row of llm_catalogue_version.
     connection.execute(
         sa.text(
             "UPDATE llm_catalogue_version SET last_synced_at = now(), source = :source,"
@@ -224,6 +238,7 @@ def mark_synced(connection: sa.Connection, *, source: str, settled_inputs: str |
 
 def shown_row(connection: sa.Connection, matcha_llm_id: int) -> dict[str, Any]:
     """One row as operators see it: the listing's columns, its overrides and provenance."""
+    # Selects one model row, by llm_models_matcha_llm_id_key.
     columns = (*SHOWN, llm_models.c.overrides, llm_models.c.provenance)
     query = sa.select(*columns).where(llm_models.c.matcha_llm_id == matcha_llm_id)
     return dict(connection.execute(query).mappings().one())
@@ -233,6 +248,7 @@ def read_changes(
     connection: sa.Connection, *, since: int, limit: int, run_id: uuid.UUID | None = None
 ) -> list[dict[str, Any]]:
     """Lines of the ledger after the id `since`, oldest first; of one run where it is named."""
+    # Selects lines of the ledger by llm_model_changes_pkey, or of one run by llm_model_changes_run_id.
     query = sa.select(changes).where(changes.c.id > since).order_by(changes.c.id).limit(limit)
     if run_id is not None:
         query = query.where(changes.c.run_id == run_id)
@@ -241,4 +257,5 @@ def read_changes(
 
 def any_model(connection: sa.Connection) -> bool:
     """Whether the table holds a row."""
+    # Says whether there is a row: it reads one.
     return bool(connection.execute(sa.text("SELECT EXISTS (SELECT FROM llm_models)")).scalar_one())
