@@ -25,7 +25,7 @@ def main() -> int:
         print("no mutant has such a name; --list names them", file=sys.stderr)
         return 2
     if arguments.list:
-        print(*(f"{mutant.name:32}{mutant.file}" for mutant in mutants), sep="\n")
+        print(*(f"{mutant.name:40}{mutant.file}" for mutant in mutants), sep="\n")
         return 0
     try:
         texts = [mutant.applied(ROOT) for mutant in mutants]
@@ -69,7 +69,7 @@ def _dies(scratch: Scratch, mutant: Mutant, text: str, arguments: argparse.Names
     for test in mutant.tests:
         red = [failed for failed in outcome.failed if failed == test or failed.startswith(f"{test}[")]
         verdict = "red" if red else "STILL GREEN"
-        print(f"{mutant.name:32}{verdict:13}{test.removeprefix('tests/')} ({outcome.seconds:.0f} s)", flush=True)
+        print(f"{mutant.name:40}{verdict:13}{test.removeprefix('tests/')} ({outcome.seconds:.0f} s)", flush=True)
         if not red:
             if not arguments.verbose:
                 print(outcome.output[-3000:])
