@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.catalogue.sync import holds
 from shared.catalogue.sync.held import summary
+from shared.catalogue.sync.options import RefreshOptions
 from worker.commands.context import console, say, short, table
 from worker.commands.entry import fail
 from worker.runtime import Runtime
@@ -45,10 +46,10 @@ def _count(number: int | None) -> str:
     return "not counted" if number is None else str(number)
 
 
-def check_force(runtime: Runtime, arguments: Any) -> None:
+def check_force(runtime: Runtime, options: RefreshOptions) -> None:
     """Exit with 1 unless the force names a held list."""
     try:
-        runtime.refresher.check_force(arguments.options)
+        runtime.refresher.check_force(options)
     except holds.NotHeld as refused:
         fail(str(refused))
 
