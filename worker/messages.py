@@ -45,14 +45,14 @@ def send_refresh(
     """Send `llm.refresh`; `run_id`: the queued run, None for a dry run. Raises kombu's OperationalError, OSError."""
     kwargs = arguments.model_dump(exclude_defaults=True)
     headers = {REQUEST_ID_HEADER: request_id}
-    shown = kwargs
+    display_kwargs = kwargs
     if run_id is not None:
         headers[RUN_ID_HEADER] = run_id
-        shown = kwargs | {"run_id": run_id}
+        display_kwargs = kwargs | {"run_id": run_id}
     app.send_task(
         REFRESH_TASK,
         kwargs=kwargs,
-        kwargsrepr=repr(shown),  # what Flower shows and searches
+        kwargsrepr=repr(display_kwargs),  # what Flower shows and searches
         task_id=task_id,
         queue=REFRESH_QUEUE,
         headers=headers,
@@ -120,7 +120,7 @@ class Publisher:
         """
         backend = self._app.backend
         try:
-            found = backend.get_task_meta(task_id)
+            meta = backend.get_task_meta(task_id)
         except (*backend.connection_errors, OSError) as error:
             raise OperationalError(type(error).__name__) from None
-        return found["status"], found.get("result")
+        return meta["status"], meta.get("result")

@@ -54,12 +54,12 @@ def cadence_of_settings(settings: Settings) -> Cadence:
 
 def policy_of(settings: Settings, cadence: Cadence) -> Policy:
     """The settings that a plan depends on."""
-    given = settings.refresh_grace_min_hours
+    setting = settings.refresh_grace_min_hours
     return Policy(
         default_key=settings.matchaai_default_model,
         max_shrink=settings.refresh_max_shrink,
         grace_syncs=settings.refresh_grace_syncs,
-        grace_min_hours=cadence.grace_min_hours if given is None else given,
+        grace_min_hours=cadence.grace_min_hours if setting is None else setting,
     )
 
 

@@ -302,23 +302,25 @@ class ChatProcess:
     def _beat(self) -> None:
         """Renew the leases of all calls, keep queued chats in hand, close calls whose chats have ended."""
         renew = next(self._renewals) or self._renewal_missed
-        held = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
+        attempts = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
         self._renewal_missed = renew  # until it is done
-        still_open = self._still_open(held, self._claimed_ids.copy(), renew=renew)
+        still_open = self._still_open(attempts, self._claimed_ids.copy(), renew=renew)
         self._renewal_missed = False
         self._beat_at = time.monotonic()
-        ended = {chat_id: attempt for chat_id, attempt in held.items() if chat_id not in still_open}
+        ended = {chat_id: attempt for chat_id, attempt in attempts.items() if chat_id not in still_open}
         if ended:
             self._loop.call_soon_threadsafe(self._close_ended, ended)
 
-    def _still_open(self, held: dict[uuid.UUID, int], claimed_ids: set[uuid.UUID], *, renew: bool) -> set[uuid.UUID]:
+    def _still_open(
+        self, attempts: dict[uuid.UUID, int], claimed_ids: set[uuid.UUID], *, renew: bool
+    ) -> set[uuid.UUID]:
         if not claimed_ids:
             return set()
         seconds = min(BEAT_SECONDS, self._lease_seconds / 6)
         with self._database.transaction(timeout_seconds=max(0.5, seconds)) as connection:
             if not renew:
-                return lifecycle.still_open(connection, held)
-            still_open = lifecycle.renew(connection, held, lease_seconds=self._lease_seconds)
+                return lifecycle.still_open(connection, attempts)
+            still_open = lifecycle.renew(connection, attempts, lease_seconds=self._lease_seconds)
             # Those that nobody has claimed, and those whose lease was lost meanwhile: nobody else need start on them.
             lifecycle.postpone(connection, claimed_ids, seconds=self._lease_seconds)
             return still_open

@@ -32,8 +32,8 @@ class Span(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _SPAN.fullmatch(str(value).strip())
-        span = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+        match = _SPAN.fullmatch(str(value).strip())
+        span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
         if span is None or span > self._most:
             self.fail(f"{value!r} is no time up to {self._most.days}d; examples: 30m, 24h, 90d", param, ctx)
         return span
@@ -59,8 +59,8 @@ def create(name: str, subject: str, role: Any, expires: timedelta | None, as_jso
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
     with open_runtime() as runtime, runtime.database.transaction() as connection:
-        made = api_keys.create(connection, new, actor=_actor())
-    _print_made(made, as_json=as_json)
+        key = api_keys.create(connection, new, actor=_actor())
+    _print_key(key, as_json=as_json)
 
 
 @keys.command(name="list")
@@ -75,11 +75,11 @@ def list_keys(as_json: bool) -> None:
     if not rows:
         say("there is no API key; `llm-refresh keys create NAME --subject S` makes one")
         return
-    shown = table("id", "name", "subject", "role", "last used", "expires", "revoked")
+    grid = table("id", "name", "subject", "role", "last used", "expires", "revoked")
     for row in rows:
         moments = (short(row[column]) for column in ("last_used_at", "expires_at", "revoked_at"))
-        shown.add_row(row["id"], row["name"], row["subject"], row["role"], *moments)
-    console().print(shown)
+        grid.add_row(row["id"], row["name"], row["subject"], row["role"], *moments)
+    console().print(grid)
 
 
 @keys.command()
@@ -109,21 +109,21 @@ def rotate(key_id: str, grace: timedelta, as_json: bool) -> None:
     with open_runtime() as runtime:
         try:
             with runtime.database.transaction() as connection:
-                made = api_keys.rotate(connection, key_id, grace_hours=grace / timedelta(hours=1))
+                key = api_keys.rotate(connection, key_id, grace_hours=grace / timedelta(hours=1))
         except UnknownApiKey:
             fail(f"no API key that holds has the id {key_id!r}; `llm-refresh keys list` lists them")
-    _print_made(made, as_json=as_json)
+    _print_key(key, as_json=as_json)
 
 
-def _print_made(made: dict[str, Any], *, as_json: bool) -> None:
+def _print_key(key: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        echo_json({name: made[name] for name in _MADE} | {"previous_until": made["previous_until"]})
+        echo_json({name: key[name] for name in _MADE} | {"previous_until": key["previous_until"]})
         return
-    until = f", until {short(made['expires_at'])} (UTC)" if made["expires_at"] else ""
-    say(f"key {made['id']} ({made['name']}) of {made['subject']}, role {made['role']}{until}; shown this once:")
-    say(made["key"])
-    if made["previous_until"]:
-        say(f"the key before holds until {short(made['previous_until'])} (UTC)")
+    until = f", until {short(key['expires_at'])} (UTC)" if key["expires_at"] else ""
+    say(f"key {key['id']} ({key['name']}) of {key['subject']}, role {key['role']}{until}; shown this once:")
+    say(key["key"])
+    if key["previous_until"]:
+        say(f"the key before holds until {short(key['previous_until'])} (UTC)")
 
 
 def _actor() -> str:

@@ -85,11 +85,11 @@ def refresh(
         echo_json(_described(outcome) | {"removed": removed})
     else:
         _print(outcome)
-        for gone in removed:
-            last = f", last {short(gone['last_used'])}" if gone["last_used"] else ""
+        for model in removed:
+            last = f", last {short(model['last_used'])}" if model["last_used"] else ""
             say(
-                f"gone: {gone['model_key']} ({gone['kind']}), asked {gone['request_count']} times"
-                f" in {gone['days']} days{last}"
+                f"gone: {model['model_key']} ({model['kind']}), asked {model['request_count']} times"
+                f" in {model['days']} days{last}"
             )
     if first and outcome.status == "held":
         sys.exit(FIRST_HELD)
@@ -174,20 +174,20 @@ def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
     """List the active models."""
     read = read_all_models if with_inactive else read_models
     with open_runtime() as runtime, runtime.database.transaction() as connection:
-        found = read(connection, provenance=True)
+        rows = read(connection, provenance=True)
         state = read_state(connection, stale_after=runtime.cadence.stale_after)
     if as_json:
-        echo_json(found)
+        echo_json(rows)
         return
     if provenance:
-        _print_provenance(found)
+        _print_provenance(rows)
         return
     last = "why it is inactive" if with_inactive else "capabilities"
-    listed = table("id", "key", "name", "provider", "default", last)
-    for model in found:
+    grid = table("id", "key", "name", "provider", "default", last)
+    for model in rows:
         able = in_words(model["capabilities"] or None)
         why = (model["why"] or {}).get("text", "") if with_inactive else able
-        listed.add_row(
+        grid.add_row(
             str(model["matcha_llm_id"]),
             model["model_key"],
             model["model_name"],
@@ -195,20 +195,20 @@ def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
             "default" if model["is_default"] else "",
             why,
         )
-    console().print(listed)
-    if any(model.get("why") and model["why"]["reason"] == "hidden" for model in found):
+    console().print(grid)
+    if any(model.get("why") and model["why"]["reason"] == "hidden" for model in rows):
         click.echo("to show a hidden one again: llm-refresh set KEY is_active=null")
-    click.echo(f"{len(found)} models; last synced {short(state.last_synced_at)}{', stale' if state.stale else ''}")
+    click.echo(f"{len(rows)} models; last synced {short(state.last_synced_at)}{', stale' if state.stale else ''}")
 
 
-def _print_provenance(found: list[dict[str, Any]]) -> None:
-    listed = table("key", "capability", "value", "from", "detail", "date", "below")
-    for model in found:
+def _print_provenance(models: list[dict[str, Any]]) -> None:
+    grid = table("key", "capability", "value", "from", "detail", "date", "below")
+    for model in models:
         for name, note in model["provenance"].items():
             value = model["capabilities"].get(name, model.get(name, ""))
             below = note.get("below") or {}
             under = f"{in_words(below.get('value'))} ({below.get('source')})" if below else ""
-            listed.add_row(
+            grid.add_row(
                 model["model_key"],
                 name,
                 in_words(value),
@@ -217,10 +217,10 @@ def _print_provenance(found: list[dict[str, Any]]) -> None:
                 note.get("date", ""),
                 under,
             )
-    console().print(listed)
-    sources = coverage(found)
+    console().print(grid)
+    sources = coverage(models)
     for source, keys in sources.items():
-        say(f"{source}: {len(keys)} of {len(found)} models" + (f": {', '.join(keys)}" if source == "unknown" else ""))
+        say(f"{source}: {len(keys)} of {len(models)} models" + (f": {', '.join(keys)}" if source == "unknown" else ""))
 
 
 @click.command(name="runs")
@@ -233,19 +233,19 @@ def list_runs(run_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
         _show_run(run_id, as_json=as_json)
         return
     with open_runtime() as runtime, runtime.database.transaction() as connection:
-        found = runs.newest(connection, limit=limit)
+        rows = runs.newest(connection, limit=limit)
         hold = holds.open_hold(connection)
     if as_json:
-        echo_json(found)
+        echo_json(rows)
         return
-    listed = table("run", "created (UTC)", "trigger", "status", "counts", "cause")
-    for run in found:
+    grid = table("run", "created (UTC)", "trigger", "status", "counts", "cause")
+    for run in rows:
         counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)
         cause = f"{run['error']['code']}: {run['error']['detail']}" if run["error"] else ""
         if run["held"]:
             cause = summary(run["held"]) + (f"; dismissed by {run['dismissed']['by']}" if run["dismissed"] else "")
-        listed.add_row(run["id"], short(run["created_at"]), run["trigger"], run["status"], counts, cause)
-    console().print(listed)
+        grid.add_row(run["id"], short(run["created_at"]), run["trigger"], run["status"], counts, cause)
+    console().print(grid)
     if hold is not None:
         say(f"a list is held since {short(hold.since)} and waits for a decision: llm-refresh runs {hold.run_id}")
 

@@ -62,22 +62,22 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
     QUESTION is a text, or - for standard input (UTF-8).
     """
     try:
-        asked = Question(question=_read(question), model=model, systemPrompt=system_prompt)
+        request = Question(question=_read(question), model=model, systemPrompt=system_prompt)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
     with open_runtime() as runtime:
-        accepted = _accepted(runtime, asked)
+        accepted = _accepted(runtime, request)
         try:
             _send(runtime, accepted)
-            ended = _awaited(runtime, accepted)
+            snapshot = _awaited(runtime, accepted)
         except KeyboardInterrupt:
-            ended = _cancelled(runtime, accepted.chat_id)
+            snapshot = _cancelled(runtime, accepted.chat_id)
     if as_json:
-        echo_json(ended.body)
+        echo_json(snapshot.body)
     else:
-        _print(ended, err=True)
-    sys.exit(GOOD if ended.status == "succeeded" else NOT_GOOD)
+        _print(snapshot, err=True)
+    sys.exit(GOOD if snapshot.status == "succeeded" else NOT_GOOD)
 
 
 @chat.command()
@@ -155,10 +155,10 @@ def _awaited(runtime: Runtime, snapshot: Snapshot) -> Snapshot:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        shown = progress.add_task("", total=None)
+        task = progress.add_task("", total=None)
         while not snapshot.ended:
             model = snapshot.body["model"]
-            progress.update(shown, description=f"{snapshot.status}: {model['name']} (Ctrl-C cancels)")
+            progress.update(task, description=f"{snapshot.status}: {model['name']} (Ctrl-C cancels)")
             time.sleep(POLL_SECONDS)
             snapshot = _find(runtime, snapshot.chat_id)
     return snapshot
@@ -173,24 +173,24 @@ def _cancelled(runtime: Runtime, chat_id: uuid.UUID) -> Snapshot:
 
 def _find(runtime: Runtime, chat_id: uuid.UUID, *, content: read.Content = "answer") -> Snapshot:
     with runtime.database.transaction(OPERATOR) as connection:
-        found = read.find(connection, chat_id, content=content)
-    if found is None:
+        snapshot = read.find(connection, chat_id, content=content)
+    if snapshot is None:
         raise click.ClickException(f"there is no chat {chat_id}: `llm-refresh chats` lists them")
-    return found
+    return snapshot
 
 
 def _model(chat: Snapshot) -> str:
     model = chat.body["model"]
-    told = f"{model['name']} (ID: {model['matcha_llm_id']}, Key: {model['key']})"
-    return told + (f", instead of {model['requested']}: {model['reason']}" if model["fallback"] else "")
+    text = f"{model['name']} (ID: {model['matcha_llm_id']}, Key: {model['key']})"
+    return text + (f", instead of {model['requested']}: {model['reason']}" if model["fallback"] else "")
 
 
 def _print(chat: Snapshot, *, err: bool) -> None:
-    told = _model(chat)
+    model = _model(chat)
     between = "in" if chat.status == "succeeded" else "after"
     by = "by" if chat.status == "succeeded" else "of"
     seconds = chat.body["timings"]["total_ms"] / 1000
-    say(f"{chat.status} {between} {seconds:.1f} s {by} {told}")
+    say(f"{chat.status} {between} {seconds:.1f} s {by} {model}")
     if chat.status == "succeeded" and "erased_at" in chat.body:
         say(f"its content was erased at {short(chat.body['erased_at'])} (UTC)")
     elif chat.status == "succeeded":
@@ -223,21 +223,21 @@ def list_chats(
     as_json: bool,
 ) -> None:
     """List chats, newest first; what was asked and answered is not shown."""
-    wanted = read.ChatFilter(statuses, model, subject, since, until)
+    chat_filter = read.ChatFilter(statuses, model, subject, since, until)
     with open_runtime() as runtime, runtime.database.transaction(OPERATOR) as connection:
-        found = read.newest(connection, OPERATOR, limit=limit + 1, before=None, chat_filter=wanted)
-    shown = found[:limit]
+        rows = read.newest(connection, OPERATOR, limit=limit + 1, before=None, chat_filter=chat_filter)
+    page = rows[:limit]
     if as_json:
-        echo_json([{**chat.body, "caller": chat.subject} for chat in shown])
+        echo_json([{**chat.body, "caller": chat.subject} for chat in page])
         return
-    if not shown:
+    if not page:
         say("no chat fits")
         return
-    listed = table("chat", "created (UTC)", "caller", "status", "model", "instead of", "attempts", "seconds", "cause")
-    for chat in shown:
-        listed.add_row(*_cells(chat))
-    console().print(listed)
-    if len(found) > limit:
+    grid = table("chat", "created (UTC)", "caller", "status", "model", "instead of", "attempts", "seconds", "cause")
+    for chat in page:
+        grid.add_row(*_cells(chat))
+    console().print(grid)
+    if len(rows) > limit:
         say("older chats are left out: --limit shows more, --status, --model, --caller, --since and --until choose")
 
 

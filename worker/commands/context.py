@@ -81,10 +81,10 @@ class PlainTable(Table):
 
 def table(*columns: str) -> Table:
     """An empty table with these headings."""
-    made = PlainTable(box=None, pad_edge=False, header_style="bold")
+    result = PlainTable(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+        result.add_column(column, overflow="fold")
+    return result
 
 
 def in_words(value: object) -> str:

@@ -85,22 +85,22 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
     A group that does not end in its time is a fault, and is left behind.
     """
     facts = Facts()
-    found: dict[str, list[Finding]] = {name: [] for name, _, _ in groups}
-    ended: set[str] = set()
+    by_group: dict[str, list[Finding]] = {name: [] for name, _, _ in groups}
+    finished_groups: set[str] = set()
 
     def look(name: str, check: Check) -> None:
         for finding in check(settings, facts):
-            found[name].append(finding)
-        ended.add(name)
+            by_group[name].append(finding)
+        finished_groups.add(name)
 
     threads = [threading.Thread(target=look, args=(name, check), daemon=True) for name, _, check in groups]
-    began = time.monotonic()
+    started = time.monotonic()
     for thread in threads:
         thread.start()
     findings: list[Finding] = []
     for thread, (name, seconds, _) in zip(threads, groups, strict=True):
-        thread.join(max(0.0, began + seconds - time.monotonic()))
-        findings += found[name]
+        thread.join(max(0.0, started + seconds - time.monotonic()))
+        findings += by_group[name]
         if thread.is_alive():
             findings.append(
                 fault(
@@ -109,7 +109,7 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
                     "it takes connections and says nothing: look whether its process is stopped, or its disk hangs",
                 )
             )
-        elif name not in ended:
+        elif name not in finished_groups:
             findings.append(fault(name, "the check itself broke off", "what broke it stands above"))
     return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
 

@@ -22,15 +22,15 @@ def erase(subject: str, as_json: bool) -> None:
         raise click.UsageError("--subject: name a caller; `llm-refresh chats` shows whose chats there are")
     actor = f"cli:{getpass.getuser()}"
     with open_runtime() as runtime:
-        done = erasure.erase_caller(runtime.database, subject, actor=actor)
-        runtime.notifier.notify(done.cancelled)
-        erasure.log_erasure(done, actor=actor, role="service_role")
+        result = erasure.erase_caller(runtime.database, subject, actor=actor)
+        runtime.notifier.notify(result.cancelled)
+        erasure.log_erasure(result, actor=actor, role="service_role")
     if as_json:
-        echo_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
+        echo_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
         return
-    if not done.erased:
+    if not result.erased:
         say(f"no chat of {subject} is kept that holds any content: nothing was erased")
         return
-    chats = "1 chat" if done.erased == 1 else f"{done.erased} chats"
-    first = f"; {len(done.cancelled)} open ones were cancelled first" if done.cancelled else ""
+    chats = "1 chat" if result.erased == 1 else f"{result.erased} chats"
+    first = f"; {len(result.cancelled)} open ones were cancelled first" if result.cancelled else ""
     say(f"the content of {chats} of {subject} is erased{first}. Usage figures stay; the ledger has a line")

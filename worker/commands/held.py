@@ -21,10 +21,10 @@ def print_held(held: Mapping[str, Any], *, most: int | None = None, waits: bool 
     say(f"held: {summary(held)}; nothing was changed")
     models = held.get("models", [])
     if models:
-        listed = table("id", "key", "name", "what", "requests (30 days)", "callers")
+        grid = table("id", "key", "name", "what", "requests (30 days)", "callers")
         for model in models[:most]:
             what = f"becomes {model['becomes']}" if model.get("becomes") else model["kind"]
-            listed.add_row(
+            grid.add_row(
                 str(model["matcha_llm_id"]),
                 model["model_key"],
                 model["name"],
@@ -32,7 +32,7 @@ def print_held(held: Mapping[str, Any], *, most: int | None = None, waits: bool 
                 _count(model["requests"]),
                 _count(model["callers"]),
             )
-        console().print(listed)
+        console().print(grid)
     more = held["absent"] + held["repointed"] - len(models[:most])
     if models and more > 0:
         say(f"and {more} more; --json has the {len(models)} most used")

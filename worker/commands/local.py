@@ -76,14 +76,16 @@ def sandbox(port: int, models: Path | None, delay: float | None) -> None:
 
     key = os.environ.get("STAND_IN_API_KEY") or stand_in.DEFAULT_API_KEY
     try:
-        listed = json.loads(models.read_text(encoding="utf-8")) if models else stand_in.default_models()
+        entries = json.loads(models.read_text(encoding="utf-8")) if models else stand_in.default_models()
     except ValueError as error:
         raise click.UsageError(f"--models: {models} is no JSON ({error})") from None
     stand_in.serve(
         host="127.0.0.1",
         port=port,
         api_key=key,
-        models=listed,
+        models=entries,
         delay=stand_in.DEFAULT_DELAY_SECONDS if delay is None else delay,
-        ready=lambda taken: click.echo(f"ready: http://127.0.0.1:{taken}{stand_in.PREFIX} (a stand-in, key {key})"),
+        ready=lambda bound_port: click.echo(
+            f"ready: http://127.0.0.1:{bound_port}{stand_in.PREFIX} (a stand-in, key {key})"
+        ),
     )

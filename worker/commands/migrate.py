@@ -64,10 +64,10 @@ def _print_upgrade(upgrade: Upgrade, *, dry_run: bool) -> None:
         click.echo("dry run: nothing was changed")
 
 
-def _print_adoption(adoption: Adoption, done: str) -> None:
+def _print_adoption(adoption: Adoption, verb: str) -> None:
     requests = sum(used.requests for used in adoption.usage)
     click.echo(
-        f"old system: {len(adoption.models)} models and {requests} counted requests {done};"
+        f"old system: {len(adoption.models)} models and {requests} counted requests {verb};"
         " the old tables are kept as …_before_llm_refresh"
     )
     for model in adoption.models:

@@ -114,9 +114,9 @@ def list_changes(
 ) -> None:
     """Read the ledger, newest first."""
     after, moment = (since, None) if isinstance(since, int) else (0, since)
-    wanted = LedgerFilter(kinds, key, run_id, after, moment)
+    ledger_filter = LedgerFilter(kinds, key, run_id, after, moment)
     with open_runtime() as runtime, runtime.database.transaction() as connection:
-        lines, left_out = newest_changes(connection, wanted, limit=None if everything else limit)
+        lines, left_out = newest_changes(connection, ledger_filter, limit=None if everything else limit)
     if as_json:
         echo_json({"changes": lines, "left_out": left_out, "next": lines[0]["id"] if lines else after})
         return

@@ -30,11 +30,11 @@ def of_settings(settings: Settings, misnamed: Sequence[str] = ()) -> Iterator[Fi
         missing = "MATCHAAI_BASE_URL" if settings.matchaai_base_url is None else "MATCHAAI_API_KEY"
         yield fault("matchaai", f"half set up: {missing} is missing, and MatchaAI is not asked", "set it")
     elif not settings.upstream_given:
-        told = "MatchaAI is not set up: refreshes read the built-in mapping, chats get"
+        text = "MatchaAI is not set up: refreshes read the built-in mapping, chats get"
         if settings.local:
-            yield good("matchaai", f"{told} the stand-in")
+            yield good("matchaai", f"{text} the stand-in")
         else:
-            yield warning("matchaai", f"{told} 503", "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")
+            yield warning("matchaai", f"{text} 503", "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")
     elif settings.matchaai_mission_id is None:
         yield fault("matchaai", "MATCHAAI_MISSION_ID is missing: no completion can be asked for", "set it")
     else:
@@ -102,12 +102,12 @@ def of_revision(fit: Literal["current", "behind", "newer", "too_new"], detail: s
 def of_clock(name: str, ahead_seconds: float) -> Finding:
     """How far another machine's clock is ahead of ours (negative: behind)."""
     apart = abs(ahead_seconds)
-    told = f"{name}'s clock is {apart:.1f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this machine's"
+    text = f"{name}'s clock is {apart:.1f} s {'ahead of' if ahead_seconds > 0 else 'behind'} this machine's"
     if apart > SKEW_FAULT_SECONDS:
-        return fault("clock", told, "let both machines follow a time server: nights are due by the database's clock")
+        return fault("clock", text, "let both machines follow a time server: nights are due by the database's clock")
     if apart > SKEW_WARNING_SECONDS:
-        return warning("clock", told, "let both machines follow a time server")
-    return good("clock", told)
+        return warning("clock", text, "let both machines follow a time server")
+    return good("clock", text)
 
 
 def of_memory(server: RedisServerInfo) -> Finding:
@@ -115,10 +115,10 @@ def of_memory(server: RedisServerInfo) -> Finding:
     used = f"{server.used_bytes / 2**20:.0f} MB used"
     if not server.max_bytes:
         return good("redis memory", f"{used}, without a limit of its own")
-    told = f"{used} of {server.max_bytes / 2**20:.0f} MB (maxmemory)"
+    text = f"{used} of {server.max_bytes / 2**20:.0f} MB (maxmemory)"
     if server.used_bytes > MEMORY_WARNING_SHARE * server.max_bytes:
-        return warning("redis memory", f"nearly full: {told}", "raise maxmemory, or find what fills it")
-    return good("redis memory", told)
+        return warning("redis memory", f"nearly full: {text}", "raise maxmemory, or find what fills it")
+    return good("redis memory", text)
 
 
 def of_no_writes(reason: str) -> Finding:

@@ -42,57 +42,57 @@ def check_gateway(settings: Settings) -> Iterator[Finding]:
     yield _of_list(parsed, len(listing.entries), listing.milliseconds)
     if not parsed.entries:
         return
-    asked = next((e for e in parsed.entries if slug(e.name) == settings.matchaai_default_model), parsed.entries[0])
-    fields = asyncio.run(probe.try_fields(make_client, asked.matcha_llm_id))
+    entry = next((e for e in parsed.entries if slug(e.name) == settings.matchaai_default_model), parsed.entries[0])
+    fields = asyncio.run(probe.try_fields(make_client, entry.matcha_llm_id))
     for tried in fields:
-        yield _of_field(tried, settings.matchaai_model_field, asked.name)
+        yield _of_field(tried, settings.matchaai_model_field, entry.name)
     yield _verdict(fields, settings.matchaai_model_field)
     yield from _of_shape({tried.place for tried in fields if tried.place is not None})
 
 
 def _of_list(parsed: Parsed, number: int, milliseconds: int) -> Finding:
-    told = f"a bare list of {number} models, as expected, in {milliseconds} ms"
+    text = f"a bare list of {number} models, as expected, in {milliseconds} ms"
     if not parsed.entries:
         return fault("live: list", f"{number} models, none of them usable", "see `llm-refresh refresh --dry-run`")
     if parsed.rejected:
         return warning(
             "live: list",
-            f"{told}; {len(parsed.rejected)} would be refused: {parsed.rejected[0].reason}",
+            f"{text}; {len(parsed.rejected)} would be refused: {parsed.rejected[0].reason}",
             "see `llm-refresh refresh --dry-run`",
         )
-    return good("live: list", told)
+    return good("live: list", text)
 
 
 def _of_field(tried: FieldProbe, configured: wire.ModelField, name: str) -> Finding:
     title: Line = "live: llm_id" if tried.field == "llm_id" else "live: options.responseLLM"
-    said = {
+    text = {
         "taken": f"took effect: {name} answered, and a model that nobody lists was refused",
         "ignored": "has no effect: a model that nobody lists was answered, by the mission's own model",
         "unknown": f"{name} answered; whether by this field cannot be told, the second call did not come through",
         "failed": f"no answer: {tried.failure}",
     }[tried.effect]
     if tried.field != configured or tried.effect == "taken":
-        return good(title, said)  # the other field is looked at to know it, not needed
+        return good(title, text)  # the other field is looked at to know it, not needed
     if tried.effect == "unknown":
-        return warning(title, said, "run this again")
-    return fault(title, said, "chats name their model by this field (MATCHAAI_MODEL_FIELD)")
+        return warning(title, text, "run this again")
+    return fault(title, text, "chats name their model by this field (MATCHAAI_MODEL_FIELD)")
 
 
 def _verdict(fields: list[FieldProbe], configured: wire.ModelField) -> Finding:
     effective = [tried.field for tried in fields if tried.effect == "taken"]
-    told = f"MATCHAAI_MODEL_FIELD is {configured}; " + (
+    text = f"MATCHAAI_MODEL_FIELD is {configured}; " + (
         f"{' and '.join(effective)} took effect" if effective else "no field took effect"
     )
     if configured in effective:
-        return good("live: model field", told)
+        return good("live: model field", text)
     if effective:
-        return fault("live: model field", told, f"set MATCHAAI_MODEL_FIELD={effective[0]}")
-    return warning("live: model field", told, "whatever is asked for, the mission's own model may answer")
+        return fault("live: model field", text, f"set MATCHAAI_MODEL_FIELD={effective[0]}")
+    return warning("live: model field", text, "whatever is asked for, the mission's own model may answer")
 
 
 def _of_shape(places: set[str]) -> Iterator[Finding]:
     if places == {wire.DOCUMENTED_PLACE}:
         yield good("live: answer shape", f"the text stands at {wire.DOCUMENTED_PLACE}, as expected")
     elif places:
-        told = f"the text stands at {' and '.join(sorted(places))}, which the client reads"
-        yield warning("live: answer shape", f"{told}; it expects {wire.DOCUMENTED_PLACE}", "the gateway has changed")
+        text = f"the text stands at {' and '.join(sorted(places))}, which the client reads"
+        yield warning("live: answer shape", f"{text}; it expects {wire.DOCUMENTED_PLACE}", "the gateway has changed")

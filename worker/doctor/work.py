@@ -197,9 +197,9 @@ def of_endings(endings: ChatEndings, health: UpstreamHealth | None = None) -> Fi
     if not hour:
         return good("chat failures", "none in the last hour")
     codes = sorted(endings.last_hour.items(), key=lambda each: (-each[1], each[0]))
-    named = ", ".join(f"{number} {code}" for code, number in codes[:_CODES_NAMED])
+    code_counts = ", ".join(f"{number} {code}" for code, number in codes[:_CODES_NAMED])
     rest = "" if len(codes) <= _CODES_NAMED else f", {sum(number for _, number in codes[_CODES_NAMED:])} others"
-    detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {named}{rest}"
+    detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {code_counts}{rest}"
     if health is not None and _is_over(endings, health):
         return warning(
             "chat failures",

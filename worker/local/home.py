@@ -70,29 +70,29 @@ def passwords(home: Path) -> dict[str, str]:
     Raises LocalServicesError when the servers' data is there and its passwords are not.
     """
     file = home / PASSWORDS_FILE
-    kept = read_json(file)
-    if not kept and (home / SERVICES_FILE).exists():
+    stored = read_json(file)
+    if not stored and (home / SERVICES_FILE).exists():
         raise LocalServicesError(
             f"{file} is missing, and without it the data in {home} cannot be opened: put it back, "
             f"or delete {home} to begin anew"
         )
-    made = {name: kept.get(name) or secrets.token_hex(20) for name in _KNOWN_PASSWORDS}
-    if made != kept:
-        write_private(file, made)
-    return made
+    values = {name: stored.get(name) or secrets.token_hex(20) for name in _KNOWN_PASSWORDS}
+    if values != stored:
+        write_private(file, values)
+    return values
 
 
 def read_json(file: Path) -> dict[str, str]:
     """What the file holds; nothing when it is not there. Raises LocalServicesError when it cannot be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise LocalServicesError(f"{file} cannot be read ({type(error).__name__}): is it another user's?") from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise LocalServicesError(f"{file} holds something else than expected")
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): str(value) for key, value in values.items()}
 
 
 def write_private(file: Path, content: Mapping[str, str]) -> None:

@@ -48,30 +48,30 @@ class Postgres(Service):
 
     def version(self) -> str:
         """Such as `18.6`."""
-        said = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603
             [str(self._binaries.postgres), "--version"], capture_output=True, text=True, check=False, cwd="/"
         )
-        found = re.search(r"\d+(\.\d+)?", said.stdout)
-        if found is None:
-            raise LocalServicesError(f"{self._binaries.postgres} cannot be run: {said.stderr.strip()}")
-        return found.group()
+        match = re.search(r"\d+(\.\d+)?", result.stdout)
+        if match is None:
+            raise LocalServicesError(f"{self._binaries.postgres} cannot be run: {result.stderr.strip()}")
+        return match.group()
 
     def prepare(self, tick: Tick) -> None:
         if (self._data / "PG_VERSION").exists():
             end_orphan(self._data / "postmaster.pid", str(self._data), signal.SIGINT, tick)
             return
         # Made under another name first: an interrupted initdb leaves nothing that looks like a database.
-        unfinished = self._data.with_name(f"{self._data.name}.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
+        new_folder = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir(mode=0o700)
         with tempfile.NamedTemporaryFile("w", suffix=".password", dir=self._data.parent) as password_file:
             password_file.write(self._password)
             password_file.flush()
             if self._account is not None:
-                os.chown(unfinished, self._account.uid, self._account.gid)
+                os.chown(new_folder, self._account.uid, self._account.gid)
                 os.chown(password_file.name, self._account.uid, self._account.gid)
-            self._initdb(unfinished, Path(password_file.name), tick)
-        unfinished.rename(self._data)
+            self._initdb(new_folder, Path(password_file.name), tick)
+        new_folder.rename(self._data)
 
     def _initdb(self, folder: Path, password_file: Path, tick: Tick) -> None:
         locale = ["--locale=C"]

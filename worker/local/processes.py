@@ -43,10 +43,10 @@ def parse_procfile(text: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        found = re.fullmatch(r"([A-Za-z0-9_-]+):\s*(\S.*)", line.rstrip())
-        if found is None or found[1] in commands:
+        match = re.fullmatch(r"([A-Za-z0-9_-]+):\s*(\S.*)", line.rstrip())
+        if match is None or match[1] in commands:
             raise ProcfileError(f"Procfile, line {number}: expected a new `name: command`")
-        commands[found[1]] = found[2]
+        commands[match[1]] = match[2]
     return commands
 
 
@@ -159,12 +159,12 @@ class Processes:
     async def _keep_running(self, name: str, command: Sequence[str], running: _RunningProcess) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            began = self._loop.time()
+            started = self._loop.time()
             code = await self._run(name, command, running)
             if running.stop.is_set():
                 return
             running.ended.clear()
-            if self._loop.time() - began >= STEADY_SECONDS:
+            if self._loop.time() - started >= STEADY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             self._output.say(f"{name} {_how_it_ended(code)}; starting it again in {pause:.0f} s")
             if await _happens(running.stop, within=pause):
@@ -193,14 +193,14 @@ class Processes:
             finally:
                 os.close(writer)
             self._guard.guard(process.pid)
-            shown = self._loop.create_task(self._show(name, lines))
+            output_task = self._loop.create_task(self._show(name, lines))
             code = await self._wait_for_end(process, running)
             # Its children too: a gunicorn worker that outlived its master would keep the port.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             self._guard.forget(process.pid)
-            await asyncio.wait([shown], timeout=1.0)  # longer only if someone left the group and kept the pipe
-            shown.cancel()
+            await asyncio.wait([output_task], timeout=1.0)  # longer only if someone left the group and kept the pipe
+            output_task.cancel()
             running.ended.set()
             return code
 
@@ -239,15 +239,15 @@ class Processes:
         stream = asyncio.StreamReader()
         transport, _ = await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), lines)
         try:
-            unfinished = b""
+            rest = b""
             while chunk := await stream.read(_LONGEST_LINE):
-                *complete, unfinished = (unfinished + chunk).split(b"\n")
-                if len(unfinished) > _LONGEST_LINE:
-                    complete, unfinished = [*complete, unfinished], b""
+                *complete, rest = (rest + chunk).split(b"\n")
+                if len(rest) > _LONGEST_LINE:
+                    complete, rest = [*complete, rest], b""
                 for line in complete:
                     self._output.line(name, line.rstrip(b"\r"))
-            if unfinished:
-                self._output.line(name, unfinished)
+            if rest:
+                self._output.line(name, rest)
         finally:
             transport.close()
 

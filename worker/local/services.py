@@ -27,12 +27,12 @@ class LocalServices:
         self,
         supervisor: subprocess.Popen[bytes],
         words: dict[str, str],
-        held: contextlib.ExitStack,
+        locks: contextlib.ExitStack,
     ) -> None:
         self._supervisor = supervisor
         self._ports: dict[str, int] = {}
         self._words = words
-        self._held = held
+        self._locks = locks
         self._orders = _given(supervisor.stdin)
         self.news: IO[bytes] = _given(supervisor.stdout)
         """What the supervisor says, a JSON object a line; it ends when the supervisor does."""
@@ -95,7 +95,7 @@ class LocalServices:
             self._supervisor.kill()  # its children follow it
             self._supervisor.wait()
         self.news.close()
-        self._held.close()
+        self._locks.close()
 
     def _order(self, order: dict[str, object]) -> None:
         with contextlib.suppress(OSError, ValueError):  # the supervisor has ended; its news end too

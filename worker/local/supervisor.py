@@ -135,19 +135,19 @@ def main() -> int:
 
 def _build(request: StartRequest) -> list[Service]:
     home = Path(request.home)
-    kept = read_json(home / SERVICES_FILE)
+    state = read_json(home / SERVICES_FILE)
     words = passwords(home)
     services: list[Service] = []
     if request.postgres:
         binaries = find_postgres(Path(request.postgres_bin) if request.postgres_bin else None)
-        data, binaries, account = _place(home, Path(kept["data"]) if "data" in kept else None, binaries)
-        kept["data"] = str(data)
-        write_private(home / SERVICES_FILE, kept)
+        data, binaries, account = _place(home, Path(state["data"]) if "data" in state else None, binaries)
+        state["data"] = str(data)
+        write_private(home / SERVICES_FILE, state)
         services.append(
             Postgres(
                 binaries=binaries,
                 data=data,
-                port=_port(kept.get("postgres")),
+                port=_port(state.get("postgres")),
                 log=home / "postgres.log",
                 password=words["postgres"],
                 account=account,
@@ -159,7 +159,7 @@ def _build(request: StartRequest) -> list[Service]:
             Valkey(
                 program=find_valkey(Path(request.valkey_server) if request.valkey_server else None),
                 folder=home / "valkey",
-                port=_port(kept.get("valkey")),
+                port=_port(state.get("valkey")),
                 log=home / "valkey.log",
                 password=words["valkey"],
                 durable=request.durable,
@@ -168,13 +168,15 @@ def _build(request: StartRequest) -> list[Service]:
     return services
 
 
-def _port(kept: str | None) -> int | None:
-    return int(kept) if kept else None
+def _port(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
-def _place(home: Path, kept: Path | None, binaries: PostgresBinaries) -> tuple[Path, PostgresBinaries, Account | None]:
+def _place(
+    home: Path, data_folder: Path | None, binaries: PostgresBinaries
+) -> tuple[Path, PostgresBinaries, Account | None]:
     """Where the data goes, which programs to run, and as whom: all of it within that user's reach."""
-    data = kept or home / "postgres"
+    data = data_folder or home / "postgres"
     account = postgres_account(data)
     if account is None:
         return data, binaries, None
@@ -204,9 +206,9 @@ def _open_folder(account: Account) -> Path:
         folder = parent / f"llm-refresh-{secrets.token_hex(6)}"
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True)
-            for made in (folder, parent):
-                if made.name.startswith("llm-refresh"):
-                    made.chmod(0o711)
+            for path in (folder, parent):
+                if path.name.startswith("llm-refresh"):
+                    path.chmod(0o711)
             if account.can_enter(folder):
                 return folder
             folder.rmdir()
@@ -214,14 +216,14 @@ def _open_folder(account: Account) -> Path:
 
 
 def _start(request: StartRequest, services: list[Service], orders: Orders) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     # Both are made and launched first, and waited for together.
     for service in services:
         service.prepare(orders.tick)
         service.launch()
     for service in services:
         service.wait_until_ready(orders.tick)
-        _answer(say=f"{service.title}: answers on 127.0.0.1:{service.port} ({time.monotonic() - began:.1f} s)")
+        _answer(say=f"{service.title}: answers on 127.0.0.1:{service.port} ({time.monotonic() - started:.1f} s)")
     ports = {type(service).__name__.lower(): service.port for service in services}
     file = Path(request.home) / SERVICES_FILE
     write_private(file, read_json(file) | {name: str(port) for name, port in ports.items()})

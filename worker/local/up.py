@@ -195,7 +195,7 @@ class _Run:
             self._output.say(f"first refresh: {how}, see above; going on with the list as it is")
         if self._stop.is_set():
             return
-        began = time.monotonic()
+        started_at = time.monotonic()
         for name, command in self._plan.commands.items():
             self._processes.keep_running(name, shell_command(command))
         if self._plan.own_stand_in:
@@ -207,28 +207,28 @@ class _Run:
         started = [*self._plan.commands, *([STAND_IN] if self._plan.own_stand_in else [])]
         self._output.say(f"processes: starting {', '.join(started)}")
         if await self._ready():
-            self._say_ready(time.monotonic() - began)
+            self._say_ready(time.monotonic() - started_at)
             self._exit_code = _STOPPED
             await self._stop.wait()
 
     async def _step(self, name: str, *arguments: str) -> int:
         if self._stop.is_set():
             return _INTERRUPTED
-        began = time.monotonic()
+        started_at = time.monotonic()
         code = await self._processes.run(name.rsplit(maxsplit=1)[-1], [sys.executable, "-m", "worker.cli", *arguments])
         how = "done" if code == 0 else f"ended with exit code {code}"
-        self._output.say(f"{name}: {how} ({time.monotonic() - began:.1f} s)")
+        self._output.say(f"{name}: {how} ({time.monotonic() - started_at:.1f} s)")
         return code
 
     async def _ready(self) -> bool:
         """Wait until web answers and both workers consume, or until we are to stop."""
-        told = time.monotonic()
+        last_report = time.monotonic()
         while not self._stop.is_set():
             missing = await missing_parts(self._plan.settings.port)
             if not missing:
                 return True
-            if time.monotonic() - told > 15:
-                told = time.monotonic()
+            if time.monotonic() - last_report > 15:
+                last_report = time.monotonic()
                 self._output.say(f"processes: still waiting for {', '.join(missing)}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.2)
@@ -281,30 +281,32 @@ async def missing_parts(port: int) -> list[str]:
 
 def _addresses(plan: UpPlan, services: LocalServices) -> dict[str, str]:
     """The variables that come from what was started."""
-    kept = passwords(plan.home)
+    stored = passwords(plan.home)
     settings = plan.settings
-    made = {
+    addresses = {
         "PORT": str(settings.port),
         "FLOWER_PORT": str(settings.flower_port),
         "FLOWER_USER": settings.flower_user,
-        "FLOWER_PASSWORD": settings.flower_password.get_secret_value() if settings.flower_password else kept["flower"],
+        "FLOWER_PASSWORD": settings.flower_password.get_secret_value()
+        if settings.flower_password
+        else stored["flower"],
     }
     if plan.own_postgres:
-        made |= {"DATABASE_URL": services.database_url, "MIGRATE_DATABASE_URL": services.migrate_database_url}
+        addresses |= {"DATABASE_URL": services.database_url, "MIGRATE_DATABASE_URL": services.migrate_database_url}
     if plan.own_valkey:
-        made["REDIS_URL"] = services.redis_url
+        addresses["REDIS_URL"] = services.redis_url
     if plan.own_stand_in:
-        made |= {
+        addresses |= {
             "STAND_IN_URL": f"http://127.0.0.1:{free_port()}{_STAND_IN_PATH}",
-            "STAND_IN_API_KEY": kept["stand_in"],
+            "STAND_IN_API_KEY": stored["stand_in"],
         }
-    return made
+    return addresses
 
 
 def _process_environment(environ: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
     """Ours, with every setting by its own name (none from a file again), and the environment's programs first."""
-    dropped = {*(f"{name}_FILE" for name in NAMES), *_CELERYS_OWN}
-    inherited = {name: value for name, value in environ.items() if name not in dropped}
+    excluded = {*(f"{name}_FILE" for name in NAMES), *_CELERYS_OWN}
+    inherited = {name: value for name, value in environ.items() if name not in excluded}
     programs = str(Path(sys.executable).parent)
     return {
         **inherited,
@@ -326,8 +328,8 @@ def _say_environment(plan: UpPlan, environ: Mapping[str, str], cwd: Path, output
         output.say("environment: chats go to a stand-in; set MATCHAAI_BASE_URL and MATCHAAI_API_KEY for the real one")
     for name, own in (("PostgreSQL", plan.own_postgres), ("Valkey", plan.own_valkey)):
         if not own:
-            given = urlsplit(plan.variables["DATABASE_URL" if name == "PostgreSQL" else "REDIS_URL"])
-            output.say(f"{name}: yours, {given.hostname or 'as its address says'}{given.path}")
+            address = urlsplit(plan.variables["DATABASE_URL" if name == "PostgreSQL" else "REDIS_URL"])
+            output.say(f"{name}: yours, {address.hostname or 'as its address says'}{address.path}")
 
 
 def _path(value: str | None) -> Path | None:

@@ -26,19 +26,19 @@ def register(
 
     @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True, throws=(ChatFailed,))  # type: ignore[untyped-decorator]
     def chat(self: Task, chat_id: str) -> dict[str, str]:
-        known = uuid.UUID(chat_id)
+        id_ = uuid.UUID(chat_id)
         if CHAT_QUEUE not in app.amqp.queues.consume_from:  # sent to the default queue by a service that names none
-            send_chat(app, known, task_id=None, request_id=None)
+            send_chat(app, id_, task_id=None, request_id=None)
             return {"chat_id": chat_id, "status": "sent on"}
-        end = chats().run(known)
-        status, code = (end.status, end.error_code) if end is not None else state_of(known)
+        end = chats().run(id_)
+        status, code = (end.status, end.error_code) if end is not None else state_of(id_)
         if status == "cancelled":
             publish_event(self, REVOKED, terminated=False, signum=None, expired=False)
             raise Ignore
         if status in _FAILED:
-            raise of_chat(known, status, code)
+            raise of_chat(id_, status, code)
         if status != "succeeded":  # a worker that stops, a circuit that is open: it is no success of this task
-            text = f"chat {known} is {status}: another message, a probe or its deadline carries on"
+            text = f"chat {id_} is {status}: another message, a probe or its deadline carries on"
             publish_event(self, RETRIED, exception=text, traceback="")
             raise Ignore
         return {"chat_id": chat_id, "status": status}

@@ -98,10 +98,10 @@ def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
     def delete_old() -> None:
         for _ in range(DELETE_BATCHES):
             with runtime.database.transaction() as connection:
-                gone = lifecycle.delete_finished(
+                deleted = lifecycle.delete_finished(
                     connection, older_than_days=settings.chat_retention_days, limit=DELETE_BATCH
                 )
-            if gone < DELETE_BATCH:
+            if deleted < DELETE_BATCH:
                 return
 
     return [Duty("open chats", SWEEP_SECONDS, sweep, apart=True), Duty("old chats", DELETE_SECONDS, delete_old)]

@@ -101,8 +101,8 @@ def groups_of(document: Json) -> list[Group]:
         words = path.split("/")
         name = "/".join(words[:3]) if words[1] == "api" else f"/{words[1]}" if words[1] == "v1" else _REST
         for method, operation in methods.items():
-            made = _operation(method.upper(), path, operation, document["components"]["schemas"])
-            groups.setdefault(name, Group(name)).operations.append(made)
+            item = _operation(method.upper(), path, operation, document["components"]["schemas"])
+            groups.setdefault(name, Group(name)).operations.append(item)
     return sorted(groups.values(), key=lambda group: group.name == _REST)
 
 
@@ -180,11 +180,11 @@ def _joined(types: list[list[Part]], between: str) -> list[Part]:
 
 
 def _meaning(schema: Json) -> str:
-    told = [schema["description"]] if "description" in schema else []
-    told += dict.fromkeys(_limits(schema))
+    texts = [schema["description"]] if "description" in schema else []
+    texts += dict.fromkeys(_limits(schema))
     if schema.get("default") is not None:
-        told.append(f"default {json.dumps(schema['default'])}")
-    return "; ".join(told)
+        texts.append(f"default {json.dumps(schema['default'])}")
+    return "; ".join(texts)
 
 
 def _limits(schema: Json) -> Iterator[str]:

@@ -67,9 +67,9 @@ class KeyRoutes:
 
     def create(self, call: ApiRequest) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
-            made = api_keys.create(connection, call.body, actor=call.caller.subject)
-        log_key("created", made, call.caller.subject)
-        return as_json(made, 201, {"Location": f"/api/keys/{made['id']}"})
+            key = api_keys.create(connection, call.body, actor=call.caller.subject)
+        log_key("created", key, call.caller.subject)
+        return as_json(key, 201, {"Location": f"/api/keys/{key['id']}"})
 
     def revoke(self, call: ApiRequest) -> Response:
         try:
@@ -84,11 +84,11 @@ class KeyRoutes:
         body: Rotation = call.body
         try:
             with self.runtime.database.transaction(call.caller) as connection:
-                made = api_keys.rotate(connection, call.path["key_id"], grace_hours=body.grace_hours)
+                key = api_keys.rotate(connection, call.path["key_id"], grace_hours=body.grace_hours)
         except UnknownApiKey:
             raise _no_key() from None
-        log_key("rotated", made, call.caller.subject)
-        return as_json(made)
+        log_key("rotated", key, call.caller.subject)
+        return as_json(key)
 
 
 def log_key(event: str, key: dict[str, Any], actor: str) -> None:

@@ -51,9 +51,9 @@ def create_app(settings: Settings, routes: Sequence[Route], authenticator: Authe
     return app
 
 
-def request_id(given: str) -> str:
+def request_id(value: str) -> str:
     """The id of a request: the one that its caller gave, where it can stand in a header and a log; else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else str(new_id())
+    return value if _REQUEST_ID.fullmatch(value) else str(new_id())
 
 
 def default_headers(settings: Settings) -> list[tuple[str, str]]:
@@ -125,8 +125,8 @@ def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
 
 def _headers_of_sdks() -> list[str]:
     """What OpenAI's clients send of themselves, more with each release: those that this one asks for."""
-    asked = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
-    return [name for each in asked if _OF_SDKS.fullmatch(name := each.strip())]
+    names = request.headers.get("Access-Control-Request-Headers", "").lower().split(",")
+    return [name for each in names if _OF_SDKS.fullmatch(name := each.strip())]
 
 
 def _methods_here() -> list[str]:

@@ -81,8 +81,8 @@ class Authenticator:
 
         Never while auth is off: a caller is then known by other checks than a token.
         """
-        known = None if self._off else self._remembered.get(_bearer(authorization) or "")
-        return known.caller if known is not None and self._now() < known.due else None
+        verified = None if self._off else self._remembered.get(_bearer(authorization) or "")
+        return verified.caller if verified is not None and self._now() < verified.due else None
 
     def _verify(self, token: str) -> _Verified:
         if is_api_key(token):
@@ -107,12 +107,12 @@ class Authenticator:
             raise _unauthenticated("API keys are not looked at here")
         asked_at = self._now()  # before PostgreSQL is: how long it takes counts, too
         try:
-            found = self._verify_key(token)
+            key = self._verify_key(token)
         except KeyRefused as refused:
             self._remembered.pop(token, None)
             raise _unauthenticated(str(refused)) from None
-        held = min(KEY_SECONDS, found.seconds_left)
-        return _Verified(found.caller, asked_at + held, asked_at + min(KEY_DUE_SECONDS, held))
+        seconds = min(KEY_SECONDS, key.seconds_left)
+        return _Verified(key.caller, asked_at + seconds, asked_at + min(KEY_DUE_SECONDS, seconds))
 
     def _decode(self, token: str) -> dict[str, Any]:
         header = jwt.get_unverified_header(token)

@@ -143,16 +143,18 @@ class ChatRoutes:
     def list_chats(self, call: ApiRequest) -> Response:
         query: bodies.ChatsQuery = call.query
         statuses = () if query.status is None else tuple(query.status.split(","))
-        wanted = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
+        chat_filter = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
         try:
             with self.runtime.database.transaction(call.caller) as connection:
-                found = read.newest(connection, call.caller, limit=query.limit, before=query.before, chat_filter=wanted)
+                snapshots = read.newest(
+                    connection, call.caller, limit=query.limit, before=query.before, chat_filter=chat_filter
+                )
         except DatabaseUnavailable as error:
-            if error.sqlstate != STATEMENT_TIMEOUT or wanted == read.ChatFilter():
+            if error.sqlstate != STATEMENT_TIMEOUT or chat_filter == read.ChatFilter():
                 raise
             detail = "too many chats to look through in time: name a caller, or a shorter time by since and until"
             raise Problem(503, "search_too_long", detail) from None
-        return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in found]})
+        return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in snapshots]})
 
     def show(self, call: ApiRequest) -> Response:
         caller, asked_for = call.caller, call.query.content
@@ -165,11 +167,11 @@ class ChatRoutes:
             raise forbidden(caller, READERS, what="more than read a chat without the cause for operators")
         chat_id = _uuid(call.path["chat_id"])
         snapshot = self._find(chat_id, caller, content)
-        shown = _shown(snapshot, caller) | dict(snapshot.prompt or {})
+        body = _shown(snapshot, caller) | dict(snapshot.prompt or {})
         if call.query.cause:
             with self.runtime.database.transaction(caller) as connection:
-                shown["cause"] = read.read_cause(connection, chat_id)
-        return as_json(shown)
+                body["cause"] = read.read_cause(connection, chat_id)
+        return as_json(body)
 
     def cancel(self, call: ApiRequest) -> Response:
         chat_id = _uuid(call.path["chat_id"])
@@ -188,22 +190,22 @@ class ChatRoutes:
             case "open":
                 detail = "the chat is open: DELETE it without erase, which cancels it, and then erase it"
                 raise Problem(409, "chat_open", detail)
-        shown = self._find(chat_id, caller, "none")
+        snapshot = self._find(chat_id, caller, "none")
         log.info(
             "llm_chat.erased",
             message="The content of a chat was erased",
             chat_id=str(chat_id),
-            owner=shown.subject,
+            owner=snapshot.subject,
             subject=caller.subject,
             role=caller.role,
         )
-        return as_json(_shown(shown, caller))
+        return as_json(_shown(snapshot, caller))
 
     def erase_caller(self, call: ApiRequest) -> Response:
-        done = erasure.erase_caller(self.runtime.database, call.path["subject"], actor=call.caller.subject)
-        self.runtime.notifier.notify(done.cancelled)
-        erasure.log_erasure(done, actor=call.caller.subject, role=call.caller.role)
-        return as_json({"subject": done.subject, "erased": done.erased, "cancelled": len(done.cancelled)})
+        result = erasure.erase_caller(self.runtime.database, call.path["subject"], actor=call.caller.subject)
+        self.runtime.notifier.notify(result.cancelled)
+        erasure.log_erasure(result, actor=call.caller.subject, role=call.caller.role)
+        return as_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
 
     def follow(self, call: ApiRequest) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
@@ -235,10 +237,10 @@ class ChatRoutes:
 
 
 def _shown(snapshot: Snapshot, caller: Caller | None = None) -> dict[str, Any]:
-    shown = {**snapshot.body, "links": _links(snapshot)}
+    body = {**snapshot.body, "links": _links(snapshot)}
     if caller is not None and caller.role in READERS:
-        shown |= {"caller": snapshot.subject, "request_id": snapshot.request_id}
-    return shown
+        body |= {"caller": snapshot.subject, "request_id": snapshot.request_id}
+    return body
 
 
 def _links(snapshot: Snapshot) -> dict[str, str]:
@@ -268,8 +270,8 @@ def _event(snapshot: Snapshot) -> bytes:
 
 
 def _last_event_id() -> int:
-    given = request.headers.get("Last-Event-ID", "")
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+    header = request.headers.get("Last-Event-ID", "")
+    return int(header) if header.isascii() and header.isdigit() and len(header) < 19 else 0
 
 
 def _uuid(text: str) -> uuid.UUID:

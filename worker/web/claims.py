@@ -88,12 +88,12 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def _is_for(claims: Mapping[str, Any], audience: str) -> bool:
-    given = claims.get("aud")
-    if given is None:
+    audiences = claims.get("aud")
+    if audiences is None:
         # Amazon Cognito's access tokens have no aud; their client_id is the audience of its id tokens (source: Amazon
         # Cognito's developer guide, "Understanding the access token").
-        given = claims.get("client_id")
-    return audience in given if isinstance(given, list) else bool(given == audience)
+        audiences = claims.get("client_id")
+    return audience in audiences if isinstance(audiences, list) else bool(audiences == audience)
 
 
 def _role(claims: Mapping[str, Any], rules: Rules) -> Role:
@@ -101,14 +101,14 @@ def _role(claims: Mapping[str, Any], rules: Rules) -> Role:
         names = {name for path in rules.role_claims for name in _names_at(claims, path)}
     else:
         names = {value for path in rules.role_claims if isinstance(value := claims.get(path), str)}
-    known: Mapping[str, Role] = {role: role for role in ROLES} if rules.role_map is None else rules.role_map
-    roles = {known[name] for name in names if name in known}
+    role_of_name: Mapping[str, Role] = {role: role for role in ROLES} if rules.role_map is None else rules.role_map
+    roles = {role_of_name[name] for name in names if name in role_of_name}
     for role in ROLES:
         if role in roles:
             return role
-    meant = ", ".join(known)
+    role_names = ", ".join(role_of_name)
     raise ClaimsRefused(
-        f"the token's claim {' or '.join(rules.role_claims)} names no role that is known here ({meant})"
+        f"the token's claim {' or '.join(rules.role_claims)} names no role that is known here ({role_names})"
     )
 
 

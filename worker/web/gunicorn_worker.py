@@ -116,5 +116,5 @@ class BoundedBody:
         return getattr(self._body, name)
 
     def _bounded(self) -> gevent.Timeout:
-        left = max(0.0, self._ends_at - time.monotonic())
-        return gevent.Timeout.start_new(left, TimeoutError("the body did not come in time"))
+        seconds = max(0.0, self._ends_at - time.monotonic())
+        return gevent.Timeout.start_new(seconds, TimeoutError("the body did not come in time"))

@@ -66,12 +66,12 @@ class KeySet:
             if self._clock() - self._read_at > FRESH_SECONDS:
                 self._begin()
             return key
-        ended = self._begin()
-        ended.wait(max(0.0, self._began + WAIT_SECONDS - self._clock()))
+        finished = self._begin()
+        finished.wait(max(0.0, self._began + WAIT_SECONDS - self._clock()))
         key = self._keys.get(key_id) if isinstance(key_id, str) else None
         if key is not None:
             return key
-        if self._failed or not ended.is_set():
+        if self._failed or not finished.is_set():
             raise KeysUnavailable("the key set cannot be fetched")
         raise UnknownKey("the key set has no such key")
 
@@ -85,7 +85,7 @@ class KeySet:
                 threading.Thread(target=self._run, args=(self._ended,), name="key-set", daemon=True).start()
             return self._ended
 
-    def _run(self, ended: threading.Event) -> None:
+    def _run(self, finished: threading.Event) -> None:
         try:
             self._keys = self._fetch()
             self._read_at = self._clock()
@@ -102,7 +102,7 @@ class KeySet:
             self._failed = True
             log.exception("llm_web.keys_unavailable", message="The key set could not be fetched")
         finally:
-            ended.set()
+            finished.set()
 
 
 def fetch_keys(url: str, *, seconds: float = FETCH_SECONDS) -> Keys:
@@ -118,8 +118,8 @@ def fetch_keys(url: str, *, seconds: float = FETCH_SECONDS) -> Keys:
     try:
         with _opener(sockets, time.monotonic() + seconds).open(url, timeout=seconds) as response:
             body = response.read(MAX_BYTES + 1)
-            told = response.length or 0  # what is missing of the Content-Length
-        if len(body) > MAX_BYTES or told > 0 or not timer.is_alive():
+            missing_bytes = response.length or 0  # what is missing of the Content-Length
+        if len(body) > MAX_BYTES or missing_bytes > 0 or not timer.is_alive():
             raise KeysUnavailable("its body is too long, or was cut off")
         content = json.loads(body)
         keys = PyJWKSet.from_dict(content).keys if isinstance(content, dict) else []
@@ -150,9 +150,9 @@ def _opener(sockets: list[socket.socket], ends_at: float) -> urllib.request.Open
     """An opener that keeps a second handle of each of its connections, by which a timer can end them."""
 
     def connect(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
-        made = socket.create_connection(address, max(0.1, ends_at - time.monotonic()))
-        sockets.append(made.dup())
-        return made
+        connection = socket.create_connection(address, max(0.1, ends_at - time.monotonic()))
+        sockets.append(connection.dup())
+        return connection
 
     def plain(host: str, **more: Any) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(host, **more)

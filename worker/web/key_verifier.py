@@ -22,10 +22,10 @@ class KeyVerifier:
     def verify(self, token: str) -> FoundKey:
         """The key that holds. Raises KeyRefused, and what `Database.transaction` raises."""
         with self._database.transaction() as connection:
-            found = api_keys.find(connection, token)
-        if found.use_unnoted:
-            self._note_use(found.key_id)
-        return found
+            key = api_keys.find(connection, token)
+        if key.use_unnoted:
+            self._note_use(key.key_id)
+        return key
 
     def _note_use(self, key_id: str) -> None:
         """In a transaction of its own: a server that only reads lets keys in all the same."""

@@ -39,27 +39,27 @@ class ListingFastPath:
         self._observers = observers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         path = environ["PATH_INFO"]
         listing = self._listings.get(path)
         current = None if listing is None else listing()
         caller = self._caller(environ) if current is not None else None
         if current is None or caller is None:
             return self._next_app(environ, start_response)
-        wanted = environ.get("HTTP_IF_NONE_MATCH")
-        if wanted not in (None, current.etag):  # one of several tags, a weak one, an old one: Flask compares
+        etag = environ.get("HTTP_IF_NONE_MATCH")
+        if etag not in (None, current.etag):  # one of several tags, a weak one, an old one: Flask compares
             return self._next_app(environ, start_response)
         headers = [*listing_headers(current).items(), *self._headers]
         id_ = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         headers.append(("X-Request-ID", id_))
-        if wanted is None:
+        if etag is None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(current.body)))]
-        start_response("200 OK" if wanted is None else "304 NOT MODIFIED", headers)
-        status, seconds = 200 if wanted is None else 304, time.perf_counter() - began
+        start_response("200 OK" if etag is None else "304 NOT MODIFIED", headers)
+        status, seconds = 200 if etag is None else 304, time.perf_counter() - started
         answered = Answered("GET", path, status, seconds, caller, id_)
         for observe in self._observers:
             observe(answered)
-        return (current.body,) if wanted is None else ()
+        return (current.body,) if etag is None else ()
 
     def _caller(self, environ: WSGIEnvironment) -> Caller | None:
         """Whose plain request this is; None where it is not one."""

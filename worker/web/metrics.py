@@ -118,8 +118,8 @@ class MetricsRoutes:
 
     def _authorize_scrape(self, authorization: str | None) -> None:
         token = self.runtime.settings.metrics_token
-        given = (authorization or "").partition(" ")[2].strip().encode()
-        if token is not None and hmac.compare_digest(given, token.get_secret_value().encode()):
+        token_bytes = (authorization or "").partition(" ")[2].strip().encode()
+        if token is not None and hmac.compare_digest(token_bytes, token.get_secret_value().encode()):
             return
         g.caller = self.authenticator.caller(authorization)
         if g.caller.role not in READERS:
@@ -132,7 +132,7 @@ class MetricsRoutes:
         try:
             with self.runtime.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
                 catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
-                known = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
+                keys = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
         except DatabaseFailure as error:
             log.warning("llm_metrics.without_database", error=str(error))
@@ -140,7 +140,7 @@ class MetricsRoutes:
             return
         yield up("postgresql", True)
         yield from of_catalogue(catalogue, stale_after=self.runtime.cadence.stale_after)
-        yield from of_chats(chats, known)
+        yield from of_chats(chats, keys)
         yield from of_upstream(health)
 
     def _redis(self) -> Iterator[Metric]:
@@ -178,32 +178,32 @@ def of_sharing(shared: bool) -> Metric:
     return _gauge("web_metrics_shared", says, int(shared))
 
 
-def of_catalogue(known: figures.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
+def of_catalogue(catalogue: figures.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
     """The families of the catalogue. `stale_after`: the age at which it is stale."""
-    yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), known.runs)
-    last = {(status,): int(status == known.last_run) for status in ENDED}
+    yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), catalogue.runs)
+    last = {(status,): int(status == catalogue.last_run) for status in ENDED}
     yield _gauge("last_run", "1 for the status of the run that ended last", last, ("status",))
-    yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", known.failed_in_a_row)
-    yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", known.age_seconds)
+    yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", catalogue.failed_in_a_row)
+    yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", catalogue.age_seconds)
     yield _gauge(
         "catalogue_age_allowed_seconds",
         "The age at which the listing is stale: it follows REFRESH_CRON",
         stale_after.total_seconds(),
     )
-    yield _gauge("undecided_holds", "1 while a held list waits to be applied or dismissed", known.undecided_holds)
-    yield _gauge("models", "Model rows", known.models, ("state", "provider"))
-    changes = {(kind,): number for kind, number in known.changes.items()}
+    yield _gauge("undecided_holds", "1 while a held list waits to be applied or dismissed", catalogue.undecided_holds)
+    yield _gauge("models", "Model rows", catalogue.models, ("state", "provider"))
+    changes = {(kind,): number for kind, number in catalogue.changes.items()}
     yield _counter("model_changes", "Lines of the ledger", ("kind",), changes)
     yield _counter(
-        "default_promotions", "Defaults that a sync put in the place of a lost one", (), {(): known.promotions}
+        "default_promotions", "Defaults that a sync put in the place of a lost one", (), {(): catalogue.promotions}
     )
-    yield _gauge("notices_waiting", "Notices not delivered yet", known.notices_waiting)
+    yield _gauge("notices_waiting", "Notices not delivered yet", catalogue.notices_waiting)
 
 
-def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
+def of_chats(usage_figures: usage.Figures, keys: set[str]) -> Iterator[Metric]:
     """The families of chats. `keys`: those that may stand in a label."""
     outcomes: dict[tuple[str, str], int] = {}
-    for (key, outcome), number in known.outcomes.items():
+    for (key, outcome), number in usage_figures.outcomes.items():
         labels = (key if key in keys else figures.OTHER, outcome)
         outcomes[labels] = outcomes.get(labels, 0) + number
     yield _counter("chats", "Chats that ended", ("model", "outcome"), outcomes)
@@ -211,28 +211,31 @@ def of_chats(known: usage.Figures, keys: set[str]) -> Iterator[Metric]:
         "chat_fallbacks",
         "Ended chats that another model than the asked one had",
         ("reason", "requested"),
-        _fallbacks(known),
+        _fallbacks(usage_figures),
     )
     yield _gauge(
-        "chats_open", "Chats that have not ended", {(status,): n for status, n in known.open.items()}, ("status",)
+        "chats_open",
+        "Chats that have not ended",
+        {(status,): n for status, n in usage_figures.open.items()},
+        ("status",),
     )
     yield _gauge(
         "chat_oldest_queued_seconds",
         "How long the oldest queued chat has waited, of those that do not wait for MatchaAI",
-        known.oldest_queued_seconds,
+        usage_figures.oldest_queued_seconds,
     )
     yield _gauge(
         "chats_waiting",
         "Queued chats that wait for something but their turn",
-        {("upstream",): known.waiting_for_upstream},
+        {("upstream",): usage_figures.waiting_for_upstream},
         ("reason",),
     )
     yield _gauge(
         "chats_past_deadline",
         f"Open chats more than {usage.OVERDUE_SECONDS:g} s past their deadline",
-        known.past_deadline,
+        usage_figures.past_deadline,
     )
-    yield _upstream(known)
+    yield _upstream(usage_figures)
 
 
 def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
@@ -252,23 +255,23 @@ def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
     yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
 
 
-def _fallbacks(known: usage.Figures) -> dict[tuple[str, str], int]:
+def _fallbacks(usage_figures: usage.Figures) -> dict[tuple[str, str], int]:
     """(reason, what was asked for) -> chats. Chats that ended before it was counted what they asked for are others."""
-    found = dict(known.requested)
+    numbers = dict(usage_figures.requested)
     for reason in FALLBACK_REASONS:
-        counted = sum(number for (why, _), number in found.items() if why == reason)
-        rest = max(0, known.fallbacks.get(reason, 0) - counted)
-        found[reason, figures.OTHER] = found.get((reason, figures.OTHER), 0) + rest
-    return found
+        counted = sum(number for (why, _), number in numbers.items() if why == reason)
+        rest = max(0, usage_figures.fallbacks.get(reason, 0) - counted)
+        numbers[reason, figures.OTHER] = numbers.get((reason, figures.OTHER), 0) + rest
+    return numbers
 
 
-def _upstream(known: usage.Figures) -> Metric:
+def _upstream(usage_figures: usage.Figures) -> Metric:
     family = HistogramMetricFamily("llm_refresh_upstream_seconds", "Seconds that answers of MatchaAI took")
     total, buckets = 0, []
-    for bound, number in zip((*usage.BUCKETS_MS, None), known.buckets, strict=True):
+    for bound, number in zip((*usage.BUCKETS_MS, None), usage_figures.buckets, strict=True):
         total += number
         buckets.append(("+Inf" if bound is None else str(bound / 1000), float(total)))
-    family.add_metric([], buckets, known.latency_ms / 1000)
+    family.add_metric([], buckets, usage_figures.latency_ms / 1000)
     return family
 
 

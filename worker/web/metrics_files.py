@@ -31,13 +31,13 @@ def reserve(folder: Path, pid: int) -> None:
     """Make a process's file with all its blocks, before prometheus_client opens it. Raises OSError on a full disk."""
     file = _file(folder, pid)
     try:
-        with file.open("wb") as made:
+        with file.open("wb") as stream:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(made.fileno(), 0, FILE_BYTES)
+                os.posix_fallocate(stream.fileno(), 0, FILE_BYTES)
             else:
-                made.write(bytes(FILE_BYTES))
-                made.flush()
-                os.fsync(made.fileno())
+                stream.write(bytes(FILE_BYTES))
+                stream.flush()
+                os.fsync(stream.fileno())
     except OSError:
         file.unlink(missing_ok=True)
         raise
@@ -46,10 +46,10 @@ def reserve(folder: Path, pid: int) -> None:
 def shrink(folder: Path, pid: int) -> None:
     """Give back what a process that has ended did not use; its figures still count."""
     try:
-        with _file(folder, pid).open("r+b") as kept:
-            used = struct.unpack("i", kept.read(4))[0]
+        with _file(folder, pid).open("r+b") as stream:
+            used = struct.unpack("i", stream.read(4))[0]
             if 8 <= used < FILE_BYTES:
-                kept.truncate(used)
+                stream.truncate(used)
     except (OSError, struct.error):
         return
 

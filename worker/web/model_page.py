@@ -25,13 +25,13 @@ def find_model(key: str, current: Encoded | None, database: Database) -> dict[st
         return rows[key]
     try:
         with database.transaction() as connection:
-            meant = resolve.resolve(connection, key, strict=True).key
+            current_key = resolve.resolve(connection, key, strict=True).key
     except resolve.ModelNotFound as missing:
         members = {"reason": missing.reason, "story": missing.story}
         raise Problem(404, "model_not_found", str(missing), members=members) from None
     except resolve.NoModel as error:
         raise Problem(404, "model_not_found", str(error), members={"reason": "unknown_key", "story": None}) from None
-    if meant in rows:
-        return rows[meant]
+    if current_key in rows:
+        return rows[current_key]
     detail = "the list that this process serves lacks the model at the moment; ask again"
     raise Problem(503, "listing_unavailable", detail, headers={"Retry-After": "1"})

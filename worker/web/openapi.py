@@ -35,12 +35,12 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 
 def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
-    wanted: list[tuple[type[BaseModel], Any]] = [(ProblemBody, "serialization"), (OpenAIError, "serialization")]
+    models: list[tuple[type[BaseModel], Any]] = [(ProblemBody, "serialization"), (OpenAIError, "serialization")]
     for route in routes:
         if route.body is not None:
-            wanted.append((route.body, "validation"))
-        wanted.extend((model, "serialization") for model in route.returns.values() if model is not None)
-    _, schema = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
+            models.append((route.body, "validation"))
+        models.extend((model, "serialization") for model in route.returns.values() if model is not None)
+    _, schema = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF)
     definitions: dict[str, Any] = schema.get("$defs", {})
     return definitions
 
@@ -53,7 +53,7 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     operation["responses"]["default"] = _wrong(route)
     parameters = [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)] + _query_parameters(route)
-    parameters += [_header_parameter(name, told) for name, told in route.headers.items()]
+    parameters += [_header_parameter(name, text) for name, text in route.headers.items()]
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -94,8 +94,8 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _header_parameter(name: str, told: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": told, "schema": {"type": "string"}}
+def _header_parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
 
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:

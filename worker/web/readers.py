@@ -114,18 +114,18 @@ class Readers:
     def _look(self) -> None:
         self._wake.wait(max(0.0, self._look_at_all - time.monotonic()))
         self._wake.clear()
-        woken, self._woken = self._woken, set()
+        chat_ids, self._woken = self._woken, set()
         if time.monotonic() >= self._look_at_all:
-            woken, self._look_at_all = set(self._watches), time.monotonic() + POLL_SECONDS
-        self._read(woken)
+            chat_ids, self._look_at_all = set(self._watches), time.monotonic() + POLL_SECONDS
+        self._read(chat_ids)
 
     def _read(self, chat_ids: set[uuid.UUID]) -> None:
         watched = {chat_id: self._watches.get(chat_id, set()) for chat_id in chat_ids}
-        known = {chat_id: min(watch.known for watch in watches) for chat_id, watches in watched.items() if watches}
-        if not known:
+        versions = {chat_id: min(watch.known for watch in watches) for chat_id, watches in watched.items() if watches}
+        if not versions:
             return
         with self._database.transaction() as connection:
-            snapshots = read.newer_than(connection, known)
+            snapshots = read.newer_than(connection, versions)
         for snapshot in snapshots:
             for watch in list(self._watches.get(snapshot.chat_id, ())):
                 watch.offer(snapshot)

@@ -53,8 +53,8 @@ class ApiRequest:
     @property
     def wait_seconds(self) -> float | None:
         """How long the caller prefers to wait (RFC 7240), if it says so."""
-        found = _WAIT.search(request.headers.get("Prefer") or "")
-        return float(found[1]) if found else None
+        match = _WAIT.search(request.headers.get("Prefer") or "")
+        return float(match[1]) if match else None
 
 
 Handler = Callable[[ApiRequest], Response]
@@ -123,8 +123,8 @@ def _rule(path: str, paths: Sequence[str]) -> str:
     def parameter(match: re.Match[str]) -> str:
         before = path[: match.start()]
         words = sorted({other[len(before) :].partition("/")[0] for other in paths if other.startswith(before)})
-        taken = ", ".join(f'"{word}"' for word in words if word and not word.startswith("{"))
-        return f"<segment({taken}):{match[1]}>" if taken else f"<{match[1]}>"
+        excluded = ", ".join(f'"{word}"' for word in words if word and not word.startswith("{"))
+        return f"<segment({excluded}):{match[1]}>" if excluded else f"<{match[1]}>"
 
     return re.sub(r"{(\w+)}", parameter, path)
 
@@ -230,9 +230,9 @@ def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
 
 def _describe_errors(error: ValidationError, where: str) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    told = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
+    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
     more = len(faults) - MAX_FAULTS_TOLD
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
 
 
 def _named(place: Sequence[int | str]) -> str:
@@ -247,10 +247,10 @@ def path_of(place: Sequence[int | str]) -> str | None:
 
 def _words(fault: ErrorDetails, where: str) -> str:
     """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
-    said = _WORDS.get(fault["type"])
-    if said is None:
+    template = _WORDS.get(fault["type"])
+    if template is None:
         return fault["msg"].removeprefix("Value error, ")
-    return said.format(where=where, **fault.get("ctx", {}))
+    return template.format(where=where, **fault.get("ctx", {}))
 
 
 def problem_of(error: HTTPException) -> Problem:

@@ -73,15 +73,15 @@ class StatusRoutes:
 
     def ready(self, call: ApiRequest) -> Response:
         probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
-        told = _probed(probes, seconds=PROBE_SECONDS)
+        results = _probed(probes, seconds=PROBE_SECONDS)
         silent = {"ok": False, "detail": "does not answer"}
-        postgresql, migrated = told.get("postgresql") or (silent, {"ok": False, "head": head()})
-        redis, workers = told.get("redis") or (silent, {})
+        postgresql, migrated = results.get("postgresql") or (silent, {"ok": False, "head": head()})
+        redis, workers = results.get("redis") or (silent, {})
         parts: dict[str, Any] = {
             "postgresql": postgresql,
             "migrations": migrated,
             "redis": redis,
-            "matchaai": told.get("matchaai") or UPSTREAM_UNKNOWN,
+            "matchaai": results.get("matchaai") or UPSTREAM_UNKNOWN,
             "workers": workers,
             "listing": {"ok": self.keeper.current is not None},
             "schedule": self._schedule(),
@@ -129,14 +129,14 @@ class StatusRoutes:
             return {"ok": False, "detail": "cannot be reached"}, {"ok": False, "head": head()}
         except (DatabaseError, RoleNotGranted):
             return {"ok": True}, needed
-        found = {"current": schema.revision, "head": head()}
+        revisions = {"current": schema.revision, "head": head()}
         match schema.fit:
             case "current":
-                return {"ok": True}, {"ok": True, **found}
+                return {"ok": True}, {"ok": True, **revisions}
             case "behind":
-                return {"ok": True}, needed | found
+                return {"ok": True}, needed | revisions
             case fit:
-                return {"ok": True}, {"ok": fit == "newer", **found, "detail": describe_schema(schema)}
+                return {"ok": True}, {"ok": fit == "newer", **revisions, "detail": describe_schema(schema)}
 
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:
@@ -150,25 +150,25 @@ class StatusRoutes:
 
 def _probed(probes: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Any]:
     """What these probes, made at the same time, give within so many seconds; those that are late are left out."""
-    given: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def probe(name: str, look: Callable[[], Any]) -> None:
         try:
-            given.put((name, look()))
+            answers.put((name, look()))
         except Exception:  # it counts as silent, and the log has why
             log.exception("llm_web.probe_failed", part=name)
 
     deadline = time.monotonic() + seconds
     for name, look in probes.items():
         threading.Thread(target=probe, args=(name, look), name=f"probe-{name}", daemon=True).start()
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     try:
-        while len(found) < len(probes):
-            name, result = given.get(timeout=max(0.0, deadline - time.monotonic()))
-            found[name] = result
+        while len(results) < len(probes):
+            name, result = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            results[name] = result
     except queue.Empty:
         pass
-    return found
+    return results
 
 
 def _iso(moment: datetime | None) -> str | None:

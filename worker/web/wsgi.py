@@ -101,10 +101,10 @@ def main() -> Flask:
         redirect=True,
     )
     log_misnamed(misnamed(os.environ, DOTENV))
-    made = build(settings, lines, metrics_folder=os.environ.get(FOLDER))
+    app = build(settings, lines, metrics_folder=os.environ.get(FOLDER))
     gc.collect()
     gc.freeze()  # what is loaded now stays: looking through it again and again halts every request for 50 ms and more
-    return made
+    return app
 
 
 app = main()

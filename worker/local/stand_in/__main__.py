@@ -16,15 +16,15 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="a JSON file with the list, instead of the built-in one")
     parser.add_argument("--delay", type=float, default=DEFAULT_DELAY_SECONDS, help="seconds a completion takes")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with whoever started it")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     serve(
-        host=given.host,
-        port=given.port,
-        api_key=given.api_key,
-        models=json.loads(given.models.read_text()) if given.models else default_models(),
-        delay=given.delay,
-        ready=lambda port: print(f"ready: http://{given.host}:{port}{PREFIX}", flush=True),  # noqa: T201 (its whole output)
-        until_stdin_closes=given.until_stdin_closes,
+        host=arguments.host,
+        port=arguments.port,
+        api_key=arguments.api_key,
+        models=json.loads(arguments.models.read_text()) if arguments.models else default_models(),
+        delay=arguments.delay,
+        ready=lambda port: print(f"ready: http://{arguments.host}:{port}{PREFIX}", flush=True),  # noqa: T201 (its whole output)
+        until_stdin_closes=arguments.until_stdin_closes,
     )
 
 

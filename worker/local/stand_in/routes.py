@@ -142,20 +142,20 @@ class StandIn:
         return _misbehave(behaviour, completion_answer(behaviour.shape, text, behaviour.error), self._delay)
 
     def _steer(self, request: StandInRequest, path: str) -> StandInReply:
-        method, given = request.method, _json_or_none(request.body)
+        method, body = request.method, _json_or_none(request.body)
         match (method, path):
             case ("PUT", "/_sandbox/behaviour"):
                 try:
-                    self._behaviours = Behaviours.model_validate(given)
+                    self._behaviours = Behaviours.model_validate(body)
                 except ValidationError as error:
                     return _error(422, str(error))
                 return _ok(self._behaviours.model_dump())
             case ("GET", "/_sandbox/behaviour"):
                 return _ok(self._behaviours.model_dump())
             case ("PUT", "/_sandbox/models"):
-                if not isinstance(given, list):
+                if not isinstance(body, list):
                     return _error(422, "The models must be a list.")
-                self._list_these(given)
+                self._list_these(body)
                 return _ok(self._models)
             case ("GET", "/_sandbox/models"):
                 return _ok(self._models)
@@ -219,8 +219,8 @@ def _asked_model(body: object) -> int | None:
     if not isinstance(body, dict):
         return None
     options = body.get("options")
-    asked = body.get("llm_id", options.get("responseLLM") if isinstance(options, dict) else None)
-    return asked if _is_id(asked) else None
+    llm_id = body.get("llm_id", options.get("responseLLM") if isinstance(options, dict) else None)
+    return llm_id if _is_id(llm_id) else None
 
 
 def _is_id(value: object) -> bool:

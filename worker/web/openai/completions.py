@@ -98,16 +98,16 @@ def _in_one_piece(snapshot: Snapshot | None, headers: dict[str, str]) -> Respons
 def _stream(waiting: WaitingCaller, watch: Watch, snapshot: Snapshot) -> Iterator[bytes]:
     """The role at once, signs of life, then the answer or an error."""
     yield wire.chunk(snapshot, {"role": "assistant", "content": ""})
-    commented = chunked = time.monotonic()
+    last_comment = chunked = time.monotonic()
     try:
         while not snapshot.ended:
             snapshot = waiting.news(watch) or snapshot
             now = time.monotonic()
             if not snapshot.ended and now >= chunked + EMPTY_CHUNK_SECONDS:
-                commented = chunked = now
+                last_comment = chunked = now
                 yield wire.chunk(snapshot, {})
-            elif not snapshot.ended and now >= commented + COMMENT_SECONDS:
-                commented = now
+            elif not snapshot.ended and now >= last_comment + COMMENT_SECONDS:
+                last_comment = now
                 yield COMMENT
         problem = None if snapshot.status == "succeeded" else problem_of_chat(snapshot)
     except CallerGone:

@@ -37,15 +37,15 @@ def question_of(body: ResponseBody, previous: StoredResponse | None) -> tuple[Qu
         raise invalid(f"{where}.role", "the last message must be the user's")
     if not question.strip():
         raise invalid(where if isinstance(body.input, str) else f"{where}.content", "must not be empty")
-    system = [said for said in own if said[0] in _TO_THE_SYSTEM]
-    turns = [said for said in own[:-1] if said[0] not in _TO_THE_SYSTEM]
+    system = [turn for turn in own if turn[0] in _TO_THE_SYSTEM]
+    turns = [turn for turn in own[:-1] if turn[0] not in _TO_THE_SYSTEM]
     before = _turns_of(previous) if previous is not None else []
     if len(before) + len(turns) > MAX_TURNS:
         raise invalid("previous_response_id" if before else "input", f"a conversation may hold {MAX_TURNS} turns")
     system_before = _system_of(previous) if previous is not None else []
     instructions = [body.instructions] if body.instructions is not None else []
     prompt = [*instructions, *(text for _, text in (*system_before, *system))]
-    kept = {
+    options = {
         "background": bool(body.background),
         "instructions": body.instructions,
         "metadata": body.metadata or {},
@@ -60,7 +60,7 @@ def question_of(body: ResponseBody, previous: StoredResponse | None) -> tuple[Qu
         fallback=bool(body.fallback),
         systemPrompt="\n\n".join(prompt) if prompt else None,
         history=tuple(Turn(role=role, content=text) for role, text in (*before, *turns)),
-    ), kept
+    ), options
 
 
 def _said(body: ResponseBody) -> list[Said]:
@@ -77,8 +77,8 @@ def _said(body: ResponseBody) -> list[Said]:
 
 def _turns_of(response: StoredResponse) -> list[Said]:
     """All turns of a response, its answer the last."""
-    asked = [(turn["role"], turn["content"]) for turn in response.prompt["history"]]
-    return [*asked, ("user", response.prompt["question"]), ("assistant", response.snapshot.body["answer"])]
+    history = [(turn["role"], turn["content"]) for turn in response.prompt["history"]]
+    return [*history, ("user", response.prompt["question"]), ("assistant", response.snapshot.body["answer"])]
 
 
 def _system_of(response: StoredResponse) -> list[Said]:
@@ -98,22 +98,22 @@ def chat_id_of(text: str) -> uuid.UUID | None:
     return uuid.UUID(number)
 
 
-def response_object(snapshot: Snapshot, kept: Mapping[str, Any], *, status: str | None = None) -> dict[str, Any]:
+def response_object(snapshot: Snapshot, options: Mapping[str, Any], *, status: str | None = None) -> dict[str, Any]:
     """A response as one object; `status` shows it as it was before."""
-    shown = status or _STATUS[snapshot.status]
+    response_status = status or _STATUS[snapshot.status]
     return {
         "id": response_id(snapshot.chat_id),
         "object": "response",
         "created_at": int(snapshot.body["created_at"].timestamp()),
-        "status": shown,
-        "background": kept["background"],
+        "status": response_status,
+        "background": options["background"],
         "model": snapshot.body["model"]["key"],
-        "output": [_item(snapshot, "completed", snapshot.body["answer"])] if shown == "completed" else [],
-        "error": _error(snapshot) if shown == "failed" else None,
+        "output": [_item(snapshot, "completed", snapshot.body["answer"])] if response_status == "completed" else [],
+        "error": _error(snapshot) if response_status == "failed" else None,
         "incomplete_details": None,
-        "instructions": kept["instructions"],
-        "metadata": kept["metadata"],
-        "previous_response_id": None if kept["previous"] is None else response_id(uuid.UUID(kept["previous"])),
+        "instructions": options["instructions"],
+        "metadata": options["metadata"],
+        "previous_response_id": None if options["previous"] is None else response_id(uuid.UUID(options["previous"])),
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
@@ -123,17 +123,17 @@ def response_object(snapshot: Snapshot, kept: Mapping[str, Any], *, status: str 
     }
 
 
-def events_of(snapshot: Snapshot, kept: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def events_of(snapshot: Snapshot, options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The events of a response so far, in order: each one's place is its sequence_number."""
-    yield "response.created", {"response": response_object(snapshot, kept, status="queued")}
-    yield "response.queued", {"response": response_object(snapshot, kept, status="queued")}
+    yield "response.created", {"response": response_object(snapshot, options, status="queued")}
+    yield "response.queued", {"response": response_object(snapshot, options, status="queued")}
     if snapshot.status == "queued":
         return
-    yield "response.in_progress", {"response": response_object(snapshot, kept, status="in_progress")}
+    yield "response.in_progress", {"response": response_object(snapshot, options, status="in_progress")}
     if not snapshot.ended:
         return
     if snapshot.status != "succeeded":
-        yield "response.failed", {"response": response_object(snapshot, kept)}
+        yield "response.failed", {"response": response_object(snapshot, options)}
         return
     answer = snapshot.body["answer"]
     place = {"item_id": _message_id(snapshot), "output_index": 0, "content_index": 0}
@@ -144,12 +144,12 @@ def events_of(snapshot: Snapshot, kept: Mapping[str, Any]) -> Iterator[tuple[str
     yield "response.output_text.done", {**place, "text": answer, "logprobs": []}
     yield "response.content_part.done", {**place, "part": _part(answer)}
     yield "response.output_item.done", {"output_index": 0, "item": _item(snapshot, "completed", answer)}
-    yield "response.completed", {"response": response_object(snapshot, kept)}
+    yield "response.completed", {"response": response_object(snapshot, options)}
 
 
-def encoded_events(snapshot: Snapshot, kept: Mapping[str, Any], first: int) -> Iterator[tuple[int, bytes]]:
+def encoded_events(snapshot: Snapshot, options: Mapping[str, Any], first: int) -> Iterator[tuple[int, bytes]]:
     """The events from this number on, with their numbers, as they go out."""
-    for number, (kind, members) in islice(enumerate(events_of(snapshot, kept)), first, None):
+    for number, (kind, members) in islice(enumerate(events_of(snapshot, options)), first, None):
         data = json.dumps(
             {"type": kind, "sequence_number": number, **members}, ensure_ascii=False, separators=(",", ":")
         )
@@ -164,11 +164,11 @@ def input_items(response: StoredResponse) -> list[dict[str, Any]]:
         *((turn["role"], turn["content"]) for turn in response.prompt["history"][turns:]),
         ("user", response.prompt["question"]),
     ]
-    return [_input_item(response.snapshot.chat_id, place, said) for place, said in enumerate(own)]
+    return [_input_item(response.snapshot.chat_id, place, turn) for place, turn in enumerate(own)]
 
 
-def _input_item(chat_id: uuid.UUID, place: int, said: Said) -> dict[str, Any]:
-    role, text = said
+def _input_item(chat_id: uuid.UUID, place: int, turn: Said) -> dict[str, Any]:
+    role, text = turn
     part = _part(text) if role == "assistant" else {"type": "input_text", "text": text}
     return {
         "id": f"msg_{uuid.uuid5(chat_id, f'input {place}').hex}",

@@ -48,28 +48,28 @@ class ResponseRoutes:
 
     def routes(self) -> list[Route]:
         one = f"{PATH}/{{response_id}}"
-        shown: dict[int, Any] = {200: bodies.ResponseObject}
+        returns: dict[int, Any] = {200: bodies.ResponseObject}
         return [
             Route("POST", PATH, self.create, "Ask a model; in the background, as a stream, or until it has ended",
-                  roles=CALLERS, body=bodies.ResponseBody, returns=shown,
+                  roles=CALLERS, body=bodies.ResponseBody, returns=returns,
                   headers={"Idempotency-Key": "The same key and body: the same response. 1 to 255 visible characters",
                            "x-stainless-retry-count": "Above 0, as SDKs send it: joins the same question's response"}),
             Route("GET", one, self.show, "One response; stream=true: its events, from any number on",
-                  roles=CALLERS, query=bodies.ResponseQuery, returns=shown),
+                  roles=CALLERS, query=bodies.ResponseQuery, returns=returns),
             Route("DELETE", one, self.delete, "Cancel a response where it is open, and take its content away",
                   roles=CALLERS, returns={200: bodies.DeletedResponse}),
             Route("POST", f"{one}/cancel", self.cancel, "End a response at once; one that has ended stays",
-                  roles=CALLERS, returns=shown),
+                  roles=CALLERS, returns=returns),
             Route("GET", f"{one}/input_items", self.list_input, "What was put in with a response",
                   roles=CALLERS, query=bodies.ItemsQuery, returns={200: bodies.InputItems}),
         ]  # fmt: skip
 
     def create(self, call: ApiRequest) -> Response:
         body: bodies.ResponseBody = call.body
-        question, kept = wire.question_of(body, self._previous(call.caller, body.previous_response_id))
+        question, options = wire.question_of(body, self._previous(call.caller, body.previous_response_id))
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
-        accepted = self._accept(call, question, kept)
+        accepted = self._accept(call, question, options)
         chat_id = accepted.snapshot.chat_id
         headers = {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
         waiting = WaitingCaller(
@@ -85,7 +85,7 @@ class ResponseRoutes:
                 self.publisher.chat(chat_id, request_id=call.request_id)
             first = waiting.begin(watch, accepted)
             if body.stream:
-                return self._stream(waiting, watch, first, kept, ending, headers=headers)
+                return self._stream(waiting, watch, first, options, ending, headers=headers)
             snapshot = first if body.background else waiting.until_ended(watch, first)
         if snapshot is None:
             return Response(status=CLIENT_GONE)
@@ -94,20 +94,22 @@ class ResponseRoutes:
             problem = problem_of_chat(snapshot)
             problem.headers.update(headers)
             raise _about_input(problem)
-        return as_json(wire.response_object(snapshot, kept), headers=headers)
+        return as_json(wire.response_object(snapshot, options), headers=headers)
 
-    def _accept(self, call: ApiRequest, question: Question, kept: Mapping[str, Any]) -> AcceptedChat:
+    def _accept(self, call: ApiRequest, question: Question, options: Mapping[str, Any]) -> AcceptedChat:
         joins: Literal["given_up", "any"] = "any" if is_resent() else "given_up"
         try:
-            return accept_question(self.runtime, question, call, joins=joins, response=kept)
+            return accept_question(self.runtime, question, call, joins=joins, response=options)
         except Problem as problem:
             raise _about_input(problem) from None
 
     def show(self, call: ApiRequest) -> Response:
         query: bodies.ResponseQuery = call.query
         if not query.stream:
-            found = self._find(call)
-            return as_json(wire.response_object(found.snapshot, found.kept), headers=headers_of(found.snapshot))
+            response = self._find(call)
+            return as_json(
+                wire.response_object(response.snapshot, response.kept), headers=headers_of(response.snapshot)
+            )
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
         first = 0 if query.starting_after is None else query.starting_after + 1
@@ -116,26 +118,26 @@ class ResponseRoutes:
             raise _no_response(call.path["response_id"])
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
-            found = self._find(call)
-            watch.mark_seen(found.snapshot)
-            if found.snapshot.ended:
-                last = sum(1 for _ in wire.events_of(found.snapshot, found.kept)) - 1
+            response = self._find(call)
+            watch.mark_seen(response.snapshot)
+            if response.snapshot.ended:
+                last = sum(1 for _ in wire.events_of(response.snapshot, response.kept)) - 1
                 if first > last + 1:
                     raise invalid("starting_after", f"the last event of this response has the number {last}")
             waiting = WaitingCaller(self.runtime, chat_id, call.caller, can_return=True)
-            return self._stream(waiting, watch, found.snapshot, found.kept, ending, first=first)
+            return self._stream(waiting, watch, response.snapshot, response.kept, ending, first=first)
 
     def cancel(self, call: ApiRequest) -> Response:
-        found = self._find(call)
-        self._cancel(found, call.caller)
-        found = self._find(call)
-        return as_json(wire.response_object(found.snapshot, found.kept), headers=headers_of(found.snapshot))
+        response = self._find(call)
+        self._cancel(response, call.caller)
+        response = self._find(call)
+        return as_json(wire.response_object(response.snapshot, response.kept), headers=headers_of(response.snapshot))
 
     def delete(self, call: ApiRequest) -> Response:
-        found = self._find(call)
-        self._cancel(found, call.caller)
-        erasure.erase_chat(self.runtime.database, found.snapshot.chat_id, call.caller)
-        return as_json({"id": wire.response_id(found.snapshot.chat_id), "object": "response", "deleted": True})
+        response = self._find(call)
+        self._cancel(response, call.caller)
+        erasure.erase_chat(self.runtime.database, response.snapshot.chat_id, call.caller)
+        return as_json({"id": wire.response_id(response.snapshot.chat_id), "object": "response", "deleted": True})
 
     def list_input(self, call: ApiRequest) -> Response:
         query: bodies.ItemsQuery = call.query
@@ -158,10 +160,10 @@ class ResponseRoutes:
             }
         )
 
-    def _previous(self, caller: Caller, given: str | None) -> StoredResponse | None:
-        if given is None:
+    def _previous(self, caller: Caller, response_id: str | None) -> StoredResponse | None:
+        if response_id is None:
             return None
-        chat_id = wire.chat_id_of(given)
+        chat_id = wire.chat_id_of(response_id)
         previous = None
         if chat_id is not None:
             with self.runtime.database.transaction(caller) as connection:
@@ -174,34 +176,34 @@ class ResponseRoutes:
         return previous
 
     def _find(self, call: ApiRequest) -> StoredResponse:
-        given = call.path["response_id"]
-        chat_id = wire.chat_id_of(given)
-        found = None
+        response_id = call.path["response_id"]
+        chat_id = wire.chat_id_of(response_id)
+        response = None
         if chat_id is not None:
             with self.runtime.database.transaction(call.caller) as connection:
-                found = read.find_response(connection, chat_id, call.caller.subject)
-        if found is None:
-            raise _no_response(given)
-        return found
+                response = read.find_response(connection, chat_id, call.caller.subject)
+        if response is None:
+            raise _no_response(response_id)
+        return response
 
-    def _cancel(self, found: StoredResponse, caller: Caller) -> None:
+    def _cancel(self, response: StoredResponse, caller: Caller) -> None:
         with self.runtime.database.transaction() as connection:
-            cancelled = lifecycle.cancel(connection, found.snapshot.chat_id, caller)
+            cancelled = lifecycle.cancel(connection, response.snapshot.chat_id, caller)
         if cancelled:
-            self.runtime.notifier.notify([found.snapshot.chat_id])
+            self.runtime.notifier.notify([response.snapshot.chat_id])
 
     def _stream(
         self,
         waiting: WaitingCaller,
         watch: Watch,
         snapshot: Snapshot,
-        kept: Mapping[str, Any],
+        options: Mapping[str, Any],
         ending: ExitStack,
         *,
         first: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        response = Response(_events(waiting, watch, snapshot, kept, first), content_type="text/event-stream")
+        response = Response(_events(waiting, watch, snapshot, options, first), content_type="text/event-stream")
         response.headers.extend({**(headers or {}), **headers_of(snapshot), "Cache-Control": "no-store"})
         response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
         ending.callback(waiting.leave)
@@ -210,21 +212,21 @@ class ResponseRoutes:
 
 
 def _events(
-    waiting: WaitingCaller, watch: Watch, snapshot: Snapshot, kept: Mapping[str, Any], first: int
+    waiting: WaitingCaller, watch: Watch, snapshot: Snapshot, options: Mapping[str, Any], first: int
 ) -> Iterator[bytes]:
     """What follows of a response's events, from the number `first` on, to its end."""
-    commented = time.monotonic()
+    last_comment = time.monotonic()
     try:
         while True:
-            for number, event in wire.encoded_events(snapshot, kept, first):
+            for number, event in wire.encoded_events(snapshot, options, first):
                 first = number + 1
-                commented = time.monotonic()
+                last_comment = time.monotonic()
                 yield event
             if snapshot.ended:
                 return
             snapshot = waiting.news(watch) or snapshot
-            if time.monotonic() >= commented + COMMENT_SECONDS:
-                commented = time.monotonic()
+            if time.monotonic() >= last_comment + COMMENT_SECONDS:
+                last_comment = time.monotonic()
                 yield COMMENT
     except CallerGone:
         return
@@ -242,5 +244,5 @@ def _about_input(problem: Problem) -> Problem:
     return problem
 
 
-def _no_response(given: str) -> Problem:
-    return Problem(404, "not_found", f"you have no response with the id {given[:64]!r}", param="response_id")
+def _no_response(response_id: str) -> Problem:
+    return Problem(404, "not_found", f"you have no response with the id {response_id[:64]!r}", param="response_id")

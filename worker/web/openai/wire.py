@@ -24,21 +24,21 @@ _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 def question_of(body: ChatCompletionBody) -> Question:
     """What is asked. Raises Problem that names the field."""
-    said = [(message.role, _text_of(message, f"messages[{place}]")) for place, message in enumerate(body.messages)]
-    role, question = said[-1]
-    last = f"messages[{len(said) - 1}]"
+    messages = [(message.role, _text_of(message, f"messages[{place}]")) for place, message in enumerate(body.messages)]
+    role, question = messages[-1]
+    last = f"messages[{len(messages) - 1}]"
     if role != "user":
         raise invalid(f"{last}.role", "the last message must be the user's")
     if not question.strip():
         raise invalid(f"{last}.content", "must not be empty")
-    system = [text for role, text in said if role in _TO_THE_SYSTEM]
+    system = [text for role, text in messages if role in _TO_THE_SYSTEM]
     return Question(
         question=question,
         model=None if body.models else body.model,
         models=body.models,
         fallback=bool(body.fallback),
         systemPrompt="\n\n".join(system) if system else None,
-        history=tuple(Turn(role=role, content=text) for role, text in said[:-1] if role not in _TO_THE_SYSTEM),
+        history=tuple(Turn(role=role, content=text) for role, text in messages[:-1] if role not in _TO_THE_SYSTEM),
     )
 
 
@@ -52,8 +52,8 @@ def _text_of(message: Message, path: str) -> str:
 
 def ignored(body: OpenAIModel) -> str:
     """The names of the parameters that were given and change nothing, for a header."""
-    given = (name for name, value in (body.model_extra or {}).items() if value is not None)
-    return ", ".join([name for name in given if _NAME.fullmatch(name)][:MAX_NAMED])
+    names = (name for name, value in (body.model_extra or {}).items() if value is not None)
+    return ", ".join([name for name in names if _NAME.fullmatch(name)][:MAX_NAMED])
 
 
 def headers_of(snapshot: Snapshot) -> dict[str, str]:
