@@ -104,10 +104,10 @@ def log_read_by_another(chat: Snapshot, reader: Caller) -> None:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A chat of /v1/responses. `kept` is what its row keeps beside the question, `prompt` what was asked."""
+    """A chat of /v1/responses. `options` is what its row keeps beside the question, `prompt` what was asked."""
 
     snapshot: Snapshot
-    kept: Mapping[str, Any]
+    options: Mapping[str, Any]
     prompt: Mapping[str, Any]
 
 

@@ -97,7 +97,7 @@ def test_chats_asked_while_postgresql_is_away_are_refused_and_none_is_half_there
     report(refused=refused, **system.check(succeeded=20))
 
 
-def test_a_question_that_was_accepted_is_not_refused_when_postgresql_goes_away_during_the_wait(
+def test_an_accepted_question_is_not_refused_when_postgresql_goes_away(
     start_system: StartSystem, report: Report
 ) -> None:
     system = start_system(delay=6)

@@ -103,7 +103,7 @@ def test_the_release_before_goes_on_working_on_the_new_schema(
         assert (refreshing.exit_code, chatting.exit_code) == (None, None)
 
 
-def test_this_release_waits_on_the_schema_of_the_one_before_and_goes_on_after_migrate(
+def test_this_release_waits_on_the_previous_schema_and_resumes_after_migrate(
     before: Path, variables: dict[str, str], tmp_path: Path, database: Database
 ) -> None:
     assert command("migrate", release=before, variables=variables).returncode == 0

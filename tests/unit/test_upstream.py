@@ -50,7 +50,7 @@ def test_one_model_that_fails_beside_others_that_answer_is_no_outage_of_all() ->
     assert of_upstream(health).level == "warning"
 
 
-def test_a_caller_whose_questions_draw_errors_is_no_outage_once_the_model_answers_others() -> None:
+def test_errors_of_one_caller_are_no_outage_once_the_model_answers_others() -> None:
     circuit = ReportedCircuit("28", True, at(20), "Claude 3.7 Sonnet")
     assert judge([answering("28", 25)], [circuit], chats_waiting=0).state == "up"
     assert judge([failing("28", 19, answered=18)], [circuit], chats_waiting=0).state == "down"

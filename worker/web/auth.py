@@ -63,11 +63,11 @@ class Authenticator:
         token = _bearer(authorization)
         if token is None:
             raise _unauthenticated("send a token: Authorization: Bearer <JWT or API key>")
-        known = self._remembered.get(token)
-        if known is not None and self._now() < known.due:
-            return known.caller
-        if known is not None and self._now() < known.expires:
-            self._remembered[token] = replace(known, due=known.expires)
+        entry = self._remembered.get(token)
+        if entry is not None and self._now() < entry.due:
+            return entry.caller
+        if entry is not None and self._now() < entry.expires:
+            self._remembered[token] = replace(entry, due=entry.expires)
         else:
             self._remembered.pop(token, None)
         verified = self._verify(token)

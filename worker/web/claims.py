@@ -65,7 +65,7 @@ def caller_of(claims: Mapping[str, Any], rules: Rules, now: float) -> tuple[Call
 def claims_for(role: Role, rules: Rules) -> dict[str, Any]:
     """The claims that make a token of this role. Raises LookupError where the map leads to it from no name."""
     names = rules.role_map or {name: name for name in ROLES}
-    value: Any = next((name for name, given in names.items() if given == role), None)
+    value: Any = next((name for name, name_role in names.items() if name_role == role), None)
     if value is None:
         raise LookupError(role)
     path = rules.role_claims[0]

@@ -106,7 +106,7 @@ def listing_headers(current: Encoded) -> dict[str, str]:
 
 def _matches(etag: str) -> bool:
     """Whether If-None-Match names this tag (RFC 9110, 13.1.2: compared weakly)."""
-    given = request.headers.get("If-None-Match")
-    if given is None:
+    header = request.headers.get("If-None-Match")
+    if header is None:
         return False
-    return request.if_none_match.contains_weak(etag.strip('"')) or given.strip() == "*"
+    return request.if_none_match.contains_weak(etag.strip('"')) or header.strip() == "*"

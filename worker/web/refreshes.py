@@ -52,7 +52,7 @@ class RefreshRoutes:
     publisher: Publisher
 
     def routes(self) -> list[Route]:
-        done: dict[int, type[BaseModel] | None] = {
+        responses: dict[int, type[BaseModel] | None] = {
             200: bodies.RefreshDone,
             202: bodies.Accepted,
             409: bodies.RefreshDone,
@@ -66,7 +66,7 @@ class RefreshRoutes:
                 "Refresh now, or preview it; `operator`: preview",
                 roles=READERS,
                 body=bodies.RefreshBody,
-                returns=done,
+                returns=responses,
                 headers={"Prefer": "respond-async: answer 202 at once"},
             ),
         ]
@@ -136,13 +136,15 @@ class RefreshRoutes:
             task_id=str(new_id()),
             publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
         )
-        sent = True
+        is_published = True
         if new:
-            sent = self.publisher.refresh(body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id)
-            if not sent:
+            is_published = self.publisher.refresh(
+                body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id
+            )
+            if not is_published:
                 self.runtime.refresher.publish_soon(run_id)
         links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
-        deadline = self._deadline(call) if sent else time.monotonic()
+        deadline = self._deadline(call) if is_published else time.monotonic()
         look = time.monotonic() + LOOK_SECONDS
         while True:
             outcome = self.runtime.refresher.outcome(run_id)

@@ -61,10 +61,10 @@ class RunRoutes:
 
     def list_runs(self, call: ApiRequest) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
-            found = runs.newest(connection, limit=call.query.limit, before=call.query.before)
+            rows = runs.newest(connection, limit=call.query.limit, before=call.query.before)
             hold = holds.open_hold(connection)
             undecided = None if hold is None else runs.find(connection, hold.run_id)
-        body = {"runs": [_linked(run) for run in found], "undecided": None if undecided is None else _linked(undecided)}
+        body = {"runs": [_linked(run) for run in rows], "undecided": None if undecided is None else _linked(undecided)}
         return as_json(body)
 
     def show_run(self, call: ApiRequest) -> Response:
@@ -88,8 +88,8 @@ class RunRoutes:
     def list_changes(self, call: ApiRequest) -> Response:
         query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
-            found = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
-        return as_json({"changes": found, "next": found[-1]["id"] if found else query.since})
+            rows = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
+        return as_json({"changes": rows, "next": rows[-1]["id"] if rows else query.since})
 
 
 def _linked(run: dict[str, Any]) -> dict[str, Any]:

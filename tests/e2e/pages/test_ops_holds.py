@@ -126,7 +126,7 @@ def test_a_model_that_upstream_dropped_stays_inactive_when_it_is_shown(
     assert "gpt-4o-mini" not in keys(api)
 
 
-def test_axe_finds_nothing_in_a_held_list_and_inactive_models_and_360_pixels_are_wide_enough(
+def test_a_held_list_and_inactive_models_pass_axe_and_fit_360_pixels(
     pages: Pages, catalogue: RunningStandIn, api: httpx.Client, axe: str
 ) -> None:
     assert api.patch("/api/llms/gpt-4o-mini", json={"is_active": False}).is_success

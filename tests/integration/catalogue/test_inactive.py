@@ -104,7 +104,7 @@ def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: 
     assert (reason["reason"], reason["by"], reason["listed"]) == ("hidden", "ann", True)
 
 
-def test_the_row_that_a_hidden_model_left_says_where_it_is_and_stays_hidden_when_it_is_listed_again(
+def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
     catalogue: Bench, gateway: RunningStandIn
 ) -> None:
     edit(catalogue, "kimi-k2", is_active=False)

@@ -86,7 +86,7 @@ def test_what_ends_without_an_answer_ends_in_an_error_event(following: Chats, ho
     assert stream.over()
 
 
-def test_a_reader_that_comes_back_gets_what_it_has_not_seen_and_after_the_last_event_nothing(
+def test_a_returning_reader_gets_unseen_events_only(
     following: Chats,
 ) -> None:
     chat_id = following.accepted()

@@ -249,7 +249,7 @@ def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) ->
     assert chats.parts.refresher.request_after_refusal() is None
 
 
-def test_a_failed_refresh_after_a_refusal_is_not_repeated_until_a_chat_is_refused_again(chats: Chats) -> None:
+def test_a_failed_refresh_after_a_refusal_waits_for_the_next_refusal(chats: Chats) -> None:
     forget_runs(chats)
     lists(chats, 28)
     chats.answered(model=OTHER)

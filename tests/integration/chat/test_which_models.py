@@ -79,7 +79,7 @@ def resend(chats: Chats, question: str = "Which?", caller: Any = ANN, **more: An
     return chats.parts.submitter.submit(ChatRequest(Question(question=question, **more), caller, None, None, "any"))
 
 
-def test_a_question_that_is_sent_again_joins_its_chat_while_it_is_open_or_has_an_answer(chats: Chats) -> None:
+def test_a_repeated_question_joins_its_chat_while_open_or_answered(chats: Chats) -> None:
     first = resend(chats)
     assert first.new
     again = resend(chats)
@@ -122,7 +122,7 @@ def test_a_chat_that_was_given_up_is_cancelled_and_counted(chats: Chats) -> None
     assert chats.at.run("SELECT cancelled FROM llm_usage_stats")[0]["cancelled"] == 1
 
 
-def test_whoever_comes_back_keeps_the_chat_also_against_the_end_of_an_older_connection(chats: Chats) -> None:
+def test_the_end_of_an_older_connection_does_not_cancel_a_resumed_chat(chats: Chats) -> None:
     chat_id = resend(chats).snapshot.chat_id
     give_up(chats, chat_id, 0, seconds=60)
     again = resend(chats)

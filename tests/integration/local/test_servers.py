@@ -39,7 +39,7 @@ def test_the_application_login_becomes_either_role_and_owns_nothing(servers: Ser
             connection.execute("CREATE TABLE mine (id int)")
 
 
-def test_the_owner_login_makes_tables_and_gives_them_to_the_roles_without_being_a_superuser(servers: Servers) -> None:
+def test_the_owner_login_makes_and_grants_tables_without_being_a_superuser(servers: Servers) -> None:
     with servers.empty_database() as database:
         with psycopg.connect(database.owner_url) as owner:
             owner.execute("CREATE TABLE rows (id int)")

@@ -265,7 +265,7 @@ sys.stdin.read()
 
 
 @as_root
-def test_as_root_postgres_runs_as_another_user_and_a_closed_home_is_opened_for_passing_through(folder: Path) -> None:
+def test_as_root_postgres_runs_as_another_user_who_may_pass_through_the_home(folder: Path) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700)
     said: list[str] = []
@@ -276,7 +276,7 @@ def test_as_root_postgres_runs_as_another_user_and_a_closed_home_is_opened_for_p
 
 
 @as_root
-def test_as_root_below_a_closed_folder_the_data_goes_where_it_can_be_reached_and_stays_there(folder: Path) -> None:
+def test_as_root_below_a_closed_folder_the_data_gets_a_reachable_place(folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o700)
     home = folder / "closed" / "home"
     said: list[str] = []

@@ -15,7 +15,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("away")
 
 
-def test_postgresql_down_leaves_the_last_good_listing_also_for_a_process_that_starts_then(folder: Path) -> None:
+def test_without_postgresql_new_processes_serve_the_last_good_listing(folder: Path) -> None:
     import tempfile
 
     from migrations.run import upgrade

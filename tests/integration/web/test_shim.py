@@ -46,7 +46,7 @@ def test_the_same_listing_is_not_sent_twice(stack: Stack) -> None:
         assert stack.web.get("/api/llms", headers={"If-None-Match": sent}).status_code == 200
 
 
-def test_a_refresh_answers_with_what_it_did_and_both_web_processes_follow_within_a_second(stack: Stack) -> None:
+def test_a_refresh_returns_its_result_and_both_web_processes_follow_in_a_second(stack: Stack) -> None:
     stack.gateway.set_models([*FIVE, {"id": 71, "name": "Claude Sonnet 4.5"}])
     response = stack.web.post("/api/llms/refresh")
     assert response.status_code == 200
@@ -220,7 +220,7 @@ def test_many_who_refresh_at_once_share_a_run_and_a_follow_up(stack: Stack) -> N
     assert len(set(answers)) <= 3
 
 
-def test_a_service_that_does_not_know_this_project_enqueues_with_and_without_a_queue_name(stack: Stack) -> None:
+def test_a_foreign_service_enqueues_with_and_without_a_queue_name(stack: Stack) -> None:
     code = """
 import sys, json
 from celery import Celery

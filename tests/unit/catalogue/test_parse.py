@@ -151,7 +151,7 @@ def test_an_entry_without_file_types_says_nothing_about_files() -> None:
 
 
 @given(st.lists(ENTRY_LIKE | JSON))
-def test_whatever_is_listed_each_entry_is_taken_or_explained_and_all_of_it_can_be_stored(raw: list[Any]) -> None:
+def test_each_listed_entry_is_storable_or_rejected_with_a_reason(raw: list[Any]) -> None:
     parsed = parse_entries(raw)
 
     assert len(parsed.entries) + len(parsed.rejected) == len(raw)

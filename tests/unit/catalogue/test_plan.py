@@ -55,7 +55,7 @@ def test_other_order_case_and_punctuation_is_a_rename_that_keeps_the_key(four: l
     assert by_id(rows)[28].is_default
 
 
-def test_other_words_under_the_same_id_are_repointed_and_lose_key_overrides_and_default(four: list[ModelRow]) -> None:
+def test_an_id_with_another_name_is_repointed_and_loses_key_overrides_default(four: list[ModelRow]) -> None:
     pinned = [
         replace(row, overrides={"display_order": 7}, display_order=7) if row.matcha_llm_id == 28 else row
         for row in four
@@ -80,7 +80,7 @@ def test_the_default_that_is_lost_is_replaced_by_the_same_makers_first(four: lis
     assert kinds(plan, 25) == ["default"]
 
 
-def test_the_same_name_under_a_new_id_while_the_old_is_absent_is_moved_with_everything(four: list[ModelRow]) -> None:
+def test_a_name_that_returns_under_a_new_id_moves_with_everything(four: list[ModelRow]) -> None:
     edited = [
         replace(row, display_order=3, overrides={"capabilities": {"supports_vision": True}})
         if row.matcha_llm_id == 28

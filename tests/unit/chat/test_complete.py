@@ -160,7 +160,7 @@ def test_an_unknown_model_is_answered_by_the_next_that_upstream_knows() -> None:
     assert switched == [DEFAULT, SECOND]  # each before it is asked
 
 
-def test_when_no_model_is_left_the_chat_fails_at_once_and_names_those_that_were_asked() -> None:
+def test_without_another_model_the_chat_fails_at_once_and_names_those_asked() -> None:
     gateway = Gateway([UNKNOWN])
     end = attempt(gateway, instead=(DEFAULT, SECOND))
     assert isinstance(end, Finish)

@@ -40,7 +40,7 @@ def test_any_other_text_is_taken_as_it_is(question: str) -> None:
     assert Question(question=question).question == question
 
 
-def test_which_models_may_answer_is_part_of_what_was_asked_and_leaves_older_digests_as_they_were() -> None:
+def test_the_digest_covers_which_models_may_answer_and_older_digests_stay() -> None:
     plain = Question(question="Which?", model="m")
     assert plain.sha256 == "5a9c7ca08217142d8acba38b2683c05b093cf465a22f296a94ca4b26dde355d1"
     others = [Question(question="Which?", models=("m",)), Question(question="Which?", model="m", fallback=False)]

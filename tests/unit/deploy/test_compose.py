@@ -123,7 +123,7 @@ def test_only_what_is_published_can_be_reached_and_only_from_this_machine(compos
     assert compose["networks"]["inside"] == {"internal": True}
 
 
-def test_the_environment_holds_only_known_variables_and_every_setting_reaches_someone(compose: dict[str, Any]) -> None:
+def test_compose_sets_known_variables_only_and_every_setting_reaches_a_service(compose: dict[str, Any]) -> None:
     given = set()
     for name in OURS:
         given |= {key.removesuffix("_FILE") for key in compose["services"][name]["environment"]}

@@ -92,7 +92,7 @@ def headings() -> list[str]:
     return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
-def test_each_alert_and_each_line_of_doctor_has_its_section_and_no_section_is_left_over() -> None:
+def test_alerts_and_lines_of_doctor_match_the_sections_of_the_runbook() -> None:
     linked = [rule["annotations"]["runbook_url"].removeprefix("docs/runbook.md#") for rule in rules()]
     assert len(linked) == len(set(linked))  # an alert has one of its own
     assert {*linked, *SECTIONS.values()} == set(headings())
@@ -111,7 +111,7 @@ def test_links_within_the_runbook_lead_somewhere() -> None:
     assert set(links) <= set(headings())
 
 
-def test_each_section_of_the_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+def test_each_section_of_the_runbook_has_its_meaning_checks_and_actions() -> None:
     sections = (ROOT / "docs" / "runbook.md").read_text().split("\n## ")[1:]
     for section in sections:
         for part in ("**What it means.**", "**What to look at.**", "**What to do.**"):

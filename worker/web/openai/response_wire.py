@@ -82,7 +82,7 @@ def _turns_of(response: StoredResponse) -> list[Said]:
 
 
 def _system_of(response: StoredResponse) -> list[Said]:
-    return [(role, text) for role, text in response.kept["system"]]
+    return [(role, text) for role, text in response.options["system"]]
 
 
 def response_id(chat_id: uuid.UUID) -> str:
@@ -158,7 +158,7 @@ def encoded_events(snapshot: Snapshot, options: Mapping[str, Any], first: int) -
 
 def input_items(response: StoredResponse) -> list[dict[str, Any]]:
     """What was put in with this response itself, the oldest first; messages to the system come first."""
-    system, turns = response.kept["inherited"]
+    system, turns = response.options["inherited"]
     own: Sequence[Said] = [
         *_system_of(response)[system:],
         *((turn["role"], turn["content"]) for turn in response.prompt["history"][turns:]),

@@ -108,7 +108,7 @@ class ResponseRoutes:
         if not query.stream:
             response = self._find(call)
             return as_json(
-                wire.response_object(response.snapshot, response.kept), headers=headers_of(response.snapshot)
+                wire.response_object(response.snapshot, response.options), headers=headers_of(response.snapshot)
             )
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
@@ -121,17 +121,17 @@ class ResponseRoutes:
             response = self._find(call)
             watch.mark_seen(response.snapshot)
             if response.snapshot.ended:
-                last = sum(1 for _ in wire.events_of(response.snapshot, response.kept)) - 1
+                last = sum(1 for _ in wire.events_of(response.snapshot, response.options)) - 1
                 if first > last + 1:
                     raise invalid("starting_after", f"the last event of this response has the number {last}")
             waiting = WaitingCaller(self.runtime, chat_id, call.caller, can_return=True)
-            return self._stream(waiting, watch, response.snapshot, response.kept, ending, first=first)
+            return self._stream(waiting, watch, response.snapshot, response.options, ending, first=first)
 
     def cancel(self, call: ApiRequest) -> Response:
         response = self._find(call)
         self._cancel(response, call.caller)
         response = self._find(call)
-        return as_json(wire.response_object(response.snapshot, response.kept), headers=headers_of(response.snapshot))
+        return as_json(wire.response_object(response.snapshot, response.options), headers=headers_of(response.snapshot))
 
     def delete(self, call: ApiRequest) -> Response:
         response = self._find(call)
