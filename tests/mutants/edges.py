@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "token-expiry-of-remembered",
         "worker/web/auth.py",
-        "        if known is not None and self._now() < known.due:\n",
-        "        if known is not None:\n",
+        "        if entry is not None and self._now() < entry.due:\n",
+        "        if entry is not None:\n",
         (f"{_AUTH}::test_a_remembered_token_is_forgotten_when_it_expires",),
     ),
     Mutant(
