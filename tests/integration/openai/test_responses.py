@@ -85,6 +85,17 @@ def test_a_stream_is_the_same_from_any_number_on(client: openai.OpenAI, system: 
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "starting_after"), wrong
 
 
+def test_an_open_response_refuses_a_number_that_cannot_exist_yet(client: openai.OpenAI, system: System) -> None:
+    system.gateway.behave(completions={"delay": 3})
+    response = create(client, background=True)
+    for number in (3, 50):
+        with pytest.raises(openai.BadRequestError, match="no event has a number above 2 yet") as refused:
+            client.responses.retrieve(response.id, stream=True, starting_after=number)
+        assert (refused.value.param, refused.value.code) == ("starting_after", "invalid_value")
+    resumed = client.responses.retrieve(response.id, stream=True, starting_after=2)
+    assert [event.type for event in resumed] == KINDS[3:]
+
+
 def test_the_helper_of_the_sdk_gathers_a_stream(client: openai.OpenAI) -> None:
     with client.responses.stream(model=GPT, input="Which?") as stream:
         assert "Which?" in stream.get_final_response().output_text

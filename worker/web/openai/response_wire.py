@@ -25,6 +25,8 @@ _STATUS = {
     "cancelled": "cancelled",
     "expired": "failed",
 }
+_LAST_WHILE_OPEN = 2
+"""The number of `response.in_progress`. What waits again after a lost worker may have had it, and no later one."""
 _ERRORS = {"rate_limited": "rate_limit_exceeded", "prompt_too_long": "invalid_prompt"}
 
 
@@ -145,6 +147,11 @@ def events_of(snapshot: Snapshot, options: Mapping[str, Any]) -> Iterator[tuple[
     yield "response.content_part.done", {**place, "part": _part(answer)}
     yield "response.output_item.done", {"output_index": 0, "item": _item(snapshot, "completed", answer)}
     yield "response.completed", {"response": response_object(snapshot, options)}
+
+
+def last_number(snapshot: Snapshot, options: Mapping[str, Any]) -> int:
+    """The highest sequence_number that a reader of this response can have by now."""
+    return sum(1 for _ in events_of(snapshot, options)) - 1 if snapshot.ended else _LAST_WHILE_OPEN
 
 
 def encoded_events(snapshot: Snapshot, options: Mapping[str, Any], first: int) -> Iterator[tuple[int, bytes]]:

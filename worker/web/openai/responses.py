@@ -120,10 +120,12 @@ class ResponseRoutes:
             watch = ending.enter_context(self.readers.watching(chat_id))
             response = self._find(call)
             watch.mark_seen(response.snapshot)
-            if response.snapshot.ended:
-                last = sum(1 for _ in wire.events_of(response.snapshot, response.options)) - 1
-                if first > last + 1:
-                    raise invalid("starting_after", f"the last event of this response has the number {last}")
+            last = wire.last_number(response.snapshot, response.options)
+            if first > last + 1:  # no end would ever follow it
+                detail = f"the last event of this response has the number {last}"
+                if not response.snapshot.ended:
+                    detail = f"this response is open: no event has a number above {last} yet"
+                raise invalid("starting_after", detail)
             waiting = WaitingCaller(self.runtime, chat_id, call.caller, can_return=True)
             return self._stream(waiting, watch, response.snapshot, response.options, ending, first=first)
 

@@ -9,7 +9,14 @@ import pytest
 from shared.chat.read import Snapshot, StoredResponse
 from shared.chat.requests import MAX_TURNS
 from worker.web.openai.response_bodies import ResponseBody
-from worker.web.openai.response_wire import chat_id_of, encoded_events, events_of, question_of, response_id
+from worker.web.openai.response_wire import (
+    chat_id_of,
+    encoded_events,
+    events_of,
+    last_number,
+    question_of,
+    response_id,
+)
 from worker.web.problems import Problem
 
 CHAT_ID = uuid.UUID(int=7)
@@ -39,7 +46,9 @@ def test_whoever_sees_whichever_states_has_the_same_events(path: list[Snapshot])
         for number, event in encoded_events(state, KEPT, len(seen)):
             assert number == len(seen)
             seen.append(event)
+        assert len(seen) - 1 <= last_number(state, KEPT) < len(whole)
     assert seen == whole
+    assert last_number(path[-1], KEPT) == len(whole) - 1
 
 
 def test_an_end_without_an_answer_is_the_fourth_event() -> None:
