@@ -21,7 +21,7 @@ from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Database as Addresses
 
 FLAT = Aim(1.5)
@@ -117,8 +117,8 @@ def run(place: Place) -> Iterator[Figure]:
 
 def _filled(place: Place, addresses: Addresses, number: int) -> _Table:
     place.say(f"growth, filling in {number:,} chats")
-    with bench(addresses.url, None) as at:
-        at.seed()
+    with catalogue_harness(addresses.url, None) as catalogue:
+        catalogue.seed()
     with psycopg.connect(addresses.superuser_url, autocommit=True) as connection:
         connection.execute(_FINISHED, {"number": number})
         connection.execute(_USED)

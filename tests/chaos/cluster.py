@@ -20,7 +20,7 @@ from tests.chaos.hosts import SecondHost, second_host
 from tests.chaos.keys import KeyServer
 from tests.support.chatting import CHAT
 from tests.support.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Database, Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -152,7 +152,7 @@ def running_cluster(
         servers.database() as database,
         contextlib.ExitStack() as ending,
     ):
-        with bench(database.url, None) as seeded:
+        with catalogue_harness(database.url, None) as seeded:
             seeded.seed()
         redis_url = servers.redis_url()
         variables = local_variables(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import BEAT, local_variables, worker
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -16,33 +16,35 @@ EVERY_MINUTE = "* * * * *"
 
 
 @pytest.fixture
-def at(database: Database) -> Iterator[Bench]:
-    with bench(database.url, None) as made:
+def catalogue(database: Database) -> Iterator[CatalogueHarness]:
+    with catalogue_harness(database.url, None) as made:
         made.seed()
         yield made
 
 
-def nights(at: Bench, status: str = "succeeded") -> list[dict]:
+def nights(catalogue: CatalogueHarness, status: str = "succeeded") -> list[dict]:
     return [
         dict(row)
-        for row in at.run(
+        for row in catalogue.run(
             "SELECT * FROM llm_sync_runs WHERE scheduled_for IS NOT NULL AND status = :status", status=status
         )
     ]
 
 
 @pytest.mark.timeout(240)
-def test_two_beats_make_one_run_a_night(at: Bench, database: Database, redis_url: str, tmp_path: Path) -> None:
+def test_two_beats_make_one_run_a_night(
+    catalogue: CatalogueHarness, database: Database, redis_url: str, tmp_path: Path
+) -> None:
     variables = local_variables(database.url, redis_url, REFRESH_CRON=EVERY_MINUTE)
     with (
         worker(variables, tmp_path),
         worker(variables, tmp_path, BEAT) as one,
         worker(variables, tmp_path, BEAT) as other,
     ):
-        wait_for(lambda: len(nights(at)) >= 2, seconds=150)
+        wait_for(lambda: len(nights(catalogue)) >= 2, seconds=150)
         assert (one.exit_code, other.exit_code) == (None, None)
         assert one.output.count("Sending due task") + other.output.count("Sending due task") >= 2
-    found = at.run("SELECT scheduled_for, attempt FROM llm_sync_runs WHERE scheduled_for IS NOT NULL")
+    found = catalogue.run("SELECT scheduled_for, attempt FROM llm_sync_runs WHERE scheduled_for IS NOT NULL")
     assert len({run["scheduled_for"] for run in found}) == len(found)
     assert {run["attempt"] for run in found if run["attempt"]} == {1}
     print(f"\nnights {len(found)}, beats 2, runs a night 1")
@@ -50,37 +52,41 @@ def test_two_beats_make_one_run_a_night(at: Bench, database: Database, redis_url
 
 @pytest.mark.timeout(240)
 def test_a_night_without_beat_is_made_up_for_by_the_workers(
-    at: Bench, database: Database, redis_url: str, tmp_path: Path
+    catalogue: CatalogueHarness, database: Database, redis_url: str, tmp_path: Path
 ) -> None:
-    at.run("UPDATE llm_catalogue_version SET watermark = now() - interval '2 days'")
+    catalogue.run("UPDATE llm_catalogue_version SET watermark = now() - interval '2 days'")
     variables = local_variables(database.url, redis_url)
     with worker(variables, tmp_path), worker(variables, tmp_path):
-        wait_for(lambda: nights(at), seconds=60)
-    assert [run["trigger"] for run in nights(at)] == ["catch-up"]
+        wait_for(lambda: nights(catalogue), seconds=60)
+    assert [run["trigger"] for run in nights(catalogue)] == ["catch-up"]
     print("\nnights missed 1, runs 1, workers 2")
 
 
 @pytest.mark.timeout(240)
 def test_a_run_whose_worker_is_killed_is_abandoned_and_the_night_tried_again(
-    at: Bench, database: Database, redis_url: str, tmp_path: Path
+    catalogue: CatalogueHarness, database: Database, redis_url: str, tmp_path: Path
 ) -> None:
-    at.run("UPDATE llm_catalogue_version SET watermark = now() - interval '2 days'")
+    catalogue.run("UPDATE llm_catalogue_version SET watermark = now() - interval '2 days'")
     with RunningStandIn() as gateway:
         gateway.behave(llms={"silent": True})
         upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
         variables = local_variables(database.url, redis_url, **upstream)
         with worker(variables, tmp_path) as killed:
-            wait_for(lambda: nights(at, "running"), seconds=60)
+            wait_for(lambda: nights(catalogue, "running"), seconds=60)
             killed.signal(signal.SIGKILL)
             killed.wait()
         gateway.behave()
         gateway.set_models(
-            [{"id": model["matcha_llm_id"], "name": model["model_name"]} for model in at.models().values()]
+            [{"id": model["matcha_llm_id"], "name": model["model_name"]} for model in catalogue.models().values()]
         )
-        at.run("UPDATE llm_sync_runs SET lease_until = now()")  # the lease's three minutes are not waited for here
+        catalogue.run(
+            "UPDATE llm_sync_runs SET lease_until = now()"
+        )  # the lease's three minutes are not waited for here
         with worker(variables, tmp_path):
-            wait_for(lambda: nights(at, "abandoned") or nights(at, "queued") or nights(at), seconds=60)
-            at.run("UPDATE llm_sync_runs SET finished_at = finished_at - interval '5 minutes'")
-            wait_for(lambda: nights(at), seconds=90)
-    assert [(run["attempt"], run["status"]) for run in nights(at)] == [(2, "succeeded")]
+            wait_for(
+                lambda: nights(catalogue, "abandoned") or nights(catalogue, "queued") or nights(catalogue), seconds=60
+            )
+            catalogue.run("UPDATE llm_sync_runs SET finished_at = finished_at - interval '5 minutes'")
+            wait_for(lambda: nights(catalogue), seconds=90)
+    assert [(run["attempt"], run["status"]) for run in nights(catalogue)] == [(2, "succeeded")]
     print("\nnights 1, attempts 2, lost 0")

@@ -15,7 +15,7 @@ import psycopg
 import redis
 
 from tests.support.processes import REFRESH, Process, Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -137,8 +137,8 @@ def chat_system(
         servers.database() as database,
         contextlib.ExitStack() as ending,
     ):
-        with bench(database.url, None) as at:
-            at.seed()
+        with catalogue_harness(database.url, None) as catalogue:
+            catalogue.seed()
         settings = local_variables(
             database.url,
             servers.redis_url(),

@@ -28,7 +28,7 @@ DEFAULT_KEY = "claude-3-7-sonnet"
 
 
 @dataclass
-class Bench:
+class CatalogueHarness:
     """What a test of refreshes works with."""
 
     database: Database
@@ -69,15 +69,15 @@ def count_callers(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
 
 
 @contextmanager
-def bench(
+def catalogue_harness(
     url: str,
     gateway: RunningStandIn | None,
     *,
     record: RecordNotices = record_nothing,
     callers: UsageLookup = count_callers,
     **policy: Any,
-) -> Iterator[Bench]:
-    """A bench on this database, with this stand-in as its gateway; the mapping alone without one."""
+) -> Iterator[CatalogueHarness]:
+    """A catalogue on this database, with this stand-in as its gateway; the mapping alone without one."""
     address = url.replace("postgresql://", "postgresql+psycopg://", 1)
     database = Database(address, application_name="test", pool_size=8)
     describer = ModelDescriber(load_mapping())
@@ -97,7 +97,9 @@ def bench(
         used=used,
         callers=callers,
     )
-    made = Bench(database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), describer, rules)
+    made = CatalogueHarness(
+        database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), describer, rules
+    )
     sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))
     try:
         yield made

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def living(folder: Path) -> list[str]:
+def live_processes(folder: Path) -> list[str]:
     """Pid and command line of each other process that works in the folder, or has it in its arguments or variables."""
     mark = os.fsencode(folder)
     found = []

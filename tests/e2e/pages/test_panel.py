@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.support.pages import Pages, answers, shoot, token, too_wide, violations
 from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
-from tests.support.waiting import living, wait_for
+from tests.support.waiting import live_processes, wait_for
 
 WATCH_CLOCK = """() => {
   window.shown = [];
@@ -122,7 +122,7 @@ def test_the_page_connects_again_when_the_web_process_dies(
     page = pages.open()
     ask(page, "Hold on.")
     gateway.wait_for_calls(lambda calls: calls["completions"] == 1)
-    for line in living(up.home):
+    for line in live_processes(up.home):
         pid, _, command = line.partition(": ")
         if "worker.web.wsgi" in command:
             os.kill(int(pid), signal.SIGKILL)

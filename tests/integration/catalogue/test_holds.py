@@ -12,7 +12,7 @@ from shared.catalogue.sync import holds
 from shared.catalogue.sync import runs as sync_runs
 from shared.catalogue.sync.options import RefreshOptions
 from shared.db import SYSTEM
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
@@ -32,16 +32,16 @@ def gateway() -> Iterator[RunningStandIn]:
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """A catalogue of 206 models."""
     gateway.behave()
     gateway.set_models(entries(*ALL))
-    with bench(database.url, gateway) as made:
+    with catalogue_harness(database.url, gateway) as made:
         assert made.refresh().counts["added"] == 206
         yield made
 
 
-def hold(catalogue: Bench, gateway: RunningStandIn, *listed: tuple[int, str]) -> dict[str, Any]:
+def hold(catalogue: CatalogueHarness, gateway: RunningStandIn, *listed: tuple[int, str]) -> dict[str, Any]:
     """Let a refresh meet this list; what the held run keeps."""
     gateway.set_models(entries(*listed))
     outcome = catalogue.refresh()
@@ -50,16 +50,18 @@ def hold(catalogue: Bench, gateway: RunningStandIn, *listed: tuple[int, str]) ->
     return dict(outcome.held)
 
 
-def waiting(catalogue: Bench) -> holds.Hold | None:
+def waiting(catalogue: CatalogueHarness) -> holds.Hold | None:
     with catalogue.database.transaction() as connection:
         return holds.open_hold(connection)
 
 
-def active(catalogue: Bench) -> list[int]:
+def active(catalogue: CatalogueHarness) -> list[int]:
     return sorted(id_ for id_, row in catalogue.models().items() if row["is_active"])
 
 
-def use(catalogue: Bench, key: str, *, requests: int, subjects: tuple[str, ...] = (), days_ago: int = 0) -> None:
+def use(
+    catalogue: CatalogueHarness, key: str, *, requests: int, subjects: tuple[str, ...] = (), days_ago: int = 0
+) -> None:
     """Chats by this model, so many days ago."""
     catalogue.run(
         "INSERT INTO llm_usage_stats (model_key, day, request_count, last_used, latency_buckets)"
@@ -76,7 +78,7 @@ def use(catalogue: Bench, key: str, *, requests: int, subjects: tuple[str, ...] 
 
 
 def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     use(catalogue, "model-77", requests=5, subjects=("ann", "bob", "ann"))
     use(catalogue, "model-78", requests=9, subjects=("ann",))
@@ -92,7 +94,7 @@ def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
     assert catalogue.run("SELECT held FROM llm_sync_runs WHERE status = 'held'")[0]["held"] == held
 
 
-def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_held_run_keeps_500_models_at_most(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.set_models(entries(*ALL, *((5_000 + number, f"Other {number}") for number in range(600))))
     catalogue.refresh()
     held = hold(catalogue, gateway, *TWO)
@@ -100,7 +102,7 @@ def test_a_held_run_keeps_500_models_at_most(catalogue: Bench, gateway: RunningS
 
 
 def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_neither(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     repointed = [(id_, f"Another {id_}") for id_, _ in ALL[:120]]
     moved = [(9_000, "Model 200")]
@@ -112,7 +114,9 @@ def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_nei
     assert (held["absent"], held["repointed"]) == (5, 120)
 
 
-def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     held = hold(catalogue, gateway, *TWO)
     preview = catalogue.refresher.preview(RefreshOptions())
     assert (preview.status, preview.counts["deactivated"], preview.held) == ("held", 204, held)
@@ -126,7 +130,7 @@ def test_a_forced_list_takes_effect_at_once_and_is_not_held_again(catalogue: Ben
 
 
 def test_a_force_takes_models_that_are_to_be_shown_along_and_the_report_counts_them(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     for number in range(100, 110):
         catalogue.editor.edit(f"model-{number}", ModelEdit(is_active=True), caller=SYSTEM)
@@ -138,7 +142,7 @@ def test_a_force_takes_models_that_are_to_be_shown_along_and_the_report_counts_t
 
 
 def test_the_report_counts_what_is_listed_and_what_goes_also_after_moves(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     moved = [(8_000 + number, name) for number, (_, name) in enumerate(ALL[:100])]
     gateway.set_models(entries(*moved, *ALL[100:]))
@@ -151,14 +155,14 @@ def test_the_report_counts_what_is_listed_and_what_goes_also_after_moves(
     assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 204
 
 
-def test_an_empty_list_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_an_empty_list_can_be_forced(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway)
     assert catalogue.refresh(force=held["sha256"]).counts["deactivated"] == 206
     assert active(catalogue) == []
 
 
 def test_a_force_of_another_sha256_is_refused_with_the_one_that_is_held(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     held = hold(catalogue, gateway, *TWO)
     with pytest.raises(holds.NotHeld, match=held["sha256"]) as refused:
@@ -167,14 +171,16 @@ def test_a_force_of_another_sha256_is_refused_with_the_one_that_is_held(
     catalogue.refresher.check_force(RefreshOptions(force=held["sha256"]))
 
 
-def test_a_force_where_nothing_is_held_is_refused(catalogue: Bench) -> None:
+def test_a_force_where_nothing_is_held_is_refused(catalogue: CatalogueHarness) -> None:
     listed = catalogue.run("SELECT upstream_sha256 FROM llm_sync_runs")[0]["upstream_sha256"]
     for sha256 in ("0" * 64, listed):
         with pytest.raises(holds.NotHeld, match="no list is held"):
             catalogue.refresher.check_force(RefreshOptions(force=sha256))
 
 
-def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.set_models(entries(*TWO))
     held = catalogue.refresher.preview(RefreshOptions()).held
     assert held is not None
@@ -182,7 +188,9 @@ def test_a_list_that_only_a_dry_run_has_seen_can_be_forced(catalogue: Bench, gat
     assert catalogue.refresh(force=held["sha256"]).status == "succeeded"
 
 
-def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.set_models(entries(*OTHER_TWO))
     forced = catalogue.refresh(force=held["sha256"])
@@ -192,7 +200,7 @@ def test_a_force_meets_a_list_that_has_changed_and_holds_that_one(catalogue: Ben
     assert len(active(catalogue)) == 206
 
 
-def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.set_models(entries(*ALL, (9_000, "New One")))
     forced = catalogue.refresh(force=held["sha256"])
@@ -204,7 +212,9 @@ def test_a_force_meets_a_good_list_and_changes_nothing(catalogue: Bench, gateway
     assert waiting(catalogue) is None
 
 
-def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     held = hold(catalogue, gateway, *TWO)
     gateway.behave(llms={"status": 401})
     assert [catalogue.refresh().status for _ in range(2)] == ["failed", "failed"]
@@ -217,7 +227,9 @@ def test_failures_do_not_hide_a_hold_and_a_good_run_ends_it(catalogue: Bench, ga
     assert waiting(catalogue) is None
 
 
-def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     first = hold(catalogue, gateway, *TWO)
     second = hold(catalogue, gateway, *TWO)
     assert first == second
@@ -239,7 +251,7 @@ def test_a_dismissed_hold_asks_no_more_until_the_list_comes_again(catalogue: Ben
 
 
 def test_a_hold_that_was_dismissed_or_followed_by_another_cannot_be_forced_any_more(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     first = hold(catalogue, gateway, *TWO)
     second = hold(catalogue, gateway, *OTHER_TWO)
@@ -257,7 +269,7 @@ def test_a_hold_that_was_dismissed_or_followed_by_another_cannot_be_forced_any_m
     catalogue.refresher.check_force(RefreshOptions(force=second["sha256"]))
 
 
-def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     good = catalogue.run("SELECT id FROM llm_sync_runs")[0]["id"]
     with pytest.raises(holds.NotHeld, match="was not held"):
         catalogue.refresher.dismiss(good, actor="ann")
@@ -275,7 +287,7 @@ def test_a_run_that_holds_nothing_cannot_be_dismissed(catalogue: Bench, gateway:
 def test_a_count_of_callers_that_takes_too_long_fails_no_hold(database: Database, gateway: RunningStandIn) -> None:
     gateway.behave()
     gateway.set_models(entries(*ALL[:4]))
-    with bench(database.url, gateway, callers=never_ending) as catalogue:
+    with catalogue_harness(database.url, gateway, callers=never_ending) as catalogue:
         catalogue.refresh()
         gateway.set_models(entries(*ALL[:1]))
         held = catalogue.refresher.preview(RefreshOptions()).held or {}

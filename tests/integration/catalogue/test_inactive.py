@@ -8,7 +8,7 @@ import pytest
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.inactive import read_all_models
 from shared.db import Caller
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
@@ -23,19 +23,19 @@ def gateway() -> Iterator[RunningStandIn]:
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()
     gateway.set_models(THREE)
-    with bench(database.url, gateway) as made:
+    with catalogue_harness(database.url, gateway) as made:
         made.refresh()
         yield made
 
 
-def edit(catalogue: Bench, key: str, **changes: Any) -> dict[str, Any]:
+def edit(catalogue: CatalogueHarness, key: str, **changes: Any) -> dict[str, Any]:
     return catalogue.editor.edit(key, ModelEdit.model_validate(changes), caller=ANN)
 
 
-def why(catalogue: Bench, key: str) -> dict[str, Any] | None:
+def why(catalogue: CatalogueHarness, key: str) -> dict[str, Any] | None:
     with catalogue.database.transaction() as connection:
         found = {model["model_key"]: model for model in read_all_models(connection)}
     reason: dict[str, Any] | None = found[key]["why"]
@@ -47,7 +47,7 @@ def drop(gateway: RunningStandIn, *ids: int) -> None:
     gateway.set_models([model for model in THREE if model["id"] not in ids])
 
 
-def test_a_hidden_model_says_who_hid_it_and_is_shown_again(catalogue: Bench) -> None:
+def test_a_hidden_model_says_who_hid_it_and_is_shown_again(catalogue: CatalogueHarness) -> None:
     hidden = edit(catalogue, "kimi-k2", is_active=False)["why"]
     assert (hidden["reason"], hidden["by"], hidden["listed"]) == ("hidden", "ann", True)
     assert hidden == why(catalogue, "kimi-k2")
@@ -59,7 +59,7 @@ def test_a_hidden_model_says_who_hid_it_and_is_shown_again(catalogue: Bench) -> 
 
 @pytest.mark.parametrize("wish", [None, True])
 def test_showing_a_model_that_upstream_dropped_leaves_it_inactive_and_says_so(
-    catalogue: Bench, gateway: RunningStandIn, wish: bool | None
+    catalogue: CatalogueHarness, gateway: RunningStandIn, wish: bool | None
 ) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     drop(gateway, 2)
@@ -73,7 +73,7 @@ def test_showing_a_model_that_upstream_dropped_leaves_it_inactive_and_says_so(
     assert why(catalogue, "kimi-k2") is None
 
 
-def test_a_model_that_is_hidden_and_gone_says_both(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_model_that_is_hidden_and_gone_says_both(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     drop(gateway, 2)
     catalogue.refresh()
@@ -84,7 +84,7 @@ def test_a_model_that_is_hidden_and_gone_says_both(catalogue: Bench, gateway: Ru
     assert "has not listed it since" in reason["text"]
 
 
-def test_a_model_that_upstream_refused_says_when(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_model_that_upstream_refused_says_when(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     drop(gateway, 2, 3)
     sha256 = (catalogue.refresh().held or {})["sha256"]
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
@@ -95,7 +95,9 @@ def test_a_model_that_upstream_refused_says_when(catalogue: Bench, gateway: Runn
     assert why(catalogue, "gemini-2-5-pro")["reason"] == "gone"  # type: ignore[index]
 
 
-def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     gateway.set_models([THREE[0], {"id": 22, "name": "Kimi K2"}, THREE[2]])
     catalogue.refresh()
@@ -105,7 +107,7 @@ def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(catalogue: 
 
 
 def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     edit(catalogue, "kimi-k2", is_active=False)
     moved = {"id": 22, "name": "Kimi K2"}
@@ -128,7 +130,9 @@ def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
     assert why(catalogue, "kimi-k2-2")["reason"] == "hidden"  # type: ignore[index]
 
 
-def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     for id_ in (22, 23):
         gateway.set_models([THREE[0], {"id": id_, "name": "Kimi K2"}, THREE[2]])
         catalogue.refresh()
@@ -139,7 +143,7 @@ def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(catalogue: B
 
 
 def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     drop(gateway, 2)
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
@@ -157,7 +161,7 @@ def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
 
 
 def test_a_model_that_is_to_be_shown_goes_when_upstream_drops_and_refuses_it(
-    catalogue: Bench, gateway: RunningStandIn
+    catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     drop(gateway, 2)
     catalogue.refresh()
@@ -171,7 +175,7 @@ def test_a_model_that_is_to_be_shown_goes_when_upstream_drops_and_refuses_it(
     assert edit(catalogue, "kimi-k2", is_active=True)["is_active"] is False
 
 
-def test_a_row_that_somebody_switched_off_by_hand_is_no_riddle(catalogue: Bench) -> None:
+def test_a_row_that_somebody_switched_off_by_hand_is_no_riddle(catalogue: CatalogueHarness) -> None:
     catalogue.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 2")
     assert why(catalogue, "kimi-k2")["reason"] == "unknown"  # type: ignore[index]
     catalogue.refresh()

@@ -14,7 +14,7 @@ from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
@@ -45,16 +45,16 @@ def gateway() -> Iterator[RunningStandIn]:
 
 
 @pytest.fixture
-def at(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()
     gateway.set_models(entries(*FIVE))
-    with bench(database.url, gateway) as made:
+    with catalogue_harness(database.url, gateway) as made:
         made.seed()
         yield made
 
 
-def test_the_seed_holds_what_the_specification_states_and_is_sown_once(at: Bench) -> None:
-    models = at.models()
+def test_the_seed_holds_what_the_specification_states_and_is_sown_once(catalogue: CatalogueHarness) -> None:
+    models = catalogue.models()
     assert {
         (row["matcha_llm_id"], row["model_key"], row["provider"], row["display_order"]) for row in models.values()
     } == {
@@ -67,66 +67,70 @@ def test_the_seed_holds_what_the_specification_states_and_is_sown_once(at: Bench
     assert [id_ for id_, row in models.items() if row["is_default"]] == [28]
     able = models[28]["capabilities"]
     assert (able["context_window"], able["supports_vision"], able["supports_tools"]) == (200_000, False, True)
-    assert at.seed() == 0
+    assert catalogue.seed() == 0
 
 
-def test_a_refresh_reconciles_records_and_stamps(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_refresh_reconciles_records_and_stamps(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.set_models(
         [*entries(*FIVE), {"id": 71, "name": "Claude Sonnet 4.5", "allowed_file_input_mime_types": ["image/png"]}]
     )
-    outcome = at.refresh()
+    outcome = catalogue.refresh()
     assert outcome.status == "succeeded"
     assert (outcome.counts["added"], outcome.counts["unchanged"]) == (1, 5)
-    added = at.models()[71]
+    added = catalogue.models()[71]
     assert (added["model_key"], added["provider"]) == ("claude-sonnet-4-5", "anthropic")
     assert added["capabilities"]["supports_vision"] is True
     assert added["provenance"]["supports_vision"]["source"] == "upstream"
-    assert len({row["last_synced_at"] for row in at.models().values()}) == 1
-    run = at.run("SELECT * FROM llm_sync_runs")[0]
+    assert len({row["last_synced_at"] for row in catalogue.models().values()}) == 1
+    run = catalogue.run("SELECT * FROM llm_sync_runs")[0]
     assert run["upstream_sha256"] is not None
     assert run["fetch_ms"] >= 0
 
 
-def test_an_unchanged_list_writes_nothing_but_the_stamp(at: Bench) -> None:
-    at.refresh()
-    before = at.models()
-    version = at.run("SELECT version FROM llm_catalogue_version")[0]["version"]
-    outcome = at.refresh()
+def test_an_unchanged_list_writes_nothing_but_the_stamp(catalogue: CatalogueHarness) -> None:
+    catalogue.refresh()
+    before = catalogue.models()
+    version = catalogue.run("SELECT version FROM llm_catalogue_version")[0]["version"]
+    outcome = catalogue.refresh()
     assert outcome.counts["unchanged"] == 5
-    after = at.models()
-    assert at.run("SELECT version FROM llm_catalogue_version")[0]["version"] == version
+    after = catalogue.models()
+    assert catalogue.run("SELECT version FROM llm_catalogue_version")[0]["version"] == version
     for id_, row in after.items():
         assert row["updated_at"] == before[id_]["updated_at"]
         assert row["last_synced_at"] > before[id_]["last_synced_at"]
 
 
-def test_what_somebody_changed_by_hand_is_put_right_by_the_same_list(at: Bench) -> None:
-    at.refresh()
-    at.run("UPDATE llm_models SET model_name = 'gpt 4o by hand and other words' WHERE matcha_llm_id = 40")
-    assert at.refresh().counts["updated"] == 1
-    assert at.models()[40]["model_name"] == "GPT-4o"
+def test_what_somebody_changed_by_hand_is_put_right_by_the_same_list(catalogue: CatalogueHarness) -> None:
+    catalogue.refresh()
+    catalogue.run("UPDATE llm_models SET model_name = 'gpt 4o by hand and other words' WHERE matcha_llm_id = 40")
+    assert catalogue.refresh().counts["updated"] == 1
+    assert catalogue.models()[40]["model_name"] == "GPT-4o"
 
 
-def test_the_number_of_statements_does_not_grow_with_the_models(at: Bench, gateway: RunningStandIn) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_models(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     counted = []
     for size in (10, 5_000):
         gateway.set_models(entries(*FIVE, *((1_000 + n, f"Model number {size} of {n}") for n in range(size))))
-        at.statements.clear()
-        outcome = at.refresh(force=None)
+        catalogue.statements.clear()
+        outcome = catalogue.refresh(force=None)
         assert outcome.counts["added"] + outcome.counts["updated"] >= size
-        counted.append(len(at.statements))
-        at.run("DELETE FROM llm_models WHERE matcha_llm_id >= 1000")
+        counted.append(len(catalogue.statements))
+        catalogue.run("DELETE FROM llm_models WHERE matcha_llm_id >= 1000")
     assert counted[0] == counted[1]
 
 
-def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench, gateway: RunningStandIn) -> None:
+def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     bad = [
         *(None, 7),
         *({"id": True, "name": "x"}, {"name": "y"}, {"id": 0, "name": "z"}, {"id": 50}, {"id": 51, "name": "a" * 201}),
         *({"id": 52, "name": "tab\there"}, {"id": 28, "name": "Claude 3.7 Sonnet again"}, {"id": 2**31, "name": "big"}),
     ]
     gateway.set_models([*entries(*FIVE), *bad, {"id": 60, "name": "Good One"}])
-    outcome = at.refresh()
+    outcome = catalogue.refresh()
     assert outcome.status == "partial"
     assert (outcome.counts["failed"], outcome.counts["added"], outcome.counts["unchanged"]) == (len(bad), 1, 5)
     assert len(outcome.errors) == len(bad)
@@ -143,201 +147,215 @@ def test_bad_entries_are_counted_and_explained_and_the_rest_is_applied(at: Bench
     ],
 )
 def test_an_upstream_that_fails_is_a_failed_run_with_its_cause(
-    at: Bench, gateway: RunningStandIn, behaviour: dict, code: str
+    catalogue: CatalogueHarness, gateway: RunningStandIn, behaviour: dict, code: str
 ) -> None:
-    at.refresh()
-    before = at.models()
+    catalogue.refresh()
+    before = catalogue.models()
     gateway.behave(llms=behaviour)
-    outcome = at.refresh()
+    outcome = catalogue.refresh()
     assert (outcome.status, outcome.code) == ("failed", code)
-    run = at.run("SELECT status, error_code, error_detail FROM llm_sync_runs ORDER BY created_at DESC LIMIT 1")[0]
+    run = catalogue.run("SELECT status, error_code, error_detail FROM llm_sync_runs ORDER BY created_at DESC LIMIT 1")[
+        0
+    ]
     assert (run["status"], run["error_code"]) == ("failed", code)
     assert run["error_detail"]
-    assert at.models() == before
+    assert catalogue.models() == before
 
 
-def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(at: Bench, gateway: RunningStandIn) -> None:
-    at.refresh()
-    before = at.models()
+def test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
+    catalogue.refresh()
+    before = catalogue.models()
     gateway.set_models([])
-    assert at.refresh().status == "held"
+    assert catalogue.refresh().status == "held"
     gateway.set_models(entries(*FIVE[:2]))
-    held = at.refresh()
+    held = catalogue.refresh()
     assert held.status == "held"
     assert held.held is not None
     assert (held.held["absent"], held.held["active"]) == (3, 5)
-    assert at.models() == before
-    assert at.refresh(force="0" * 64).status == "held"
-    forced = at.refresh(force=held.held["sha256"])
+    assert catalogue.models() == before
+    assert catalogue.refresh(force="0" * 64).status == "held"
+    forced = catalogue.refresh(force=held.held["sha256"])
     assert forced.status == "succeeded"
-    assert [row["is_active"] for _, row in sorted(at.models().items())] == [True, True, False, False, False]
+    assert [row["is_active"] for _, row in sorted(catalogue.models().items())] == [True, True, False, False, False]
 
 
-def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.set_models(entries((28, "Claude Sonnet 4"), (25, "sonnet claude 3.5"), *FIVE[2:], (99, "Kimi K2")))
-    before, lines = at.models(), len(at.ledger())
-    preview = at.refresher.preview(RefreshOptions())
-    assert at.models() == before
-    assert at.run("SELECT count(*) AS n FROM llm_sync_runs")[0]["n"] == 0
-    outcome = at.refresh()
+    before, lines = catalogue.models(), len(catalogue.ledger())
+    preview = catalogue.refresher.preview(RefreshOptions())
+    assert catalogue.models() == before
+    assert catalogue.run("SELECT count(*) AS n FROM llm_sync_runs")[0]["n"] == 0
+    outcome = catalogue.refresh()
     assert (preview.status, preview.counts) == (outcome.status, outcome.counts)
     told = [
         {name: change[name] for name in ("kind", "matcha_llm_id", "model_key", "before", "after")}
-        for change in at.ledger()[lines:]
+        for change in catalogue.ledger()[lines:]
     ]
     assert list(preview.plan or ()) == told
 
 
-def test_the_ledger_from_empty_gives_the_table(at: Bench, gateway: RunningStandIn) -> None:
+def test_the_ledger_from_empty_gives_the_table(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.set_models(entries((71, "Claude 3.7 Sonnet"), (25, "GPT-5"), *FIVE[2:]))
-    at.refresh()
-    shown = {id_: {name: row[name] for name in LEDGERED} for id_, row in at.models().items()}
-    assert replay(at.ledger()) == shown
+    catalogue.refresh()
+    shown = {id_: {name: row[name] for name in LEDGERED} for id_, row in catalogue.models().items()}
+    assert replay(catalogue.ledger()) == shown
 
 
-def test_the_ledger_takes_no_update_and_no_delete(at: Bench, database: Database) -> None:
+def test_the_ledger_takes_no_update_and_no_delete(catalogue: CatalogueHarness, database: Database) -> None:
     engine = sa.create_engine(database.superuser_url.replace("postgresql://", "postgresql+psycopg://", 1))
     with pytest.raises(sa.exc.DBAPIError, match="append-only"), engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM llm_model_changes"))
     engine.dispose()
 
 
-def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_options(at: Bench) -> None:
-    first, _, new = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
-    again, _, joined = at.refresher.request(RefreshOptions(), trigger="cli", actor="b")
-    other, _, other_new = at.refresher.request(RefreshOptions(source="mapping"), trigger="api", actor="c")
+def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_options(catalogue: CatalogueHarness) -> None:
+    first, _, new = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    again, _, joined = catalogue.refresher.request(RefreshOptions(), trigger="cli", actor="b")
+    other, _, other_new = catalogue.refresher.request(RefreshOptions(source="mapping"), trigger="api", actor="c")
     assert (new, joined, other_new) == (True, False, True)
     assert first == again != other
-    assert at.refresher.perform(first).status == "succeeded"
-    assert at.refresher.perform(again).status == "succeeded"
-    assert at.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=first)[0]["attempt"] == 1
+    assert catalogue.refresher.perform(first).status == "succeeded"
+    assert catalogue.refresher.perform(again).status == "succeeded"
+    assert catalogue.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=first)[0]["attempt"] == 1
 
 
-def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.behave(llms={"delay": 1.0})
-    first, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
-    working = threading.Thread(target=at.refresher.perform, args=(first,))
+    first, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    working = threading.Thread(target=catalogue.refresher.perform, args=(first,))
     working.start()
-    wait_for(lambda: at.refresher.outcome(first).status == "running")
-    second, _, new = at.refresher.request(RefreshOptions(), trigger="api", actor="b")
-    third, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="c")
+    wait_for(lambda: catalogue.refresher.outcome(first).status == "running")
+    second, _, new = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="b")
+    third, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="c")
     assert new
     assert second == third != first
-    assert at.refresher.perform(second).status == "succeeded"  # after the first
+    assert catalogue.refresher.perform(second).status == "succeeded"  # after the first
     working.join()
-    ended = at.run("SELECT id, started_at, finished_at FROM llm_sync_runs ORDER BY started_at")
+    ended = catalogue.run("SELECT id, started_at, finished_at FROM llm_sync_runs ORDER BY started_at")
     assert [run["id"] for run in ended] == [first, second]
-    assert at.refresher.outcome(first).status == "succeeded", "its lease lasts: nobody takes it away"
+    assert catalogue.refresher.outcome(first).status == "succeeded", "its lease lasts: nobody takes it away"
     assert ended[0]["finished_at"] <= ended[1]["started_at"]
 
 
-def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(at: Bench, gateway: RunningStandIn) -> None:
+def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="task", actor="a")
-    working = threading.Thread(target=at.refresher.perform, args=(run_id,))
+    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="task", actor="a")
+    working = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     working.start()
-    wait_for(lambda: at.refresher.outcome(run_id).status == "running")
-    assert at.refresher.perform(run_id).status == "succeeded"
+    wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
+    assert catalogue.refresher.perform(run_id).status == "succeeded"
     working.join()
-    assert at.run("SELECT attempt FROM llm_sync_runs")[0]["attempt"] == 1
+    assert catalogue.run("SELECT attempt FROM llm_sync_runs")[0]["attempt"] == 1
 
 
-def test_a_zombie_applies_nothing(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_zombie_applies_nothing(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
     gateway.set_models(entries(*FIVE, (99, "Kimi K2")))
-    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
-    zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
+    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    zombie = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     zombie.start()
-    wait_for(lambda: at.refresher.outcome(run_id).status == "running")
-    at.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
-    with at.database.transaction() as connection:
+    wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
+    catalogue.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
+    with catalogue.database.transaction() as connection:
         assert runs.abandon_expired(connection) == [run_id]
     zombie.join()
-    assert 99 not in at.models()
-    assert at.refresher.outcome(run_id).status == "abandoned"
+    assert 99 not in catalogue.models()
+    assert catalogue.refresher.outcome(run_id).status == "abandoned"
 
 
-def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.behave(llms={"delay": 1.0, "status": 401})
-    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
-    zombie = threading.Thread(target=at.refresher.perform, args=(run_id,))
+    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    zombie = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     zombie.start()
-    wait_for(lambda: at.refresher.outcome(run_id).status == "running")
-    at.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
-    with at.database.transaction() as connection:
+    wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
+    catalogue.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
+    with catalogue.database.transaction() as connection:
         assert runs.abandon_expired(connection) == [run_id]
     zombie.join()
-    assert at.refresher.outcome(run_id).code == "abandoned"
+    assert catalogue.refresher.outcome(run_id).code == "abandoned"
 
 
-def waits_for_a_lock(at: Bench) -> bool:
-    return bool(at.run("SELECT count(*) AS number FROM pg_locks WHERE NOT granted")[0]["number"])
+def waits_for_a_lock(catalogue: CatalogueHarness) -> bool:
+    return bool(catalogue.run("SELECT count(*) AS number FROM pg_locks WHERE NOT granted")[0]["number"])
 
 
-def test_a_run_that_is_being_applied_is_not_abandoned(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_run_that_is_being_applied_is_not_abandoned(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = at.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
     with ThreadPoolExecutor() as pool:
-        working = pool.submit(at.refresher.perform, run_id)
-        wait_for(lambda: at.refresher.outcome(run_id).status == "running")
-        at.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
-        with at.database.transaction() as other:
+        working = pool.submit(catalogue.refresher.perform, run_id)
+        wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
+        catalogue.run("UPDATE llm_sync_runs SET lease_until = now() - interval '1 second'")
+        with catalogue.database.transaction() as other:
             store.lock(other)
-            wait_for(lambda: waits_for_a_lock(at))
-            with pytest.raises(DatabaseUnavailable), at.database.transaction(lock_seconds=0.2) as connection:
+            wait_for(lambda: waits_for_a_lock(catalogue))
+            with pytest.raises(DatabaseUnavailable), catalogue.database.transaction(lock_seconds=0.2) as connection:
                 runs.abandon_expired(connection)
         assert working.result(timeout=20).status == "succeeded"
 
 
-def test_an_edit_waits_for_whoever_writes_the_catalogue(at: Bench) -> None:
+def test_an_edit_waits_for_whoever_writes_the_catalogue(catalogue: CatalogueHarness) -> None:
     edit = ModelEdit.model_validate({"display_order": 9})
     with ThreadPoolExecutor() as pool:
-        with at.database.transaction() as connection:
+        with catalogue.database.transaction() as connection:
             store.lock(connection)
-            editing = pool.submit(at.editor.edit, "claude-3-7-sonnet", edit, caller=SYSTEM)
-            wait_for(lambda: waits_for_a_lock(at) or editing.done())
+            editing = pool.submit(catalogue.editor.edit, "claude-3-7-sonnet", edit, caller=SYSTEM)
+            wait_for(lambda: waits_for_a_lock(catalogue) or editing.done())
             assert not editing.done()
         assert editing.result(timeout=20)["display_order"] == 9
 
 
-def test_two_who_ask_for_the_same_night_make_one_run(at: Bench) -> None:
+def test_two_who_ask_for_the_same_night_make_one_run(catalogue: CatalogueHarness) -> None:
     from datetime import datetime
 
     due = datetime(2026, 10, 25, 2, 30)
-    first, new = at.refresher.request_night(due, trigger="schedule", task_id="t1", actor="beat")
-    again, second = at.refresher.request_night(due, trigger="catch-up", task_id="t2", actor="upkeep")
+    first, new = catalogue.refresher.request_night(due, trigger="schedule", task_id="t1", actor="beat")
+    again, second = catalogue.refresher.request_night(due, trigger="catch-up", task_id="t2", actor="upkeep")
     assert (new, second, first) == (True, False, again)
 
 
-def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(at: Bench, gateway: RunningStandIn) -> None:
+def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     from datetime import datetime
 
     gateway.behave(llms={"status": 401})
-    night, _ = at.refresher.request_night(datetime(2026, 3, 1), trigger="schedule", task_id=None, actor="beat")
-    assert at.refresher.perform(night).status == "failed"
-    assert at.refresh().status == "failed"
+    night, _ = catalogue.refresher.request_night(datetime(2026, 3, 1), trigger="schedule", task_id=None, actor="beat")
+    assert catalogue.refresher.perform(night).status == "failed"
+    assert catalogue.refresh().status == "failed"
     for attempt in (2, 3):
-        with at.database.transaction() as connection:
+        with catalogue.database.transaction() as connection:
             assert runs.requeue_nights(connection, attempts=3, base_seconds=0) == [night]
-        assert at.refresher.perform(night).status == "failed"
-        assert at.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=night)[0]["attempt"] == attempt
-    with at.database.transaction() as connection:
+        assert catalogue.refresher.perform(night).status == "failed"
+        assert catalogue.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=night)[0]["attempt"] == attempt
+    with catalogue.database.transaction() as connection:
         assert runs.requeue_nights(connection, attempts=3, base_seconds=0) == []
 
 
-def test_a_sync_goes_on_with_the_list_after_an_operators_edit(at: Bench) -> None:
+def test_a_sync_goes_on_with_the_list_after_an_operators_edit(catalogue: CatalogueHarness) -> None:
     edit = ModelEdit.model_validate(
         {"capabilities": {"supports_vision": True}, "display_order": 9, "model_name": "Ours"}
     )
-    row = at.editor.edit("claude-3-7-sonnet", edit, caller=SYSTEM)
+    row = catalogue.editor.edit("claude-3-7-sonnet", edit, caller=SYSTEM)
     assert row["provenance"]["supports_vision"] == {
         "source": "override",
         "below": row["provenance"]["supports_vision"]["below"],
     }
-    at.refresh()
-    kept = at.models()[28]
+    catalogue.refresh()
+    kept = catalogue.models()[28]
     assert (kept["model_name"], kept["display_order"], kept["capabilities"]["supports_vision"]) == ("Ours", 9, True)
-    dropped = at.editor.edit(
+    dropped = catalogue.editor.edit(
         "claude-3-7-sonnet",
         ModelEdit.model_validate({"model_name": None, "display_order": None, "capabilities": None}),
         caller=SYSTEM,
@@ -351,19 +369,21 @@ def test_the_same_list_with_a_missing_model_still_uses_up_its_grace(
 ) -> None:
     gateway.behave()
     gateway.set_models(entries(*FIVE))
-    with bench(database.url, gateway, grace_min_hours=0) as at:
-        at.refresh()
+    with catalogue_harness(database.url, gateway, grace_min_hours=0) as catalogue:
+        catalogue.refresh()
         gateway.set_models(entries(*FIVE[:4]))
-        assert at.refresh().counts["deactivated"] == 0
-        assert at.refresh().counts["deactivated"] == 1
-        assert not at.models()[40]["is_active"]
+        assert catalogue.refresh().counts["deactivated"] == 0
+        assert catalogue.refresh().counts["deactivated"] == 1
+        assert not catalogue.models()[40]["is_active"]
 
 
-def test_a_retired_key_is_not_given_to_another_model_later(at: Bench, gateway: RunningStandIn) -> None:
+def test_a_retired_key_is_not_given_to_another_model_later(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.set_models(entries(*FIVE[:4], (40, "Mistral Large 3")))
-    at.refresh()
+    catalogue.refresh()
     gateway.set_models(entries(*FIVE[:4], (40, "Mistral Large 3"), (41, "GPT (4o)"), (42, "Gpt~4O +")))
-    at.refresh()
-    keys = {row["model_name"]: row["model_key"] for row in at.models().values()}
+    catalogue.refresh()
+    keys = {row["model_name"]: row["model_key"] for row in catalogue.models().values()}
     assert keys["GPT (4o)"] == "gpt-4o"  # the same model by its words
     assert keys["Gpt~4O +"] != "gpt-4o"

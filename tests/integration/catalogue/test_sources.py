@@ -7,7 +7,7 @@ import pytest
 
 from shared.catalogue.sync import runs
 from tests.support.processes import local_variables, worker
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -23,40 +23,40 @@ def gateway() -> Iterator[RunningStandIn]:
 
 
 @pytest.fixture
-def mapped(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def mapped(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """A catalogue of the mapping: seeded, and refreshed once without a gateway."""
     gateway.behave()
     gateway.set_models(REAL)
-    with bench(database.url, None) as made:
+    with catalogue_harness(database.url, None) as made:
         made.seed()
         made.refresh()
         yield made
 
 
 @pytest.fixture
-def upstream(mapped: Bench, database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def upstream(mapped: CatalogueHarness, database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """The same catalogue, for processes with a gateway."""
-    with bench(database.url, gateway) as made:
+    with catalogue_harness(database.url, gateway) as made:
         yield made
 
 
-def follow(catalogue: Bench) -> str | None:
+def follow(catalogue: CatalogueHarness) -> str | None:
     """What upkeep does; how the run that it asked for ended, None where it asked for none."""
     run_id = catalogue.refresher.request_for_new_source()
     return None if run_id is None else catalogue.refresher.perform(run_id).status
 
 
-def later(catalogue: Bench) -> None:
+def later(catalogue: CatalogueHarness) -> None:
     """Two hours pass."""
     catalogue.run("UPDATE llm_sync_runs SET created_at = created_at - interval '2 hours',"
                   " finished_at = finished_at - interval '2 hours'")  # fmt: skip
 
 
-def active(catalogue: Bench) -> set[int]:
+def active(catalogue: CatalogueHarness) -> set[int]:
     return {id_ for id_, row in catalogue.models().items() if row["is_active"]}
 
 
-def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_away(upstream: Bench) -> None:
+def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_away(upstream: CatalogueHarness) -> None:
     assert upstream.refresher.needs_first()
     assert follow(upstream) == "succeeded"
     assert active(upstream) == {model["id"] for model in REAL}
@@ -69,14 +69,16 @@ def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_awa
 def test_a_first_real_list_over_nothing_but_the_seed_is_not_held(database: Database, gateway: RunningStandIn) -> None:
     gateway.behave()
     gateway.set_models(REAL)
-    with bench(database.url, gateway) as catalogue:
+    with catalogue_harness(database.url, gateway) as catalogue:
         catalogue.seed()
         assert follow(catalogue) is None  # the first refresh is the first night's, or make up's
         assert catalogue.refresh().status == "succeeded"
         assert active(catalogue) == {model["id"] for model in REAL}
 
 
-def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, gateway: RunningStandIn) -> None:
+def test_an_empty_first_list_is_held_and_not_asked_for_again(
+    upstream: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.set_models([])
     assert follow(upstream) == "held"
     later(upstream)
@@ -84,7 +86,9 @@ def test_an_empty_first_list_is_held_and_not_asked_for_again(upstream: Bench, ga
     assert not upstream.refresher.needs_first()
 
 
-def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Bench, gateway: RunningStandIn) -> None:
+def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(
+    upstream: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     gateway.behave(llms={"status": 401})
     assert follow(upstream) == "failed"
     later(upstream)
@@ -96,7 +100,7 @@ def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(upstream: Be
 
 
 def test_real_models_are_guarded_on_the_way_back_and_forth(
-    upstream: Bench, mapped: Bench, gateway: RunningStandIn
+    upstream: CatalogueHarness, mapped: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     follow(upstream)
     later(upstream)
@@ -110,7 +114,7 @@ def test_real_models_are_guarded_on_the_way_back_and_forth(
 
 
 def test_models_of_the_mapping_that_upstream_lists_are_promised_from_then_on(
-    upstream: Bench, gateway: RunningStandIn
+    upstream: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     gateway.set_models(default_models())
     assert follow(upstream) == "succeeded"
@@ -121,22 +125,22 @@ def test_models_of_the_mapping_that_upstream_lists_are_promised_from_then_on(
     assert 28 in active(upstream)
 
 
-def test_a_source_that_an_operator_names_is_no_new_one(upstream: Bench) -> None:
+def test_a_source_that_an_operator_names_is_no_new_one(upstream: CatalogueHarness) -> None:
     follow(upstream)
     later(upstream)
     upstream.refresh(source="mapping")
     assert follow(upstream) is None
 
 
-def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: Bench, gateway: RunningStandIn) -> None:
+def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.set_models(default_models()[:8])
     assert follow(upstream) == "succeeded"
-    with bench(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
+    with catalogue_harness(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
         assert follow(old) is None
 
 
 def test_a_worker_that_starts_with_another_source_refreshes_by_itself(
-    mapped: Bench, database: Database, redis_url: str, gateway: RunningStandIn, tmp_path: Path
+    mapped: CatalogueHarness, database: Database, redis_url: str, gateway: RunningStandIn, tmp_path: Path
 ) -> None:
     upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key}
     with worker(local_variables(database.url, redis_url, **upstream), tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from shared.catalogue.sync import store
 from shared.catalogue.sync.rows import ModelChange, ModelRow
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Database
 
 TEXTS = [
@@ -24,11 +24,11 @@ TEXTS = [
 def test_a_text_is_stored_as_it_is(database: Database, text: str) -> None:
     row = ModelRow(7, text, f"key {text}", text, {"note": text, text: True}, provenance={"note": {"source": text}})
     change = ModelChange("added", 7, text, None, {"model_name": text})
-    with bench(database.url, None) as at:
-        with at.database.transaction() as connection:
+    with catalogue_harness(database.url, None) as catalogue:
+        with catalogue.database.transaction() as connection:
             store.write_rows(connection, {7: row}, {7})
             store.append_changes(connection, [change], run_id=None, actor=text)
-        with at.database.transaction() as connection:
+        with catalogue.database.transaction() as connection:
             assert store.read_rows(connection) == [row]
-        (line,) = at.ledger()
+        (line,) = catalogue.ledger()
     assert (line["model_key"], line["before"], line["after"], line["actor"]) == (text, None, {"model_name": text}, text)

@@ -20,7 +20,7 @@ from shared.chat.accept import ChatRequest
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -53,7 +53,7 @@ class Chats:
     settings: Settings
     parts: Runtime
     gateway: RunningStandIn
-    at: Bench
+    catalogue: CatalogueHarness
     sent: Unsent
     client: FlaskClient
     readers: Readers
@@ -97,7 +97,7 @@ class Chats:
         return self.row(chat_id)
 
     def row(self, chat_id: uuid.UUID) -> dict[str, Any]:
-        return dict(self.at.run("SELECT * FROM llm_chats WHERE id = :id", id=chat_id)[0])
+        return dict(self.catalogue.run("SELECT * FROM llm_chats WHERE id = :id", id=chat_id)[0])
 
     def shown(self, chat_id: uuid.UUID, caller: Caller = SERVICE) -> dict[str, Any]:
         response = self.call("GET", f"/api/chats/{chat_id}", caller)
@@ -105,7 +105,7 @@ class Chats:
         return dict(response.json)
 
     def stored(self) -> int:
-        return int(self.at.run("SELECT count(*) AS number FROM llm_chats")[0]["number"])
+        return int(self.catalogue.run("SELECT count(*) AS number FROM llm_chats")[0]["number"])
 
     def submit(self, question: str = "Which?", *, parts: Runtime | None = None, **more: Any) -> uuid.UUID:
         """The id of a chat accepted beside the routes."""
@@ -145,7 +145,7 @@ def gateway() -> Iterator[RunningStandIn]:
 class Place:
     """A database for the tests of one module, emptied before each: a new one would take most of a test's time."""
 
-    at: Bench
+    catalogue: CatalogueHarness
     url: str
     superuser_url: str
 
@@ -159,8 +159,8 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(servers: Servers) -> Iterator[Place]:
-    with servers.database() as database, bench(database.url, None) as at:
-        yield Place(at, database.url, database.superuser_url)
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        yield Place(catalogue, database.url, database.superuser_url)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def chats(servers: Servers, place: Place, gateway: RunningStandIn) -> Iterator[C
     gateway.wait_for_calls(lambda calls: calls["open"] == 0)
     gateway.forget_calls()
     place.empty()
-    place.at.seed()
+    place.catalogue.seed()
     with ExitStack() as ending:
         settings = read_settings(
             {
@@ -186,7 +186,7 @@ def chats(servers: Servers, place: Place, gateway: RunningStandIn) -> Iterator[C
         parts = ending.enter_context(_runtime(settings))
         sent = Unsent()
         client, readers = _client(parts, sent)
-        yield Chats(settings, parts, gateway, place.at, sent, client, readers, place.superuser_url, ending)
+        yield Chats(settings, parts, gateway, place.catalogue, sent, client, readers, place.superuser_url, ending)
 
 
 def as_caller(database: Database, caller: Caller, sql: str, **values: Any) -> Any:

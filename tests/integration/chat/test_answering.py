@@ -65,14 +65,14 @@ def test_an_unknown_key_falls_back_and_everyone_is_told(chats: Chats) -> None:
 
 
 def test_an_inactive_key_falls_back_with_that_reason(chats: Chats) -> None:
-    chats.at.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 25")
+    chats.catalogue.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 25")
     assert model_of(chats.answered(model="claude-3-5-sonnet")) == ("claude-3-7-sonnet", 28, "inactive_key")
 
 
 def test_a_retired_key_falls_back_and_tells_what_has_its_id_now(chats: Chats) -> None:
-    chats.at.run("UPDATE llm_models SET model_key = 'gpt-9', model_name = 'GPT-9' WHERE matcha_llm_id = 40")
+    chats.catalogue.run("UPDATE llm_models SET model_key = 'gpt-9', model_name = 'GPT-9' WHERE matcha_llm_id = 40")
     for after in ('{"model_key": "gpt-8", "model_name": "GPT-8"}', '{"model_key": "gpt-9", "model_name": "GPT-9"}'):
-        chats.at.run(
+        chats.catalogue.run(
             "INSERT INTO llm_model_changes (kind, matcha_llm_id, model_key, before, after, actor)"
             " VALUES ('repointed', 40, 'x', '{\"model_key\": \"gpt-4o\"}', CAST(:after AS jsonb), 'test')",
             after=after,
@@ -87,8 +87,8 @@ def test_a_retired_key_falls_back_and_tells_what_has_its_id_now(chats: Chats) ->
 def test_a_key_that_changed_its_meaning_while_the_chat_waited_is_resolved_again(chats: Chats) -> None:
     moved = chats.accepted("Moved?", model="gpt-4o")
     gone = chats.accepted("Gone?", model="claude-3-5-sonnet")
-    chats.at.run("UPDATE llm_models SET matcha_llm_id = 99 WHERE model_key = 'gpt-4o'")
-    chats.at.run("UPDATE llm_models SET is_active = false WHERE model_key = 'claude-3-5-sonnet'")
+    chats.catalogue.run("UPDATE llm_models SET matcha_llm_id = 99 WHERE model_key = 'gpt-4o'")
+    chats.catalogue.run("UPDATE llm_models SET is_active = false WHERE model_key = 'claude-3-5-sonnet'")
     chats.gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 99, "name": "GPT-4o"}])
     process = chats.process()
     for chat_id in (moved, gone):
@@ -100,7 +100,7 @@ def test_a_key_that_changed_its_meaning_while_the_chat_waited_is_resolved_again(
 
 def test_a_model_that_upstream_does_not_know_is_answered_by_the_default_and_flagged(chats: Chats) -> None:
     chats.gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}])
-    chats.at.run("UPDATE llm_catalogue_version SET settled_inputs = 'settled'")
+    chats.catalogue.run("UPDATE llm_catalogue_version SET settled_inputs = 'settled'")
     chat = chats.answered(model="claude-3-5-sonnet")
     assert (chat["status"], model_of(chat), chat["attempt"], chat["tries"]) == (
         "succeeded",
@@ -109,9 +109,9 @@ def test_a_model_that_upstream_does_not_know_is_answered_by_the_default_and_flag
         2,
     )
     assert [body["llm_id"] for body in sent(chats)] == [25, 28]
-    flagged = chats.at.run("SELECT matcha_llm_id FROM llm_models WHERE unknown_upstream_at IS NOT NULL")
+    flagged = chats.catalogue.run("SELECT matcha_llm_id FROM llm_models WHERE unknown_upstream_at IS NOT NULL")
     assert [row["matcha_llm_id"] for row in flagged] == [25]
-    assert chats.at.run("SELECT settled_inputs FROM llm_catalogue_version")[0]["settled_inputs"] is None
+    assert chats.catalogue.run("SELECT settled_inputs FROM llm_catalogue_version")[0]["settled_inputs"] is None
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +207,7 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
     thread.join(timeout=10)
     rows = {chat_id: chats.row(chat_id) for chat_id in (held, late)}
     assert [(row["status"], row["attempt"] - row["attempts_returned"]) for row in rows.values()] == [("queued", 0)] * 2
-    due = chats.at.run("SELECT count(*) AS number FROM llm_chats WHERE publish_at <= now()")[0]["number"]
+    due = chats.catalogue.run("SELECT count(*) AS number FROM llm_chats WHERE publish_at <= now()")[0]["number"]
     assert due == 2
 
 
@@ -261,7 +261,7 @@ def test_when_the_circuit_closes_all_who_waited_are_due(chats: Chats) -> None:
     chats.gateway.behave()
     wait_for(lambda: any(chats.row(chat_id)["status"] == "succeeded" for chat_id in chat_ids))
     soon = "SELECT count(*) AS number FROM llm_chats WHERE status = 'queued' AND publish_at > now() + interval '3 s'"
-    wait_for(lambda: chats.at.run(soon)[0]["number"] == 0)
+    wait_for(lambda: chats.catalogue.run(soon)[0]["number"] == 0)
 
 
 def test_a_process_that_starts_wakes_those_who_waited_for_another(chats: Chats) -> None:
@@ -273,14 +273,14 @@ def test_a_process_that_starts_wakes_those_who_waited_for_another(chats: Chats) 
     assert chats.row(chat_id)["waiting_for"] == "upstream"
     chats.process()
     due = "SELECT count(*) AS number FROM llm_chats WHERE publish_at < now() + interval '3 s'"
-    wait_for(lambda: chats.at.run(due)[0]["number"] == 6)
+    wait_for(lambda: chats.catalogue.run(due)[0]["number"] == 6)
 
 
 def test_a_caller_whose_questions_fail_keeps_nobody_else_waiting(chats: Chats) -> None:
     chats.gateway.behave(by_words={"Poison": {"status": 500}})
     process = chats.process()
     carried_out(process, [chats.accepted("Poison?") for _ in range(30)])
-    assert {row["status"] for row in chats.at.run("SELECT status FROM llm_chats")} == {"queued"}
+    assert {row["status"] for row in chats.catalogue.run("SELECT status FROM llm_chats")} == {"queued"}
     good = chats.accepted(caller=BEN)
     carried_out(process, [good])
     assert chats.row(good)["status"] == "succeeded"

@@ -170,7 +170,7 @@ def test_above_the_limit_of_open_chats_the_next_is_told_when_to_come_back(chats:
 
 
 def test_without_any_active_model_nothing_is_accepted(chats: Chats) -> None:
-    chats.at.run("UPDATE llm_models SET is_default = false, is_active = false")
+    chats.catalogue.run("UPDATE llm_models SET is_default = false, is_active = false")
     assert problem(chats.ask()) == (503, "no_model")
     assert problem(chats.ask(model="claude-3-7-sonnet")) == (503, "no_model")
     assert chats.stored() == 0

@@ -39,17 +39,19 @@ def everything(chats: Chats, servers: Servers) -> str:
 
 
 def usage(chats: Chats) -> Any:
-    return chats.at.run("SELECT * FROM llm_usage_stats ORDER BY model_key, day")
+    return chats.catalogue.run("SELECT * FROM llm_usage_stats ORDER BY model_key, day")
 
 
 def ledger(chats: Chats) -> list[dict[str, Any]]:
-    return [dict(row) for row in chats.at.run("SELECT * FROM llm_model_changes WHERE kind = 'erased' ORDER BY id")]
+    return [
+        dict(row) for row in chats.catalogue.run("SELECT * FROM llm_model_changes WHERE kind = 'erased' ORDER BY id")
+    ]
 
 
 def test_what_a_caller_said_is_gone_from_everywhere_and_the_counts_stay(chats: Chats, servers: Servers) -> None:
     answered = marked(chats)
     chats.process().run(answered)
-    chats.at.run("UPDATE llm_chats SET answer = answer || :mark WHERE id = :id", mark=MARK, id=answered)
+    chats.catalogue.run("UPDATE llm_chats SET answer = answer || :mark WHERE id = :id", mark=MARK, id=answered)
     waiting, others = marked(chats, key="two"), chats.answered("Of Ben?", caller=BEN)
     before = usage(chats)
     assert MARK in everything(chats, servers)
@@ -151,5 +153,5 @@ def test_many_chats_are_erased_in_steps_with_one_line(chats: Chats) -> None:
         )
     assert erasure.erase_caller(chats.parts.database, "ann", actor="test").erased == number
     left = "SELECT count(*) AS number FROM llm_chats WHERE question <> '' OR answer IS NOT NULL OR erased_at IS NULL"
-    assert chats.at.run(left)[0]["number"] == 0
+    assert chats.catalogue.run(left)[0]["number"] == 0
     assert [line["after"]["chats"] for line in ledger(chats)] == [number]

@@ -163,7 +163,7 @@ def test_a_watch_offers_the_newest_state_alone_and_none_twice(chats: Chats) -> N
     watch = events.Watch(chat_id)
     with chats.parts.database.transaction() as connection:
         first = read.find(connection, chat_id)
-        chats.at.run("UPDATE llm_chats SET version = 5 WHERE id = :id", id=chat_id)
+        chats.catalogue.run("UPDATE llm_chats SET version = 5 WHERE id = :id", id=chat_id)
         later = read.find(connection, chat_id)
     assert first is not None
     assert later is not None

@@ -60,7 +60,7 @@ class Fence(RuleBasedStateMachine):
 
     @initialize()
     def ask(self) -> None:
-        self.chats.at.run("DELETE FROM llm_chats")
+        self.chats.catalogue.run("DELETE FROM llm_chats")
         self.counted_before = self.counted()
         self.model = Model()
         self.chat_id: uuid.UUID = self.chats.submit()
@@ -130,7 +130,7 @@ class Fence(RuleBasedStateMachine):
     @precondition(lambda self: self.model.status == "running")
     @rule()
     def a_lease_runs_out(self) -> None:
-        self.chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
+        self.chats.catalogue.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
         self.model.lease_lost = True
 
     @precondition(lambda self: self.model.status == "running")
@@ -143,7 +143,7 @@ class Fence(RuleBasedStateMachine):
     @precondition(lambda self: self.model.open)
     @rule()
     def the_deadline_passes(self) -> None:
-        self.chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
+        self.chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
         self.model.late = True
 
     @rule()

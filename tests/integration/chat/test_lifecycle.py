@@ -36,7 +36,7 @@ def success(held: ChatClaim, answer: str = "An answer.") -> Finish:
 
 
 def lose_lease(chats: Chats, chat_id: uuid.UUID) -> None:
-    chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second' WHERE id = :id", id=chat_id)
+    chats.catalogue.run("UPDATE llm_chats SET lease_until = now() - interval '1 second' WHERE id = :id", id=chat_id)
 
 
 def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats) -> None:
@@ -56,11 +56,11 @@ def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats
 def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> None:
     chat_id = chats.submit()
     for _ in range(6):
-        chats.at.run("UPDATE llm_chats SET publish_at = now()")
+        chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
         assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
         with chats.parts.database.transaction() as connection:
             lifecycle.mark_unpublished(connection, [chat_id])
-    (row,) = chats.at.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
+    (row,) = chats.catalogue.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
     assert (row["publishes"], row["soon"]) == (0, True)
 
 
@@ -112,18 +112,18 @@ def test_what_came_of_an_attempt_whose_lease_ran_out_counts_until_another_takes_
 
 def test_a_lease_is_never_renewed_past_the_deadline(chats: Chats) -> None:
     chat_id = chats.submit()
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() + interval '10 seconds'")
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() + interval '10 seconds'")
     (held,) = claim(chats, chat_id, lease_seconds=600)
     ends = "SELECT extract(epoch FROM lease_until - deadline_at)::float8 AS seconds, lease_until FROM llm_chats"
-    (claimed,) = chats.at.run(ends)
+    (claimed,) = chats.catalogue.run(ends)
     with chats.parts.database.transaction() as connection:
         lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
-    (renewed,) = chats.at.run(ends)
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', lease_until = now()")
-    (before,) = chats.at.run(ends)
+    (renewed,) = chats.catalogue.run(ends)
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', lease_until = now()")
+    (before,) = chats.catalogue.run(ends)
     with chats.parts.database.transaction() as connection:
         lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
-    (after,) = chats.at.run(ends)
+    (after,) = chats.catalogue.run(ends)
     assert claimed["seconds"] == renewed["seconds"] == lifecycle.DEADLINE_GRACE_SECONDS
     assert after["lease_until"] == before["lease_until"]
 
@@ -134,7 +134,7 @@ def test_answers_of_every_kind_of_text_are_stored_as_they_are(chats: Chats) -> N
     wanted = dict(zip(held, answers, strict=True))
     failing = claim(chats, chats.submit())[0]
     finish(chats, *[success(held[chat_id], text) for chat_id, text in wanted.items()], failure(failing))
-    stored = {row["id"]: row["answer"] for row in chats.at.run("SELECT id, answer FROM llm_chats")}
+    stored = {row["id"]: row["answer"] for row in chats.catalogue.run("SELECT id, answer FROM llm_chats")}
     assert stored == {**wanted, failing.chat_id: None}
 
 
@@ -183,17 +183,17 @@ def test_a_lost_message_is_sent_again_with_growing_pauses(chats: Chats) -> None:
     assert sweep(chats).publish == (), "its first message may still be on its way"
     pauses = []
     for _ in range(6):
-        chats.at.run("UPDATE llm_chats SET publish_at = now()")
+        chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
         assert [each[0] for each in sweep(chats).publish] == [chat_id]
         assert sweep(chats).publish == ()
-        (row,) = chats.at.run("SELECT round(extract(epoch FROM publish_at - now())) AS pause FROM llm_chats")
+        (row,) = chats.catalogue.run("SELECT round(extract(epoch FROM publish_at - now())) AS pause FROM llm_chats")
         pauses.append(int(row["pause"]))
     assert pauses == [5, 10, 20, 40, 60, 60]
 
 
 def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
     chat_ids = {chats.submit() for _ in range(40)}
-    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     taken: list[uuid.UUID] = []
     threads = [threading.Thread(target=lambda: taken.extend(i for i, _ in sweep(chats).publish)) for _ in range(4)]
     for thread in threads:
@@ -205,7 +205,7 @@ def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
 
 def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
     chat_id = chats.submit()
-    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     database = chats.parts.database
     with database.transaction() as first:
         assert [sent for sent, _ in lifecycle.sweep(first, max_attempts=3).publish] == [chat_id]
@@ -215,7 +215,7 @@ def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
 
 def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
     chat_id = chats.submit()
-    chats.at.run("UPDATE llm_chats SET publish_at = now()")
+    chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     with chats.parts.database.transaction() as connection:
         lifecycle.postpone(connection, [chat_id], seconds=30)
     assert sweep(chats).publish == ()
@@ -226,12 +226,12 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     for chat_id in (dead, alive):
         claim(chats, chat_id)
     lose_lease(chats, dead)
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.',"
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.',"
                  " last_failure_code = 'timeout'")  # fmt: skip
     swept = sweep(chats)
     assert swept.ended == {waiting: "expired", dead: "expired"}
     assert chats.row(alive)["status"] == "running", "whoever holds it has a moment to write what it has"
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '3 seconds' WHERE id = :id", id=alive)
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '3 seconds' WHERE id = :id", id=alive)
     assert sweep(chats).ended == {alive: "expired"}
     row = chats.row(waiting)
     assert row["error_code"] == "expired"
@@ -244,7 +244,7 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
 def test_a_chat_past_its_deadline_is_not_claimed(chats: Chats) -> None:
     """Nobody has swept it yet."""
     chat_id = chats.submit()
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second'")
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second'")
     assert claim(chats, chat_id) == []
 
 
@@ -262,15 +262,15 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
     old, fresh, open_still = (chats.submit() for _ in range(3))
     for chat_id in (old, fresh):
         finish(chats, *[success(held) for held in claim(chats, chat_id)])
-    chats.at.run("UPDATE llm_chats SET finished_at = now() - interval '31 days' WHERE id = :id", id=old)
-    chats.at.run("UPDATE llm_chats SET created_at = now() - interval '99 days'")
+    chats.catalogue.run("UPDATE llm_chats SET finished_at = now() - interval '31 days' WHERE id = :id", id=old)
+    chats.catalogue.run("UPDATE llm_chats SET created_at = now() - interval '99 days'")
 
     def retire(limit: int) -> int:
         with chats.parts.database.transaction() as connection:
             return lifecycle.delete_finished(connection, older_than_days=30, limit=limit)
 
     assert (retire(0), retire(10), retire(10)) == (0, 1, 0)
-    left = {row["id"] for row in chats.at.run("SELECT id FROM llm_chats")}
+    left = {row["id"] for row in chats.catalogue.run("SELECT id FROM llm_chats")}
     assert left == {fresh, open_still}
     with chats.parts.database.transaction() as connection:
         assert usage.figures(connection).outcomes["claude-3-7-sonnet", "succeeded"] == 2
@@ -286,7 +286,7 @@ def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     for _ in range(2):
         with chats.parts.database.transaction() as connection:
             usage.count(connection, ended)
-    chats.at.run("UPDATE llm_usage_stats SET day = day - 1 WHERE model_key = 'b'")
+    chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE model_key = 'b'")
     with chats.parts.database.transaction() as connection:
         today, both = usage.by_model(connection, days=1), usage.by_model(connection, days=2)
         figures = usage.figures(connection)
@@ -320,8 +320,8 @@ def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[
     for number, group in enumerate(groups):
         with chats.parts.database.transaction() as connection:
             usage.count(connection, group)
-        chats.at.run("UPDATE llm_usage_stats SET day = day - 1 WHERE :even", even=number % 2 == 0)
-    assert chats.at.run(DAYS.format("llm_usage_stats")) == chats.at.run(DAYS.format("llm_usage_totals"))
+        chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE :even", even=number % 2 == 0)
+    assert chats.catalogue.run(DAYS.format("llm_usage_stats")) == chats.catalogue.run(DAYS.format("llm_usage_totals"))
     with chats.parts.database.transaction() as connection:
         after, days = usage.figures(connection), usage.by_model(connection, days=3_000)
     assert sum(after.outcomes.values()) - sum(before.outcomes.values()) == sum(map(len, groups))
@@ -373,13 +373,13 @@ def test_metrics_read_no_days_and_callers_no_other_chats(chats: Chats) -> None:
 
 def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
     open_ids = [chats.submit() for _ in range(4)]
-    chats.at.run("""
+    chats.catalogue.run("""
         INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,
                                status, answer, finished_at)
         SELECT gen_random_uuid(), 'sub' || n % 50, '', 'q', 'k', 'n', 1, now(), 'succeeded', 'a', now()
         FROM generate_series(1, 20000) AS n
     """)
-    chats.at.run("UPDATE llm_chats SET publish_at = now() WHERE id = :id", id=open_ids[3])
+    chats.catalogue.run("UPDATE llm_chats SET publish_at = now() WHERE id = :id", id=open_ids[3])
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("ANALYZE llm_chats")
     with chats.parts.database.transaction() as connection:
@@ -406,7 +406,7 @@ def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
     with chats.parts.database.transaction() as connection:
         usage.count(connection, [usage.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
         usage.count(connection, [usage.EndedChat("old", "succeeded", None, 10)])
-    chats.at.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
+    chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
     renamed = {"model_key": "gpt-4o"}
     changes = [
         {"kind": "repointed", "model_key": "gpt-5", "before": renamed, "after": {"model_key": "gpt-5"}},

@@ -93,7 +93,7 @@ def test_a_default_that_was_listed_again_after_its_refusal_answers_again(chats: 
     lists(chats, 30)
     chats.answered()
     lists(chats, 28, 30)
-    chats.at.run("UPDATE llm_models SET last_synced_at = now() WHERE matcha_llm_id = 28")
+    chats.catalogue.run("UPDATE llm_models SET last_synced_at = now() WHERE matcha_llm_id = 28")
     assert (chats.answered("Another?")["model_key"], chats.stored()) == (DEFAULT, 2)
 
 
@@ -120,7 +120,7 @@ def test_the_row_names_the_model_that_is_being_asked_and_a_cancel_counts_it(chat
 
 def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(chats: Chats) -> None:
     with while_the_next_is_asked(chats) as chat_id:
-        chats.at.run("""
+        chats.catalogue.run("""
             UPDATE llm_chats SET lease_until = now() - interval '1 second', deadline_at = now() - interval '1 second'
         """)
         with chats.parts.database.transaction() as connection:
@@ -132,7 +132,7 @@ def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(c
 
 def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_last(chats: Chats) -> None:
     with while_the_next_is_asked(chats) as chat_id:
-        chats.at.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
+        chats.catalogue.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
         with chats.parts.database.transaction() as connection:
             lifecycle.sweep(connection, max_attempts=3)
             claim = lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)[chat_id]
@@ -155,7 +155,7 @@ def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> No
     chats.answered("One?", model=OTHER)
     for number in range(3):
         chats.answered(f"Unknown {number}?", model=f"made-up-{number}")
-    chats.at.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 40")
+    chats.catalogue.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 40")
     chats.answered("Inactive?", model="gpt-4o")
     chats.answered("No fallback?")
     assert used(chats)[DEFAULT]["requested"] == {
@@ -179,7 +179,7 @@ def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> No
 def test_fallbacks_that_an_older_version_counted_keep_their_sum(chats: Chats) -> None:
     lists(chats, 28)
     chats.answered("One?", model=OTHER)
-    chats.at.run("""UPDATE llm_usage_stats SET fallbacks = '{"unknown_upstream": 7}'""")
+    chats.catalogue.run("""UPDATE llm_usage_stats SET fallbacks = '{"unknown_upstream": 7}'""")
     with chats.parts.database.transaction() as connection:
         (family,) = [each for each in of_chats(usage.figures(connection), set()) if "fallbacks" in each.name]
     by_label = {sample.labels["requested"]: sample.value for sample in family.samples if sample.value}
@@ -192,7 +192,7 @@ def forget_runs(chats: Chats) -> None:
 
 
 def refusal_runs(chats: Chats) -> list[dict[str, Any]]:
-    return [dict(row) for row in chats.at.run("SELECT * FROM llm_sync_runs WHERE trigger = 'refusal'")]
+    return [dict(row) for row in chats.catalogue.run("SELECT * FROM llm_sync_runs WHERE trigger = 'refusal'")]
 
 
 def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Chats) -> None:
@@ -227,14 +227,14 @@ def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
             )
             asking = pool.submit(refresher.request_after_refusal)
             waiting = "SELECT count(*) AS number FROM pg_locks WHERE NOT granted"
-            wait_for(lambda: chats.at.run(waiting)[0]["number"] or asking.done())
+            wait_for(lambda: chats.catalogue.run(waiting)[0]["number"] or asking.done())
         assert asking.result(timeout=20) is None
     assert len(refusal_runs(chats)) == 1
 
 
 def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) -> None:
     forget_runs(chats)
-    chats.at.run("UPDATE llm_models SET listed_by = 'matchaai'")
+    chats.catalogue.run("UPDATE llm_models SET listed_by = 'matchaai'")
     names = {25: "Claude 3.5 Sonnet", 30: "Claude Opus 4.1", 35: "Gemini 2.5 Flash-Lite"}
     chats.gateway.set_models([{"id": id_, "name": name} for id_, name in names.items()])
     chat = chats.answered()
@@ -242,7 +242,7 @@ def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) ->
     run_id = chats.parts.refresher.request_after_refusal()
     assert run_id is not None
     assert chats.parts.refresher.perform(run_id).status == "succeeded"
-    models = chats.at.models()
+    models = chats.catalogue.models()
     assert (models[28]["is_active"], models[40]["is_active"]) == (False, True)  # only the default was refused
     assert models[25]["is_default"]
     assert model_of(chats, chats.accepted("Now?")) == (OTHER, 25, None)
@@ -257,8 +257,10 @@ def test_a_failed_refresh_after_a_refusal_waits_for_the_next_refusal(chats: Chat
     assert run_id is not None
     chats.gateway.behave(llms={"status": 401})
     assert chats.parts.refresher.perform(run_id).status == "failed"
-    chats.at.run("UPDATE llm_sync_runs SET created_at = created_at - interval '11 minutes' WHERE trigger = 'refusal'")
-    chats.at.run("UPDATE llm_models SET unknown_upstream_at = unknown_upstream_at - interval '12 minutes'")
+    chats.catalogue.run(
+        "UPDATE llm_sync_runs SET created_at = created_at - interval '11 minutes' WHERE trigger = 'refusal'"
+    )
+    chats.catalogue.run("UPDATE llm_models SET unknown_upstream_at = unknown_upstream_at - interval '12 minutes'")
     assert chats.parts.refresher.request_after_refusal() is None
     chats.answered("Again?", model=OTHER)
     assert chats.parts.refresher.request_after_refusal() is not None

@@ -88,7 +88,7 @@ def test_a_gateway_that_is_not_there_is_named_to_operators_alone(chats: Chats) -
     for place, text in seen_open(chats, chat_id).items():
         assert not inside(chats, text, gateway=nowhere), place
     process.close()
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute', lease_until = NULL")
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute', lease_until = NULL")
     with chats.parts.database.transaction() as connection:
         lifecycle.sweep(connection, max_attempts=3)
     row = chats.row(chat_id)
@@ -115,7 +115,7 @@ def test_an_expired_chat_says_that_it_never_had_its_turn_only_where_it_had_none(
     with chats.parts.database.transaction() as connection:
         if taken:
             lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
-    chats.at.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
+    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
     with chats.parts.database.transaction() as connection:
         lifecycle.sweep(connection, max_attempts=3)
     assert ("never had its turn" in chats.shown(chat_id)["error"]["detail"]) is not taken

@@ -21,7 +21,7 @@ def health(chats: Chats) -> UpstreamHealth:
 @pytest.fixture(autouse=True)
 def _nothing_called_yet(chats: Chats) -> None:
     for table in ("llm_upstream_calls", "llm_upstream_circuits"):
-        chats.at.run(f"DELETE FROM {table}")
+        chats.catalogue.run(f"DELETE FROM {table}")
 
 
 def outage(chats: Chats, number: int = 6) -> tuple[ChatProcess, list[uuid.UUID]]:
@@ -45,10 +45,10 @@ def test_an_outage_is_known_with_its_beginning_and_cause_and_ends_with_an_answer
     known = health(chats)
     assert known.last_failure == "503 upstream_unavailable"
     assert known.since is not None
-    assert chats.at.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 1
+    assert chats.catalogue.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 1
     chats.gateway.behave()
     wait_for(lambda: health(chats).state == "up")
-    wait_for(lambda: chats.at.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 0)
+    wait_for(lambda: chats.catalogue.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 0)
     assert health(chats).last_success_at is not None
     wait_for(lambda: any(chats.row(chat_id)["status"] == "succeeded" for chat_id in chat_ids))
 
@@ -106,16 +106,16 @@ def test_circuits_of_a_process_that_is_gone_are_forgotten(chats: Chats) -> None:
     with chats.parts.database.transaction() as connection:
         report_circuits(connection, "gone:1", [CircuitReport("28", False, 5.0, "timeout")])
     assert health(chats).state == "degraded"
-    chats.at.run("UPDATE llm_upstream_circuits SET seen_at = now() - interval '1 minute'")
+    chats.catalogue.run("UPDATE llm_upstream_circuits SET seen_at = now() - interval '1 minute'")
     assert not health(chats).models
     assert health(chats).state == "unknown"
 
 
 def test_a_process_that_ends_takes_its_open_circuits_along(chats: Chats) -> None:
     process, _ = outage(chats)
-    wait_for(lambda: chats.at.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 1)
+    wait_for(lambda: chats.catalogue.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 1)
     process.close()
-    assert chats.at.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 0
+    assert chats.catalogue.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 0
     assert health(chats).state == "down", "the last calls failed all the same"
 
 

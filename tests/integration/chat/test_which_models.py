@@ -24,7 +24,7 @@ def test_the_first_model_of_a_list_that_is_there_answers(chats: Chats) -> None:
     assert model_of(chats, models=[SONNET_35, GPT]) == (SONNET_35, SONNET_35, None)
     assert model_of(chats, models=["claude-9", GPT]) == ("claude-9", GPT, "unknown_key")
     assert model_of(chats, models=["claude-9", "gpt-9"]) == ("claude-9", "claude-3-7-sonnet", "unknown_key")
-    chats.at.run("UPDATE llm_models SET is_active = false WHERE model_key = :key", key=OPUS)
+    chats.catalogue.run("UPDATE llm_models SET is_active = false WHERE model_key = :key", key=OPUS)
     assert model_of(chats, models=[OPUS, "gpt-9", GPT], fallback=False) == (OPUS, GPT, "inactive_key")
 
 
@@ -67,7 +67,7 @@ def test_a_strict_chat_whose_model_upstream_does_not_know_fails(chats: Chats) ->
 
 def test_a_strict_chat_whose_model_goes_while_it_waits_fails_without_a_call(chats: Chats) -> None:
     chat_id = chats.accepted(model=SONNET_35, fallback=False)
-    chats.at.run("UPDATE llm_models SET is_active = false WHERE model_key = :key", key=SONNET_35)
+    chats.catalogue.run("UPDATE llm_models SET is_active = false WHERE model_key = :key", key=SONNET_35)
     chats.process().run(chat_id)
     row = chats.row(chat_id)
     assert (row["status"], row["error_code"]) == ("failed", "unknown_model")
@@ -88,7 +88,7 @@ def test_a_repeated_question_joins_its_chat_while_open_or_answered(chats: Chats)
         assert resend(chats, **other).new
     chats.process().run(first.snapshot.chat_id)
     assert resend(chats).snapshot.chat_id == first.snapshot.chat_id
-    chats.at.run("UPDATE llm_chats SET created_at = now() - interval '16 minutes'")
+    chats.catalogue.run("UPDATE llm_chats SET created_at = now() - interval '16 minutes'")
     assert resend(chats).new
 
 
@@ -119,7 +119,7 @@ def test_a_chat_that_was_given_up_is_cancelled_and_counted(chats: Chats) -> None
     assert (row["status"], row["error_code"]) == ("cancelled", "cancelled")
     assert "did not come back" in row["error_detail"]
     assert chats.row(kept)["status"] == "queued"
-    assert chats.at.run("SELECT cancelled FROM llm_usage_stats")[0]["cancelled"] == 1
+    assert chats.catalogue.run("SELECT cancelled FROM llm_usage_stats")[0]["cancelled"] == 1
 
 
 def test_the_end_of_an_older_connection_does_not_cancel_a_resumed_chat(chats: Chats) -> None:

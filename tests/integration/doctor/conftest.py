@@ -6,7 +6,7 @@ import pytest
 
 from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from worker.commands.doctor import check_database, check_redis, examine
 from worker.doctor.findings import Finding
@@ -15,12 +15,12 @@ Examine = Callable[..., Mapping[str, Finding]]
 
 
 @pytest.fixture
-def healthy(database: Database, redis_url: str) -> Iterator[Bench]:
+def healthy(database: Database, redis_url: str) -> Iterator[CatalogueHarness]:
     """A refreshed catalogue, and signs of life of every process."""
     cache = RedisStore(connect(redis_url))
     for kind, name in (("refresh", "refresh@here"), ("chat", "chat@here"), ("beat", "beat")):
         cache.announce(kind, name, seconds=60)
-    with bench(database.url, None) as made:
+    with catalogue_harness(database.url, None) as made:
         made.seed()
         made.refresh()
         yield made

@@ -17,7 +17,7 @@ from shared.clock import new_id
 from shared.redis_rights import ADVICE
 from tests.integration.doctor.conftest import Examine
 from tests.support.processes import ROOT, local_variables, worker
-from tests.support.refreshing import Bench
+from tests.support.refreshing import CatalogueHarness
 from tests.support.servers import Database, Servers
 from tests.support.waiting import wait_for
 
@@ -36,11 +36,11 @@ def execute(url: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def change(healthy: Bench, statement: str) -> None:
+def change(healthy: CatalogueHarness, statement: str) -> None:
     assert healthy.run(statement)
 
 
-def test_a_healthy_system_has_neither_fault_nor_warning(healthy: Bench, examined: Examine) -> None:
+def test_a_healthy_system_has_neither_fault_nor_warning(healthy: CatalogueHarness, examined: Examine) -> None:
     findings = examined()
     assert faults(findings) == {}
     assert set(warnings(findings)) == {"persistence"}  # which is right: the Redis of these tests keeps nothing
@@ -66,13 +66,13 @@ def test_3_nothing_is_migrated(servers: Servers, examined: Examine) -> None:
         assert f"needs {head()}" in faults(examined(database_url=empty.url))["migrations"]
 
 
-def test_4_the_database_is_behind(healthy: Bench, database: Database, examined: Examine) -> None:
+def test_4_the_database_is_behind(healthy: CatalogueHarness, database: Database, examined: Examine) -> None:
     execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '0001'")
     assert "is at 0001" in faults(examined())["migrations"]
 
 
 def test_a_newer_database_is_no_fault_while_an_upgrade_runs(
-    healthy: Bench, database: Database, examined: Examine
+    healthy: CatalogueHarness, database: Database, examined: Examine
 ) -> None:
     execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '9999'")
     findings = examined()
@@ -81,17 +81,17 @@ def test_a_newer_database_is_no_fault_while_an_upgrade_runs(
 
 
 def test_a_newer_database_that_needs_newer_code_is_a_fault(
-    healthy: Bench, database: Database, examined: Examine
+    healthy: CatalogueHarness, database: Database, examined: Examine
 ) -> None:
     execute(database.owner_url, "UPDATE llm_refresh_version SET version_num = '9999', oldest_code = '9998'")
     assert "needs code of revision 9998 or newer" in faults(examined())["migrations"]
 
 
-def test_5_the_login_is_a_superuser(healthy: Bench, database: Database, examined: Examine) -> None:
+def test_5_the_login_is_a_superuser(healthy: CatalogueHarness, database: Database, examined: Examine) -> None:
     assert "is a superuser" in faults(examined(database_url=database.superuser_url))["login"]
 
 
-def test_6_the_login_owns_the_tables(healthy: Bench, database: Database, examined: Examine) -> None:
+def test_6_the_login_owns_the_tables(healthy: CatalogueHarness, database: Database, examined: Examine) -> None:
     assert "owns tables (llm_catalogue_version" in faults(examined(database_url=database.owner_url))["login"]
 
 
@@ -114,16 +114,16 @@ def test_8_the_login_may_not_take_the_roles(stranger: str, examined: Examine) ->
     assert "may not take authenticated, operator and service_role" in faults(examined(database_url=stranger))["roles"]
 
 
-def test_9_a_table_has_lost_its_policies(healthy: Bench, database: Database, examined: Examine) -> None:
+def test_9_a_table_has_lost_its_policies(healthy: CatalogueHarness, database: Database, examined: Examine) -> None:
     execute(database.owner_url, "ALTER TABLE llm_chats DISABLE ROW LEVEL SECURITY")
     assert "off on llm_chats" in faults(examined())["policies"]
 
 
-def test_10_redis_cannot_be_reached(healthy: Bench, examined: Examine) -> None:
+def test_10_redis_cannot_be_reached(healthy: CatalogueHarness, examined: Examine) -> None:
     assert "cannot be reached" in faults(examined(redis_url="redis://127.0.0.1:9/0"))["redis"]
 
 
-def test_11_redis_may_drop_queues(healthy: Bench, redis_url: str, examined: Examine) -> None:
+def test_11_redis_may_drop_queues(healthy: CatalogueHarness, redis_url: str, examined: Examine) -> None:
     with redis.Redis.from_url(redis_url) as client:
         kept = client.config_get("maxmemory-policy")["maxmemory-policy"]
         try:
@@ -161,7 +161,7 @@ def redis_user(url: str, *rules: str) -> Iterator[str]:
     ],
 )
 def test_11_the_redis_user_lacks_a_right(
-    healthy: Bench, redis_url: str, examined: Examine, rules: tuple[str, ...], missing: str
+    healthy: CatalogueHarness, redis_url: str, examined: Examine, rules: tuple[str, ...], missing: str
 ) -> None:
     with redis_user(redis_url, *rules) as narrow:
         found = faults(examined(redis_url=narrow))
@@ -169,7 +169,9 @@ def test_11_the_redis_user_lacks_a_right(
     assert set(found) == {"redis rights"}  # of workers nothing can be said: they are not called dead
 
 
-def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(healthy: Bench, redis_url: str, examined: Examine) -> None:
+def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(
+    healthy: CatalogueHarness, redis_url: str, examined: Examine
+) -> None:
     with redis_user(redis_url, "~*", "&*", "+@all", "-info") as narrow:
         findings = examined(redis_url=narrow)
     assert faults(findings) == {}
@@ -178,7 +180,7 @@ def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(healthy: Bench, red
 
 
 def test_11_the_documented_rights_are_enough_for_doctor_and_worker(
-    healthy: Bench, redis_url: str, database: Database, examined: Examine, tmp_path: Path
+    healthy: CatalogueHarness, redis_url: str, database: Database, examined: Examine, tmp_path: Path
 ) -> None:
     words = ADVICE.split()
     assert ADVICE in (ROOT / "docs" / "operations.md").read_text()
@@ -201,7 +203,7 @@ def test_11_a_worker_without_a_right_says_which_in_one_line(redis_url: str, data
     assert "Traceback" not in process.output
 
 
-def test_12_nobody_consumes(healthy: Bench, redis_url: str, examined: Examine) -> None:
+def test_12_nobody_consumes(healthy: CatalogueHarness, redis_url: str, examined: Examine) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     findings = examined()
@@ -229,7 +231,7 @@ def test_12_nobody_consumes(healthy: Bench, redis_url: str, examined: Examine) -
     ids=["stale", "no default", "no model", "dead run", "waiting run", "waiting chat", "dead chat"],
 )  # fmt: skip
 def test_13_rows_that_should_not_stand_so(
-    healthy: Bench, examined: Examine, change_it: str, named: str, detail: str
+    healthy: CatalogueHarness, examined: Examine, change_it: str, named: str, detail: str
 ) -> None:
     change(healthy, change_it.replace("{id}", str(new_id())))
     findings = examined()
@@ -237,7 +239,9 @@ def test_13_rows_that_should_not_stand_so(
     assert detail in faults(findings)[named]
 
 
-def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(healthy: Bench, examined: Examine) -> None:
+def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(
+    healthy: CatalogueHarness, examined: Examine
+) -> None:
     change(healthy, "INSERT INTO llm_upstream_calls (target, last_failure_at, last_failure_code, last_failure_status,"
                     " failing_since, failures_in_a_row) VALUES ('40', now(), 'upstream_unavailable', 503,"
                     " now() - interval '2 minutes', 9)")  # fmt: skip
@@ -253,7 +257,9 @@ def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(healthy: B
     assert "worker" not in str(findings["upstream"].advice)
 
 
-def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(healthy: Bench, examined: Examine) -> None:
+def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(
+    healthy: CatalogueHarness, examined: Examine
+) -> None:
     change(healthy, "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at, error_code, error_detail)"
                     f" VALUES ('{new_id()}', 'api', 't', 'failed', now(), 'timeout', 'no answer in 15 s')")  # fmt: skip
     findings = examined()

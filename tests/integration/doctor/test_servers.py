@@ -23,7 +23,7 @@ from shared.system_status import spill_to_disk
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
 from tests.support.processes import BIN, Process, local_variables
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database, Servers, running_servers
 from tests.support.stopping import stopped, with_children
 from worker.local.services import start_services
@@ -108,7 +108,7 @@ def test_both_stopped_end_in_time_too(own: Own, doctor: Doctor) -> None:
 
 
 def test_a_full_redis_is_named_and_workers_that_cannot_say_so_are_not_called_dead(
-    healthy: Bench, redis_url: str, examined: Examine
+    healthy: CatalogueHarness, redis_url: str, examined: Examine
 ) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()  # as after a minute in which nobody could write a sign of life
@@ -126,7 +126,7 @@ def test_a_full_redis_is_named_and_workers_that_cannot_say_so_are_not_called_dea
     assert "nearly full" in nearly["redis memory"].detail
 
 
-def test_a_redis_that_is_a_replica_is_named(healthy: Bench, redis_url: str, examined: Examine) -> None:
+def test_a_redis_that_is_a_replica_is_named(healthy: CatalogueHarness, redis_url: str, examined: Examine) -> None:
     with redis.Redis.from_url(redis_url) as client:
         try:
             client.execute_command("REPLICAOF", "127.0.0.1", "9")
@@ -137,18 +137,20 @@ def test_a_redis_that_is_a_replica_is_named(healthy: Bench, redis_url: str, exam
     assert "it is a replica" in found["redis writes"]
 
 
-def test_a_postgresql_that_takes_no_writes_is_named(healthy: Bench, database: Database, examined: Examine) -> None:
+def test_a_postgresql_that_takes_no_writes_is_named(
+    healthy: CatalogueHarness, database: Database, examined: Examine
+) -> None:
     execute(database.superuser_url, f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
     assert set(faults(examined())) == {"database writes"}
 
 
-def insert(healthy: Bench, status: str, *, code: str | None = None) -> None:
+def insert(healthy: CatalogueHarness, status: str, *, code: str | None = None) -> None:
     ended = status not in ("queued", "running")
     healthy.run(CHAT.format(id=new_id(), status=status, code=f"'{code}'" if code else "NULL",
                             finished="now()" if ended else "NULL", attempt=int(status == "running")))  # fmt: skip
 
 
-def test_failures_of_chats_are_counted_by_code(healthy: Bench, examined: Examine) -> None:
+def test_failures_of_chats_are_counted_by_code(healthy: CatalogueHarness, examined: Examine) -> None:
     for code in ("unauthorised", "unauthorised", "timeout"):
         insert(healthy, "failed", code=code)
     insert(healthy, "expired", code="expired")
@@ -158,7 +160,7 @@ def test_failures_of_chats_are_counted_by_code(healthy: Bench, examined: Examine
     assert "4 of 4 chats failed or expired in the last hour: 2 unauthorised, 1 expired, 1 timeout" in finding.detail
 
 
-def test_chats_that_wait_for_a_place_are_told_so(healthy: Bench, examined: Examine) -> None:
+def test_chats_that_wait_for_a_place_are_told_so(healthy: CatalogueHarness, examined: Examine) -> None:
     insert(healthy, "running")
     insert(healthy, "queued")
     found = faults(examined(chat_concurrency=1))
@@ -167,7 +169,7 @@ def test_chats_that_wait_for_a_place_are_told_so(healthy: Bench, examined: Exami
 
 
 def test_a_variable_that_looks_like_ours_is_a_warning_and_exits_with_0(
-    healthy: Bench, database: Database, redis_url: str, doctor: Doctor
+    healthy: CatalogueHarness, database: Database, redis_url: str, doctor: Doctor
 ) -> None:
     code, findings = doctor(local_variables(database.url, redis_url, CHAT_CONCURENCY="10"))
     assert (code, levels(findings, "fault")) == (0, set())
@@ -178,7 +180,9 @@ def test_a_variable_that_looks_like_ours_is_a_warning_and_exits_with_0(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
 @pytest.mark.parametrize("place", ["LLM_REFRESH_HOME", "TMPDIR"])
-def test_a_full_disk_is_named(healthy: Bench, database: Database, redis_url: str, tmp_path: Path, place: str) -> None:
+def test_a_full_disk_is_named(
+    healthy: CatalogueHarness, database: Database, redis_url: str, tmp_path: Path, place: str
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = f"mount -t tmpfs -o size=32m tmpfs {disk}"
@@ -228,7 +232,7 @@ def test_a_postgresql_with_a_full_disk_is_named_as_that(small_disk: Path, redis_
             with pytest.raises(DatabaseUnavailable, match="disk is full"):
                 pool.check()
             (small_disk / "rest").unlink()
-            with bench(database.url, None) as made:
+            with catalogue_harness(database.url, None) as made:
                 made.seed()
                 made.refresh()
             pool.check()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import living
+from tests.support.waiting import live_processes
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +23,7 @@ def folder() -> Iterator[Path]:
     made = Path(tempfile.mkdtemp(prefix="llm-refresh-test-"))
     made.chmod(0o755)
     yield made
-    for process in living(made):
+    for process in live_processes(made):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(process.split(":")[0]), signal.SIGKILL)
     shutil.rmtree(made)

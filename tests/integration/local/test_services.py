@@ -19,7 +19,7 @@ import redis
 
 from shared.environment import STATE_FILE
 from tests.integration.local.conftest import ROOT, Start
-from tests.support.waiting import living, wait_for
+from tests.support.waiting import live_processes, wait_for
 from worker.local.errors import LocalServicesError
 from worker.local.services import LocalServices, local_env_lines, start_services, write_state
 
@@ -110,7 +110,7 @@ def test_servers_listen_on_loopback_only_and_ask_for_a_password(folder: Path) ->
 def test_passwords_are_in_no_command_line(folder: Path) -> None:
     with running(folder / "home") as services:
         secrets = [url.split("@")[0].rsplit(":", 1)[1] for url in (services.database_url, services.redis_url)]
-        for command in living(folder):
+        for command in live_processes(folder):
             assert not any(secret in command for secret in secrets)
 
 
@@ -203,7 +203,7 @@ def test_a_server_that_dies_is_started_again_on_the_same_port(folder: Path, serv
 def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: str) -> None:
     starter = start_python(STARTER, str(folder / "home"))
     supervisor = int(wait_until_started(starter)["supervisor"])
-    assert len(living(folder)) > 4
+    assert len(live_processes(folder)) > 4
     match killed:
         case "starter":
             os.kill(starter.pid, signal.SIGKILL)
@@ -215,7 +215,7 @@ def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: 
             os.kill(supervisor, signal.SIGKILL)
             os.kill(starter.pid, signal.SIGKILL)
     left = [str(starter.pid)] if killed == "supervisor" else []
-    wait_for(lambda: [process.split(":")[0] for process in living(folder)] == left, seconds=5)
+    wait_for(lambda: [process.split(":")[0] for process in live_processes(folder)] == left, seconds=5)
 
 
 @pytest.mark.fault
@@ -260,7 +260,7 @@ sys.stdin.read()
     starter = start_python(guarding, str(folder / "home"))
     forgotten = int(wait_until_started(starter)["started"])
     os.kill(starter.pid, signal.SIGKILL)
-    wait_for(lambda: {line.split()[-1] for line in living(folder)} == {"1002", "wait"}, seconds=5)
+    wait_for(lambda: {line.split()[-1] for line in live_processes(folder)} == {"1002", "wait"}, seconds=5)
     os.killpg(forgotten, signal.SIGKILL)
 
 
@@ -305,7 +305,7 @@ def test_as_root_programs_out_of_that_user_s_reach_are_copied(folder: Path, star
     for _ in range(2):  # the copy is made once, and used again
         starter = start_python(STARTER, str(folder / "home"), environ={"PYTHONPATH": str(closed)})
         wait_until_started(starter)
-        assert any(f"{folder}/home/programs/" in process for process in living(folder))
+        assert any(f"{folder}/home/programs/" in process for process in live_processes(folder))
         starter.communicate("")
         assert starter.returncode == 0
 
@@ -331,7 +331,7 @@ def test_another_user_than_root(folder: Path, user: str | int, works: bool) -> N
         assert "started postgresql://" in done.stdout, done.stderr
     else:
         assert "54321 has none: set DATABASE_URL to a server of yours" in done.stderr
-    assert living(folder) == []
+    assert live_processes(folder) == []
 
 
 def python_for(uid: int) -> str:

@@ -16,7 +16,7 @@ import pytest
 from shared.environment import STATE_FILE
 from tests.integration.local.conftest import ROOT
 from tests.support.servers import Servers
-from tests.support.waiting import living, wait_for
+from tests.support.waiting import live_processes, wait_for
 from worker.local import FIRST_HELD
 from worker.local.ports import free_port
 
@@ -162,7 +162,7 @@ def test_a_signal_stops_everything_cleanly(up: Up, project: Path, number: signal
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     running.process.send_signal(number)
     assert running.ends() == 0
-    assert living(project) == []
+    assert live_processes(project) == []
     assert not state.exists()
 
 
@@ -170,14 +170,14 @@ def test_a_signal_stops_everything_cleanly(up: Up, project: Path, number: signal
 def test_a_kill_9_leaves_no_process_behind_within_five_seconds(up: Up, project: Path, killed: str) -> None:
     running = up()
     running.says("ready: ")
-    wait_for(lambda: any("sleep 1001" in process for process in living(project)))
-    assert len(living(project)) >= 10
+    wait_for(lambda: any("sleep 1001" in process for process in live_processes(project)))
+    assert len(live_processes(project)) >= 10
     if killed == "process group":
         os.killpg(running.process.pid, signal.SIGKILL)
     else:
         running.process.kill()
     running.process.wait()
-    wait_for(lambda: living(project) == [], seconds=5)
+    wait_for(lambda: live_processes(project) == [], seconds=5)
 
 
 @pytest.mark.fault
@@ -188,16 +188,16 @@ def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, proj
     running.says("brief ended with 1; starting it again in 1 s")
     running.says("brief ended with 1; starting it again in 2 s")
     running.says("brief ended with 1; starting it again in 4 s")
-    worker = next(process for process in living(project) if process.endswith("sleep 1000 "))
+    worker = next(process for process in live_processes(project) if process.endswith("sleep 1000 "))
     os.kill(int(worker.split(":")[0]), signal.SIGKILL)
     running.says("worker was ended by SIGKILL; starting it again in 1 s")
-    wait_for(lambda: any(process.endswith("sleep 1000 ") for process in living(project)))
+    wait_for(lambda: any(process.endswith("sleep 1000 ") for process in live_processes(project)))
 
 
 @pytest.mark.fault
 def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again(up: Up, project: Path) -> None:
     def pids(command: str) -> set[int]:
-        return {int(line.split(":")[0]) for line in living(project) if line.endswith(f": {command} ")}
+        return {int(line.split(":")[0]) for line in live_processes(project) if line.endswith(f": {command} ")}
 
     running = up()
     running.says("ready: ")
@@ -220,7 +220,7 @@ def test_a_second_signal_ends_what_does_not_listen_to_the_first(up: Up, project:
     running.says("stopping; once more to stop at once")
     running.process.send_signal(signal.SIGINT)
     assert running.ends() == 0
-    assert living(project) == []
+    assert live_processes(project) == []
 
 
 def test_given_servers_are_used_and_none_is_started(up: Up, project: Path, servers: Servers) -> None:
@@ -230,7 +230,7 @@ def test_given_servers_are_used_and_none_is_started(up: Up, project: Path, serve
         running.says("ready: ")
         running.says("PostgreSQL: yours, 127.0.0.1/test_")
         assert running.says(r"migrate  \| migrate --step schema on (\S+) (\S+)").groups() == (database.url, redis_url)
-        assert not any("postgres -D" in process or "valkey" in process for process in living(project))
+        assert not any("postgres -D" in process or "valkey" in process for process in live_processes(project))
         running.process.send_signal(signal.SIGINT)
         assert running.ends() == 0
         assert not (project / ".local" / "postgres").exists()
@@ -247,7 +247,7 @@ def test_settings_come_from_the_env_file_and_the_environment_wins(up: Up, projec
     running.says(r"show +\| someone:from-a-file warning local 127\.0\.0\.1$")
     running.says(r"ready: ")
     running.says(r"Flower: .*\(user someone, password from-a-file\)")
-    assert "from-a-file" not in "".join(living(project))
+    assert "from-a-file" not in "".join(live_processes(project))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_failed_migration_ends_it(up: Up, project: Path) -> None:
     running = up(FAIL="schema")
     assert running.ends() == 1
     assert any(line.startswith("migrate: ended with exit code 1") for line in running.lines)
-    assert living(project) == []
+    assert live_processes(project) == []
 
 
 def test_a_failed_first_refresh_only_warns(up: Up, project: Path) -> None:
@@ -320,7 +320,7 @@ def test_ctrl_c_in_the_middle_of_a_step_stops_everything(up: Up, project: Path) 
     running.says(r"refresh +\| refresh --first")
     running.process.send_signal(signal.SIGINT)
     assert running.ends() == 130
-    assert living(project) == []
+    assert live_processes(project) == []
 
 
 @pytest.mark.fault
@@ -341,15 +341,15 @@ def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -
                 break
         process.stdout.close()
         process.wait(40)
-    assert living(project) == []
+    assert live_processes(project) == []
 
 
 @pytest.mark.fault
 def test_the_end_of_the_supervisor_is_told_and_stops_the_rest(up: Up, project: Path) -> None:
     running = up()
     running.says("ready: ")
-    supervisor = next(process for process in living(project) if "worker.local.supervisor" in process)
+    supervisor = next(process for process in live_processes(project) if "worker.local.supervisor" in process)
     os.kill(int(supervisor.split(":")[0]), signal.SIGKILL)
     running.says("the supervisor of the local servers has ended")
     assert running.ends() == 1
-    wait_for(lambda: living(project) == [])
+    wait_for(lambda: live_processes(project) == [])

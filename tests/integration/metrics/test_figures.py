@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from shared import system_status as figures
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
@@ -19,23 +19,23 @@ def gateway() -> Iterator[RunningStandIn]:
 
 
 @pytest.fixture
-def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Bench]:
+def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "GPT-4o"}])
-    with bench(database.url, gateway, grace_syncs=1, grace_min_hours=0) as made:
+    with catalogue_harness(database.url, gateway, grace_syncs=1, grace_min_hours=0) as made:
         yield made
 
 
-def read(catalogue: Bench) -> figures.CatalogueFigures:
+def read(catalogue: CatalogueHarness) -> figures.CatalogueFigures:
     with catalogue.database.transaction() as connection:
         return figures.of_catalogue(connection)
 
 
-def ended(catalogue: Bench) -> dict[tuple[str, str], int]:
+def ended(catalogue: CatalogueHarness) -> dict[tuple[str, str], int]:
     return {key: number for key, number in read(catalogue).runs.items() if number}
 
 
-def test_a_new_database_shows_zeros_rather_than_gaps(catalogue: Bench) -> None:
+def test_a_new_database_shows_zeros_rather_than_gaps(catalogue: CatalogueHarness) -> None:
     found = read(catalogue)
     assert set(found.runs.values()) == {0}
     assert set(found.changes.values()) == {0}
@@ -43,7 +43,7 @@ def test_a_new_database_shows_zeros_rather_than_gaps(catalogue: Bench) -> None:
     assert 0 <= found.age_seconds < 86_400  # since the migration of the template that all tests copy
 
 
-def test_runs_models_and_changes_are_counted(catalogue: Bench) -> None:
+def test_runs_models_and_changes_are_counted(catalogue: CatalogueHarness) -> None:
     catalogue.refresh()
     found = read(catalogue)
     assert ended(catalogue) == {("succeeded", "cli"): 1}
@@ -53,7 +53,9 @@ def test_runs_models_and_changes_are_counted(catalogue: Bench) -> None:
     assert found.age_seconds < 10
 
 
-def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     due = datetime(2026, 3, 1)
     run_id, _ = catalogue.refresher.request_night(due, trigger="schedule", task_id=None, actor="beat")
     seen = []
@@ -87,7 +89,7 @@ def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(catalogue: Be
         assert all(later[key] >= number for key, number in earlier.items())
 
 
-def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     catalogue.refresh()
     assert read(catalogue).promotions == 0  # the first default took nobody's place
     gateway.set_models([{"id": 40, "name": "GPT-4o"}])
@@ -97,7 +99,9 @@ def test_only_a_default_that_was_lost_counts_as_promoted(catalogue: Bench, gatew
     assert read(catalogue).promotions == 1
 
 
-def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(catalogue: Bench, gateway: RunningStandIn) -> None:
+def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(
+    catalogue: CatalogueHarness, gateway: RunningStandIn
+) -> None:
     catalogue.refresh()
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "Mistral Large"}])
     catalogue.refresh()
@@ -107,7 +111,7 @@ def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(catalogue: B
     assert known == {"gpt-4o", "claude-3-7-sonnet", "mistral-large"}
 
 
-def test_the_statements_are_as_many_for_a_thousand_runs_as_for_none(catalogue: Bench) -> None:
+def test_the_statements_are_as_many_for_a_thousand_runs_as_for_none(catalogue: CatalogueHarness) -> None:
     catalogue.statements.clear()
     read(catalogue)
     few = len(catalogue.statements)

@@ -18,7 +18,7 @@ from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.tools import ROOT
 
@@ -38,14 +38,14 @@ def mail() -> Iterator[MailServer]:
 
 
 @pytest.fixture
-def written(database: Database) -> Iterator[Bench]:
+def written(database: Database) -> Iterator[CatalogueHarness]:
     """A database with one notice in its outbox."""
-    with bench(database.url, None) as made:
+    with catalogue_harness(database.url, None) as made:
         write(made)
         yield made
 
 
-def write(made: Bench) -> None:
+def write(made: CatalogueHarness) -> None:
     run_id = new_id()
     made.run(
         "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at) VALUES (:id, 'api', 't', 'failed', now())",
@@ -59,12 +59,12 @@ def address_of(hook: Receiver) -> str:
     return f"json://watch:{PASSWORD}@{hook.url.removeprefix('http://')}/{TOKEN}"
 
 
-def sender(made: Bench, url: str, *, seconds: float = 30, others: tuple[str, ...] = ()) -> Sender:
+def sender(made: CatalogueHarness, url: str, *, seconds: float = 30, others: tuple[str, ...] = ()) -> Sender:
     recipient = Recipient(receiver_id(url), "address 1 of NOTIFY_URLS", People(url, deadline_seconds=seconds))
     return Sender(made.database, recipient, receivers=[recipient.id, *others])
 
 
-def make_due(made: Bench) -> None:
+def make_due(made: CatalogueHarness) -> None:
     made.run("UPDATE llm_notice_deliveries SET send_at = now()")
     made.run("UPDATE llm_notice_receivers SET send_at = now()")
 
@@ -75,7 +75,7 @@ def children() -> list[str]:
     return [Path(f"/proc/{pid}/cmdline").read_text() for pid in ids]
 
 
-def test_a_notice_arrives_once_with_what_a_person_needs(written: Bench, hook: Receiver) -> None:
+def test_a_notice_arrives_once_with_what_a_person_needs(written: CatalogueHarness, hook: Receiver) -> None:
     assert sender(written, address_of(hook)).send_waiting() == 1
     make_due(written)
     assert sender(written, address_of(hook)).send_waiting() == 0
@@ -86,7 +86,7 @@ def test_a_notice_arrives_once_with_what_a_person_needs(written: Bench, hook: Re
 
 
 def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
-    written: Bench, hook: Receiver, capfd: pytest.CaptureFixture[str]
+    written: CatalogueHarness, hook: Receiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hook.answers = [403]
     assert sender(written, address_of(hook)).send_waiting() == 0
@@ -102,7 +102,7 @@ def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
     assert sender(written, address_of(hook)).send_waiting() == 1
 
 
-def test_a_mail_arrives_with_its_subject_and_text(written: Bench, mail: MailServer) -> None:
+def test_a_mail_arrives_with_its_subject_and_text(written: CatalogueHarness, mail: MailServer) -> None:
     url = mail.address("ops@example.com")
     assert sender(written, url).send_waiting() == 1
     (message,) = mail.mails
@@ -113,7 +113,7 @@ def test_a_mail_arrives_with_its_subject_and_text(written: Bench, mail: MailServ
     assert "no answer – in" in body.get_content()
 
 
-def test_a_mail_that_is_refused_is_sent_again(written: Bench, mail: MailServer) -> None:
+def test_a_mail_that_is_refused_is_sent_again(written: CatalogueHarness, mail: MailServer) -> None:
     url = mail.address("ops@example.com")
     mail.refusals = ["451 later"]
     assert sender(written, url).send_waiting() == 0
@@ -126,7 +126,9 @@ def test_a_mail_that_is_refused_is_sent_again(written: Bench, mail: MailServer) 
     assert len(mail.mails) == 1
 
 
-def test_a_receiver_that_hangs_is_left_at_the_deadline_with_no_process_behind(written: Bench, hook: Receiver) -> None:
+def test_a_receiver_that_hangs_is_left_at_the_deadline_with_no_process_behind(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     hook.answers = [None]
     url = f"{address_of(hook)}?rto=100"
     assert sender(written, url, seconds=4).send_waiting() == 0
@@ -137,7 +139,7 @@ def test_a_receiver_that_hangs_is_left_at_the_deadline_with_no_process_behind(wr
     hook.released.set()
 
 
-def test_a_receiver_that_hangs_holds_up_no_other(written: Bench, hook: Receiver) -> None:
+def test_a_receiver_that_hangs_holds_up_no_other(written: CatalogueHarness, hook: Receiver) -> None:
     with receiver() as other:
         hook.answers = [None]
         slow = sender(written, f"{address_of(hook)}?rto=100", others=(receiver_id(address_of(other)),))

@@ -19,7 +19,7 @@ from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from shared.notices.webhook import Webhook
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 
 SECRET = "a secret of the receiver's"
@@ -32,14 +32,14 @@ def hook() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def written(database: Database) -> Iterator[Bench]:
+def written(database: Database) -> Iterator[CatalogueHarness]:
     """A database with one notice in its outbox."""
-    with bench(database.url, None) as made:
+    with catalogue_harness(database.url, None) as made:
         write(made)
         yield made
 
 
-def write(made: Bench) -> None:
+def write(made: CatalogueHarness) -> None:
     run_id = new_id()
     made.run(
         "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at) VALUES (:id, 'api', 't', 'failed', now())",
@@ -50,30 +50,32 @@ def write(made: Bench) -> None:
 
 
 def sender(
-    made: Bench, hook: Receiver, *, receiver: str = "webhook", others: Sequence[str] = (), seconds: float = 8
+    made: CatalogueHarness, hook: Receiver, *, receiver: str = "webhook", others: Sequence[str] = (), seconds: float = 8
 ) -> Sender:
     channel = Webhook(hook.url, SECRET, now=utc_now, deadline_seconds=seconds)
     return Sender(made.database, Recipient(receiver, "NOTIFY_WEBHOOK_URL", channel), receivers=[receiver, *others])
 
 
-def state(made: Bench, receiver: str = "webhook") -> dict[str, Any]:
+def state(made: CatalogueHarness, receiver: str = "webhook") -> dict[str, Any]:
     (row,) = made.run("SELECT *, send_at - now() > interval '5 seconds' AS later FROM llm_notice_deliveries"
                       " WHERE receiver = :receiver", receiver=receiver)  # fmt: skip
     return dict(row)
 
 
-def make_due(made: Bench) -> None:
+def make_due(made: CatalogueHarness) -> None:
     made.run("UPDATE llm_notice_deliveries SET send_at = now()")
     made.run("UPDATE llm_notice_receivers SET send_at = now()")
 
 
-def take(made: Bench, limit: int = 1) -> list[Any]:
+def take(made: CatalogueHarness, limit: int = 1) -> list[Any]:
     with made.database.transaction() as connection:
         deliveries.address(connection, ["webhook"])
         return deliveries.take(connection, "webhook", limit=limit, lease_seconds=1)
 
 
-def test_it_arrives_with_a_signature_that_the_documented_steps_verify(written: Bench, hook: Receiver) -> None:
+def test_it_arrives_with_a_signature_that_the_documented_steps_verify(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     assert sender(written, hook).send_waiting() == 1
     (post,) = hook.posts
     # As docs/operations.md shows it to those who write a receiver.
@@ -85,7 +87,7 @@ def test_it_arrives_with_a_signature_that_the_documented_steps_verify(written: B
     assert post.notice["data"]["text"] == "The refresh failed: no answer – in 15 s"
 
 
-def test_it_is_sent_once(written: Bench, hook: Receiver) -> None:
+def test_it_is_sent_once(written: CatalogueHarness, hook: Receiver) -> None:
     for _ in range(3):
         sender(written, hook).send_waiting()
         make_due(written)
@@ -96,7 +98,9 @@ def test_it_is_sent_once(written: Bench, hook: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 404, 302])
-def test_who_does_not_take_it_gets_it_again_later_the_same(written: Bench, hook: Receiver, status: int) -> None:
+def test_who_does_not_take_it_gets_it_again_later_the_same(
+    written: CatalogueHarness, hook: Receiver, status: int
+) -> None:
     hook.answers = [status]
     assert sender(written, hook).send_waiting() == 0
     assert state(written)["later"]
@@ -109,7 +113,7 @@ def test_who_does_not_take_it_gets_it_again_later_the_same(written: Bench, hook:
     assert first.body == second.body
 
 
-def test_the_pauses_grow_up_to_an_hour(written: Bench, hook: Receiver) -> None:
+def test_the_pauses_grow_up_to_an_hour(written: CatalogueHarness, hook: Receiver) -> None:
     pauses = []
     for _ in range(12):
         make_due(written)
@@ -121,13 +125,13 @@ def test_the_pauses_grow_up_to_an_hour(written: Bench, hook: Receiver) -> None:
     assert pauses == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]
 
 
-def test_a_receiver_that_is_not_there_is_named_without_its_address(written: Bench) -> None:
+def test_a_receiver_that_is_not_there_is_named_without_its_address(written: CatalogueHarness) -> None:
     gone = Receiver("http://127.0.0.1:9/hook/token-of-the-receiver")
     assert sender(written, gone).send_waiting() == 0
     assert state(written)["last_error"] == "the receiver could not be reached (ConnectError)"
 
 
-def test_a_receiver_that_drips_is_left_at_the_deadline(written: Bench) -> None:
+def test_a_receiver_that_drips_is_left_at_the_deadline(written: CatalogueHarness) -> None:
     """A byte now and then meets every time-out between two bytes, and never the one for all of them."""
     stopped = threading.Event()
 
@@ -153,7 +157,7 @@ def test_a_receiver_that_drips_is_left_at_the_deadline(written: Bench) -> None:
     assert state(written)["last_error"] == "the receiver did not answer within 0.4 s"
 
 
-def test_after_three_days_it_is_given_up(written: Bench, hook: Receiver) -> None:
+def test_after_three_days_it_is_given_up(written: CatalogueHarness, hook: Receiver) -> None:
     hook.answers = [500, 500]
     written.run("UPDATE llm_notices SET created_at = now() - interval '73 hours'")
     sender(written, hook).send_waiting()
@@ -164,7 +168,7 @@ def test_after_three_days_it_is_given_up(written: Bench, hook: Receiver) -> None
     assert len(hook.posts) == 1
 
 
-def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_other(written: Bench) -> None:
+def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_other(written: CatalogueHarness) -> None:
     for _ in range(5):
         write(written)
     take(written, 0)
@@ -176,7 +180,7 @@ def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_othe
     assert len({notice.id for notice in (*first, *second)}) == 6
 
 
-def test_a_burst_is_sent_whole(written: Bench, hook: Receiver) -> None:
+def test_a_burst_is_sent_whole(written: CatalogueHarness, hook: Receiver) -> None:
     for _ in range(19):
         write(written)
     sent = [sender(written, hook).send_waiting() for _ in range(3)]
@@ -184,7 +188,7 @@ def test_a_burst_is_sent_whole(written: Bench, hook: Receiver) -> None:
     assert len({post.notice["id"] for post in hook.posts}) == len(hook.posts) == 20
 
 
-def test_no_transaction_is_open_while_the_receiver_thinks(written: Bench, hook: Receiver) -> None:
+def test_no_transaction_is_open_while_the_receiver_thinks(written: CatalogueHarness, hook: Receiver) -> None:
     hook.answers = [None]
     sending = threading.Thread(target=sender(written, hook).send_waiting)
     sending.start()
@@ -197,7 +201,7 @@ def test_no_transaction_is_open_while_the_receiver_thinks(written: Bench, hook: 
     assert row["count"] == 0
 
 
-def test_old_notices_are_forgotten_and_young_ones_kept(written: Bench) -> None:
+def test_old_notices_are_forgotten_and_young_ones_kept(written: CatalogueHarness) -> None:
     write(written)
     written.run("UPDATE llm_notices SET created_at = now() - interval '31 days'"
                 " WHERE id = (SELECT min(id::text)::uuid FROM llm_notices)")  # fmt: skip
@@ -206,7 +210,9 @@ def test_old_notices_are_forgotten_and_young_ones_kept(written: Bench) -> None:
     assert len(written.run("SELECT FROM llm_notices")) == 1
 
 
-def test_one_who_refuses_neither_holds_up_nor_repeats_what_another_takes(written: Bench, hook: Receiver) -> None:
+def test_one_who_refuses_neither_holds_up_nor_repeats_what_another_takes(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     with receiver() as other:
         other.answers = [500, 500]
         pair = [sender(written, hook, others=["b"]), sender(written, other, receiver="b", others=["webhook"])]
@@ -220,7 +226,7 @@ def test_one_who_refuses_neither_holds_up_nor_repeats_what_another_takes(written
     assert written.run("SELECT count(*) FROM llm_notices WHERE ended_at IS NOT NULL AND delivered")[0]["count"] == 1
 
 
-def write_many(made: Bench, number: int) -> None:
+def write_many(made: CatalogueHarness, number: int) -> None:
     """Notices of the last two days, a few seconds apart."""
     made.run(
         "INSERT INTO llm_notices (id, kind, run_id, data, created_at) SELECT gen_random_uuid(), kind, run_id, data,"
@@ -229,7 +235,9 @@ def write_many(made: Bench, number: int) -> None:
     )
 
 
-def test_a_new_notice_goes_before_ten_thousand_that_a_dead_receiver_has_left(written: Bench, hook: Receiver) -> None:
+def test_a_new_notice_goes_before_ten_thousand_that_a_dead_receiver_has_left(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     write_many(written, 10_000)
     gone = Receiver("http://127.0.0.1:9/hook")
     for _ in range(3):
@@ -251,7 +259,9 @@ def test_a_new_notice_goes_before_ten_thousand_that_a_dead_receiver_has_left(wri
     assert {post.notice["id"] for post in hook.posts} == {str(row["id"]) for row in newest_first}
 
 
-def test_a_receiver_that_fails_is_left_alone_for_seconds_and_never_for_a_minute(written: Bench, hook: Receiver) -> None:
+def test_a_receiver_that_fails_is_left_alone_for_seconds_and_never_for_a_minute(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     pauses = []
     for _ in range(5):
         hook.answers = [503]
@@ -263,7 +273,9 @@ def test_a_receiver_that_fails_is_left_alone_for_seconds_and_never_for_a_minute(
     assert pauses == [10, 20, 30, 30, 30]
 
 
-def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(written: Bench, hook: Receiver) -> None:
+def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(
+    written: CatalogueHarness, hook: Receiver
+) -> None:
     write(written)
     hook.answers = [204, 404]
     with receiver() as steady:
@@ -280,7 +292,7 @@ def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(w
         assert (len(hook.posts), len(steady.posts)) == (1, 2)
 
 
-def test_what_a_dead_receiver_was_never_tried_with_is_given_up_too(written: Bench) -> None:
+def test_what_a_dead_receiver_was_never_tried_with_is_given_up_too(written: CatalogueHarness) -> None:
     write_many(written, 3)
     sender(written, Receiver("http://127.0.0.1:9/hook")).send_waiting()
     written.run("UPDATE llm_notice_deliveries SET created_at = created_at - interval '73 hours',"
@@ -290,7 +302,7 @@ def test_what_a_dead_receiver_was_never_tried_with_is_given_up_too(written: Benc
     assert written.run("SELECT count(*) FROM llm_notices WHERE ended_at IS NULL")[0]["count"] == 0
 
 
-def test_code_of_before_deliveries_sends_none_of_those_that_have_them(written: Bench) -> None:
+def test_code_of_before_deliveries_sends_none_of_those_that_have_them(written: CatalogueHarness) -> None:
     take(written)
     due = written.run("SELECT count(*) FROM llm_notices WHERE ended_at IS NULL AND send_at <= now()")
     assert due[0]["count"] == 0

@@ -8,7 +8,7 @@ import pytest
 
 from shared.catalogue.facts.mapping import load_mapping
 from tests.support.processes import Process, Web, local_variables, web, worker
-from tests.support.refreshing import Bench, bench
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -19,12 +19,12 @@ SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 
 @dataclass
 class Stack:
-    """What a test of the shim works with. `at` looks at the same database from beside."""
+    """What a test of the shim works with. `catalogue` looks at the same database from beside."""
 
     web: Web
     worker: Process
     gateway: RunningStandIn
-    at: Bench
+    catalogue: CatalogueHarness
     variables: dict[str, str]
     folder: Path
 
@@ -35,9 +35,9 @@ def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with (
         RunningStandIn(models=FIVE) as gateway,
         servers.database() as database,
-        bench(database.url, gateway) as at,
+        catalogue_harness(database.url, gateway) as catalogue,
     ):
-        at.seed()
+        catalogue.seed()
         variables = local_variables(
             database.url,
             servers.redis_url(),
@@ -47,7 +47,7 @@ def stack(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
         with web(variables, folder) as shim, worker(variables, folder) as refresh:
             wait_for(lambda: shim.workers().get("refresh"), seconds=40)
-            yield Stack(shim, refresh, gateway, at, variables, folder)
+            yield Stack(shim, refresh, gateway, catalogue, variables, folder)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from shared.db import Caller
 from tests.integration.test_commands import Commands
 from tests.integration.web.conftest import SECRET
 from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 from tests.support.waiting import wait_for
 
@@ -62,8 +62,8 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder: Path = tmp_path_factory.mktemp("keys")
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET)
         with web(variables, folder) as shim:
             yield Guarded(shim, Commands(variables, folder), database.superuser_url)

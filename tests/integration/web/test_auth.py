@@ -9,14 +9,14 @@ import pytest
 
 from tests.integration.web.conftest import SECRET
 from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 
 
 @pytest.fixture(scope="module")
 def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET, JWT_AUDIENCE="authenticated",
                                     WEB_CONCURRENCY="1")  # fmt: skip
         with web(variables, tmp_path_factory.mktemp("guarded")) as shim:

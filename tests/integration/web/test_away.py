@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT, Process, free_port, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.waiting import wait_for
 from worker.local.services import start_services
 
@@ -27,9 +27,9 @@ def test_without_postgresql_new_processes_serve_the_last_good_listing(folder: Pa
     postgres = start_services(home, postgres=True, valkey=False, durable=False, say=lambda _: None)
     try:
         upgrade(postgres.migrate_database_url.replace("postgresql://", "postgresql+psycopg://", 1))
-        with bench(postgres.database_url, None) as at:
-            at.seed()
-            at.refresh()
+        with catalogue_harness(postgres.database_url, None) as catalogue:
+            catalogue.seed()
+            catalogue.refresh()
         variables = local_variables(postgres.database_url, redis.redis_url)
         with web(variables, folder) as shim:
             wait_for(lambda: shim.get("/api/llms").json()["stale"] is False)

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.processes import BIN, WEB, Process, Web, free_port, local_variables
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Database, Servers
 from tests.support.waiting import wait_for
 
@@ -24,8 +24,8 @@ PLACES = 100
 
 @pytest.fixture(scope="module")
 def migrated(servers: Servers) -> Iterator[Database]:
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         yield database
 
 

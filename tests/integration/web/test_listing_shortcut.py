@@ -8,7 +8,7 @@ import pytest
 from tests.integration.web.conftest import SECRET
 from tests.integration.web.test_auth import token
 from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 
 OF_ITS_OWN = ("date", "x-request-id")
@@ -18,8 +18,8 @@ BY_FLASK = {"If-None-Match": '"another"'}  # which the shortcut leaves to Flask
 @pytest.fixture(scope="module")
 def one_process(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """A web process that has one set of remembered tokens."""
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         variables = local_variables(
             database.url,
             servers.redis_url(),

@@ -14,7 +14,7 @@ from tests.integration.web.conftest import FIVE, SECRET
 from tests.integration.web.test_auth import token
 from tests.support.chatting import CHAT
 from tests.support.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
@@ -46,8 +46,12 @@ class Logged:
 @pytest.fixture(scope="module")
 def logged(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder = tmp_path_factory.mktemp("logged")
-    with RunningStandIn(models=FIVE) as gateway, servers.database() as database, bench(database.url, gateway) as at:
-        at.seed()
+    with (
+        RunningStandIn(models=FIVE) as gateway,
+        servers.database() as database,
+        catalogue_harness(database.url, gateway) as catalogue,
+    ):
+        catalogue.seed()
         variables = local_variables(
             database.url, servers.redis_url(), JWT_SECRET=SECRET, MATCHAAI_BASE_URL=gateway.url,
             MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="1", WEB_CONCURRENCY="1", LOG_LEVEL="debug",

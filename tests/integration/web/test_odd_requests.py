@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
 
 
 @pytest.fixture(scope="module")
 def shim(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         with web(
             local_variables(database.url, servers.redis_url(), WEB_CONCURRENCY="1"), tmp_path_factory.mktemp("odd")
         ) as running:

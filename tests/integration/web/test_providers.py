@@ -12,7 +12,7 @@ import pytest
 from tests.integration.web.conftest import SECRET
 from tests.support.key_set import Provider
 from tests.support.processes import Process, Web, local_variables, web
-from tests.support.refreshing import bench
+from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Database, Servers
 from tests.support.waiting import wait_for
 from worker.web.key_set import FETCH_SECONDS, KeysUnavailable, fetch_keys
@@ -34,8 +34,8 @@ SUPABASE_MAP = "admin=service_role,authenticated=authenticated"
 
 @pytest.fixture(scope="module")
 def migrated(servers: Servers) -> Iterator[Database]:
-    with servers.database() as database, bench(database.url, None) as at:
-        at.seed()
+    with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
+        catalogue.seed()
         yield database
 
 

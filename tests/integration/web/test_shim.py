@@ -75,7 +75,7 @@ def test_a_refresh_returns_its_result_and_both_web_processes_follow_in_a_second(
     task = stack.web.get(run["links"]["task"]).json()
     assert (task["name"], task["status"], task["result"]["run_id"]) == ("llm.refresh", "SUCCESS", body["runId"])
     stack.gateway.set_models(FIVE)
-    stack.at.run("DELETE FROM llm_models WHERE matcha_llm_id = 71")
+    stack.catalogue.run("DELETE FROM llm_models WHERE matcha_llm_id = 71")
 
 
 def fresh_get(stack: Stack, path: str) -> dict:
@@ -437,12 +437,14 @@ def test_readiness_names_the_parts(stack: Stack) -> None:
 def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
     from shared.catalogue.sync.options import RefreshOptions
 
-    run_id, _, _ = stack.at.refresher.request(RefreshOptions(), trigger="api", actor="lost", publish_pause_seconds=0)
-    wait_for(lambda: stack.at.refresher.outcome(run_id).status == "succeeded", seconds=30)
+    run_id, _, _ = stack.catalogue.refresher.request(
+        RefreshOptions(), trigger="api", actor="lost", publish_pause_seconds=0
+    )
+    wait_for(lambda: stack.catalogue.refresher.outcome(run_id).status == "succeeded", seconds=30)
 
 
 def test_a_missed_night_is_made_up_for_once(stack: Stack) -> None:
-    stack.at.run("UPDATE llm_catalogue_version SET watermark = now() - interval '3 days'")
+    stack.catalogue.run("UPDATE llm_catalogue_version SET watermark = now() - interval '3 days'")
 
     def nights() -> list[dict]:
         found = stack.web.get("/api/llms/runs?limit=100").json()["runs"]

@@ -102,14 +102,14 @@ def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: S
 
 def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stack) -> None:
     running = new_id()
-    stack.at.run(
+    stack.catalogue.run(
         "INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until)"
         " VALUES (:id, 'cli', 'test', 'running', 1, now(), now() + interval '10 minutes')", id=running,
     )  # fmt: skip
     try:
         done = send(stack)
     finally:
-        stack.at.run(
+        stack.catalogue.run(
             "UPDATE llm_sync_runs SET status = 'failed', finished_at = now(), lease_until = NULL WHERE id = :id",
             id=running,
         )
