@@ -51,7 +51,7 @@ class Chats:
     """What a test of chats works with."""
 
     settings: Settings
-    parts: Runtime
+    runtime: Runtime
     gateway: RunningStandIn
     catalogue: CatalogueHarness
     sent: Unsent
@@ -61,17 +61,19 @@ class Chats:
     ending: ExitStack
 
     def with_settings(self, **changed: Any) -> Runtime:
-        """The parts with other settings, on the same servers."""
+        """A runtime with other settings, on the same servers."""
         return self.ending.enter_context(_runtime(self.settings.model_copy(update=changed)))
 
-    def routes(self, parts: Runtime) -> FlaskClient:
-        """A client of the routes with these parts."""
-        return _client(parts, self.sent)[0]
+    def routes(self, runtime: Runtime) -> FlaskClient:
+        """A client of the routes with this runtime."""
+        return _client(runtime, self.sent)[0]
 
     def process(self, **changed: Any) -> ChatProcess:
         """A running chat process, ended with the test."""
-        parts = self.with_settings(**changed)
-        process = ChatProcess(parts.settings, parts.database, parts.notifier, lambda: make_chat_gateway(parts.settings))
+        runtime = self.with_settings(**changed)
+        process = ChatProcess(
+            runtime.settings, runtime.database, runtime.notifier, lambda: make_chat_gateway(runtime.settings)
+        )
         process.start()
         self.ending.callback(process.close)
         return process
@@ -107,10 +109,10 @@ class Chats:
     def stored(self) -> int:
         return int(self.catalogue.run("SELECT count(*) AS number FROM llm_chats")[0]["number"])
 
-    def submit(self, question: str = "Which?", *, parts: Runtime | None = None, **more: Any) -> uuid.UUID:
+    def submit(self, question: str = "Which?", *, runtime: Runtime | None = None, **more: Any) -> uuid.UUID:
         """The id of a chat accepted beside the routes."""
         asked = ChatRequest(Question(question=question, **more), ANN, None, None)
-        return (parts or self.parts).submitter.submit(asked).snapshot.chat_id
+        return (runtime or self.runtime).submitter.submit(asked).snapshot.chat_id
 
 
 def token(caller: Caller, **claims: Any) -> str:
@@ -120,18 +122,18 @@ def token(caller: Caller, **claims: Any) -> str:
 def _runtime(settings: Settings) -> Any:
     class Closing:
         def __enter__(self) -> Runtime:
-            self.parts = build_runtime(settings, "test", pool_size=8)
-            return self.parts
+            self.runtime = build_runtime(settings, "test", pool_size=8)
+            return self.runtime
 
         def __exit__(self, *_: object) -> None:
-            self.parts.close()
+            self.runtime.close()
 
     return Closing()
 
 
-def _client(parts: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
-    readers = Readers(parts.database, parts.store)
-    app = create_app(parts.settings, ChatRoutes(parts, sent, readers).routes())
+def _client(runtime: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
+    readers = Readers(runtime.database, runtime.store)
+    app = create_app(runtime.settings, ChatRoutes(runtime, sent, readers).routes())
     return app.test_client(), readers
 
 
@@ -183,10 +185,10 @@ def chats(servers: Servers, place: Place, gateway: RunningStandIn) -> Iterator[C
                 "CHAT_RETRY_BASE_SECONDS": "0.05",
             }
         )
-        parts = ending.enter_context(_runtime(settings))
+        runtime = ending.enter_context(_runtime(settings))
         sent = Unsent()
-        client, readers = _client(parts, sent)
-        yield Chats(settings, parts, gateway, place.catalogue, sent, client, readers, place.superuser_url, ending)
+        client, readers = _client(runtime, sent)
+        yield Chats(settings, runtime, gateway, place.catalogue, sent, client, readers, place.superuser_url, ending)
 
 
 def as_caller(database: Database, caller: Caller, sql: str, **values: Any) -> Any:

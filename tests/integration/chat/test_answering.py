@@ -301,7 +301,7 @@ def test_leases_are_renewed_while_a_call_lasts(chats: Chats) -> None:
 
 def test_the_reason_why_a_key_is_gone_is_not_for_every_role(chats: Chats) -> None:
     """The ledger is not open to `authenticated`, whose questions are resolved all the same."""
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert keys.resolve(connection, "nothing").reason == "unknown_key"
     assert chats.ask(model="nothing").json["model"]["reason"] == "unknown_key"
 

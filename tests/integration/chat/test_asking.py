@@ -198,7 +198,7 @@ def test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time(chats
 
     def ask(number: int) -> bool:
         try:
-            chats.submit(f"Question {number}?", parts=processes[number % 2])
+            chats.submit(f"Question {number}?", runtime=processes[number % 2])
         except TooManyOpen:
             return False
         return True
@@ -223,9 +223,9 @@ def test_postgresql_lets_a_caller_read_and_write_nothing(chats: Chats) -> None:
     ]
     for statement in refused:
         with pytest.raises(DatabaseError) as raised:
-            as_caller(chats.parts.database, ANN, statement)
+            as_caller(chats.runtime.database, ANN, statement)
         assert raised.value.sqlstate == "42501", statement
-    assert [row["id"] for row in as_caller(chats.parts.database, ANN, "SELECT id FROM llm_chats")] == [mine]
+    assert [row["id"] for row in as_caller(chats.runtime.database, ANN, "SELECT id FROM llm_chats")] == [mine]
 
 
 def test_a_cancelled_chat_ends_at_once_and_stays_as_it_ended(chats: Chats) -> None:

@@ -84,7 +84,7 @@ def test_an_answer_that_comes_after_the_erasure_is_not_stored(chats: Chats) -> N
     thread = threading.Thread(target=process.run, args=(chat_id,))
     thread.start()
     chats.gateway.wait_for_calls(lambda calls: calls["open"] == 1)
-    assert erasure.erase_caller(chats.parts.database, "ann", actor="test").erased == 1
+    assert erasure.erase_caller(chats.runtime.database, "ann", actor="test").erased == 1
     thread.join(timeout=20)
     row = chats.row(chat_id)
     assert (row["status"], row["answer"], row["question"]) == ("cancelled", None, "")
@@ -128,18 +128,18 @@ def test_only_service_role_erases_a_callers_chats(chats: Chats, caller: Caller) 
     assert chats.row(chat_id)["status"] == "queued"
     for column in erasure.CONTENT:
         with pytest.raises(DatabaseError):
-            as_caller(chats.parts.database, caller, f"UPDATE llm_chats SET {column} = NULL")
+            as_caller(chats.runtime.database, caller, f"UPDATE llm_chats SET {column} = NULL")
     with pytest.raises(DatabaseError):
-        as_caller(chats.parts.database, caller, "UPDATE llm_chats SET erased_at = now()")
+        as_caller(chats.runtime.database, caller, "UPDATE llm_chats SET erased_at = now()")
 
 
 def test_postgresql_keeps_the_answer_of_a_chat_that_is_not_erased(chats: Chats) -> None:
     chat_id = chats.answered()["id"]
     with pytest.raises(DatabaseError, match="llm_chats_answered"):
-        as_caller(chats.parts.database, SERVICE, "UPDATE llm_chats SET answer = NULL WHERE id = :id", id=chat_id)
+        as_caller(chats.runtime.database, SERVICE, "UPDATE llm_chats SET answer = NULL WHERE id = :id", id=chat_id)
     other = marked(chats)
     with pytest.raises(DatabaseError, match="llm_chats_answered"):
-        as_caller(chats.parts.database, SERVICE, "UPDATE llm_chats SET erased_at = now() WHERE id = :id", id=other)
+        as_caller(chats.runtime.database, SERVICE, "UPDATE llm_chats SET erased_at = now() WHERE id = :id", id=other)
 
 
 def test_many_chats_are_erased_in_steps_with_one_line(chats: Chats) -> None:
@@ -151,7 +151,7 @@ def test_many_chats_are_erased_in_steps_with_one_line(chats: Chats) -> None:
             " 'a', now(), now() FROM generate_series(1, %s)",
             (MARK, number),
         )
-    assert erasure.erase_caller(chats.parts.database, "ann", actor="test").erased == number
+    assert erasure.erase_caller(chats.runtime.database, "ann", actor="test").erased == number
     left = "SELECT count(*) AS number FROM llm_chats WHERE question <> '' OR answer IS NOT NULL OR erased_at IS NULL"
     assert chats.catalogue.run(left)[0]["number"] == 0
     assert [line["after"]["chats"] for line in ledger(chats)] == [number]

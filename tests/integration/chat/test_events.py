@@ -132,7 +132,7 @@ def test_a_post_that_waits_no_longer_than_it_was_to_gets_the_open_chat(following
 
 
 def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) -> None:
-    deaf = Readers(chats.parts.database, RedisStore(connect("redis://127.0.0.1:1/0")))
+    deaf = Readers(chats.runtime.database, RedisStore(connect("redis://127.0.0.1:1/0")))
     deaf.start()
     chat_ids = [chats.submit() for _ in range(20)]
     looked: list[str] = []
@@ -144,7 +144,7 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
     process = chats.process()
     for chat_id in chat_ids:
         process.run(chat_id)
-    sa.event.listen(chats.parts.database.engine, "before_cursor_execute", count)
+    sa.event.listen(chats.runtime.database.engine, "before_cursor_execute", count)
     try:
         watches = []
         for chat_id in chat_ids:
@@ -153,7 +153,7 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
             chats.ending.push(watching.__exit__)
         found = [watch.wait(10) for watch in watches]
     finally:
-        sa.event.remove(chats.parts.database.engine, "before_cursor_execute", count)
+        sa.event.remove(chats.runtime.database.engine, "before_cursor_execute", count)
     assert [snapshot.status for snapshot in found if snapshot is not None] == ["succeeded"] * 20
     assert len(looked) == 1
 
@@ -161,7 +161,7 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
 def test_a_watch_offers_the_newest_state_alone_and_none_twice(chats: Chats) -> None:
     chat_id = chats.submit()
     watch = events.Watch(chat_id)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         first = read.find(connection, chat_id)
         chats.catalogue.run("UPDATE llm_chats SET version = 5 WHERE id = :id", id=chat_id)
         later = read.find(connection, chat_id)

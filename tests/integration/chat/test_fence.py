@@ -66,7 +66,7 @@ class Fence(RuleBasedStateMachine):
         self.chat_id: uuid.UUID = self.chats.submit()
 
     def counted(self) -> int:
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             return sum(usage.figures(connection).outcomes.values())
 
     def held(self, data: st.DataObject) -> ChatClaim:
@@ -74,7 +74,7 @@ class Fence(RuleBasedStateMachine):
 
     @rule()
     def is_claimed(self) -> None:
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             claims = lifecycle.claim(connection, [self.chat_id], lease_seconds=30, max_attempts=MAX_ATTEMPTS)
         assert bool(claims) == self.model.claimable
         for claim in claims.values():
@@ -89,7 +89,7 @@ class Fence(RuleBasedStateMachine):
         claim = self.held(data)
         answer = f"of attempt {claim.attempt}"
         end = Finish(self.chat_id, claim.attempt, "succeeded", claim.model, answer=answer, tries=1, upstream_ms=5)
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             assert (lifecycle.finish(connection, [end]) == {self.chat_id}) == self.model.open
         if self.model.open:
             self.model.status, self.model.answer = "succeeded", answer
@@ -100,7 +100,7 @@ class Fence(RuleBasedStateMachine):
         claim = self.held(data)
         end = Finish(self.chat_id, claim.attempt, "failed", claim.model, error_code="timeout", error_detail="Late.")
         counts = self.model.open and claim.attempt == self.model.attempt
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             assert (lifecycle.finish(connection, [end]) == {self.chat_id}) == counts
         if counts:
             self.model.status = "failed"
@@ -110,7 +110,7 @@ class Fence(RuleBasedStateMachine):
     def it_is_given_back(self, data: st.DataObject, counted: bool) -> None:
         claim = self.held(data)
         counts = self.model.status == "running" and claim.attempt == self.model.attempt
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             given = lifecycle.release(connection, [Release(self.chat_id, claim.attempt, 1, counted=counted)])
         assert (given == {self.chat_id}) == counts
         if counts:
@@ -121,7 +121,7 @@ class Fence(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_heart_beats(self, data: st.DataObject) -> None:
         claim = self.held(data)
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             still_open = lifecycle.renew(connection, {self.chat_id: claim.attempt}, lease_seconds=30)
         assert bool(still_open) == self.model.open
         if self.model.status == "running" and claim.attempt == self.model.attempt and not self.model.late:
@@ -148,7 +148,7 @@ class Fence(RuleBasedStateMachine):
 
     @rule()
     def it_is_swept(self) -> None:
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             lifecycle.sweep(connection, max_attempts=MAX_ATTEMPTS)
         if self.model.open and self.model.late:
             self.model.status = "expired"
@@ -157,7 +157,7 @@ class Fence(RuleBasedStateMachine):
 
     @rule()
     def it_is_cancelled(self) -> None:
-        with self.chats.parts.database.transaction() as connection:
+        with self.chats.runtime.database.transaction() as connection:
             assert lifecycle.cancel(connection, self.chat_id, SERVICE) == self.model.open
         if self.model.open:
             self.model.status = "cancelled"

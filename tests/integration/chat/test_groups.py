@@ -40,7 +40,7 @@ def claimed_in_one_group(
     async def claim() -> list[ChatClaim | Parked | None]:
         loop = asyncio.get_running_loop()
         commits = BatchWriter(
-            chats.parts.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend, lock_seconds=0.3
+            chats.runtime.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend, lock_seconds=0.3
         )
         claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
         await asyncio.sleep(0)  # all are ordered before the first group is made

@@ -16,18 +16,18 @@ from tests.integration.chat.conftest import ANN, Chats
 
 
 def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_attempts: int = 3) -> list[ChatClaim]:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         claims = lifecycle.claim(connection, chat_ids, lease_seconds=lease_seconds, max_attempts=max_attempts)
     return list(claims.values())
 
 
 def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         return lifecycle.finish(connection, finishes)
 
 
 def sweep(chats: Chats, *, max_attempts: int = 3) -> Swept:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         return lifecycle.sweep(connection, max_attempts=max_attempts)
 
 
@@ -46,7 +46,7 @@ def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats
     finishing, being_claimed = held[0].chat_id, chats.submit()
     with psycopg.connect(chats.superuser_url) as other:
         other.execute("SELECT FROM llm_chats WHERE id = ANY(%s) FOR UPDATE", ([finishing, being_claimed],))
-        with chats.parts.database.transaction(timeout_seconds=5) as connection:
+        with chats.runtime.database.transaction(timeout_seconds=5) as connection:
             lifecycle.postpone(connection, [*attempts, being_claimed], seconds=60)
             assert lifecycle.renew(connection, attempts, lease_seconds=600) == set(attempts)
     renewed = {chat_id for chat_id in attempts if chats.row(chat_id)["lease_until"] > before[chat_id]}
@@ -58,7 +58,7 @@ def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> N
     for _ in range(6):
         chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
         assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             lifecycle.mark_unpublished(connection, [chat_id])
     (row,) = chats.catalogue.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
     assert (row["publishes"], row["soon"]) == (0, True)
@@ -87,15 +87,15 @@ def test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open(chats: Cha
     (second,) = claim(chats, chat_id)
 
     assert finish(chats, failure(first)) == set(), "another has taken it since"
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert lifecycle.release(connection, [Release(chat_id, first.attempt)]) == set()
         assert lifecycle.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == {chat_id}
     assert finish(chats, success(first, "of the first")) == {chat_id}
     assert finish(chats, success(second, "of the second")) == set()
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert lifecycle.still_open(connection, [chat_id]) == set()
     assert chats.row(chat_id)["answer"] == "of the first"
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert usage.requests_of(connection, ["claude-3-7-sonnet"], days=1)["claude-3-7-sonnet"]["request_count"] == 1
 
 
@@ -116,12 +116,12 @@ def test_a_lease_is_never_renewed_past_the_deadline(chats: Chats) -> None:
     (held,) = claim(chats, chat_id, lease_seconds=600)
     ends = "SELECT extract(epoch FROM lease_until - deadline_at)::float8 AS seconds, lease_until FROM llm_chats"
     (claimed,) = chats.catalogue.run(ends)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
     (renewed,) = chats.catalogue.run(ends)
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', lease_until = now()")
     (before,) = chats.catalogue.run(ends)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
     (after,) = chats.catalogue.run(ends)
     assert claimed["seconds"] == renewed["seconds"] == lifecycle.DEADLINE_GRACE_SECONDS
@@ -143,7 +143,7 @@ def test_a_returned_attempt_is_not_counted_and_its_number_does_not_come_back(cha
     for attempt in range(1, 8):  # more often than there are attempts
         (held,) = claim(chats, chat_id, max_attempts=3)
         assert held.attempt == attempt
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             assert lifecycle.release(connection, [Release(chat_id, held.attempt, 1, "It is down.")]) == {chat_id}
     row = chats.row(chat_id)
     assert (row["attempt"] - row["attempts_returned"], row["tries"], row["last_failure"]) == (0, 7, "It is down.")
@@ -206,7 +206,7 @@ def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
 def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
     chat_id = chats.submit()
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
-    database = chats.parts.database
+    database = chats.runtime.database
     with database.transaction() as first:
         assert [sent for sent, _ in lifecycle.sweep(first, max_attempts=3).publish] == [chat_id]
         with database.transaction(lock_seconds=0.2) as second:
@@ -216,7 +216,7 @@ def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
 def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
     chat_id = chats.submit()
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.postpone(connection, [chat_id], seconds=30)
     assert sweep(chats).publish == ()
 
@@ -266,13 +266,13 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
     chats.catalogue.run("UPDATE llm_chats SET created_at = now() - interval '99 days'")
 
     def retire(limit: int) -> int:
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             return lifecycle.delete_finished(connection, older_than_days=30, limit=limit)
 
     assert (retire(0), retire(10), retire(10)) == (0, 1, 0)
     left = {row["id"] for row in chats.catalogue.run("SELECT id FROM llm_chats")}
     assert left == {fresh, open_still}
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert usage.figures(connection).outcomes["claude-3-7-sonnet", "succeeded"] == 2
 
 
@@ -284,10 +284,10 @@ def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
         usage.EndedChat("b", "expired", "retired_key"),
     ]
     for _ in range(2):
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             usage.count(connection, ended)
     chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE model_key = 'b'")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         today, both = usage.by_model(connection, days=1), usage.by_model(connection, days=2)
         figures = usage.figures(connection)
     assert [each["model_key"] for each in today] == ["a"]
@@ -315,14 +315,14 @@ DAYS = "SELECT model_key, sum(request_count)::bigint AS n, sum(latency_ms)::bigi
 @given(groups=st.lists(st.lists(ENDED, max_size=6), min_size=1, max_size=6))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[usage.EndedChat]]) -> None:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         before = usage.figures(connection)
     for number, group in enumerate(groups):
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             usage.count(connection, group)
         chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE :even", even=number % 2 == 0)
     assert chats.catalogue.run(DAYS.format("llm_usage_stats")) == chats.catalogue.run(DAYS.format("llm_usage_totals"))
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         after, days = usage.figures(connection), usage.by_model(connection, days=3_000)
     assert sum(after.outcomes.values()) - sum(before.outcomes.values()) == sum(map(len, groups))
     for shown in days:
@@ -335,7 +335,7 @@ def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[
     assert list(after.buckets) == [sum(column) for column in by_bucket] or not days
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("DELETE FROM llm_usage_stats WHERE day < current_date")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert usage.figures(connection) == after
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("TRUNCATE llm_usage_stats, llm_usage_totals")
@@ -361,7 +361,7 @@ def test_metrics_read_no_days_and_callers_no_other_chats(chats: Chats) -> None:
         "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
         " WHERE relname = ANY(%s)"
     )
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         assert usage.figures(connection).buckets == (5_000,) * 13
         assert usage.callers_of(connection, ["m7", "m9"], days=30) == {"m7": 1, "m9": 1}
         found = connection.exec_driver_sql(read, (["llm_usage_stats", "llm_chats"],)).all()
@@ -382,7 +382,7 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now() WHERE id = :id", id=open_ids[3])
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("ANALYZE llm_chats")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         held = lifecycle.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
         lifecycle.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
         lifecycle.still_open(connection, held)
@@ -397,13 +397,13 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
     assert [chat_id for chat_id, _ in swept.publish] == [open_ids[3]]
-    with chats.parts.database.transaction(ANN) as connection:
+    with chats.runtime.database.transaction(ANN) as connection:
         assert len(read.newest(connection, ANN, limit=50, before=None)) == 4
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
 
 
 def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         usage.count(connection, [usage.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
         usage.count(connection, [usage.EndedChat("old", "succeeded", None, 10)])
     chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
@@ -415,7 +415,7 @@ def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
         {"kind": "renamed", "model_key": "x", "before": {"model_name": "X"}, "after": {"model_name": "Y"}},
         {"kind": "added", "model_key": "gpt-5", "before": None, "after": {"model_key": "gpt-5"}},
     ]
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         removed = usage.of_removed(connection, changes)
     assert [(each["model_key"], each["kind"], each["request_count"]) for each in removed] == [
         ("claude-3-5-sonnet", "deactivated", 41),

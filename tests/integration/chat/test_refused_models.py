@@ -123,7 +123,7 @@ def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(c
         chats.catalogue.run("""
             UPDATE llm_chats SET lease_until = now() - interval '1 second', deadline_at = now() - interval '1 second'
         """)
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             lifecycle.sweep(connection, max_attempts=3)
         assert model_of(chats, chat_id) == (DEFAULT, 28, "unknown_upstream")
         assert chats.row(chat_id)["status"] == "expired"
@@ -133,7 +133,7 @@ def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(c
 def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_last(chats: Chats) -> None:
     with while_the_next_is_asked(chats) as chat_id:
         chats.catalogue.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
-        with chats.parts.database.transaction() as connection:
+        with chats.runtime.database.transaction() as connection:
             lifecycle.sweep(connection, max_attempts=3)
             claim = lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)[chat_id]
         assert (claim.model.requested, claim.model.key, claim.model.reason) == (OTHER, DEFAULT, "unknown_upstream")
@@ -142,10 +142,10 @@ def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_las
 
 def test_a_lost_attempt_switches_no_model(chats: Chats) -> None:
     chat_id = chats.submit(model=OTHER)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         first = lifecycle.claim(connection, [chat_id], lease_seconds=-1, max_attempts=3)[chat_id]
         lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         switch = lifecycle.SwitchModel(chat_id, first.attempt, first.model)
         assert lifecycle.switch_models(connection, [switch]) == set()
 
@@ -163,7 +163,7 @@ def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> No
         "unknown_key": {"other": 3},
         "inactive_key": {"gpt-4o": 1},
     }
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         known = usage.figures(connection)
     (family,) = [metric for metric in of_chats(known, {DEFAULT}) if metric.name == "llm_refresh_chat_fallbacks"]
     counted = {
@@ -180,7 +180,7 @@ def test_fallbacks_that_an_older_version_counted_keep_their_sum(chats: Chats) ->
     lists(chats, 28)
     chats.answered("One?", model=OTHER)
     chats.catalogue.run("""UPDATE llm_usage_stats SET fallbacks = '{"unknown_upstream": 7}'""")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         (family,) = [each for each in of_chats(usage.figures(connection), set()) if "fallbacks" in each.name]
     by_label = {sample.labels["requested"]: sample.value for sample in family.samples if sample.value}
     assert by_label == {OTHER: 1, "other": 6}
@@ -197,12 +197,12 @@ def refusal_runs(chats: Chats) -> list[dict[str, Any]]:
 
 def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Chats) -> None:
     forget_runs(chats)
-    assert chats.parts.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.request_after_refusal() is None
     lists(chats, 28)
     chats.answered(model=OTHER)
     asked: list[uuid.UUID | None] = []
     threads = [
-        threading.Thread(target=lambda: asked.append(chats.parts.refresher.request_after_refusal())) for _ in range(6)
+        threading.Thread(target=lambda: asked.append(chats.runtime.refresher.request_after_refusal())) for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -210,7 +210,7 @@ def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Ch
         thread.join()
     assert len(refusal_runs(chats)) == len([run_id for run_id in asked if run_id is not None]) == 1
     chats.answered("Again?", model=OTHER)
-    assert chats.parts.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.request_after_refusal() is None
 
 
 def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
@@ -218,7 +218,7 @@ def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
     forget_runs(chats)
     lists(chats, 28)
     chats.answered(model=OTHER)
-    database, refresher = chats.parts.database, chats.parts.refresher
+    database, refresher = chats.runtime.database, chats.runtime.refresher
     with ThreadPoolExecutor() as pool:
         with database.transaction() as other:
             assert runs.enqueue_after_refusal(other, run_id=new_id(), source=None)
@@ -239,28 +239,28 @@ def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) ->
     chats.gateway.set_models([{"id": id_, "name": name} for id_, name in names.items()])
     chat = chats.answered()
     assert (chat["model_key"], chat["fallback_reason"]) == (OTHER, "unknown_upstream")
-    run_id = chats.parts.refresher.request_after_refusal()
+    run_id = chats.runtime.refresher.request_after_refusal()
     assert run_id is not None
-    assert chats.parts.refresher.perform(run_id).status == "succeeded"
+    assert chats.runtime.refresher.perform(run_id).status == "succeeded"
     models = chats.catalogue.models()
     assert (models[28]["is_active"], models[40]["is_active"]) == (False, True)  # only the default was refused
     assert models[25]["is_default"]
     assert model_of(chats, chats.accepted("Now?")) == (OTHER, 25, None)
-    assert chats.parts.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.request_after_refusal() is None
 
 
 def test_a_failed_refresh_after_a_refusal_waits_for_the_next_refusal(chats: Chats) -> None:
     forget_runs(chats)
     lists(chats, 28)
     chats.answered(model=OTHER)
-    run_id = chats.parts.refresher.request_after_refusal()
+    run_id = chats.runtime.refresher.request_after_refusal()
     assert run_id is not None
     chats.gateway.behave(llms={"status": 401})
-    assert chats.parts.refresher.perform(run_id).status == "failed"
+    assert chats.runtime.refresher.perform(run_id).status == "failed"
     chats.catalogue.run(
         "UPDATE llm_sync_runs SET created_at = created_at - interval '11 minutes' WHERE trigger = 'refusal'"
     )
     chats.catalogue.run("UPDATE llm_models SET unknown_upstream_at = unknown_upstream_at - interval '12 minutes'")
-    assert chats.parts.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.request_after_refusal() is None
     chats.answered("Again?", model=OTHER)
-    assert chats.parts.refresher.request_after_refusal() is not None
+    assert chats.runtime.refresher.request_after_refusal() is not None

@@ -67,16 +67,16 @@ def test_operators_read_the_whole_cause_where_they_look_at_the_chat(chats: Chats
         assert "cause" not in chats.call("GET", f"/api/chats/{chat['id']}", caller).json
     refused = chats.call("GET", f"/api/chats/{chat['id']}?cause=true", ANN)
     assert (refused.status_code, refused.json["code"]) == (403, "forbidden")
-    assert as_caller(chats.parts.database, OPERATOR, "SELECT error_cause FROM llm_chats")[0]["error_cause"]
+    assert as_caller(chats.runtime.database, OPERATOR, "SELECT error_cause FROM llm_chats")[0]["error_cause"]
 
 
 @pytest.mark.parametrize("column", ["error_cause", "last_failure"])
 def test_postgresql_itself_keeps_the_cause_from_callers(chats: Chats, column: str) -> None:
     chats.answered()
     with pytest.raises(DatabaseError) as refused:
-        as_caller(chats.parts.database, ANN, f"SELECT {column} FROM llm_chats")
+        as_caller(chats.runtime.database, ANN, f"SELECT {column} FROM llm_chats")
     assert refused.value.sqlstate == "42501"
-    assert as_caller(chats.parts.database, ANN, "SELECT question, answer, error_detail FROM llm_chats")
+    assert as_caller(chats.runtime.database, ANN, "SELECT question, answer, error_detail FROM llm_chats")
 
 
 def test_a_gateway_that_is_not_there_is_named_to_operators_alone(chats: Chats) -> None:
@@ -89,7 +89,7 @@ def test_a_gateway_that_is_not_there_is_named_to_operators_alone(chats: Chats) -
         assert not inside(chats, text, gateway=nowhere), place
     process.close()
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute', lease_until = NULL")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.sweep(connection, max_attempts=3)
     row = chats.row(chat_id)
     assert (row["status"], "127.0.0.1:1" in row["error_cause"]) == ("expired", True)
@@ -112,10 +112,10 @@ def test_what_is_not_set_up_is_named_to_operators_alone(chats: Chats, missing: s
 @pytest.mark.parametrize("taken", [False, True])
 def test_an_expired_chat_says_that_it_never_had_its_turn_only_where_it_had_none(chats: Chats, taken: bool) -> None:
     chat_id = chats.accepted()
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         if taken:
             lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.sweep(connection, max_attempts=3)
     assert ("never had its turn" in chats.shown(chat_id)["error"]["detail"]) is not taken

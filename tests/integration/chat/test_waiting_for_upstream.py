@@ -14,7 +14,7 @@ from worker.runtime import sources_of
 
 
 def health(chats: Chats) -> UpstreamHealth:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         return read_health(connection)
 
 
@@ -71,7 +71,7 @@ def test_a_waiting_chat_says_what_it_waits_for_since_when_and_why(chats: Chats) 
 
 
 def test_a_failed_list_counts_and_a_good_one_ends_it(chats: Chats) -> None:
-    sources = sources_of(chats.settings, chats.parts.database)
+    sources = sources_of(chats.settings, chats.runtime.database)
 
     def fetch() -> Any:
         return sources.fetch("matchaai", deadline_seconds=5, request_id=None)
@@ -103,7 +103,7 @@ def test_what_two_processes_experience_is_added_up(chats: Chats) -> None:
 
 
 def test_circuits_of_a_process_that_is_gone_are_forgotten(chats: Chats) -> None:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         report_circuits(connection, "gone:1", [CircuitReport("28", False, 5.0, "timeout")])
     assert health(chats).state == "degraded"
     chats.catalogue.run("UPDATE llm_upstream_circuits SET seen_at = now() - interval '1 minute'")
@@ -121,5 +121,5 @@ def test_a_process_that_ends_takes_its_open_circuits_along(chats: Chats) -> None
 
 def test_callers_read_nothing_of_the_health_in_postgresql(chats: Chats) -> None:
     for table in ("llm_upstream_calls", "llm_upstream_circuits"):
-        with pytest.raises(DatabaseError, match="42501"), chats.parts.database.transaction(BEN) as connection:
+        with pytest.raises(DatabaseError, match="42501"), chats.runtime.database.transaction(BEN) as connection:
             connection.exec_driver_sql(f"SELECT * FROM {table}")

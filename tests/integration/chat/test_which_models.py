@@ -76,7 +76,7 @@ def test_a_strict_chat_whose_model_goes_while_it_waits_fails_without_a_call(chat
 
 
 def resend(chats: Chats, question: str = "Which?", caller: Any = ANN, **more: Any) -> AcceptedChat:
-    return chats.parts.submitter.submit(ChatRequest(Question(question=question, **more), caller, None, None, "any"))
+    return chats.runtime.submitter.submit(ChatRequest(Question(question=question, **more), caller, None, None, "any"))
 
 
 def test_a_repeated_question_joins_its_chat_while_open_or_answered(chats: Chats) -> None:
@@ -94,18 +94,18 @@ def test_a_repeated_question_joins_its_chat_while_open_or_answered(chats: Chats)
 
 def test_a_question_that_is_sent_again_after_a_failure_is_a_new_one(chats: Chats) -> None:
     first = resend(chats)
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.cancel(connection, first.snapshot.chat_id, ANN)
     assert resend(chats).new
 
 
 def sweep(chats: Chats) -> lifecycle.Swept:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         return lifecycle.sweep(connection, max_attempts=3)
 
 
 def give_up(chats: Chats, chat_id: uuid.UUID, resends: int, seconds: float = 0) -> None:
-    with chats.parts.database.transaction() as connection:
+    with chats.runtime.database.transaction() as connection:
         lifecycle.give_up(connection, chat_id, resends=resends, seconds=seconds)
 
 
