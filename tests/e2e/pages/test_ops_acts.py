@@ -75,13 +75,68 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
         }"""
     )
     assert [(key, level) for key, level, _ in found] == [
-        ("failed", "bad"), ("upstream", "bad"), ("chat", "bad"), ("refresh", "bad"), ("beat", "warn"),
+        ("upstream", "bad"), ("failed", "bad"), ("chat", "bad"), ("refresh", "bad"), ("beat", "warn"),
         ("promoted", "warn"),
     ]  # fmt: skip
     texts = {key: text for key, _, text in found}
     assert "The last 2 refreshes failed" in texts["failed"]
     assert "(503 upstream_unavailable). 5 chats wait for it." in texts["upstream"]
     assert "The default a was lost" in texts["promoted"]
+
+
+def test_while_a_part_is_away_what_only_it_knows_is_unknown_and_a_refused_key_is_the_cause(pages: Pages) -> None:
+    page = pages.open("/ops")
+    said = page.evaluate(
+        """async () => {
+          const { findAlerts } = await import("/assets/ops-alerts.js");
+          const { partStates } = await import("/assets/ops-parts.js");
+          const good = { postgresql: { ok: true }, migrations: { ok: true }, redis: { ok: true },
+            matchaai: { ok: true, state: "unknown" }, workers: { refresh: 1, chat: 1, beat: 1 } };
+          const away = { ...good, postgresql: { ok: false, detail: "cannot be reached" }, migrations: { ok: false },
+            matchaai: { ok: null, state: "unknown" }, workers: {} };
+          const full = (reason) => ({ ...good, workers: {},
+            redis: { ok: false, detail: `takes no writes: ${reason}` } });
+          const run = { id: "r", status: "failed", attempt: 1, created_at: "2026-03-01T00:00:00Z",
+            error: { code: "unauthorised" }, finished_at: "2026-03-01T00:00:00Z" };
+          const refused = { ...good, matchaai: { ok: false, state: "down",
+            last_failure: { code: "unauthorised", status: 401 } } };
+          const alerts = (parts, runs = []) => findAlerts({ runs, listing: { stale: true }, ready: { parts },
+            models: [], changes: [] }).flat().map(({ key, text, next }) => [key, `${text} ${next}`]);
+          return {
+            away: alerts(away), states: partStates(away), good: partStates(good), stale: alerts(good),
+            disk: alerts(full("it cannot write to its own disk")), memory: alerts(full("its memory is full")),
+            silent: alerts({ ...good, redis: { ok: false, detail: "cannot be reached" } }),
+            full: partStates(full("its memory is full")), refused: alerts(refused, [run]),
+          };
+        }"""
+    )
+    assert [key for key, _ in said["away"]] == ["postgresql"]
+    assert [key for key, _ in said["stale"]] == ["stale"]
+    states = {name: (state, words) for name, state, words in said["states"]}
+    assert states.pop("PostgreSQL") == ("bad", "cannot be reached")
+    assert states.pop("Redis") == ("ok", "good")
+    assert set(states.values()) == {("unknown", "unknown while PostgreSQL is away")}
+    assert {state for _, state, _ in said["good"]} == {"ok"}
+    assert ["MatchaAI", "ok", "not called yet"] in said["good"]
+    texts = {name: dict(said[name])["redis"] for name in ("disk", "memory", "silent")}
+    assert "Redis takes no writes (it cannot write to its own disk)" in texts["disk"]
+    assert "Make room on the disk" in texts["disk"]
+    assert "Redis takes no writes (its memory is full)" in texts["memory"]
+    assert "Redis does not answer" in texts["silent"]
+    assert ["chat workers", "unknown", "unknown while Redis is away or takes no writes"] in said["full"]
+    (first, why), (second, failed) = said["refused"][:2]
+    assert (first, second) == ("upstream", "failed")
+    assert why.startswith("MatchaAI refuses our key")
+    assert failed.startswith("The gateway refused our key. The last refresh failed")
+    assert "MATCHAAI_API_KEY" in failed
+
+
+def test_counts_that_were_never_read_are_unknown_and_not_0(pages: Pages) -> None:
+    page = pages.open(None)
+    refusal = {"code": "database_unavailable", "status": 503}
+    page.route("**/api/llms/usage*", lambda route: route.fulfill(status=503, json=refusal))
+    page.goto("/ops")
+    expect(page.locator("#chats-states .chat-succeeded")).to_have_text("unknown: succeeded")
 
 
 def test_a_chat_is_found_by_its_id_and_shows_no_content(pages: Pages, chats: dict[str, str]) -> None:

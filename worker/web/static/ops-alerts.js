@@ -34,31 +34,47 @@ export function findAlerts({ runs, listing, ready, models, changes }) {
   } else if (parts.migrations?.ok === false) {
     first.push({ key: "migrations", level: "bad", text: `The database's schema does not fit: ${parts.migrations.detail ?? "not migrated"}.`, next: "Run llm-refresh migrate." });
   }
-  if (parts.redis?.ok === false) {
-    first.push({ key: "redis", level: "bad", text: "Redis does not answer: questions are kept and wait, refreshes do not start.",
-      next: "Look at the Redis server; what waits goes on by itself." });
-  }
+  if (parts.redis?.ok === false) first.push(ofRedis(parts.redis.detail ?? ""));
+  const upstream = ofUpstream(parts.matchaai);
+  if (upstream?.level === "bad") first.push(upstream); // it is why refreshes fail: the cause stands first
   const failed = failedRuns(runs);
   if (failed.length) first.push(ofFailures(failed, listing));
-  else if (listing?.stale) {
+  else if (listing?.stale && parts.postgresql?.ok !== false) { // without PostgreSQL nobody knows whether a sync is overdue
     first.push({ key: "stale", level: "bad", text: `The list is stale: the last good sync was ${listing.lastSynced ? ago(listing.lastSynced) : "never"}.`,
       next: "See whether the refresh worker and beat run, then refresh." });
   }
-  const upstream = ofUpstream(parts.matchaai);
-  if (upstream) rest.push(upstream);
-  if (parts.redis?.ok && parts.workers) rest.push(...ofWorkers(parts.workers));
+  if (upstream?.level === "warn") rest.push(upstream);
+  if (parts.redis?.ok && parts.postgresql?.ok !== false && parts.workers) rest.push(...ofWorkers(parts.workers));
   const promoted = ofDefault(models, changes);
   if (promoted) rest.push(promoted);
   return [first, rest];
 }
+
+const NO_WRITES = "takes no writes"; // as /readyz says it, with the reason behind a colon
+
+/** Redis is away, or it answers and takes no writes. @param {string} detail of `/readyz` @returns {Alert} */
+function ofRedis(detail) {
+  const meanwhile = "questions are kept and wait, refreshes do not start.";
+  if (!detail.startsWith(NO_WRITES)) {
+    return { key: "redis", level: "bad", text: `Redis does not answer: ${meanwhile}`, next: "Look at the Redis server; what waits goes on by itself." };
+  }
+  const reason = detail.slice(NO_WRITES.length).replace(/^: /, "");
+  const next = reason.includes("disk") ? "Make room on the disk of the Redis server."
+    : reason.includes("memory") ? "Raise maxmemory of the Redis server, or find what fills it." : "Repair the Redis server.";
+  return { key: "redis", level: "bad", text: `Redis ${NO_WRITES}${reason && ` (${reason})`}: ${meanwhile}`, next: `${next} What waits goes on by itself.` };
+}
+
+const REFUSED = "unauthorised", RENEW_KEY = "Put a valid key into MATCHAAI_API_KEY and restart web, worker and chat";
 
 /** @param {any[]} failed @param {any} listing @returns {Alert} */
 function ofFailures(failed, listing) {
   const last = failed[0], since = failed[failed.length - 1];
   const served = listing?.lastSynced ? `The list of ${exact(listing.lastSynced)} is served meanwhile.` : "";
   const begun = failed.length > 1 ? `The last ${failed.length} refreshes failed, since ${exact(since.created_at)}.` : `The last refresh failed, ${ago(last.finished_at ?? last.created_at)}.`;
-  return { key: "failed", level: "bad", text: `${begun} ${last.error ? cause(last.error) : "It was abandoned."}`,
-    next: `${served} ${last.status === "queued" ? "It is tried again by itself." : "When the cause is gone, refresh."}`.trim(), run: last.id };
+  const refused = last.error?.code === REFUSED;
+  const why = refused ? "The gateway refused our key." : last.error ? cause(last.error) : "It was abandoned.";
+  const act = refused ? `${RENEW_KEY}; then refresh.` : last.status === "queued" ? "It is tried again by itself." : "When the cause is gone, refresh.";
+  return { key: "failed", level: "bad", text: last.error ? `${why} ${begun}` : `${begun} ${why}`, next: `${served} ${act}`.trim(), run: last.id };
 }
 
 /** @param {any} part @returns {Alert | null} */
@@ -67,8 +83,8 @@ function ofUpstream(part) {
   const since = part.since ? ` since ${exact(part.since)}` : "";
   const why = part.last_failure ? ` (${[part.last_failure.status, part.last_failure.code].filter(Boolean).join(" ")})` : "";
   const wait = part.chats_waiting ? ` ${plural(part.chats_waiting, "chat waits", "chats wait")} for it.` : "";
-  if (part.last_failure?.code === "unauthorised") {
-    return { key: "upstream", level: "bad", text: `MatchaAI refuses our key${since}${why}.${wait}`, next: "Put a valid key into MATCHAAI_API_KEY and restart web, worker and chat." };
+  if (part.last_failure?.code === REFUSED) {
+    return { key: "upstream", level: "bad", text: `MatchaAI refuses our key${since}${why}.${wait}`, next: `${RENEW_KEY}.` };
   }
   const what = part.state === "down" ? "MatchaAI does not answer" : `${plural(part.models_down, "model")} of MatchaAI ${part.models_down === 1 ? "does" : "do"} not answer`;
   return { key: "upstream", level: part.state === "down" ? "bad" : "warn", text: `${what}${since}${why}.${wait}`,

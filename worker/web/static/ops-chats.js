@@ -8,15 +8,15 @@ export const DAYS = 30;
 /** @type {[string, string][]} a column of the usage and its word */
 const OUTCOMES = [["successes", "succeeded"], ["failures", "failed"], ["cancelled", "cancelled"], ["expired", "expired"]];
 
-/** @type {any[]} */ let usage = [];
+/** @type {any[] | null} not known before it was read once */ let usage = null;
 /** @type {Record<string, number> | null} */ let open = null;
 
 /** @param {any[]} latest */
 export function showUsage(latest) {
   usage = latest;
-  const most = Math.max(1, ...usage.map((row) => row.request_count));
-  show(byId("usage-rows"), ...usage.map((row) => usageRow(row, most)));
-  byId("usage-none").hidden = usage.length > 0;
+  const most = Math.max(1, ...latest.map((row) => row.request_count));
+  show(byId("usage-rows"), ...latest.map((row) => usageRow(row, most)));
+  byId("usage-none").hidden = latest.length > 0;
   showStates();
 }
 
@@ -30,10 +30,13 @@ export function showOpen(metrics) {
 }
 
 function showStates() {
-  const states = open ? Object.entries(open).map(([status, count]) => [status, count]) : [];
-  for (const [column, status] of OUTCOMES) states.push([status, usage.reduce((sum, row) => sum + (row[column] ?? 0), 0)]);
+  const states = open ? Object.entries(open).map(([status, count]) => [status, count.toLocaleString("en")]) : [];
+  for (const [column, status] of OUTCOMES) {
+    const count = usage?.reduce((sum, row) => sum + (row[column] ?? 0), 0);
+    states.push([status, count?.toLocaleString("en") ?? "unknown:"]); // nothing was read, which is not 0
+  }
   show(byId("chats-states"), ...states.map(([status, count]) =>
-    el("li", { class: `chat-${status}` }, el("strong", {}, count.toLocaleString("en")), ` ${status}`)));
+    el("li", { class: `chat-${status}` }, el("strong", {}, count), ` ${status}`)));
 }
 
 /** @param {any} row @param {number} most */

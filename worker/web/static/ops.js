@@ -10,12 +10,13 @@ import "./ops-find.js";
 import { bringChanges, knowModels, newestChanges, showChanges } from "./ops-ledger.js";
 import { heldNote, onApplyAnyway } from "./ops-held.js";
 import { onModelEdit, showAnswer, showModels } from "./ops-models.js";
+import { MARKS, partStates } from "./ops-parts.js";
 import { previewHeld } from "./ops-refresh.js";
 import { watchRole } from "./ops-role.js";
 import { SHOWN, openRun, showRuns, underWay } from "./ops-runs.js";
 import { Watch } from "./poll.js";
 import { offerToken } from "./token.js";
-import { ago, exact, plural } from "./words.js";
+import { ago, exact } from "./words.js";
 
 const PACE = { busy: 1000, runs: 3000, listing: 3000, ready: 10000, ledger: 5000, chats: 5000, usage: 15000 };
 
@@ -98,38 +99,8 @@ function showFreshness() {
   if (!parts) return;
   moment("fresh-next", parts.schedule?.next, "unknown");
   byId("fresh-cron").textContent = parts.schedule ? `${parts.schedule.cron} (${parts.schedule.timezone})` : "";
-  show(byId("parts"), ...partStates(parts).map(([name, ok, detail]) =>
-    el("li", { class: ok ? "part-ok" : "part-bad" }, el("span", { "aria-hidden": "true" }, ok ? "✓ " : "✕ "), `${name}: ${detail}`)));
-}
-
-/** @param {Record<string, any>} parts @returns {[string, boolean, string][]} */
-function partStates(parts) {
-  /** @type {[string, boolean, string][]} */
-  const states = [];
-  for (const [name, words] of [["postgresql", "PostgreSQL"], ["migrations", "migrations"], ["redis", "Redis"]]) {
-    const part = parts[name];
-    if (part) states.push([words, part.ok, part.ok ? "good" : part.detail ?? "not good"]);
-  }
-  if (parts.matchaai) states.push(["MatchaAI", parts.matchaai.ok !== false, upstreamText(parts.matchaai)]);
-  for (const name of ["refresh", "chat", "beat"]) {
-    const count = parts.workers?.[name] ?? 0;
-    states.push([name === "beat" ? "beat" : `${name} workers`, count > 0, count ? String(count) : "none heard"]);
-  }
-  return states;
-}
-
-/** MatchaAI's state, by what calls experience. @param {any} part */
-function upstreamText(part) {
-  const waiting = part.chats_waiting ? `; ${plural(part.chats_waiting, "chat waits", "chats wait")}` : "";
-  const failure = part.last_failure ? ` (${[part.last_failure.status, part.last_failure.code].filter(Boolean).join(" ")})` : "";
-  const since = part.since ? ` since ${exact(part.since)}` : "";
-  switch (part.state) {
-    case "up": return part.last_success_at ? `good, answered ${ago(part.last_success_at)}${waiting}` : `good${waiting}`;
-    case "degraded": return `${plural(part.models_down, "model does", "models do")} not answer${since}${failure}${waiting}`;
-    case "down": return part.last_failure?.code === "unauthorised"
-      ? `refuses the key${since}${failure}` : `does not answer${since}${failure}${waiting}`;
-    default: return "not called yet";
-  }
+  show(byId("parts"), ...partStates(parts).map(([name, state, detail]) =>
+    el("li", { class: `part-${state}` }, el("span", { "aria-hidden": "true" }, MARKS[state]), `${name}: ${detail}`)));
 }
 
 /** @param {string} id @param {string | null | undefined} at @param {string} otherwise */
