@@ -197,6 +197,8 @@ def test_each_alert_fires_and_each_query_of_the_dashboard_has_figures(
     at.gateway.behave(llms={"status": 401})
     assert [refresh(at), refresh(at)] == ["failed", "failed"]
     expect("LlmRefreshFailing")
+    expect("LlmRefreshGatewayKeyRefused", seconds=330)  # the outage before it counts as recent for three minutes
+    assert "LlmRefreshUpstreamDown" not in watching.firing()
     at.query("UPDATE llm_catalogue_version SET last_synced_at = now() - interval '27 hours'")
     expect("LlmRefreshCatalogueStale")
 
