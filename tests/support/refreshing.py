@@ -63,6 +63,17 @@ class CatalogueHarness:
             return result.mappings().all() if result.returns_rows else result.rowcount
 
 
+def entries(*models: tuple[int, str]) -> list[dict[str, object]]:
+    """What a gateway lists for these ids and names."""
+    return [{"id": id_, "name": name} for id_, name in models]
+
+
+def make_due(catalogue: CatalogueHarness) -> None:
+    """Let all notices be sent now."""
+    catalogue.run("UPDATE llm_notice_deliveries SET send_at = now()")
+    catalogue.run("UPDATE llm_notice_receivers SET send_at = now()")
+
+
 def count_callers(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
     """As production counts them."""
     return callers_of(connection, keys, days=USED_DAYS)

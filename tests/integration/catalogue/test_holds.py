@@ -12,17 +12,13 @@ from shared.catalogue.sync import holds
 from shared.catalogue.sync import runs as sync_runs
 from shared.catalogue.sync.options import RefreshOptions
 from shared.db import SYSTEM
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
+from tests.support.refreshing import CatalogueHarness, catalogue_harness, entries
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
 ALL = [(1_000 + number, f"Model {number}") for number in range(206)]
 TWO = ALL[:2]
 OTHER_TWO = ALL[2:4]
-
-
-def entries(*listed: tuple[int, str]) -> list[dict[str, object]]:
-    return [{"id": id_, "name": name} for id_, name in listed]
 
 
 @pytest.fixture(scope="module")

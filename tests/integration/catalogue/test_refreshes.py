@@ -14,7 +14,7 @@ from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
+from tests.support.refreshing import CatalogueHarness, catalogue_harness, entries
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
@@ -25,10 +25,6 @@ FIVE = [
     (35, "Gemini 2.5 Flash-Lite"),
     (40, "GPT-4o"),
 ]
-
-
-def entries(*listed: tuple[int, str]) -> list[dict[str, object]]:
-    return [{"id": id_, "name": name} for id_, name in listed]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -18,7 +18,7 @@ from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
+from tests.support.refreshing import CatalogueHarness, catalogue_harness, make_due
 from tests.support.servers import Database
 from tests.support.tools import ROOT
 
@@ -62,11 +62,6 @@ def address_of(hook: Receiver) -> str:
 def sender(made: CatalogueHarness, url: str, *, seconds: float = 30, others: tuple[str, ...] = ()) -> Sender:
     recipient = Recipient(receiver_id(url), "address 1 of NOTIFY_URLS", People(url, deadline_seconds=seconds))
     return Sender(made.database, recipient, receivers=[recipient.id, *others])
-
-
-def make_due(made: CatalogueHarness) -> None:
-    made.run("UPDATE llm_notice_deliveries SET send_at = now()")
-    made.run("UPDATE llm_notice_receivers SET send_at = now()")
 
 
 def children() -> list[str]:

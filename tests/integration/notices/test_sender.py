@@ -19,7 +19,7 @@ from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from shared.notices.webhook import Webhook
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
+from tests.support.refreshing import CatalogueHarness, catalogue_harness, make_due
 from tests.support.servers import Database
 
 SECRET = "a secret of the receiver's"
@@ -60,11 +60,6 @@ def state(made: CatalogueHarness, receiver: str = "webhook") -> dict[str, Any]:
     (row,) = made.run("SELECT *, send_at - now() > interval '5 seconds' AS later FROM llm_notice_deliveries"
                       " WHERE receiver = :receiver", receiver=receiver)  # fmt: skip
     return dict(row)
-
-
-def make_due(made: CatalogueHarness) -> None:
-    made.run("UPDATE llm_notice_deliveries SET send_at = now()")
-    made.run("UPDATE llm_notice_receivers SET send_at = now()")
 
 
 def take(made: CatalogueHarness, limit: int = 1) -> list[Any]:
