@@ -37,7 +37,6 @@ _FORMS = {
     "model_not_found": _Form(404, _INVALID, "model_not_found", "model"),
     "unknown_model": _Form(404, _INVALID, "model_not_found", "model"),
     "prompt_too_long": _Form(400, _INVALID, "context_length_exceeded", "messages"),
-    "caller_limit": _Form(429, "requests", "rate_limit_exceeded", again=True),
     "rate_limited": _Form(429, "requests", "rate_limit_exceeded"),
     "idempotency_conflict": _Form(409, _INVALID, "idempotency_conflict"),
     "cancelled": _Form(409, _INVALID, "cancelled"),
