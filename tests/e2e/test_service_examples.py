@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.stand_in import RunningStandIn
 from tests.support.up import ROOT, RunningUp, own_environment, running_up
+from worker.local.stand_in import default_models
 
 GUIDE = (ROOT / "docs" / "services.md").read_text()
 EXAMPLES: dict[str, str] = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
@@ -20,8 +22,19 @@ SECRET = "a secret of the tests, of 32 bytes or more"
 
 
 @pytest.fixture(scope="module")
-def up() -> Iterator[RunningUp]:
-    with running_up(JWT_SECRET=SECRET) as running:
+def gateway() -> Iterator[RunningStandIn]:
+    with RunningStandIn() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
+    with running_up(
+        JWT_SECRET=SECRET,
+        MATCHAAI_BASE_URL=gateway.url,
+        MATCHAAI_API_KEY=gateway.api_key,
+        MATCHAAI_MISSION_ID="1",
+    ) as running:
         yield running
 
 
@@ -79,10 +92,15 @@ def test_a_service_asks_and_gets_its_answer_once(
 
 
 @pytest.mark.parametrize("name", ["ask.py", "ask.mjs", "ask.sh"])
-def test_a_wrong_token_is_said_and_nothing_is_printed_as_an_answer(name: str, tmp_path: Path, up: RunningUp) -> None:
-    done = run(name, tmp_path, up, "no-token", "Hello?")
+@pytest.mark.parametrize(("status", "detail"), [(401, "token"), (422, "question")])
+def test_a_refused_question_ends_with_the_detail(
+    name: str, status: int, detail: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str]
+) -> None:
+    token, words = ("no-token", ["Hello?"]) if status == 401 else (tokens["authenticated"], [])
+    done = run(name, tmp_path, up, token, *words)
     assert done.returncode != 0
-    assert "401" in done.stderr + done.stdout
+    assert re.search(rf"HTTP {status}: .*{detail}", done.stderr), done.stderr
+    assert done.stdout == ""
 
 
 def test_a_key_does_where_a_token_does(tmp_path: Path, up: RunningUp) -> None:
@@ -99,6 +117,47 @@ def test_a_service_refreshes(name: str, tmp_path: Path, up: RunningUp, tokens: d
     done = run(name, tmp_path, up, tokens["service_role"])
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stdout
+
+
+REFUSALS = ("refresh.mjs", "refresh.sh")
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refresh_that_is_not_allowed_ends_with_the_cause(
+    name: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str]
+) -> None:
+    done = run(name, tmp_path, up, tokens["authenticated"])
+    assert done.returncode != 0
+    assert re.search(r"forbidden: .*service_role", done.stderr), done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_failed_refresh_ends_with_the_cause(
+    name: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str], gateway: RunningStandIn
+) -> None:
+    gateway.behave(llms={"status": 401})
+    try:
+        done = run(name, tmp_path, up, tokens["service_role"])
+    finally:
+        gateway.behave()
+    assert done.returncode != 0
+    assert re.search(r"unauthorised: .*/api/llms/runs/", done.stderr), done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_held_refresh_ends_with_the_sha256(
+    name: str, tmp_path: Path, up: RunningUp, tokens: dict[str, str], gateway: RunningStandIn
+) -> None:
+    gateway.set_models(default_models()[:2])
+    try:
+        done = run(name, tmp_path, up, tokens["service_role"])
+    finally:
+        gateway.set_models(default_models())
+    assert done.returncode != 0
+    assert re.search(r"held: [0-9a-f]{64}$", done.stderr, re.MULTILINE), done.stderr
+    assert done.stdout == ""
 
 
 def test_each_call_and_each_of_its_statuses_is_in_the_table(up: RunningUp) -> None:
