@@ -26,9 +26,13 @@ class Problem(Exception):
         members: Mapping[str, Any] | None = None,
         param: str | None = None,
         fault: str | None = None,
+        fault_detail: str | None = None,
         cause: str | None = None,
     ) -> None:
-        """`param` is the path of the field that is wrong, `fault` pydantic's name for what is wrong with it."""
+        """`param` is the path of the field that is wrong, `fault` pydantic's name for what is wrong with it.
+
+        `fault_detail` says that alone, where `detail` goes on with further fields.
+        """
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -37,6 +41,7 @@ class Problem(Exception):
         self.members = dict(members or {})
         self.param = param
         self.fault = fault
+        self.fault_detail = fault_detail
         self.cause = cause
 
     @property

@@ -214,18 +214,27 @@ def _body(model: type[BaseModel]) -> BaseModel:
         first = error.errors(include_url=False, include_input=False)[0]
         status = 400 if first["type"] == "json_invalid" else 422
         code = "invalid_json" if status == 400 else "invalid_body"
-        raise Problem(
-            status, code, _describe_errors(error, "body"), param=path_of(first["loc"]), fault=first["type"]
-        ) from None
+        raise _invalid(error, status, code, "body") from None
 
 
 def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        detail, param = _describe_errors(error, where), path_of(first["loc"])
-        raise Problem(400, f"invalid_{where}", detail, param=param, fault=first["type"]) from None
+        raise _invalid(error, 400, f"invalid_{where}", where) from None
+
+
+def _invalid(error: ValidationError, status: int, code: str, where: str) -> Problem:
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = path_of(first["loc"])
+    return Problem(
+        status,
+        code,
+        _describe_errors(error, where),
+        param=param,
+        fault=first["type"],
+        fault_detail=f"{param or where}: {_words(first, where)}",
+    )
 
 
 def _describe_errors(error: ValidationError, where: str) -> str:

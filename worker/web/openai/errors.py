@@ -81,7 +81,7 @@ def error_of(problem: Problem) -> dict[str, Any]:
     """The members of `error`."""
     form = _form_of(problem)
     return {
-        "message": problem.detail,
+        "message": problem.fault_detail or problem.detail,
         "type": form.type,
         "param": problem.param if problem.param is not None else form.param,
         "code": form.code,
