@@ -84,7 +84,7 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
     assert "The default a was lost" in texts["promoted"]
 
 
-def test_while_a_part_is_away_what_only_it_knows_is_unknown_and_a_refused_key_is_the_cause(pages: Pages) -> None:
+def test_what_only_a_missing_part_knows_is_unknown_and_a_refused_key_is_the_cause(pages: Pages) -> None:
     page = pages.open("/ops")
     said = page.evaluate(
         """async () => {
