@@ -78,7 +78,8 @@ def of_outcome(outcome: Outcome) -> RefreshFailed | RefreshHeld | None:
         return RefreshHeld(text, values | {"held": held})
     code = outcome.code or outcome.status
     what = "has not begun" if outcome.status == "queued" else "failed"
-    text = f"{name} {what}: {code}: {outcome.detail or 'see the run'}. What to do: {_ADVICE.get(code, _OTHERWISE)}"
+    detail = (outcome.detail or "see the run").rstrip(".")
+    text = f"{name} {what}: {code}: {detail}. What to do: {_ADVICE.get(code, _OTHERWISE)}"
     return RefreshFailed(text, values)
 
 

@@ -58,6 +58,7 @@ def test_a_failed_refresh_raises_with_its_run_and_cause(stack: Stack) -> None:
     assert values["counts"]["added"] == 0
     for part in (values["run_id"], "unauthorised", "What to do: "):
         assert part in text
+    assert ".." not in text
     assert stack.gateway.api_key not in json.dumps(done)
     shown = task(stack, done["id"])
     assert shown["result"] == {name: values[name] for name in ("run_id", "status", "counts")}
