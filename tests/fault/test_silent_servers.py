@@ -90,7 +90,7 @@ def test_with_postgresql_stopped_each_request_is_answered_in_time(start_system: 
         assert ready.status_code == 503
         assert not ready.json()["parts"]["postgresql"]["ok"]
         assert ready.json()["parts"]["redis"]["ok"]
-        assert ready.json()["parts"]["workers"]
+        assert any(ready.json()["parts"]["workers"].values())
         assert (listing.status_code, listing.json()["count"], listing.json()["stale"]) == (200, 5, True)
         report(slowest=round(asking.slowest, 2))
 

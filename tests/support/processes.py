@@ -97,8 +97,9 @@ class Web:
             return False
 
     def workers(self) -> dict[str, int]:
+        """How many of each kind are there; no entry for a kind of which there is none."""
         found: dict[str, int] = self.client.get("/readyz").json()["parts"]["workers"]
-        return found
+        return {kind: number for kind, number in found.items() if number}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from shared.upstream_health import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
+from worker.web.metrics import KINDS_OF_WORKERS
 from worker.web.routing import ApiRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
@@ -141,7 +142,8 @@ class StatusRoutes:
     def _redis(self) -> tuple[dict[str, Any], dict[str, int]]:
         try:
             self.runtime.store.check_writes()
-            return {"ok": True}, dict(self.runtime.store.alive())
+            alive = self.runtime.store.alive()
+            return {"ok": True}, {kind: alive.get(kind, 0) for kind in KINDS_OF_WORKERS}
         except WritesRefused as error:
             return {"ok": False, "detail": f"takes no writes: {error.reason}"}, {}
         except RedisUnavailable:

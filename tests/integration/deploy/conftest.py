@@ -75,7 +75,8 @@ class Stack:
             answer = httpx.get(f"http://127.0.0.1:{self.given['PORT']}/readyz", trust_env=False)
         except httpx.TransportError:
             return False
-        return set(answer.json()["parts"]["workers"]) == {"refresh", "chat", "beat"}
+        workers = answer.json()["parts"]["workers"]
+        return all(workers.get(kind) for kind in ("refresh", "chat", "beat"))
 
     def is_healthy(self, name: str) -> bool:
         assert self.started[name].poll() is None, self.log(name).read_text(errors="replace")[-2000:]

@@ -432,6 +432,8 @@ def test_readiness_names_the_parts(stack: Stack) -> None:
     assert body["parts"]["postgresql"]["ok"]
     assert body["parts"]["migrations"]["ok"]
     assert body["parts"]["workers"]["refresh"] == 1
+    assert body["parts"]["workers"].keys() == {"refresh", "chat", "beat"}
+    assert body["parts"]["workers"]["beat"] == 0  # none runs here, which is a 0 and no gap
 
 
 def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
