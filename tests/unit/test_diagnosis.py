@@ -79,4 +79,7 @@ def test_a_hold_is_a_warning_that_names_both_ways_out() -> None:
     assert finding.level == "warning"
     assert "gpt-4o (3 requests, 1 callers)" in finding.detail
     assert "--force " + "f" * 64 in (finding.advice or "")
+    assert "dismissed" not in finding.detail
+    (again,) = diagnosis.of_hold(hold, dismissed_before={"by": "olga", "at": "2026-11-24T10:00:00+00:00"})
+    assert "this very list was dismissed before, by olga at 2026-11-24" in again.detail
     assert list(diagnosis.of_hold(None)) == []

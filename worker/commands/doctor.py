@@ -177,6 +177,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
         status, hold, waiting = figures.read_status(connection), open_hold(connection), backlog(connection)
+        held_run = None if hold is None else runs.find(connection, hold.run_id)
         facts.health, facts.endings = read_health(connection), figures.chat_endings(connection)
         configured = configured_source(settings)
         changed = runs.source_changed(connection, configured)
@@ -185,7 +186,7 @@ def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Find
     yield from diagnosis.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
     receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
     yield from diagnosis.of_notices(receivers, waiting, status.notices_waiting)
-    yield from diagnosis.of_hold(hold)
+    yield from diagnosis.of_hold(hold, dismissed_before=held_run and held_run["dismissed_before"])
     yield from diagnosis.of_source(configured, changed=changed, tried=tried)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from shared.catalogue.sync.held import most_used, summary
 from shared.catalogue.sync.holds import Hold
@@ -160,15 +160,19 @@ def of_redis(server: RedisServerInfo, *, takes_writes: bool = True) -> Iterator[
         yield good("persistence", "append-only file" if server.appends else "snapshots")
 
 
-def of_hold(hold: Hold | None) -> Iterator[Finding]:
-    """The list that waits for a decision, whatever has failed since."""
+def of_hold(hold: Hold | None, *, dismissed_before: Mapping[str, Any] | None = None) -> Iterator[Finding]:
+    """The list that waits for a decision, whatever has failed since, and who dismissed this very list before."""
     if hold is None:
         return
     used = most_used(hold.held, most=3)
+    known = ""
+    if dismissed_before is not None:
+        known = f"; this very list was dismissed before, by {dismissed_before['by']} at {dismissed_before['at']}"
     yield warning(
         "held list",
         f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"
-        + (f"; in use: {used}" if used else "; none of them in use"),
+        + (f"; in use: {used}" if used else "; none of them in use")
+        + known,
         f"see `llm-refresh runs {hold.run_id}`; apply it with `llm-refresh refresh --force"
         f" {hold.held['sha256']}`, or end the hold with --dismiss",
     )
