@@ -50,6 +50,30 @@ def test_upgrade_downgrade_upgrade_and_the_models_say_the_same(servers: Servers)
     assert differences == []
 
 
+def test_the_checks_of_the_tables_allow_the_values_of_the_models(database: Database) -> None:
+    """Alembic compares no CHECKs: a new value without a migration would be refused at run time."""
+    with psycopg.connect(database.superuser_url) as connection:
+        migrated = dict(
+            connection.execute(
+                "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'"
+            ).fetchall()
+        )
+    quoted = re.compile("'([^']*)'")
+    checks = [
+        (str(check.name), str(check.sqltext))
+        for table in metadata.tables.values()
+        for check in table.constraints
+        if isinstance(check, sa.CheckConstraint)
+    ]
+    assert checks
+    differences = [
+        f"the CHECK {name} needs a migration: the models say {sorted(wanted)}, the database {sorted(allowed)}"
+        for name, text in checks
+        if (wanted := set(quoted.findall(text))) != (allowed := set(quoted.findall(migrated.get(name, ""))))
+    ]
+    assert differences == []
+
+
 def test_the_table_of_models_is_the_specifications(database: Database) -> None:
     with psycopg.connect(database.superuser_url) as connection:
         columns = dict(

@@ -6,14 +6,16 @@ from typing import Any, get_args
 
 import pytest
 
-from shared.catalogue.facts.capabilities import CAPABILITIES
+from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues, Flag
 from shared.models import metadata, one_of
 from shared.vocabulary import CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, GATEWAY_ERROR_CODES, WAITING_FOR
 from worker.web import bodies, chat_bodies
 
 ROOT = Path(__file__).parents[2]
-WORDS = (ROOT / "worker" / "web" / "static" / "words.js").read_text()
+STATIC = ROOT / "worker" / "web" / "static"
+WORDS = (STATIC / "words.js").read_text()
 CHAT = (ROOT / "docs" / "chat.md").read_text()
+FLAGS = {name for name, field in CapabilityValues.model_fields.items() if field.annotation == Flag | None}
 
 
 def schema_of(model: Any) -> dict[str, Any]:
@@ -70,6 +72,22 @@ def test_the_tables_allow_them(column: str, values: tuple[str, ...]) -> None:
 def test_the_pages_have_words_for_each() -> None:
     assert set(CHAT_ERROR_CODES) <= keys_of("CAUSES")
     assert set(FALLBACK_REASONS) == keys_of("REASONS")
+
+
+@pytest.mark.parametrize(
+    ("file", "start", "end", "capabilities"),
+    [
+        ("llm-model-select.js", "const ABILITIES = [", "];", FLAGS),
+        ("ops-edit.js", "const FLAGS = [", "];", FLAGS),
+        ("ops-edit.js", "const NUMBERS = [", "];", set(CAPABILITIES) - FLAGS),
+        ("ops-models.js", "const ORDER = [", "];", set(CAPABILITIES)),
+        ("changes.js", "const NAMES = {", "};", set(CAPABILITIES)),
+    ],
+)
+def test_the_pages_list_every_capability(file: str, start: str, end: str, capabilities: set[str]) -> None:
+    body = (STATIC / file).read_text().split(start, 1)[1].split(end, 1)[0]
+    listed = set(re.findall(r"\b(?:supports|context|max)_\w+", body))
+    assert listed == capabilities, f"{start} of {file}"
 
 
 def test_the_docs_explain_each() -> None:
