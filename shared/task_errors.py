@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from shared.catalogue.sync.outcomes import Outcome
 
+INVALID_ARGUMENTS: Final = "invalid_arguments"
 _ASK_AGAIN = "MatchaAI did not answer as it should: ask for the refresh again when it does; the list stays as it was"
 _ADVICE: Final[Mapping[str, str]] = {
     "unauthorised": "MatchaAI refuses the key: give the workers a valid one (docs/operations.md, Rotate)",
@@ -26,6 +27,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "busy": "ask again when the running refresh has ended",
     "queued": "it begins by itself when the running refresh has ended; its run says how it ends",
     "abandoned": "look at the log of the worker that ran it, and ask again",
+    INVALID_ARGUMENTS: "send the arguments that docs/services.md lists",
     "database_unavailable": "look at PostgreSQL with `llm-refresh doctor`, and ask again",
 }
 _OTHERWISE: Final = "look at the worker's log for this run"
@@ -76,11 +78,15 @@ def of_outcome(outcome: Outcome) -> RefreshFailed | RefreshHeld | None:
             f" to refuse it: `llm-refresh refresh --dismiss {sha256}`"
         )
         return RefreshHeld(text, values | {"held": held})
+    return _failed(name, outcome)
+
+
+def _failed(name: str, outcome: Outcome) -> RefreshFailed:
     code = outcome.code or outcome.status
     what = "has not begun" if outcome.status == "queued" else "failed"
     detail = (outcome.detail or "see the run").rstrip(".")
     text = f"{name} {what}: {code}: {detail}. What to do: {_ADVICE.get(code, _OTHERWISE)}"
-    return RefreshFailed(text, values)
+    return RefreshFailed(text, outcome.as_result())
 
 
 def of_chat(chat_id: uuid.UUID, status: str, code: str | None) -> ChatFailed:
@@ -88,3 +94,16 @@ def of_chat(chat_id: uuid.UUID, status: str, code: str | None) -> ChatFailed:
     cause = code or status
     text = f"chat {chat_id}: {cause}. What to do: `llm-refresh chat show {chat_id}` has the whole cause"
     return ChatFailed(text, {"chat_id": str(chat_id), "status": status, "code": cause})
+
+
+def of_invalid_refresh(detail: str) -> RefreshFailed:
+    """The exception that a refresh with wrong arguments ends with: it has no run."""
+    return _failed("the refresh", Outcome(None, "failed", code=INVALID_ARGUMENTS, detail=detail))
+
+
+def of_invalid_chat(detail: str) -> ChatFailed:
+    """The exception that a message of a chat with wrong arguments ends with. It does not quote them."""
+    text = (
+        f"llm.chat: {INVALID_ARGUMENTS}: {detail}. What to do: send the id of a chat as POST /api/chasen/chat gave it"
+    )
+    return ChatFailed(text, {"chat_id": None, "status": "failed", "code": INVALID_ARGUMENTS})

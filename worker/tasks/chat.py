@@ -2,15 +2,17 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import Ignore
 
-from shared.task_errors import ChatFailed, of_chat
+from shared.task_errors import ChatFailed, of_chat, of_invalid_chat
 from shared.task_names import CHAT_QUEUE, CHAT_TASK
 from worker.chat.process import ChatProcess
 from worker.flower.task_events import RETRIED, REVOKED, publish_event
 from worker.messages import send_chat
+from worker.tasks.arguments import bind_arguments, log_refusal
 
 _FAILED = ("failed", "expired", "not_found")
 
@@ -25,8 +27,13 @@ def register(
     """
 
     @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True, throws=(ChatFailed,))  # type: ignore[untyped-decorator]
-    def chat(self: Task, chat_id: str) -> dict[str, str]:
-        id_ = uuid.UUID(chat_id)
+    def chat(self: Task, *args: Any, **kwargs: Any) -> dict[str, str]:
+        try:
+            id_ = _chat_id(**bind_arguments(_chat_id, args, kwargs))
+        except ValueError as error:
+            log_refusal(CHAT_TASK, self.request.id, str(error))
+            raise of_invalid_chat(str(error)) from None
+        chat_id = str(id_)
         if CHAT_QUEUE not in app.amqp.queues.consume_from:  # sent to the default queue by a service that names none
             send_chat(app, id_, task_id=None, request_id=None)
             return {"chat_id": chat_id, "status": "sent on"}
@@ -42,3 +49,11 @@ def register(
             publish_event(self, RETRIED, exception=text, traceback="")
             raise Ignore
         return {"chat_id": chat_id, "status": status}
+
+
+def _chat_id(chat_id: object) -> uuid.UUID:
+    """What `llm.chat` takes. Raises ValueError, which does not quote it: it may be a question sent by mistake."""
+    try:
+        return uuid.UUID(str(chat_id))
+    except ValueError:
+        raise ValueError("chat_id is not the id of a chat") from None

@@ -33,18 +33,21 @@ class RefreshRequest:
     arguments: Mapping[str, Any]
 
 
+class InvalidOptions(Exception):
+    """The arguments of a refresh are wrong: its text names them, and what is wrong."""
+
+
 def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datetime], datetime]) -> Outcome:
     """Do what a message asks for. `due` gives the local due time of the night at an instant.
 
     A message that comes twice, or after its run was carried out by another, only tells how the run ended. A database
-    that cannot be used is the cause of a failure, and so is a force that names no held list. Raises ValueError, which
-    names them, for arguments that are wrong.
+    that cannot be used is the cause of a failure, and so is a force that names no held list. Raises InvalidOptions.
     """
     try:
         arguments = RefreshOptions.model_validate(call.arguments)
         run_id = None if call.run_id is None else uuid.UUID(call.run_id)
     except ValidationError as error:
-        raise ValueError("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from None
+        raise InvalidOptions("; ".join(f"{_name(e['loc'])}: {e['msg']}" for e in error.errors())) from None
     started = time.monotonic()
     try:
         if arguments.dry_run:
@@ -82,3 +85,8 @@ def _requested(
         arguments, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
     )
     return run_id
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    """An argument as the task calls it: pydantic gives the name in the body of the route."""
+    return ".".join("dry_run" if part == "dryRun" else str(part) for part in location)

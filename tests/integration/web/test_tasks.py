@@ -5,8 +5,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+from celery import Celery
+
 from shared.clock import new_id
 from tests.integration.web.conftest import FIVE, Stack
+from tests.support.waiting import wait_for
 
 CLIENT = """
 import json, sys
@@ -99,6 +103,44 @@ def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: S
     said = stack.worker.output[before:]
     assert "Traceback" not in said
     assert [json.loads(line)["event"] for line in said.splitlines() if run_id in line] == ["llm_refresh.failed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "detail"),
+    [({"nonsense": 1}, "'nonsense'"), ({"dry_run": "x"}, "dry_run: "), ({"source": "elsewhere"}, "source: ")],
+)
+def test_wrong_arguments_are_a_failure_without_a_traceback(
+    stack: Stack, arguments: dict[str, Any], detail: str
+) -> None:
+    before = len(stack.worker.output)
+    done = send(stack, **arguments)
+    assert (done["state"], done["error"]["name"]) == ("FAILURE", "RefreshFailed")
+    text, values = done["error"]["arguments"]
+    assert detail in text
+    assert (values["run_id"], values["status"], values["error"]["code"]) == (None, "failed", "invalid_arguments")
+    lines = wait_for(lambda: lines_about(done["id"], stack.worker.output[before:]))
+    assert [(line["event"], line["code"]) for line in lines] == [("llm_task.refused", "invalid_arguments")]
+    assert "Traceback" not in stack.worker.output[before:]
+
+
+@pytest.mark.parametrize("arguments", [["a question sent by mistake"], [5], []])
+def test_a_chat_task_with_wrong_arguments_leaves_one_line_that_quotes_nothing(
+    stack: Stack, arguments: list[object]
+) -> None:
+    before = len(stack.worker.output)
+    url = stack.variables["REDIS_URL"]
+    with Celery(broker=url, backend=url, set_as_current=False) as client:
+        task_id = client.send_task("llm.chat", args=arguments).id
+    lines = wait_for(lambda: lines_about(task_id, stack.worker.output[before:]))
+    assert [(line["event"], line["code"]) for line in lines] == [("llm_task.refused", "invalid_arguments")]
+    assert "chat_id" in lines[0]["detail"]
+    said = stack.worker.output[before:]
+    assert "by mistake" not in said
+    assert "Traceback" not in said
+
+
+def lines_about(task_id: str, output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines() if task_id in line]
 
 
 def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stack) -> None:
