@@ -177,6 +177,8 @@ def test_can_be_read_in_a_dark_page_from_right_to_left(pages: Pages) -> None:
 def test_sends_a_token_that_it_is_given(pages: Pages, asks_for_tokens: str) -> None:
     page = pages.open("/", at=asks_for_tokens)
     expect(page.get_by_text("The list of models needs a token. These are built in.").last).to_be_visible()
+    page.locator("llm-model-select").evaluate("element => { element.token = 'wrong' }")
+    expect(page.get_by_text("The token is not valid. These models are built in.").last).to_be_visible()
     page.locator("llm-model-select").evaluate("(element, token) => { element.token = token }", token("authenticated"))
     expect(select(page).locator("option")).to_have_count(27)
 

@@ -30,6 +30,7 @@ const TEXTS = {
   none: "No model is available",
   failed: "The list of models cannot be loaded now. These are built in.",
   unauthenticated: "The list of models needs a token. These are built in.",
+  wrongToken: "The token is not valid. These models are built in.",
   retry: "Load again",
   default: "default",
 };
@@ -266,7 +267,7 @@ export class LlmModelSelect extends Base {
     this.#select.replaceChildren(...(models.length ? this.#groups() : [new Option(this.#texts.none, "")]));
     this.#select.disabled = this.#disabled || models.length === 0;
     this.#select.removeAttribute("aria-busy");
-    this.#why.textContent = this.#texts[error?.status === 401 ? "unauthenticated" : "failed"];
+    this.#why.textContent = this.#texts[error?.status !== 401 ? "failed" : this.#token ? "wrongToken" : "unauthenticated"];
     this.#retry.textContent = this.#texts.retry;
     this.#failed.hidden = error === null;
     this.#heard.textContent = error ? this.#why.textContent : models.length ? this.#texts.loaded(models.length) : this.#texts.none;
