@@ -45,9 +45,25 @@ def _empty_if_null(value: object) -> object:
     return () if value is None else value
 
 
+def _some_or_none(value: object) -> object:
+    """No list is none asked for; an empty one is a caller's mistake, and no model would answer for it."""
+    if isinstance(value, list) and not value:
+        raise ValueError("must hold a model key; leave the list out to name none")
+    return _empty_if_null(value)
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Line = Annotated[str, AfterValidator(_storable), AfterValidator(_one_line)]
 Key = Annotated[Line, Field(max_length=MAX_KEY_CHARS)]
+Keys = Annotated[
+    tuple[Key, ...],
+    BeforeValidator(
+        _some_or_none,
+        json_schema_input_type=Annotated[tuple[Key, ...], Field(min_length=1, max_length=MAX_MODELS)] | None,
+    ),
+    Field(strict=False, max_length=MAX_MODELS, json_schema_extra={"default": None}),  # () is for Python alone
+]
+"""In order of preference; () where none are named."""
 
 
 class Turn(BaseModel):
@@ -70,11 +86,7 @@ class Question(BaseModel):
         BeforeValidator(_none_if_empty),
         Field(description="A model_key; null or an empty text: the default"),
     ] = None
-    models: Annotated[
-        tuple[Key, ...],
-        BeforeValidator(_empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
-        Field(strict=False, max_length=MAX_MODELS, description="Instead of model: the first of them that is there"),
-    ] = ()
+    models: Annotated[Keys, Field(description="Instead of model: the first of them that is there")] = ()
     fallback: Annotated[
         bool, Field(description="false: where no model that was named is there, 404, and the default does not answer")
     ] = True

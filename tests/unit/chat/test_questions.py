@@ -25,6 +25,13 @@ def test_bodies_that_ask_something_else_have_another(body: str) -> None:
     assert Question.model_validate_json(body).sha256 != Question(question="Which?").sha256
 
 
+def test_a_list_of_models_is_absent_null_or_holds_one() -> None:
+    for body in ('{"question": "Which?"}', '{"question": "Which?", "models": null}'):
+        assert Question.model_validate_json(body).models == ()
+    with pytest.raises(ValidationError, match=r"models\n.* must hold a model key"):
+        Question.model_validate_json('{"question": "Which?", "models": []}')
+
+
 def test_all_that_is_sent_counts_as_characters() -> None:
     asked = Question(question="abc", systemPrompt="de", history=(Turn(role="user", content="f"),))
     assert asked.characters == 6

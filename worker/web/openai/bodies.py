@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from shared.chat.requests import MAX_MODELS, MAX_TURNS, Key, Text
+from shared.chat.requests import MAX_TURNS, Key, Keys, Text
 
 UNSUPPORTED = "unsupported_parameter"
 """Pydantic's name, and OpenAI's code, for what is understood and cannot be done here."""
@@ -79,11 +79,6 @@ def _no_audio(kinds: list[str] | None) -> list[str] | None:
     return kinds
 
 
-def empty_if_null(value: object) -> object:
-    """A list that is null is one without members."""
-    return () if value is None else value
-
-
 class OpenAIModel(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -111,11 +106,7 @@ class ChatCompletionBody(OpenAIModel):
 
     model: Annotated[Key, Field(description="A key of GET /v1/models")]
     messages: Annotated[tuple[Message, ...], AfterValidator(some), Field(strict=False, max_length=MAX_TURNS)]
-    models: Annotated[
-        tuple[Key, ...],
-        BeforeValidator(empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
-        Field(strict=False, max_length=MAX_MODELS, description="Beside model: the first of them that is there answers"),
-    ] = ()
+    models: Annotated[Keys, Field(description="Beside model: the first of them that is there answers")] = ()
     fallback: Annotated[bool | None, Field(description="true: the default answers where no named model is there")] = (
         None
     )

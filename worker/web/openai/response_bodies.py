@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from shared.chat.requests import MAX_MODELS, MAX_TURNS, Key, Text
+from shared.chat.requests import MAX_TURNS, Key, Keys, Text
 from worker.web.bodies import Query
-from worker.web.openai.bodies import OpenAIModel, empty_if_null, no_tools, some, speaker, unsupported
+from worker.web.openai.bodies import OpenAIModel, no_tools, some, speaker, unsupported
 
 MAX_METADATA = 16
 MAX_METADATA_NAME = 64
@@ -91,11 +91,7 @@ class ResponseBody(OpenAIModel):
     store: Annotated[bool | None, Field(description="true: a closed connection does not cancel the response")] = None
     metadata: Annotated[dict[Text, Text] | None, AfterValidator(_few)] = None
     previous_response_id: str | None = None
-    models: Annotated[
-        tuple[Key, ...],
-        BeforeValidator(empty_if_null, json_schema_input_type=tuple[Key, ...] | None),
-        Field(strict=False, max_length=MAX_MODELS, description="Beside model: the first of them that is there answers"),
-    ] = ()
+    models: Annotated[Keys, Field(description="Beside model: the first of them that is there answers")] = ()
     fallback: Annotated[bool | None, Field(description="true: the default answers where no named model is there")] = (
         None
     )
