@@ -87,6 +87,9 @@ def test_a_held_and_a_failed_refresh_are_not_good(command: Commands) -> None:
         assert "held list" in command("doctor").stdout
         assert "dismissed" in command("refresh", "--dismiss", sha256).stdout
         assert "waits for a decision" not in command("runs").stdout
+        assert "dismissed before" not in command("doctor").stdout
+        assert command("refresh", **upstream).returncode == 1  # the same list is held again
+        assert "this very list was dismissed before" in " ".join(command("doctor").stdout.split())
         assert command("refresh", "--force", sha256, **upstream).returncode == 0
         assert "upstream has not listed it since" in command("models", "--all").stdout
         assert command("set", "claude-28", "is_active=false").returncode == 1  # the last active one
