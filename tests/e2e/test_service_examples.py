@@ -119,6 +119,35 @@ def test_a_service_refreshes(name: str, tmp_path: Path, up: RunningUp, tokens: d
     assert "succeeded" in done.stdout
 
 
+def test_the_example_of_docs_frontend_follows_a_chat_to_its_end(
+    tmp_path: Path, up: RunningUp, tokens: dict[str, str]
+) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("nothing here runs JavaScript")
+    page = (ROOT / "docs" / "frontend.md").read_text()
+    example = re.search(r"^```js\n(async function follow.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    # A page's fetch knows its own server; that of Node takes whole addresses.
+    program = example[1].replace("fetch(`/", f"fetch(`{up.url}/")
+    (tmp_path / "follow.mjs").write_text(
+        f"{program}\nawait follow(process.argv[2], process.argv[3], (chat) => console.log(chat.status));\n"
+    )
+    token = tokens["authenticated"]
+    asked = httpx.post(
+        f"{up.url}/api/chasen/chat",
+        json={"question": "Why?"},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+    )
+    for sent, end in ((token, "succeeded"), ("no-token", "")):
+        done = subprocess.run(
+            ["node", "follow.mjs", asked.json()["id"], sent],
+            cwd=tmp_path, env=own_environment(), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout.split()[-1:] == [end] * bool(end), done.stderr
+        assert (done.returncode == 0) == bool(end)
+
+
 REFUSALS = ("refresh.mjs", "refresh.sh")
 
 
