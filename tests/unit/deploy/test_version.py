@@ -28,4 +28,5 @@ def test_the_image_is_labelled_with_the_version() -> None:
 
 def test_the_changelog_tells_of_this_version_first() -> None:
     headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
-    assert headings[:1] in ([VERSION], ["Unreleased"])
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert released[0] == VERSION
