@@ -248,7 +248,7 @@ def test_asks_for_a_token_and_keeps_it_for_the_tab(pages: Pages, asks_for_tokens
 def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningStandIn) -> None:
     page = pages.open()
     expect(page.locator("llm-model-select select")).to_be_enabled()
-    for _ in range(4):  # the skip link, the two pages, the select
+    for _ in range(5):  # the skip link, the three pages, the select
         page.keyboard.press("Tab")
     page.keyboard.type("GPT-5 M")
     page.keyboard.press("Tab")
