@@ -31,11 +31,16 @@ def local() -> None:
 @local.command()
 def env() -> None:
     """Print the addresses of the running local servers, for a shell to read."""
+    from shared.settings import DOTENV, SettingsError, environment_with_files  # noqa: PLC0415
     from worker.local.errors import LocalServicesError  # noqa: PLC0415
     from worker.local.services import local_env_lines  # noqa: PLC0415
 
     try:
-        lines = local_env_lines(Path(os.environ.get("LLM_REFRESH_HOME") or ".local"))
+        home = environment_with_files(os.environ, DOTENV).get("LLM_REFRESH_HOME") or ".local"
+        lines = local_env_lines(Path(home))
+    except SettingsError as error:
+        click.echo(f"llm-refresh: {error}", err=True)
+        sys.exit(WRONG_USE)
     except LocalServicesError as error:
         click.echo(f"llm-refresh: {error}", err=True)
         sys.exit(NOT_GOOD)
