@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.resolve import Resolution
 from shared.chat import read
 from shared.chat.read import Snapshot
@@ -136,7 +136,7 @@ _INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
 
 
 # Inserts a chat with the default model, by llm_models_one_default, unless upstream has refused it.
-_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {keys.REFUSED} IS NOT TRUE")
+_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {resolve.REFUSED} IS NOT TRUE")
 
 
 # Selects the chat of a caller's idempotency key, by llm_chats_idempotency.
@@ -211,7 +211,7 @@ class Submitter:
         accepted = self._insert(request, question.requested, counting=counting)
         while accepted is None:
             with self._database.transaction() as connection:
-                model = keys.resolve(
+                model = resolve.resolve(
                     connection,
                     question.requested,
                     preferred_key=self._default_key,

@@ -55,7 +55,7 @@ Delivery = OperationResult | Exception
 class _Operation:
     operation: Operation
     future: asyncio.Future[OperationResult]
-    give_up_at: float
+    retry_until: float
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ class BatchWriter:
         started = self._clock()
         self._stopping |= self._gather(self._waiting, block=not self._waiting and not self._stopping)
         again = self._write_groups(self._waiting)
-        self._waiting = [order for order in again if self._clock() < min(order.give_up_at, self._latest)]
+        self._waiting = [order for order in again if self._clock() < min(order.retry_until, self._latest)]
         self._deliver([(order, None) for order in again if order not in self._waiting])
         if self._stopping and not self._waiting:
             self._turns.finish()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.resolve import ModelNotFound, Resolution
 from shared.chat import usage
 from shared.db import Caller
@@ -122,7 +122,7 @@ RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fa
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
   subject, tries, attempt - attempts_returned AS spent, other_models, strict,
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
-     AND (c.requested_model = c.model_key OR {keys.REFUSED} IS NOT TRUE)) AS means
+     AND (c.requested_model = c.model_key OR {resolve.REFUSED} IS NOT TRUE)) AS means
 """
 
 
@@ -177,7 +177,7 @@ def claim(
 
 
 def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution, default_key: str) -> Resolution:
-    model = keys.resolve(
+    model = resolve.resolve(
         connection,
         promised.requested,
         preferred_key=default_key,

@@ -29,9 +29,9 @@ def resumed(client: openai.OpenAI, question: str, seed: int) -> tuple[str, str, 
     """The id and the text of a response whose stream breaks off again and again; and how often it was taken up."""
     chance = random.Random(seed)
     response_id, last, text, times = "", -1, "", 0
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     stream: Any = client.responses.create(model="gpt-4o", input=question, background=True, stream=True)
-    while time.monotonic() < give_up:
+    while time.monotonic() < deadline:
         try:
             for event in stream or ():
                 assert event.sequence_number == last + 1, (event.sequence_number, last)

@@ -9,7 +9,7 @@ import pytest
 from shared.catalogue.sync.holds import Hold
 from shared.settings import Settings
 from shared.system_status import SystemStatus
-from worker.doctor import checks as diagnosis
+from worker.doctor import checks
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from worker.doctor import checks as diagnosis
     [(0.2, "good"), (-4.9, "good"), (6, "warning"), (-59, "warning"), (61, "fault"), (-61, "fault")],
 )
 def test_clocks_apart(seconds: float, level: str) -> None:
-    assert diagnosis.of_clock("PostgreSQL", seconds).level == level
+    assert checks.of_clock("PostgreSQL", seconds).level == level
 
 
 def test_a_clock_is_said_to_be_ahead_or_behind() -> None:
-    assert diagnosis.of_clock("Redis", 90).detail == "Redis's clock is 90.0 s ahead of this machine's"
-    assert diagnosis.of_clock("Redis", -90).detail == "Redis's clock is 90.0 s behind this machine's"
+    assert checks.of_clock("Redis", 90).detail == "Redis's clock is 90.0 s ahead of this machine's"
+    assert checks.of_clock("Redis", -90).detail == "Redis's clock is 90.0 s behind this machine's"
 
 
 def production(**more: object) -> Settings:
@@ -31,7 +31,7 @@ def production(**more: object) -> Settings:
 
 
 def levels(settings: Settings) -> list[str]:
-    return [finding.level for finding in diagnosis.of_settings(settings)]
+    return [finding.level for finding in checks.of_settings(settings)]
 
 
 def test_production_without_a_gateway_is_a_warning() -> None:
@@ -39,7 +39,7 @@ def test_production_without_a_gateway_is_a_warning() -> None:
 
 
 def test_a_name_that_looks_like_ours_is_a_warning() -> None:
-    found = list(diagnosis.of_settings(production(), ["CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is"]))
+    found = list(checks.of_settings(production(), ["CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is"]))
     assert ("warning", "CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is") in [
         (each.level, each.detail) for each in found
     ]
@@ -67,7 +67,7 @@ def read_status(**more: object) -> SystemStatus:
 
 @pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])
 def test_the_age_that_is_allowed_follows_the_schedule(hours: float, level: str) -> None:
-    found = diagnosis.of_status(read_status(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
+    found = checks.of_status(read_status(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
     assert next(finding.level for finding in found if finding.name == "last sync") == level
 
 
@@ -75,11 +75,11 @@ def test_a_hold_is_a_warning_that_names_both_ways_out() -> None:
     model = {"model_key": "gpt-4o", "requests": 3, "callers": 1}
     held = {"absent": 4, "active": 5, "repointed": 0, "sha256": "f" * 64, "models": [model]}
     hold = Hold(UUID(int=1), datetime(2026, 11, 25, tzinfo=UTC), held, "matchaai")
-    (finding,) = diagnosis.of_hold(hold)
+    (finding,) = checks.of_hold(hold)
     assert finding.level == "warning"
     assert "gpt-4o (3 requests, 1 callers)" in finding.detail
     assert "--force " + "f" * 64 in (finding.advice or "")
     assert "dismissed" not in finding.detail
-    (again,) = diagnosis.of_hold(hold, dismissed_before={"by": "olga", "at": "2026-11-24T10:00:00+00:00"})
+    (again,) = checks.of_hold(hold, dismissed_before={"by": "olga", "at": "2026-11-24T10:00:00+00:00"})
     assert "this very list was dismissed before, by olga at 2026-11-24" in again.detail
-    assert list(diagnosis.of_hold(None)) == []
+    assert list(checks.of_hold(None)) == []

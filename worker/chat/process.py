@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from shared.background import BackgroundLoop
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.resolve import Resolution
 from shared.chat import lifecycle
 from shared.chat.batch_writer import BatchWriter
@@ -258,7 +258,7 @@ class ChatProcess:
     def _flag_and_replace(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
         try:
             with self._database.transaction() as connection:
-                instead = keys.default_instead(
+                instead = resolve.default_instead(
                     connection, of, refused, preferred_key=self._settings.matchaai_default_model
                 )
         except DatabaseFailure as error:
@@ -266,7 +266,7 @@ class ChatProcess:
             raise DefaultUnknown(str(error)) from None
         try:
             with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
-                keys.flag_unknown(connection, of.matcha_llm_id)
+                resolve.flag_unknown(connection, of.matcha_llm_id)
         except DatabaseFailure as error:  # the next chat of this model flags it
             log.warning(
                 "llm_chat.not_flagged",

@@ -13,7 +13,7 @@ from typing import Literal
 import click
 import sqlalchemy as sa
 
-from shared import system_status as figures
+from shared import system_status
 from shared.catalogue.sync import runs
 from shared.catalogue.sync.holds import open_hold
 from shared.db import DISK_FULL, Database, DatabaseError, DatabaseFailure, DatabaseUnavailable
@@ -25,7 +25,7 @@ from shared.settings import DOTENV, Settings, SettingsError, misnamed
 from shared.upstream_health import read_health
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
-from worker.doctor import checks as diagnosis
+from worker.doctor import checks
 from worker.doctor.disks import folders, measure, noted_state, of_disks
 from worker.doctor.findings import Finding, fault, good, warning
 from worker.doctor.live_probe import check_gateway
@@ -116,7 +116,7 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
 
 def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
     """The settings, the addresses of notices, and the key set where one is used."""
-    yield from diagnosis.of_settings(settings, misnamed(os.environ, DOTENV))
+    yield from checks.of_settings(settings, misnamed(os.environ, DOTENV))
     try:
         check_receivers(settings, deadline_seconds=15)
     except SettingsError as error:
@@ -150,18 +150,18 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
     try:
         unreachable = _why_unreachable(database)
         if unreachable is not None:
-            yield diagnosis.of_unreachable(unreachable)
+            yield checks.of_unreachable(unreachable)
             return
         with database.transaction(None, timeout_seconds=5) as connection:
             before = time.time()
-            theirs = figures.clock(connection).timestamp()
-            clock = diagnosis.of_clock("PostgreSQL", theirs - (before + time.time()) / 2)
-            login, writes = figures.login(connection), figures.takes_writes(connection)
+            theirs = system_status.clock(connection).timestamp()
+            clock = checks.of_clock("PostgreSQL", theirs - (before + time.time()) / 2)
+            login, writes = system_status.login(connection), system_status.takes_writes(connection)
         facts.database = "answers"
         yield good("database", "PostgreSQL answers")
         yield clock
-        yield from diagnosis.of_writes(writes, disk_full=writes and _disk_is_full(database))
-        yield from diagnosis.of_login(login)
+        yield from checks.of_writes(writes, disk_full=writes and _disk_is_full(database))
+        yield from checks.of_login(login)
         if "service_role" in login.missing_roles:
             return  # nothing more can be read
         revision = _revision(database)
@@ -176,18 +176,18 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
-        status, hold, waiting = figures.read_status(connection), open_hold(connection), backlog(connection)
+        status, hold, waiting = system_status.read_status(connection), open_hold(connection), backlog(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)
-        facts.health, facts.endings = read_health(connection), figures.chat_endings(connection)
+        facts.health, facts.endings = read_health(connection), system_status.chat_endings(connection)
         configured = configured_source(settings)
         changed = runs.source_changed(connection, configured)
         tried = changed and runs.source_tried(connection, configured)
     facts.status = status
-    yield from diagnosis.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
+    yield from checks.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
     receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
-    yield from diagnosis.of_notices(receivers, waiting, status.notices_waiting)
-    yield from diagnosis.of_hold(hold, dismissed_before=held_run and held_run["dismissed_before"])
-    yield from diagnosis.of_source(configured, changed=changed, tried=tried)
+    yield from checks.of_notices(receivers, waiting, status.notices_waiting)
+    yield from checks.of_hold(hold, dismissed_before=held_run and held_run["dismissed_before"])
+    yield from checks.of_source(configured, changed=changed, tried=tried)
 
 
 def _why_unreachable(database: Database) -> str | None:
@@ -203,7 +203,7 @@ def _why_unreachable(database: Database) -> str | None:
 def _disk_is_full(database: Database) -> bool:
     try:
         with database.transaction(None, timeout_seconds=5) as connection:
-            figures.spill_to_disk(connection)
+            system_status.spill_to_disk(connection)
     except DatabaseUnavailable as error:
         if error.sqlstate != DISK_FULL:
             raise
@@ -219,7 +219,7 @@ def _revision(database: Database) -> Finding:
             schema = read_schema(connection)
     except DatabaseError:
         schema = Schema(None, None)  # it is not ours to read
-    return diagnosis.of_revision(schema.fit, describe_schema(schema))
+    return checks.of_revision(schema.fit, describe_schema(schema))
 
 
 def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
@@ -238,7 +238,7 @@ def check_redis(settings: Settings, facts: Facts | None = None) -> Iterator[Find
             facts.redis = "writes"
         except WritesRefused as error:
             facts.redis = "no writes"
-            yield diagnosis.of_no_writes(error.reason)
+            yield checks.of_no_writes(error.reason)
         yield from _server(store, full=facts.redis == "no writes")
         facts.alive = store.alive()
     except RedisUnavailable as error:
@@ -256,7 +256,7 @@ def _server(store: RedisStore, *, full: bool) -> Iterator[Finding]:
             ADVICE,
         )
         return
-    yield diagnosis.of_clock("Redis", server.now - (before + time.time()) / 2)
+    yield checks.of_clock("Redis", server.now - (before + time.time()) / 2)
     if not full:
-        yield diagnosis.of_memory(server)
-    yield from diagnosis.of_redis(server, takes_writes=not full)
+        yield checks.of_memory(server)
+    yield from checks.of_redis(server, takes_writes=not full)

@@ -165,14 +165,14 @@ def of_hold(hold: Hold | None, *, dismissed_before: Mapping[str, Any] | None = N
     if hold is None:
         return
     used = most_used(hold.held, most=3)
-    known = ""
+    dismissal = ""
     if dismissed_before is not None:
-        known = f"; this very list was dismissed before, by {dismissed_before['by']} at {dismissed_before['at']}"
+        dismissal = f"; this very list was dismissed before, by {dismissed_before['by']} at {dismissed_before['at']}"
     yield warning(
         "held list",
         f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"
         + (f"; in use: {used}" if used else "; none of them in use")
-        + known,
+        + dismissal,
         f"see `llm-refresh runs {hold.run_id}`; apply it with `llm-refresh refresh --force"
         f" {hold.held['sha256']}`, or end the hold with --dismiss",
     )

@@ -12,7 +12,7 @@ from typing import Any  # noqa: E402
 
 from shared.logs import configure  # noqa: E402
 from shared.settings import SettingsError, read_settings, secrets_of  # noqa: E402
-from worker import process_limits as open_files  # noqa: E402
+from worker import process_limits  # noqa: E402
 from worker.web import metrics_files  # noqa: E402
 from worker.web.gunicorn_logs import RootLogger  # noqa: E402
 
@@ -35,8 +35,8 @@ logger_class = RootLogger
 bind = [f"127.0.0.1:{_settings.port}" if _settings.local else f"0.0.0.0:{_settings.port}"]
 worker_class = "worker.web.gunicorn_worker.Worker"
 workers = _settings.web_concurrency
-_open_files = open_files.raise_limit()
-worker_connections = open_files.connections(_open_files)
+_file_limit = process_limits.raise_limit()
+worker_connections = process_limits.connections(_file_limit)
 graceful_timeout = 10
 timeout = 60
 keepalive = 75
@@ -53,7 +53,7 @@ def on_starting(server: Any) -> None:
 
     Only histograms are kept in it: those of a process that ended still count.
     """
-    server.log.info("Up to %d connections in each web process (%d open files)", worker_connections, _open_files)
+    server.log.info("Up to %d connections in each web process (%d open files)", worker_connections, _file_limit)
     at = _settings.llm_refresh_home / f"web-metrics-{_settings.port}" if _settings.local else None
     try:
         os.environ[metrics_files.FOLDER] = str(metrics_files.make_folder(at).absolute())

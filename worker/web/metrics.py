@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from shared import system_status as figures
+from shared import system_status
 from shared.catalogue.sync.runs import ENDED
 from shared.chat import usage
 from shared.db import DatabaseFailure
@@ -72,11 +72,11 @@ class RequestTimes:
     def observe(self, answered: Answered) -> None:
         """Note one request."""
         method = answered.method
-        labels = (method if method in _METHODS else figures.OTHER, answered.route, answered.status)
+        labels = (method if method in _METHODS else system_status.OTHER, answered.route, answered.status)
         child = self._children.get(labels)
         if child is None:
             if len(self._children) >= MAX_LABEL_SETS:
-                labels = (figures.OTHER, figures.OTHER, 0)
+                labels = (system_status.OTHER, system_status.OTHER, 0)
             child = self._children[labels] = self._seconds.labels(*labels)
         child.observe(answered.seconds)
 
@@ -131,8 +131,8 @@ class MetricsRoutes:
         """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""
         try:
             with self.runtime.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
-                catalogue, chats = figures.of_catalogue(connection), usage.figures(connection)
-                keys = figures.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
+                catalogue, chats = system_status.of_catalogue(connection), usage.figures(connection)
+                keys = system_status.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
         except DatabaseFailure as error:
             log.warning("llm_metrics.without_database", error=str(error))
@@ -178,7 +178,7 @@ def of_sharing(shared: bool) -> Metric:
     return _gauge("web_metrics_shared", says, int(shared))
 
 
-def of_catalogue(catalogue: figures.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
+def of_catalogue(catalogue: system_status.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
     """The families of the catalogue. `stale_after`: the age at which it is stale."""
     yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), catalogue.runs)
     last = {(status,): int(status == catalogue.last_run) for status in ENDED}
@@ -204,7 +204,7 @@ def of_chats(usage_figures: usage.Figures, keys: set[str]) -> Iterator[Metric]:
     """The families of chats. `keys`: those that may stand in a label."""
     outcomes: dict[tuple[str, str], int] = {}
     for (key, outcome), number in usage_figures.outcomes.items():
-        labels = (key if key in keys else figures.OTHER, outcome)
+        labels = (key if key in keys else system_status.OTHER, outcome)
         outcomes[labels] = outcomes.get(labels, 0) + number
     yield _counter("chats", "Chats that ended", ("model", "outcome"), outcomes)
     yield _counter(
@@ -261,7 +261,7 @@ def _fallbacks(usage_figures: usage.Figures) -> dict[tuple[str, str], int]:
     for reason in FALLBACK_REASONS:
         counted = sum(number for (why, _), number in numbers.items() if why == reason)
         rest = max(0, usage_figures.fallbacks.get(reason, 0) - counted)
-        numbers[reason, figures.OTHER] = numbers.get((reason, figures.OTHER), 0) + rest
+        numbers[reason, system_status.OTHER] = numbers.get((reason, system_status.OTHER), 0) + rest
     return numbers
 
 

@@ -11,7 +11,7 @@ from shared.catalogue.listing import ListingKeeper
 from shared.db import PROMPT
 from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
-from worker import process_limits as open_files
+from worker import process_limits
 from worker.celery_app import make_celery
 from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
 from worker.runtime import build_runtime
@@ -52,7 +52,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes = [*ModelRoutes(runtime, keeper).routes(), *RefreshRoutes(runtime, publisher).routes()]
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
     routes += StatusRoutes(runtime, keeper).routes()
-    readers = Readers(runtime.database, runtime.store, most=open_files.readers(open_files.limit()))
+    readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
     routes += ChatRoutes(runtime, publisher, readers).routes()
     routes += KeyRoutes(runtime).routes()
     openai_listing = OpenAIListing(keeper)
@@ -81,8 +81,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     observe_requests(app, observers)
     headers = default_headers(settings)
     listings = {LISTING_PATH: lambda: keeper.current, OPENAI_LISTING_PATH: lambda: openai_listing.current}
-    shortcut = ListingFastPath(app.wsgi_app, listings, authenticator, headers, observers)
-    app.wsgi_app = shortcut  # type: ignore[method-assign]  # Flask's own way to put something in front
+    fast_path = ListingFastPath(app.wsgi_app, listings, authenticator, headers, observers)
+    app.wsgi_app = fast_path  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app
 
 

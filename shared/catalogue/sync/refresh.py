@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.held import hold_report, with_use
@@ -438,7 +438,7 @@ class Refresher:
             now,
             retired,
             unpromised=unpromised,
-            refused=keys.refused_ids(connection),
+            refused=resolve.refused_ids(connection),
             at_once=forced,
         )
         return rows, plan

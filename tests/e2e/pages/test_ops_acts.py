@@ -86,7 +86,7 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
 
 def test_what_only_a_missing_part_knows_is_unknown_and_a_refused_key_is_the_cause(pages: Pages) -> None:
     page = pages.open("/ops")
-    said = page.evaluate(
+    texts_of = page.evaluate(
         """async () => {
           const { findAlerts } = await import("/assets/ops-alerts.js");
           const { partStates } = await import("/assets/ops-parts.js");
@@ -110,21 +110,21 @@ def test_what_only_a_missing_part_knows_is_unknown_and_a_refused_key_is_the_caus
           };
         }"""
     )
-    assert [key for key, _ in said["away"]] == ["postgresql"]
-    assert [key for key, _ in said["stale"]] == ["stale"]
-    states = {name: (state, words) for name, state, words in said["states"]}
+    assert [key for key, _ in texts_of["away"]] == ["postgresql"]
+    assert [key for key, _ in texts_of["stale"]] == ["stale"]
+    states = {name: (state, words) for name, state, words in texts_of["states"]}
     assert states.pop("PostgreSQL") == ("bad", "cannot be reached")
     assert states.pop("Redis") == ("ok", "good")
     assert set(states.values()) == {("unknown", "unknown while PostgreSQL is away")}
-    assert {state for _, state, _ in said["good"]} == {"ok"}
-    assert ["MatchaAI", "ok", "not called yet"] in said["good"]
-    texts = {name: dict(said[name])["redis"] for name in ("disk", "memory", "silent")}
+    assert {state for _, state, _ in texts_of["good"]} == {"ok"}
+    assert ["MatchaAI", "ok", "not called yet"] in texts_of["good"]
+    texts = {name: dict(texts_of[name])["redis"] for name in ("disk", "memory", "silent")}
     assert "Redis takes no writes (it cannot write to its own disk)" in texts["disk"]
     assert "Make room on the disk" in texts["disk"]
     assert "Redis takes no writes (its memory is full)" in texts["memory"]
     assert "Redis does not answer" in texts["silent"]
-    assert ["chat workers", "unknown", "unknown while Redis is away or takes no writes"] in said["full"]
-    (first, why), (second, failed) = said["refused"][:2]
+    assert ["chat workers", "unknown", "unknown while Redis is away or takes no writes"] in texts_of["full"]
+    (first, why), (second, failed) = texts_of["refused"][:2]
     assert (first, second) == ("upstream", "failed")
     assert why.startswith("MatchaAI refuses our key")
     assert failed.startswith("The gateway refused our key. The last refresh failed")
@@ -257,7 +257,7 @@ def test_a_key_that_another_model_has_is_refused_in_the_dialog(pages: Pages, api
 
 def test_what_cannot_be_put_back_says_why(pages: Pages) -> None:
     page = pages.open("/ops")
-    said = page.evaluate(
+    texts_of = page.evaluate(
         """async () => {
           const { undo } = await import("/assets/undo.js");
           const model = { matcha_llm_id: 1, model_key: "a", model_name: "A", is_active: true, overrides: {} };
@@ -277,10 +277,10 @@ def test_what_cannot_be_put_back_says_why(pages: Pages) -> None:
           };
         }"""
     )
-    assert "not in the catalogue any more" in said["gone"]["why"]
-    assert "id means another model" in said["repointed"]["why"]
-    assert "comes back by itself" in said["deactivated"]["why"]
-    bodies = {name: each["body"] for name, each in said.items() if "body" in each}
+    assert "not in the catalogue any more" in texts_of["gone"]["why"]
+    assert "id means another model" in texts_of["repointed"]["why"]
+    assert "comes back by itself" in texts_of["deactivated"]["why"]
+    bodies = {name: each["body"] for name, each in texts_of.items() if "body" in each}
     assert bodies == {
         "renamed": {"model_name": "Old"},
         "added": {"is_active": False},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.report import sentence
 from shared.catalogue.sync.rows import LEDGERED
@@ -37,7 +37,7 @@ def refresh(catalogue: CatalogueHarness, gateway: RunningStandIn, *listed: tuple
 
 def answers(catalogue: CatalogueHarness, key: str | None) -> tuple[int, bool]:
     with catalogue.database.transaction() as connection:
-        model = keys.resolve(connection, key)
+        model = resolve.resolve(connection, key)
     return model.matcha_llm_id, model.fallback
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.logs import configure
 from tests.integration.chat.conftest import BEN, Chats, wait_for
 from worker.chat.process import ChatProcess
@@ -302,7 +302,7 @@ def test_leases_are_renewed_while_a_call_lasts(chats: Chats) -> None:
 def test_the_reason_why_a_key_is_gone_is_not_for_every_role(chats: Chats) -> None:
     """The ledger is not open to `authenticated`, whose questions are resolved all the same."""
     with chats.runtime.database.transaction() as connection:
-        assert keys.resolve(connection, "nothing").reason == "unknown_key"
+        assert resolve.resolve(connection, "nothing").reason == "unknown_key"
     assert chats.ask(model="nothing").json["model"]["reason"] == "unknown_key"
 
 

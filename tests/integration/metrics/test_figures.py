@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from shared import system_status as figures
+from shared import system_status
 from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
@@ -26,9 +26,9 @@ def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[Catalogue
         yield made
 
 
-def read(catalogue: CatalogueHarness) -> figures.CatalogueFigures:
+def read(catalogue: CatalogueHarness) -> system_status.CatalogueFigures:
     with catalogue.database.transaction() as connection:
-        return figures.of_catalogue(connection)
+        return system_status.of_catalogue(connection)
 
 
 def ended(catalogue: CatalogueHarness) -> dict[tuple[str, str], int]:
@@ -106,7 +106,7 @@ def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "Mistral Large"}])
     catalogue.refresh()
     with catalogue.database.transaction() as connection:
-        known = figures.known_keys(connection, ["gpt-4o", "claude-3-7-sonnet", "mistral-large", "made-up"])
+        known = system_status.known_keys(connection, ["gpt-4o", "claude-3-7-sonnet", "mistral-large", "made-up"])
     # A retired key stays: its total would move into another label else, and look like a burst there.
     assert known == {"gpt-4o", "claude-3-7-sonnet", "mistral-large"}
 

@@ -10,49 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.sync.outcomes import RunEnded
-from shared.clock import new_id
-from shared.notices.outbox import Outbox
 from shared.notices.people import People, check, receiver_id
 from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness, make_due
-from tests.support.servers import Database
+from tests.support.refreshing import CatalogueHarness, make_due
 from tests.support.tools import ROOT
 
 PASSWORD, TOKEN = "hook-pa55word", "t0ken-of-the-channel"
 
 
 @pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
-
-
-@pytest.fixture
 def mail() -> Iterator[MailServer]:
     with mail_server() as running:
         yield running
-
-
-@pytest.fixture
-def written(database: Database) -> Iterator[CatalogueHarness]:
-    """A database with one notice in its outbox."""
-    with catalogue_harness(database.url, None) as made:
-        write(made)
-        yield made
-
-
-def write(made: CatalogueHarness) -> None:
-    run_id = new_id()
-    made.run(
-        "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at) VALUES (:id, 'api', 't', 'failed', now())",
-        id=run_id,
-    )
-    with made.database.transaction() as connection:
-        Outbox(new_id).record(connection, RunEnded(run_id, "failed", code="timeout", detail="no answer – in <15> s"))
 
 
 def address_of(hook: Receiver) -> str:

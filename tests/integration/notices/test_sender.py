@@ -6,47 +6,21 @@ import itertools
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from shared.catalogue.sync.outcomes import RunEnded
-from shared.clock import new_id, utc_now
+from shared.clock import utc_now
 from shared.notices import deliveries, outbox
-from shared.notices.outbox import Outbox
 from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from shared.notices.webhook import Webhook
+from tests.support.notices import DETAIL, write_notice
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness, make_due
-from tests.support.servers import Database
+from tests.support.refreshing import CatalogueHarness, make_due
 
 SECRET = "a secret of the receiver's"
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
-
-
-@pytest.fixture
-def written(database: Database) -> Iterator[CatalogueHarness]:
-    """A database with one notice in its outbox."""
-    with catalogue_harness(database.url, None) as made:
-        write(made)
-        yield made
-
-
-def write(made: CatalogueHarness) -> None:
-    run_id = new_id()
-    made.run(
-        "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at) VALUES (:id, 'api', 't', 'failed', now())",
-        id=run_id,
-    )
-    with made.database.transaction() as connection:
-        Outbox(new_id).record(connection, RunEnded(run_id, "failed", code="timeout", detail="no answer – in 15 s"))
 
 
 def sender(
@@ -79,7 +53,7 @@ def test_it_arrives_with_a_signature_that_the_documented_steps_verify(
     assert hmac.compare_digest(expected, parts["v1"])
     assert abs(time.time() - int(parts["t"])) < 300
     assert set(post.notice) == {"id", "kind", "at", "run_id", "data"}
-    assert post.notice["data"]["text"] == "The refresh failed: no answer – in 15 s"
+    assert post.notice["data"]["text"] == f"The refresh failed: {DETAIL}"
 
 
 def test_it_is_sent_once(written: CatalogueHarness, hook: Receiver) -> None:
@@ -165,7 +139,7 @@ def test_after_three_days_it_is_given_up(written: CatalogueHarness, hook: Receiv
 
 def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_other(written: CatalogueHarness) -> None:
     for _ in range(5):
-        write(written)
+        write_notice(written)
     take(written, 0)
     with written.database.transaction() as one, written.database.transaction(timeout_seconds=2) as other:
         first = deliveries.take(one, "webhook", limit=4, lease_seconds=9)
@@ -177,7 +151,7 @@ def test_two_senders_at_once_take_each_notice_once_and_do_not_wait_for_each_othe
 
 def test_a_burst_is_sent_whole(written: CatalogueHarness, hook: Receiver) -> None:
     for _ in range(19):
-        write(written)
+        write_notice(written)
     sent = [sender(written, hook).send_waiting() for _ in range(3)]
     assert sent == [10, 10, 0]
     assert len({post.notice["id"] for post in hook.posts}) == len(hook.posts) == 20
@@ -197,7 +171,7 @@ def test_no_transaction_is_open_while_the_receiver_thinks(written: CatalogueHarn
 
 
 def test_old_notices_are_forgotten_and_young_ones_kept(written: CatalogueHarness) -> None:
-    write(written)
+    write_notice(written)
     written.run("UPDATE llm_notices SET created_at = now() - interval '31 days'"
                 " WHERE id = (SELECT min(id::text)::uuid FROM llm_notices)")  # fmt: skip
     with written.database.transaction() as connection:
@@ -244,7 +218,7 @@ def test_a_new_notice_goes_before_ten_thousand_that_a_dead_receiver_has_left(
         (waiting,) = deliveries.backlog(connection)
     assert (waiting.receiver, waiting.waiting, waiting.is_overdue) == ("webhook", 10_001, True)
     assert waiting.last_error == "the receiver could not be reached (ConnectError)"
-    write(written)
+    write_notice(written)
     newest = str(written.run("SELECT id FROM llm_notices ORDER BY created_at DESC LIMIT 1")[0]["id"])
     sender(written, hook).send_waiting()
     assert [post.notice["id"] for post in hook.posts] == [newest]
@@ -271,7 +245,7 @@ def test_a_receiver_that_fails_is_left_alone_for_seconds_and_never_for_a_minute(
 def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(
     written: CatalogueHarness, hook: Receiver
 ) -> None:
-    write(written)
+    write_notice(written)
     hook.answers = [204, 404]
     with receiver() as steady:
         sender(written, steady, receiver="steady", others=["old"]).send_waiting()

@@ -9,7 +9,7 @@ from shared import addresses
 from shared.notices.deliveries import Backlog, Waiting
 from shared.notices.people import LONGEST_TEXT, message_of, receiver_id
 from shared.settings import SettingsError, read_settings, secrets_of
-from worker.doctor import checks as diagnosis
+from worker.doctor import checks
 
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/"
 MAIL = "mailtos://watch:p%40ss-w0rd@example.com?to=ops@example.com,a@example.com"
@@ -73,12 +73,12 @@ def test_the_doctor_tells_what_waits_for_whom_and_why() -> None:
     receivers = {"slack-1": "address 1 of NOTIFY_URLS (slack)", "webhook": "NOTIFY_WEBHOOK_URL"}
     late = Backlog("slack-1", 213, WRITTEN, True, "the receiver answered HTTP 403")
     fresh = Backlog("webhook", 1, WRITTEN, False, None)
-    (finding,) = diagnosis.of_notices(receivers, [late, fresh], 213)
+    (finding,) = checks.of_notices(receivers, [late, fresh], 213)
     assert finding.level == "warning"
     assert finding.detail == (
         "address 1 of NOTIFY_URLS (slack): 213 not delivered, the oldest of 2026-03-01 00:00 UTC:"
         " the receiver answered HTTP 403"
     )
-    assert [finding.level for finding in diagnosis.of_notices(receivers, [fresh], 0)] == ["good"]
-    assert [finding.level for finding in diagnosis.of_notices({}, [], 3)] == ["warning"]
-    assert not list(diagnosis.of_notices({}, [], 0))
+    assert [finding.level for finding in checks.of_notices(receivers, [fresh], 0)] == ["good"]
+    assert [finding.level for finding in checks.of_notices({}, [], 3)] == ["warning"]
+    assert not list(checks.of_notices({}, [], 0))

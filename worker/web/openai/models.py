@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response
 
-from shared.catalogue import resolve as keys
+from shared.catalogue import resolve
 from shared.catalogue.listing import Encoded, ListingKeeper, encode
 from shared.catalogue.resolve import ModelNotFound, NoModel
 from worker.runtime import Runtime
@@ -96,7 +96,7 @@ class OpenAIModelRoutes:
         """The key that a model has now which had this one; the story of a key that means none is the refusal."""
         try:
             with self.runtime.database.transaction() as connection:
-                return keys.resolve(connection, key, strict=True).key
+                return resolve.resolve(connection, key, strict=True).key
         except ModelNotFound as missing:
             raise Problem(404, "model_not_found", str(missing)) from None
         except NoModel:

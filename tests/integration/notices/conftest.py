@@ -1,0 +1,26 @@
+"""What the tests of notices share: a receiver, and an outbox with a notice in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.notices import write_notice
+from tests.support.receiver import Receiver, receiver
+from tests.support.refreshing import CatalogueHarness, catalogue_harness
+from tests.support.servers import Database
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def written(database: Database) -> Iterator[CatalogueHarness]:
+    """A database with one notice in its outbox."""
+    with catalogue_harness(database.url, None) as catalogue:
+        write_notice(catalogue)
+        yield catalogue
