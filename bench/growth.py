@@ -16,7 +16,7 @@ from bench.figures import Aim, Figure
 from bench.place import Place
 from bench.processes import cpu_of_one
 from shared.catalogue.listing import READER, read_models, read_state
-from shared.chat import lifecycle, read, usage
+from shared.chat import claims, figures, lifecycle, read, sweeper, usage
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
@@ -69,28 +69,28 @@ class _Table:
 
 
 def _claim(connection: sa.Connection, table: _Table) -> object:
-    return lifecycle.claim(connection, table.open_chats[:20], lease_seconds=30, max_attempts=3)
+    return claims.claim(connection, table.open_chats[:20], lease_seconds=30, max_attempts=3)
 
 
 def _claim_and_finish(connection: sa.Connection, table: _Table) -> object:
-    claims = lifecycle.claim(connection, table.open_chats[:20], lease_seconds=30, max_attempts=3).values()
+    claimed = claims.claim(connection, table.open_chats[:20], lease_seconds=30, max_attempts=3).values()
     return lifecycle.finish(
         connection,
-        [lifecycle.Finish(c.chat_id, c.attempt, "succeeded", c.model, answer="yes", upstream_ms=10) for c in claims],
+        [lifecycle.Finish(c.chat_id, c.attempt, "succeeded", c.model, answer="yes", upstream_ms=10) for c in claimed],
     )
 
 
 OPERATIONS: dict[str, tuple[Caller, Callable[[sa.Connection, _Table], object]]] = {
     "claim 20": (SYSTEM, _claim),
     "claim and finish 20": (SYSTEM, _claim_and_finish),
-    "sweep": (SYSTEM, lambda connection, _: lifecycle.sweep(connection, max_attempts=3)),
+    "sweep": (SYSTEM, lambda connection, _: sweeper.sweep(connection, max_attempts=3)),
     "usage of 30 days": (ANNA, lambda connection, _: usage.by_model(connection, days=30)),
-    "figures for metrics": (SYSTEM, lambda connection, _: usage.figures(connection)),
+    "figures for metrics": (SYSTEM, lambda connection, _: figures.figures(connection)),
     "a caller's newest 50 chats": (ANNA, lambda connection, _: read.newest(connection, ANNA, limit=50, before=None)),
     "the newest 50 chats": (SYSTEM, lambda connection, _: read.newest(connection, SYSTEM, limit=50, before=None)),
     "one chat": (ANNA, lambda connection, table: read.find(connection, table.open_chats[0])),
-    "retention, nothing due": (SYSTEM, lambda c, _: lifecycle.delete_finished(c, older_than_days=30, limit=1000)),
-    "retention of 100": (SYSTEM, lambda c, _: lifecycle.delete_finished(c, older_than_days=24, limit=100)),
+    "retention, nothing due": (SYSTEM, lambda c, _: sweeper.delete_finished(c, older_than_days=30, limit=1000)),
+    "retention of 100": (SYSTEM, lambda c, _: sweeper.delete_finished(c, older_than_days=24, limit=100)),
     "the listing": (
         READER,
         lambda connection, _: (read_state(connection, stale_after=A_NIGHT), read_models(connection)),

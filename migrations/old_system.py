@@ -24,7 +24,7 @@ from shared.catalogue.adoption import (
 )
 from shared.catalogue.sync import store
 from shared.catalogue.sync.rows import Json
-from shared.chat.usage import BUCKETS_MS
+from shared.chat.counting import BUCKETS_MS
 
 SUFFIX: Final = "_before_llm_refresh"
 MODELS, USAGE = "llm_models", "llm_usage_stats"

@@ -18,8 +18,9 @@ import structlog
 
 from shared.background import BackgroundLoop
 from shared.catalogue.resolve import NoModel
-from shared.chat import lifecycle, waiting
-from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
+from shared.chat import claims, lifecycle, waiting
+from shared.chat.claims import ChatClaim
+from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.waiting import Barred, Parked
 from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 
@@ -243,7 +244,7 @@ class BatchWriter:
     def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
         if not chat_ids:
             return {}
-        return lifecycle.claim(
+        return claims.claim(
             connection,
             chat_ids,
             lease_seconds=self._lease_seconds,

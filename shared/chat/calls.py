@@ -14,7 +14,7 @@ import structlog
 
 from shared.catalogue.resolve import Resolution
 from shared.chat.circuit_breaker import CallKey, CircuitBreaker, CircuitScope
-from shared.chat.lifecycle import ChatClaim
+from shared.chat.claims import ChatClaim
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import gave_up, pause_before_next

@@ -9,7 +9,8 @@ import structlog
 
 from shared.catalogue.resolve import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
-from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
+from shared.chat.claims import ChatClaim
+from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.gateway.errors import GatewayError
 from shared.vocabulary import ChatErrorCode, text_for_callers
 

@@ -8,27 +8,27 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from shared.background import BackgroundLoop
-from shared.catalogue import resolve
-from shared.catalogue.resolve import Resolution
-from shared.chat import lifecycle
+from shared.chat import claims
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.calls import CallLimits, Gateway, ModelCalls
 from shared.chat.circuit_breaker import CircuitBreaker
-from shared.chat.complete import Completer, DefaultUnknown
-from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
+from shared.chat.claims import ChatClaim
+from shared.chat.complete import Completer
+from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.notifier import ChatNotifier
 from shared.chat.waiting import Parked
 from shared.db import Database, DatabaseFailure
 from shared.gateway.answer_memory import AnswerMemory
 from shared.settings import Settings
 from worker.chat.database_threads import DatabaseThreads
+from worker.chat.default_models import DefaultModels
+from worker.chat.heartbeat import Heartbeat
 from worker.chat.probes import CircuitProbes, barred_by
 from worker.upkeep.upstream_reporter import UpstreamReporter
 
@@ -37,12 +37,6 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 30.0
 """How long calls may go on after SIGTERM; what is left then goes back to the queue."""
 CLOSE_SECONDS = 5.0
-CHECK_SECONDS = 2.0
-"""How soon a call is closed whose chat has ended: cancelled, past its deadline, or answered by another process."""
-BEAT_SECONDS = 5.0
-"""How long the server may take for a heartbeat; a connection that does not answer is replaced in time for the lease."""
-FLAG_SECONDS = 1.0
-"""A refresh may hold what is flagged; the answer does not wait for it."""
 SWITCH_SECONDS = 5.0
 """So long is it tried to write that another model is asked; then the chat goes back to the queue."""
 
@@ -77,7 +71,6 @@ class ChatProcess:
         self._on_probed = on_probed
         self._database = database
         self._gateway = make_gateway()
-        self._settings = settings
         self._lease_seconds = settings.chat_lease_seconds
         self._drain_seconds = drain_seconds
         self._loop = asyncio.new_event_loop()
@@ -94,7 +87,10 @@ class ChatProcess:
             circuits_closed=self._probes.wake,
             record=self._reporter.record,
         )
-        self._completer = Completer(self._calls, default_instead=self._default_instead, switch_model=self._switch_model)
+        defaults = DefaultModels(database, preferred_key=settings.matchaai_default_model)
+        self._completer = Completer(
+            self._calls, default_instead=defaults.default_instead, switch_model=self._switch_model
+        )
         self._writer = BatchWriter(
             database,
             self._loop,
@@ -109,18 +105,13 @@ class ChatProcess:
         self._running: dict[uuid.UUID, _RunningChat] = {}
         self._draining = False
         self._stopped = threading.Event()
-        self._beat_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="chat-loop", daemon=True)
-        pause = min(CHECK_SECONDS, self._lease_seconds / 3)
-        self._renewals = _every(max(1, int(self._lease_seconds / 3 / pause)))
-        self._renewal_missed = False
-        self._heartbeat = BackgroundLoop(
-            "chat-heartbeat",
-            self._beat,
-            pause_seconds=pause,
-            event="llm_chat.no_heartbeat",
-            message="Leases not renewed",
-            expected=DatabaseFailure,
+        self._heartbeat = Heartbeat(
+            database,
+            lease_seconds=self._lease_seconds,
+            attempts=lambda: {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()},
+            claimed_ids=self._claimed_ids.copy,
+            on_ended=self._on_ended,
         )
 
     def start(self) -> None:
@@ -142,8 +133,8 @@ class ChatProcess:
 
     @property
     def overdue_seconds(self) -> float:
-        """How long the heartbeat is late; 0 while leases are renewed as they should be."""
-        return max(0.0, time.monotonic() - self._beat_at - self._lease_seconds)
+        """As `Heartbeat.overdue_seconds`."""
+        return self._heartbeat.overdue_seconds
 
     def drain(self) -> None:
         """Claim nothing more; after a while give back what is not done. Safe in a signal handler."""
@@ -252,34 +243,10 @@ class ChatProcess:
     async def _switch_model(self, switch: SwitchModel) -> bool:
         return await self._writer.write(switch, retry_seconds=SWITCH_SECONDS)
 
-    async def _default_instead(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
-        return await asyncio.to_thread(self._flag_and_replace, of, refused)
-
-    def _flag_and_replace(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
-        try:
-            with self._database.transaction() as connection:
-                instead = resolve.default_instead(
-                    connection, of, refused, preferred_key=self._settings.matchaai_default_model
-                )
-        except DatabaseFailure as error:
-            log.warning("llm_chat.no_default", message="Nobody can say which default answers instead", error=str(error))
-            raise DefaultUnknown(str(error)) from None
-        try:
-            with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
-                resolve.flag_unknown(connection, of.matcha_llm_id)
-        except DatabaseFailure as error:  # the next chat of this model flags it
-            log.warning(
-                "llm_chat.not_flagged",
-                message="An unknown model was not flagged",
-                matcha_llm_id=of.matcha_llm_id,
-                error=str(error),
-            )
-        return instead
-
     def _requeue(self, chat_id: uuid.UUID) -> None:
         try:
             with self._database.transaction() as connection:
-                lifecycle.postpone(connection, [chat_id], seconds=0)
+                claims.postpone(connection, [chat_id], seconds=0)
         except DatabaseFailure as error:
             log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error))
 
@@ -299,44 +266,14 @@ class ChatProcess:
             running.giving_back = True
             running.call.cancel()
 
-    def _beat(self) -> None:
-        """Renew the leases of all calls, keep queued chats in hand, close calls whose chats have ended."""
-        renew = next(self._renewals) or self._renewal_missed
-        attempts = {chat_id: running.claim.attempt for chat_id, running in self._running.copy().items()}
-        self._renewal_missed = renew  # until it is done
-        still_open = self._still_open(attempts, self._claimed_ids.copy(), renew=renew)
-        self._renewal_missed = False
-        self._beat_at = time.monotonic()
-        ended = {chat_id: attempt for chat_id, attempt in attempts.items() if chat_id not in still_open}
-        if ended:
-            self._loop.call_soon_threadsafe(self._close_ended, ended)
-
-    def _still_open(
-        self, attempts: dict[uuid.UUID, int], claimed_ids: set[uuid.UUID], *, renew: bool
-    ) -> set[uuid.UUID]:
-        if not claimed_ids:
-            return set()
-        seconds = min(BEAT_SECONDS, self._lease_seconds / 6)
-        with self._database.transaction(timeout_seconds=max(0.5, seconds)) as connection:
-            if not renew:
-                return lifecycle.still_open(connection, attempts)
-            still_open = lifecycle.renew(connection, attempts, lease_seconds=self._lease_seconds)
-            # Those that nobody has claimed, and those whose lease was lost meanwhile: nobody else need start on them.
-            lifecycle.postpone(connection, claimed_ids, seconds=self._lease_seconds)
-            return still_open
+    def _on_ended(self, ended: dict[uuid.UUID, int]) -> None:
+        self._loop.call_soon_threadsafe(self._close_ended, ended)
 
     def _close_ended(self, ended: dict[uuid.UUID, int]) -> None:
         for chat_id, attempt in ended.items():
             running = self._running.get(chat_id)
             if running is not None and running.claim.attempt == attempt:
                 running.call.cancel()
-
-
-def _every(number: int) -> Iterator[bool]:
-    """True for each so-many-th."""
-    while True:
-        for place in range(number):
-            yield place == number - 1
 
 
 def _log_result(end: Finish) -> None:

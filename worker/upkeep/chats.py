@@ -8,7 +8,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.chat import lifecycle
+from shared.chat import sweeper
 from shared.clock import new_id
 from shared.db import DatabaseUnavailable
 from worker.flower.task_events import ChatEnds
@@ -68,7 +68,7 @@ def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
         take = leases.may_take(time.monotonic())
         try:
             with runtime.database.transaction(timeout_seconds=SWEEP_TIMEOUT_SECONDS) as connection:
-                swept = lifecycle.sweep(connection, max_attempts=settings.chat_max_attempts, leases=take)
+                swept = sweeper.sweep(connection, max_attempts=settings.chat_max_attempts, leases=take)
         except DatabaseUnavailable:
             leases.failed()
             raise
@@ -93,12 +93,12 @@ def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
                 "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
             )
             with runtime.database.transaction() as connection:
-                lifecycle.mark_unpublished(connection, list(unsent))
+                sweeper.mark_unpublished(connection, list(unsent))
 
     def delete_old() -> None:
         for _ in range(DELETE_BATCHES):
             with runtime.database.transaction() as connection:
-                deleted = lifecycle.delete_finished(
+                deleted = sweeper.delete_finished(
                     connection, older_than_days=settings.chat_retention_days, limit=DELETE_BATCH
                 )
             if deleted < DELETE_BATCH:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from shared import system_status
 from shared.catalogue.sync.runs import ENDED
-from shared.chat import usage
+from shared.chat import counting, figures
 from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import UpstreamHealth, read_health
@@ -131,7 +131,7 @@ class MetricsRoutes:
         """While PostgreSQL is away its figures are absent, and one says why: a scrape never fails for it."""
         try:
             with self.runtime.database.transaction(timeout_seconds=SCRAPE_SECONDS) as connection:
-                catalogue, chats = system_status.of_catalogue(connection), usage.figures(connection)
+                catalogue, chats = system_status.of_catalogue(connection), figures.figures(connection)
                 keys = system_status.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
         except DatabaseFailure as error:
@@ -200,7 +200,7 @@ def of_catalogue(catalogue: system_status.CatalogueFigures, *, stale_after: time
     yield _gauge("notices_waiting", "Notices not delivered yet", catalogue.notices_waiting)
 
 
-def of_chats(usage_figures: usage.Figures, keys: set[str]) -> Iterator[Metric]:
+def of_chats(usage_figures: figures.Figures, keys: set[str]) -> Iterator[Metric]:
     """The families of chats. `keys`: those that may stand in a label."""
     outcomes: dict[tuple[str, str], int] = {}
     for (key, outcome), number in usage_figures.outcomes.items():
@@ -232,7 +232,7 @@ def of_chats(usage_figures: usage.Figures, keys: set[str]) -> Iterator[Metric]:
     )
     yield _gauge(
         "chats_past_deadline",
-        f"Open chats more than {usage.OVERDUE_SECONDS:g} s past their deadline",
+        f"Open chats more than {figures.OVERDUE_SECONDS:g} s past their deadline",
         usage_figures.past_deadline,
     )
     yield _upstream(usage_figures)
@@ -255,7 +255,7 @@ def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
     yield _counter("upstream_failures", "Calls of MatchaAI that failed or were refused", ("code",), codes)
 
 
-def _fallbacks(usage_figures: usage.Figures) -> dict[tuple[str, str], int]:
+def _fallbacks(usage_figures: figures.Figures) -> dict[tuple[str, str], int]:
     """(reason, what was asked for) -> chats. Chats that ended before it was counted what they asked for are others."""
     numbers = dict(usage_figures.requested)
     for reason in FALLBACK_REASONS:
@@ -265,10 +265,10 @@ def _fallbacks(usage_figures: usage.Figures) -> dict[tuple[str, str], int]:
     return numbers
 
 
-def _upstream(usage_figures: usage.Figures) -> Metric:
+def _upstream(usage_figures: figures.Figures) -> Metric:
     family = HistogramMetricFamily("llm_refresh_upstream_seconds", "Seconds that answers of MatchaAI took")
     total, buckets = 0, []
-    for bound, number in zip((*usage.BUCKETS_MS, None), usage_figures.buckets, strict=True):
+    for bound, number in zip((*counting.BUCKETS_MS, None), usage_figures.buckets, strict=True):
         total += number
         buckets.append(("+Inf" if bound is None else str(bound / 1000), float(total)))
     family.add_metric([], buckets, usage_figures.latency_ms / 1000)

@@ -17,8 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.chat import lifecycle, usage
-from shared.chat.lifecycle import ChatClaim, Finish, Release
+from shared.chat import claims, figures, lifecycle, sweeper
+from shared.chat.claims import ChatClaim
+from shared.chat.lifecycle import Finish, Release
 from tests.integration.chat.conftest import SERVICE, Chats
 from tests.support.examples import examples
 
@@ -67,7 +68,7 @@ class Fence(RuleBasedStateMachine):
 
     def counted(self) -> int:
         with self.chats.runtime.database.transaction() as connection:
-            return sum(usage.figures(connection).outcomes.values())
+            return sum(figures.figures(connection).outcomes.values())
 
     def held(self, data: st.DataObject) -> ChatClaim:
         return data.draw(st.sampled_from(self.model.held))
@@ -75,9 +76,9 @@ class Fence(RuleBasedStateMachine):
     @rule()
     def is_claimed(self) -> None:
         with self.chats.runtime.database.transaction() as connection:
-            claims = lifecycle.claim(connection, [self.chat_id], lease_seconds=30, max_attempts=MAX_ATTEMPTS)
-        assert bool(claims) == self.model.claimable
-        for claim in claims.values():
+            rows = claims.claim(connection, [self.chat_id], lease_seconds=30, max_attempts=MAX_ATTEMPTS)
+        assert bool(rows) == self.model.claimable
+        for claim in rows.values():
             self.model.attempt += 1
             self.model.status, self.model.lease_lost = "running", False
             assert claim.attempt == self.model.attempt
@@ -122,7 +123,7 @@ class Fence(RuleBasedStateMachine):
     def a_heart_beats(self, data: st.DataObject) -> None:
         claim = self.held(data)
         with self.chats.runtime.database.transaction() as connection:
-            still_open = lifecycle.renew(connection, {self.chat_id: claim.attempt}, lease_seconds=30)
+            still_open = claims.renew(connection, {self.chat_id: claim.attempt}, lease_seconds=30)
         assert bool(still_open) == self.model.open
         if self.model.status == "running" and claim.attempt == self.model.attempt and not self.model.late:
             self.model.lease_lost = False
@@ -149,7 +150,7 @@ class Fence(RuleBasedStateMachine):
     @rule()
     def it_is_swept(self) -> None:
         with self.chats.runtime.database.transaction() as connection:
-            lifecycle.sweep(connection, max_attempts=MAX_ATTEMPTS)
+            sweeper.sweep(connection, max_attempts=MAX_ATTEMPTS)
         if self.model.open and self.model.late:
             self.model.status = "expired"
         elif self.model.status == "running" and self.model.lease_lost:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psycopg
 
 from shared.chat.batch_writer import BatchWriter
-from shared.chat.lifecycle import ChatClaim
+from shared.chat.claims import ChatClaim
 from shared.chat.waiting import Parked
 from tests.integration.chat.conftest import Chats
 

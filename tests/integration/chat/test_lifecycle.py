@@ -9,16 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.chat import lifecycle, read, usage
-from shared.chat.lifecycle import ChatClaim, Finish, Release, Swept
+from shared.chat import claims, counting, figures, lifecycle, read, sweeper, usage
+from shared.chat.claims import ChatClaim
+from shared.chat.lifecycle import Finish, Release
+from shared.chat.sweeper import Swept
 from shared.db import DatabaseError
 from tests.integration.chat.conftest import ANN, Chats
 
 
 def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_attempts: int = 3) -> list[ChatClaim]:
     with chats.runtime.database.transaction() as connection:
-        claims = lifecycle.claim(connection, chat_ids, lease_seconds=lease_seconds, max_attempts=max_attempts)
-    return list(claims.values())
+        by_id = claims.claim(connection, chat_ids, lease_seconds=lease_seconds, max_attempts=max_attempts)
+    return list(by_id.values())
 
 
 def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
@@ -28,7 +30,7 @@ def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
 
 def sweep(chats: Chats, *, max_attempts: int = 3) -> Swept:
     with chats.runtime.database.transaction() as connection:
-        return lifecycle.sweep(connection, max_attempts=max_attempts)
+        return sweeper.sweep(connection, max_attempts=max_attempts)
 
 
 def success(held: ChatClaim, answer: str = "An answer.") -> Finish:
@@ -47,8 +49,8 @@ def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats
     with psycopg.connect(chats.superuser_url) as other:
         other.execute("SELECT FROM llm_chats WHERE id = ANY(%s) FOR UPDATE", ([finishing, being_claimed],))
         with chats.runtime.database.transaction(timeout_seconds=5) as connection:
-            lifecycle.postpone(connection, [*attempts, being_claimed], seconds=60)
-            assert lifecycle.renew(connection, attempts, lease_seconds=600) == set(attempts)
+            claims.postpone(connection, [*attempts, being_claimed], seconds=60)
+            assert claims.renew(connection, attempts, lease_seconds=600) == set(attempts)
     renewed = {chat_id for chat_id in attempts if chats.row(chat_id)["lease_until"] > before[chat_id]}
     assert renewed == {held[1].chat_id}
 
@@ -59,7 +61,7 @@ def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> N
         chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
         assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
         with chats.runtime.database.transaction() as connection:
-            lifecycle.mark_unpublished(connection, [chat_id])
+            sweeper.mark_unpublished(connection, [chat_id])
     (row,) = chats.catalogue.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
     assert (row["publishes"], row["soon"]) == (0, True)
 
@@ -89,11 +91,11 @@ def test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open(chats: Cha
     assert finish(chats, failure(first)) == set(), "another has taken it since"
     with chats.runtime.database.transaction() as connection:
         assert lifecycle.release(connection, [Release(chat_id, first.attempt)]) == set()
-        assert lifecycle.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == {chat_id}
+        assert claims.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == {chat_id}
     assert finish(chats, success(first, "of the first")) == {chat_id}
     assert finish(chats, success(second, "of the second")) == set()
     with chats.runtime.database.transaction() as connection:
-        assert lifecycle.still_open(connection, [chat_id]) == set()
+        assert claims.still_open(connection, [chat_id]) == set()
     assert chats.row(chat_id)["answer"] == "of the first"
     with chats.runtime.database.transaction() as connection:
         assert usage.requests_of(connection, ["claude-3-7-sonnet"], days=1)["claude-3-7-sonnet"]["request_count"] == 1
@@ -117,14 +119,14 @@ def test_a_lease_is_never_renewed_past_the_deadline(chats: Chats) -> None:
     ends = "SELECT extract(epoch FROM lease_until - deadline_at)::float8 AS seconds, lease_until FROM llm_chats"
     (claimed,) = chats.catalogue.run(ends)
     with chats.runtime.database.transaction() as connection:
-        lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
+        claims.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
     (renewed,) = chats.catalogue.run(ends)
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', lease_until = now()")
     (before,) = chats.catalogue.run(ends)
     with chats.runtime.database.transaction() as connection:
-        lifecycle.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
+        claims.renew(connection, {chat_id: held.attempt}, lease_seconds=600)
     (after,) = chats.catalogue.run(ends)
-    assert claimed["seconds"] == renewed["seconds"] == lifecycle.DEADLINE_GRACE_SECONDS
+    assert claimed["seconds"] == renewed["seconds"] == claims.DEADLINE_GRACE_SECONDS
     assert after["lease_until"] == before["lease_until"]
 
 
@@ -208,16 +210,16 @@ def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     database = chats.runtime.database
     with database.transaction() as first:
-        assert [sent for sent, _ in lifecycle.sweep(first, max_attempts=3).publish] == [chat_id]
+        assert [sent for sent, _ in sweeper.sweep(first, max_attempts=3).publish] == [chat_id]
         with database.transaction(lock_seconds=0.2) as second:
-            assert lifecycle.sweep(second, max_attempts=3) == Swept()
+            assert sweeper.sweep(second, max_attempts=3) == Swept()
 
 
 def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
     chat_id = chats.submit()
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     with chats.runtime.database.transaction() as connection:
-        lifecycle.postpone(connection, [chat_id], seconds=30)
+        claims.postpone(connection, [chat_id], seconds=30)
     assert sweep(chats).publish == ()
 
 
@@ -267,29 +269,29 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
 
     def retire(limit: int) -> int:
         with chats.runtime.database.transaction() as connection:
-            return lifecycle.delete_finished(connection, older_than_days=30, limit=limit)
+            return sweeper.delete_finished(connection, older_than_days=30, limit=limit)
 
     assert (retire(0), retire(10), retire(10)) == (0, 1, 0)
     left = {row["id"] for row in chats.catalogue.run("SELECT id FROM llm_chats")}
     assert left == {fresh, open_still}
     with chats.runtime.database.transaction() as connection:
-        assert usage.figures(connection).outcomes["claude-3-7-sonnet", "succeeded"] == 2
+        assert figures.figures(connection).outcomes["claude-3-7-sonnet", "succeeded"] == 2
 
 
 def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     ended = [
-        usage.EndedChat("a", "succeeded", None, 240),
-        usage.EndedChat("a", "succeeded", "unknown_key", 700_000),
-        usage.EndedChat("a", "failed", "unknown_key"),
-        usage.EndedChat("b", "expired", "retired_key"),
+        counting.EndedChat("a", "succeeded", None, 240),
+        counting.EndedChat("a", "succeeded", "unknown_key", 700_000),
+        counting.EndedChat("a", "failed", "unknown_key"),
+        counting.EndedChat("b", "expired", "retired_key"),
     ]
     for _ in range(2):
         with chats.runtime.database.transaction() as connection:
-            usage.count(connection, ended)
+            counting.count(connection, ended)
     chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE model_key = 'b'")
     with chats.runtime.database.transaction() as connection:
         today, both = usage.by_model(connection, days=1), usage.by_model(connection, days=2)
-        figures = usage.figures(connection)
+        totals = figures.figures(connection)
     assert [each["model_key"] for each in today] == ["a"]
     a, b = both
     assert (a["request_count"], a["successes"], a["failures"], a["fallbacks"]) == (6, 4, 2, {"unknown_key": 4})
@@ -297,14 +299,14 @@ def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     buckets = {bucket["up_to_ms"]: bucket["count"] for bucket in a["latency"]["buckets"]}
     assert (buckets[250], buckets[None], sum(buckets.values())) == (2, 2, 4)
     assert a["latency"]["mean_ms"] == round((240 + 700_000) / 2)
-    assert figures.fallbacks == {"unknown_key": 4, "retired_key": 2}
-    assert figures.outcomes["b", "expired"] == 2
+    assert totals.fallbacks == {"unknown_key": 4, "retired_key": 2}
+    assert totals.outcomes["b", "expired"] == 2
 
 
 ENDED = st.builds(
-    usage.EndedChat,
+    counting.EndedChat,
     st.sampled_from("abc"),
-    st.sampled_from(sorted(usage.OUTCOMES)),
+    st.sampled_from(sorted(counting.OUTCOMES)),
     st.sampled_from([None, "unknown_key", "retired_key"]),
     st.sampled_from([None, 1, 700_000]),
     st.sampled_from([None, "nonsense"]),
@@ -314,19 +316,19 @@ DAYS = "SELECT model_key, sum(request_count)::bigint AS n, sum(latency_ms)::bigi
 
 @given(groups=st.lists(st.lists(ENDED, max_size=6), min_size=1, max_size=6))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[usage.EndedChat]]) -> None:
+def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[list[counting.EndedChat]]) -> None:
     with chats.runtime.database.transaction() as connection:
-        before = usage.figures(connection)
+        before = figures.figures(connection)
     for number, group in enumerate(groups):
         with chats.runtime.database.transaction() as connection:
-            usage.count(connection, group)
+            counting.count(connection, group)
         chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 1 WHERE :even", even=number % 2 == 0)
     assert chats.catalogue.run(DAYS.format("llm_usage_stats")) == chats.catalogue.run(DAYS.format("llm_usage_totals"))
     with chats.runtime.database.transaction() as connection:
-        after, days = usage.figures(connection), usage.by_model(connection, days=3_000)
+        after, days = figures.figures(connection), usage.by_model(connection, days=3_000)
     assert sum(after.outcomes.values()) - sum(before.outcomes.values()) == sum(map(len, groups))
     for shown in days:
-        for status, column in usage.OUTCOMES.items():
+        for status, column in counting.OUTCOMES.items():
             assert after.outcomes[shown["model_key"], status] == shown[column]
     for reason, number in after.fallbacks.items():
         assert number == sum(shown["fallbacks"].get(reason, 0) for shown in days)
@@ -336,7 +338,7 @@ def test_totals_are_the_days_added_up_and_never_fall(chats: Chats, groups: list[
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("DELETE FROM llm_usage_stats WHERE day < current_date")
     with chats.runtime.database.transaction() as connection:
-        assert usage.figures(connection) == after
+        assert figures.figures(connection) == after
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("TRUNCATE llm_usage_stats, llm_usage_totals")
 
@@ -362,7 +364,7 @@ def test_metrics_read_no_days_and_callers_no_other_chats(chats: Chats) -> None:
         " WHERE relname = ANY(%s)"
     )
     with chats.runtime.database.transaction() as connection:
-        assert usage.figures(connection).buckets == (5_000,) * 13
+        assert figures.figures(connection).buckets == (5_000,) * 13
         assert usage.callers_of(connection, ["m7", "m9"], days=30) == {"m7": 1, "m9": 1}
         found = connection.exec_driver_sql(read, (["llm_usage_stats", "llm_chats"],)).all()
         assert dict(found) == {"llm_usage_stats": 0, "llm_chats": 400}  # those of the two models
@@ -383,16 +385,16 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
     with psycopg.connect(chats.superuser_url, autocommit=True) as owner:
         owner.execute("ANALYZE llm_chats")
     with chats.runtime.database.transaction() as connection:
-        held = lifecycle.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
-        lifecycle.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
-        lifecycle.still_open(connection, held)
+        held = claims.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
+        claims.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
+        claims.still_open(connection, held)
         lifecycle.finish(connection, [success(held[open_ids[0]])])
         lifecycle.release(connection, [Release(open_ids[1], 1)])
-        lifecycle.postpone(connection, [open_ids[1]], seconds=9)
-        swept = lifecycle.sweep(connection, max_attempts=3)
-        lifecycle.delete_finished(connection, older_than_days=30, limit=1000)
+        claims.postpone(connection, [open_ids[1]], seconds=9)
+        swept = sweeper.sweep(connection, max_attempts=3)
+        sweeper.delete_finished(connection, older_than_days=30, limit=1000)
         read.newer_than(connection, dict.fromkeys(open_ids, 0))
-        usage.figures(connection)
+        figures.figures(connection)
         lifecycle.cancel(connection, open_ids[2], ANN)
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
@@ -404,8 +406,8 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
 
 def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
     with chats.runtime.database.transaction() as connection:
-        usage.count(connection, [usage.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
-        usage.count(connection, [usage.EndedChat("old", "succeeded", None, 10)])
+        counting.count(connection, [counting.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
+        counting.count(connection, [counting.EndedChat("old", "succeeded", None, 10)])
     chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
     renamed = {"model_key": "gpt-4o"}
     changes = [

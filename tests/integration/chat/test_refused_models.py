@@ -11,7 +11,7 @@ import psycopg
 import sqlalchemy as sa
 
 from shared.catalogue.sync import runs
-from shared.chat import lifecycle, usage
+from shared.chat import claims, figures, lifecycle, sweeper
 from shared.clock import new_id
 from tests.integration.chat.conftest import Chats
 from tests.support.waiting import wait_for
@@ -124,7 +124,7 @@ def test_a_chat_that_expires_while_the_next_model_is_asked_counts_for_that_one(c
             UPDATE llm_chats SET lease_until = now() - interval '1 second', deadline_at = now() - interval '1 second'
         """)
         with chats.runtime.database.transaction() as connection:
-            lifecycle.sweep(connection, max_attempts=3)
+            sweeper.sweep(connection, max_attempts=3)
         assert model_of(chats, chat_id) == (DEFAULT, 28, "unknown_upstream")
         assert chats.row(chat_id)["status"] == "expired"
     assert [(key, line["expired"]) for key, line in used(chats).items()] == [(DEFAULT, 1)]
@@ -134,8 +134,8 @@ def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_las
     with while_the_next_is_asked(chats) as chat_id:
         chats.catalogue.run("UPDATE llm_chats SET lease_until = now() - interval '1 second'")
         with chats.runtime.database.transaction() as connection:
-            lifecycle.sweep(connection, max_attempts=3)
-            claim = lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)[chat_id]
+            sweeper.sweep(connection, max_attempts=3)
+            claim = claims.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)[chat_id]
         assert (claim.model.requested, claim.model.key, claim.model.reason) == (OTHER, DEFAULT, "unknown_upstream")
         assert claim.attempt == 2
 
@@ -143,8 +143,8 @@ def test_an_attempt_after_a_lost_lease_goes_on_with_the_model_that_was_asked_las
 def test_a_lost_attempt_switches_no_model(chats: Chats) -> None:
     chat_id = chats.submit(model=OTHER)
     with chats.runtime.database.transaction() as connection:
-        first = lifecycle.claim(connection, [chat_id], lease_seconds=-1, max_attempts=3)[chat_id]
-        lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
+        first = claims.claim(connection, [chat_id], lease_seconds=-1, max_attempts=3)[chat_id]
+        claims.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
     with chats.runtime.database.transaction() as connection:
         switch = lifecycle.SwitchModel(chat_id, first.attempt, first.model)
         assert lifecycle.switch_models(connection, [switch]) == set()
@@ -164,7 +164,7 @@ def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> No
         "inactive_key": {"gpt-4o": 1},
     }
     with chats.runtime.database.transaction() as connection:
-        known = usage.figures(connection)
+        known = figures.figures(connection)
     (family,) = [metric for metric in of_chats(known, {DEFAULT}) if metric.name == "llm_refresh_chat_fallbacks"]
     counted = {
         (sample.labels["reason"], sample.labels["requested"]): sample.value for sample in family.samples if sample.value
@@ -181,7 +181,7 @@ def test_fallbacks_that_an_older_version_counted_keep_their_sum(chats: Chats) ->
     chats.answered("One?", model=OTHER)
     chats.catalogue.run("""UPDATE llm_usage_stats SET fallbacks = '{"unknown_upstream": 7}'""")
     with chats.runtime.database.transaction() as connection:
-        (family,) = [each for each in of_chats(usage.figures(connection), set()) if "fallbacks" in each.name]
+        (family,) = [each for each in of_chats(figures.figures(connection), set()) if "fallbacks" in each.name]
     by_label = {sample.labels["requested"]: sample.value for sample in family.samples if sample.value}
     assert by_label == {OTHER: 1, "other": 6}
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.chat import lifecycle
+from shared.chat import claims, sweeper
 from shared.db import Caller, DatabaseError
 from shared.settings import Settings
 from tests.integration.chat.conftest import ANN, SERVICE, Chats, as_caller, token, wait_for
@@ -90,7 +90,7 @@ def test_a_gateway_that_is_not_there_is_named_to_operators_alone(chats: Chats) -
     process.close()
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute', lease_until = NULL")
     with chats.runtime.database.transaction() as connection:
-        lifecycle.sweep(connection, max_attempts=3)
+        sweeper.sweep(connection, max_attempts=3)
     row = chats.row(chat_id)
     assert (row["status"], "127.0.0.1:1" in row["error_cause"]) == ("expired", True)
     for place, text in seen(chats, chat_id, ANN).items():
@@ -114,8 +114,8 @@ def test_an_expired_chat_says_that_it_never_had_its_turn_only_where_it_had_none(
     chat_id = chats.accepted()
     with chats.runtime.database.transaction() as connection:
         if taken:
-            lifecycle.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
+            claims.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
     chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 minute'")
     with chats.runtime.database.transaction() as connection:
-        lifecycle.sweep(connection, max_attempts=3)
+        sweeper.sweep(connection, max_attempts=3)
     assert ("never had its turn" in chats.shown(chat_id)["error"]["detail"]) is not taken

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.chat import lifecycle
+from shared.chat import lifecycle, sweeper
 from shared.chat.accept import AcceptedChat, ChatRequest
 from shared.chat.requests import Question
 from tests.integration.chat.conftest import ANN, BEN, Chats
@@ -99,14 +99,14 @@ def test_a_question_that_is_sent_again_after_a_failure_is_a_new_one(chats: Chats
     assert resend(chats).new
 
 
-def sweep(chats: Chats) -> lifecycle.Swept:
+def sweep(chats: Chats) -> sweeper.Swept:
     with chats.runtime.database.transaction() as connection:
-        return lifecycle.sweep(connection, max_attempts=3)
+        return sweeper.sweep(connection, max_attempts=3)
 
 
 def give_up(chats: Chats, chat_id: uuid.UUID, resends: int, seconds: float = 0) -> None:
     with chats.runtime.database.transaction() as connection:
-        lifecycle.give_up(connection, chat_id, resends=resends, seconds=seconds)
+        lifecycle.cancel_later(connection, chat_id, resends=resends, seconds=seconds)
 
 
 def test_a_chat_that_was_given_up_is_cancelled_and_counted(chats: Chats) -> None:

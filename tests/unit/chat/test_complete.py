@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from shared.catalogue.resolve import Resolution
 from shared.chat.calls import CallLimits, ModelCalls
 from shared.chat.circuit_breaker import CallKey, CircuitBreaker
+from shared.chat.claims import ChatClaim
 from shared.chat.complete import Completer, DefaultUnknown
-from shared.chat.lifecycle import ChatClaim, Finish, Release, SwitchModel
+from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
 from shared.vocabulary import GATEWAY_ERROR_CODES, GatewayErrorCode

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from shared.chat import usage
+from shared.chat import counting, figures
 from shared.system_status import CatalogueFigures
 from shared.upstream_health import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
@@ -18,7 +18,9 @@ from worker.web.access_log import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)
-CHATS = usage.Figures({("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, 0, (0,) * (len(usage.BUCKETS_MS) + 1), 0)
+CHATS = figures.Figures(
+    {("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, 0, (0,) * (len(counting.BUCKETS_MS) + 1), 0
+)
 HEALTH = judge([TargetCalls("28", last_success_at=datetime(2026, 1, 1, tzinfo=UTC))], [], chats_waiting=0)
 
 

@@ -98,7 +98,7 @@ class WaitingCaller:
             return
         try:
             with self._runtime.database.transaction() as connection:
-                lifecycle.give_up(connection, self._chat_id, resends=self._resends, seconds=GIVE_UP_SECONDS)
+                lifecycle.cancel_later(connection, self._chat_id, resends=self._resends, seconds=GIVE_UP_SECONDS)
         except DatabaseFailure as error:  # then it is answered, and nobody reads it
             log.warning(
                 "llm_web.not_given_up",
