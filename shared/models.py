@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 from shared.roles import ROLES
-from shared.vocabulary import CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, WAITING_FOR
+from shared.vocabulary import CHAT_CLASSES, CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, WAITING_FOR
 
 metadata = sa.MetaData()
 
@@ -224,6 +224,11 @@ llm_chats = sa.Table(
     sa.Column("response", JSONB(none_as_null=True)),
     # When its content was taken away.
     _moment("erased_at"),
+    # The order in which waiting chats get their turn: by class, then by caller (shared/chat/dispatch.py).
+    sa.Column("class", sa.Text, nullable=False, server_default=sa.text("'interactive'")),
+    # When the message of its current turn was sent, which an open chat keeps while it runs. None: it waits its turn.
+    _moment("dispatched_at"),
+    sa.CheckConstraint(one_of("class", CHAT_CLASSES), name="llm_chats_class"),
     sa.CheckConstraint(one_of("waiting_for", WAITING_FOR), name="llm_chats_waiting_for"),
     sa.CheckConstraint(one_of("status", CHAT_STATUSES), name="llm_chats_status"),
     sa.CheckConstraint(one_of("fallback_reason", FALLBACK_REASONS), name="llm_chats_fallback_reason"),
@@ -256,6 +261,64 @@ llm_chats = sa.Table(
     # Who calls which model, for whoever decides about its end.
     sa.Index("llm_chats_callers", "model_key", "created_at", postgresql_include=["subject"]),
     sa.Index("llm_chats_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
+    sa.Index(
+        "llm_chats_turn",
+        "class",
+        "subject",
+        "id",
+        postgresql_include=["publish_at"],
+        postgresql_where=sa.text("status = 'queued' AND dispatched_at IS NULL AND waiting_for IS NULL"),
+    ),
+    sa.Index(
+        "llm_chats_dispatched",
+        "subject",
+        postgresql_where=sa.text("dispatched_at IS NOT NULL AND finished_at IS NULL"),
+    ),
+    sa.Index(
+        "llm_chats_paused", "publish_at", postgresql_where=sa.text("status = 'queued' AND waiting_for IS NOT NULL")
+    ),
+    sa.Index("llm_chats_deadlines", "deadline_at", postgresql_where=sa.text("status = 'queued'")),
+)
+
+# A caller's own limits, where they differ from the settings.
+llm_callers = sa.Table(
+    "llm_callers",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("max_open", sa.Integer),
+    sa.Column("max_running", sa.Integer),
+    sa.Column("per_minute", sa.Integer),
+    sa.Column("weight", sa.Double),
+    *(
+        sa.CheckConstraint(f"{name} > 0", name=f"llm_callers_{name}")
+        for name in ("max_open", "max_running", "per_minute")
+    ),
+    sa.CheckConstraint("weight > 0 AND weight < 'Infinity'", name="llm_callers_weight"),
+)
+
+# The living chat processes and the calls that each can make at once.
+llm_chat_processes = sa.Table(
+    "llm_chat_processes",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("places", sa.Integer, nullable=False),
+    _moment("started_at", nullable=False, default=True),
+    _moment("lease_until", nullable=False),
+    sa.CheckConstraint("places >= 0", name="llm_chat_processes_places"),
+)
+
+# Calls of the gateway, where a limit counts them: of the last minute, and those that have not ended.
+llm_call_starts = sa.Table(
+    "llm_call_starts",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("process_id", sa.Uuid, nullable=False),
+    sa.Column("chat_id", sa.Uuid, nullable=False),
+    _moment("started_at", nullable=False, default=True),
+    _moment("ended_at"),
+    sa.Index("llm_call_starts_started_at", "started_at"),
+    sa.Index("llm_call_starts_open", "process_id", postgresql_where=sa.text("ended_at IS NULL")),
 )
 
 llm_usage_stats = sa.Table(

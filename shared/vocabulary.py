@@ -12,6 +12,10 @@ from typing import Final, Literal, get_args
 ChatStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 CHAT_STATUSES: Final[tuple[ChatStatus, ...]] = get_args(ChatStatus)
 
+ChatClass = Literal["interactive", "batch"]
+CHAT_CLASSES: Final[tuple[ChatClass, ...]] = get_args(ChatClass)
+"""The first has its turn before the second."""
+
 WaitingFor = Literal["turn", "limit", "upstream"]
 WAITING_FOR: Final[tuple[WaitingFor, ...]] = get_args(WaitingFor)
 
