@@ -9,7 +9,8 @@ STAYS = {
     "id", "subject", "model_key", "model_name", "matcha_llm_id", "fallback_reason", "fallback_story", "status",
     "error_code", "error_detail", "error_cause", "last_failure", "attempt", "attempts_returned", "tries", "version",
     "lease_until", "publish_at", "publishes", "created_at", "deadline_at", "started_at", "finished_at", "upstream_ms",
-    "waiting_for", "waiting_since", "last_failure_code", "last_failure_at", "erased_at", "strict", "cancel_at", "class", "dispatched_at",
+    "waiting_for", "waiting_since", "last_failure_code", "last_failure_at", "erased_at", "strict", "cancel_at",
+    "class", "dispatched_at",
     "resends",
 }  # fmt: skip
 """States, times, counts and our own words: nothing that a caller wrote."""
