@@ -114,7 +114,7 @@ def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:
     for number, host in enumerate(hosts):
         port = ports[number] if number < len(ports) else ports[-1]
         try:
-            addresses = _addresses(host, ends_at - time.monotonic())
+            addresses = look_up(host, ends_at - time.monotonic()) if _is_name(host) else [None]
         except socket.gaierror as error:
             unknown = error
             continue
@@ -125,20 +125,18 @@ def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:
         raise psycopg.OperationalError(f"the server's name is not known: {unknown.strerror}")
 
 
-def _addresses(host: str, within_seconds: float) -> list[str | None]:
+def look_up(host: str, within_seconds: float) -> list[str]:
     """The addresses of a host. Raises socket.gaierror, and TimeoutError: the C library's resolver knows no limit."""
-    if not host or host.startswith(("/", "@")) or _is_address(host):
-        return [None]
-    answers: queue.SimpleQueue[list[str | None] | socket.gaierror] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[list[str] | socket.gaierror] = queue.SimpleQueue()
 
-    def look_up() -> None:
+    def ask() -> None:
         try:
             infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
             answers.put(list(dict.fromkeys(str(each[4][0]) for each in infos)))
         except (OSError, UnicodeError) as error:
             answers.put(error if isinstance(error, socket.gaierror) else socket.gaierror(0, str(error)))
 
-    threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
     try:
         answer = answers.get(timeout=max(0.0, within_seconds))
     except queue.Empty:
@@ -148,9 +146,12 @@ def _addresses(host: str, within_seconds: float) -> list[str | None]:
     return answer
 
 
-def _is_address(host: str) -> bool:
+def _is_name(host: str) -> bool:
+    """Whether a host of psycopg's is a name to look up: no address, no folder of a socket."""
+    if not host or host.startswith(("/", "@")):
+        return False
     try:
         ip_address(host)
     except ValueError:
-        return False
-    return True
+        return True
+    return False

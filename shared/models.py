@@ -4,7 +4,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 from shared.roles import ROLES
-from shared.vocabulary import CHAT_CLASSES, CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, WAITING_FOR
+from shared.vocabulary import (
+    CHAT_CLASSES,
+    CHAT_ERROR_CODES,
+    CHAT_STATUSES,
+    DELIVERY_STATUSES,
+    DISABLED_REASONS,
+    FALLBACK_REASONS,
+    WAITING_FOR,
+)
 
 metadata = sa.MetaData()
 
@@ -23,7 +31,7 @@ CHANGE_KINDS = (
     "erased",
 )
 
-NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered")
+NOTICE_KINDS = ("held", "failed", "promoted", "repointed", "removed", "recovered", "webhook_disabled")
 
 
 def _moment(name: str, *, nullable: bool = True, default: bool = False) -> sa.Column[object]:
@@ -360,7 +368,8 @@ llm_notices = sa.Table(
     metadata,
     sa.Column("id", sa.Uuid, primary_key=True),
     sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Uuid, sa.ForeignKey("llm_sync_runs.id", name="llm_notices_run_id_fkey"), nullable=False),
+    # Of the run that a notice is about; an endpoint that was switched off belongs to none.
+    sa.Column("run_id", sa.Uuid, sa.ForeignKey("llm_sync_runs.id", name="llm_notices_run_id_fkey")),
     sa.Column("data", JSONB, nullable=False),
     _moment("created_at", nullable=False, default=True),
     sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
@@ -370,6 +379,7 @@ llm_notices = sa.Table(
     _moment("ended_at"),
     sa.Column("delivered", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint(one_of("kind", NOTICE_KINDS), name="llm_notices_kind"),
+    sa.CheckConstraint("kind = 'webhook_disabled' OR run_id IS NOT NULL", name="llm_notices_run"),
     sa.Index("llm_notices_waiting", "send_at", postgresql_where=sa.text("ended_at IS NULL")),
     sa.Index("llm_notices_ended", "ended_at", postgresql_where=sa.text("ended_at IS NOT NULL")),
 )
@@ -453,4 +463,70 @@ llm_api_keys = sa.Table(
     sa.Column("revoked_by", sa.Text),
     sa.CheckConstraint(one_of("role", ROLES), name="llm_api_keys_role"),
     sa.CheckConstraint("(previous_sha256 IS NULL) = (previous_until IS NULL)", name="llm_api_keys_previous"),
+)
+
+llm_webhook_endpoints = sa.Table(
+    "llm_webhook_endpoints",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    # Whose responses make its events.
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("events", ARRAY(sa.Text), nullable=False),
+    # It signs, so it is stored as it is; it is emptied when the endpoint is removed.
+    sa.Column("secret", sa.Text, nullable=False),
+    _moment("created_at", nullable=False, default=True),
+    sa.Column("created_by", sa.Text, nullable=False),
+    # Nothing is sent to it before.
+    _moment("send_at", nullable=False, default=True),
+    # Since when every attempt has failed.
+    _moment("failing_since"),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
+    _moment("last_delivered_at"),
+    _moment("disabled_at"),
+    sa.Column("disabled_reason", sa.Text),
+    _moment("removed_at"),
+    sa.Column("removed_by", sa.Text),
+    sa.CheckConstraint("cardinality(events) > 0", name="llm_webhook_endpoints_events"),
+    sa.CheckConstraint(one_of("disabled_reason", DISABLED_REASONS), name="llm_webhook_endpoints_reason"),
+    sa.CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="llm_webhook_endpoints_disabled"),
+    sa.Index("llm_webhook_endpoints_of_subject", "subject", postgresql_where=sa.text("removed_at IS NULL")),
+)
+
+# Written by a trigger in the transaction that ends a chat.
+llm_webhook_deliveries = sa.Table(
+    "llm_webhook_deliveries",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column(
+        "endpoint_id",
+        sa.Uuid,
+        sa.ForeignKey("llm_webhook_endpoints.id", ondelete="CASCADE", name="llm_webhook_deliveries_endpoint_id_fkey"),
+        nullable=False,
+    ),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("object_id", sa.Text, nullable=False),
+    # The event's moment.
+    _moment("created_at", nullable=False, default=True),
+    sa.Column("status", sa.Text, nullable=False, server_default=sa.text("'waiting'")),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
+    _moment("send_at", nullable=False, default=True),
+    sa.Column(
+        "give_up_at",
+        TIMESTAMP(timezone=True),
+        nullable=False,
+        server_default=sa.text("now() + interval '72 hours'"),
+    ),
+    _moment("attempted_at"),
+    sa.Column("last_status", sa.Integer),
+    sa.Column("last_error", sa.Text),
+    _moment("ended_at"),
+    sa.UniqueConstraint("endpoint_id", "event_id", name="llm_webhook_deliveries_once"),
+    sa.CheckConstraint(one_of("status", DELIVERY_STATUSES), name="llm_webhook_deliveries_status"),
+    sa.CheckConstraint("(status = 'waiting') = (ended_at IS NULL)", name="llm_webhook_deliveries_ended"),
+    sa.Index("llm_webhook_deliveries_waiting", "endpoint_id", "send_at", postgresql_where=sa.text("ended_at IS NULL")),
+    sa.Index("llm_webhook_deliveries_newest", sa.text("created_at DESC"), sa.text("id DESC")),
+    sa.Index("llm_webhook_deliveries_of_endpoint", "endpoint_id", sa.text("created_at DESC"), sa.text("id DESC")),
 )

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from shared import addresses, environment, roles
+from shared.signing import signing_key
 
 DOTENV = Path(".env")
 """Read below the environment, in the folder that a process is started in."""
@@ -167,6 +168,11 @@ class Settings(BaseModel):
                 raise ValueError(f"{name}: Flower takes printable ASCII, and no colon in the user")
         if self.notify_webhook_url is not None and self.notify_webhook_secret is None:
             raise ValueError("NOTIFY_WEBHOOK_SECRET is missing: NOTIFY_WEBHOOK_URL is given and notices are signed")
+        if self.notify_webhook_secret is not None:
+            try:
+                signing_key(self.notify_webhook_secret.get_secret_value())
+            except ValueError as wrong:
+                raise ValueError(f"NOTIFY_WEBHOOK_SECRET: {wrong}") from None
         return self
 
 

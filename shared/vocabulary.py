@@ -40,6 +40,26 @@ ChatErrorCode = Literal[GatewayErrorCode, "no_model", "cancelled", "expired", "a
 """`error.code` of a chat."""
 CHAT_ERROR_CODES: Final[tuple[ChatErrorCode, ...]] = get_args(ChatErrorCode)
 
+WebhookEvent = Literal[
+    "response.completed",
+    "response.failed",
+    "response.cancelled",
+    "batch.completed",
+    "batch.failed",
+    "batch.expired",
+    "batch.cancelled",
+]
+"""What an endpoint may be registered for, as in OpenAI's events of the same names."""
+WEBHOOK_EVENTS: Final[tuple[WebhookEvent, ...]] = get_args(WebhookEvent)
+
+DeliveryStatus = Literal["waiting", "delivered", "failed"]
+"""Of an event at one endpoint."""
+DELIVERY_STATUSES: Final[tuple[DeliveryStatus, ...]] = get_args(DeliveryStatus)
+
+DisabledReason = Literal["failing", "gone"]
+"""Why an endpoint was switched off: it failed for three days, or it answered 410."""
+DISABLED_REASONS: Final[tuple[DisabledReason, ...]] = get_args(DisabledReason)
+
 _FOR_CALLERS: Final[Mapping[str, str]] = {
     "unauthorised": "MatchaAI refused the key of this service: its operator has to look at it.",
     "unknown_model": "MatchaAI does not know this model.",

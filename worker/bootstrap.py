@@ -44,6 +44,7 @@ from worker.upkeep import loop as upkeep
 from worker.upkeep.chats import chat_duties
 from worker.upkeep.notices import notice_duties
 from worker.upkeep.refreshes import refresh_duties
+from worker.upkeep.webhooks import webhook_duties
 
 log = structlog.get_logger(__name__)
 SOCKET_SECONDS = 10.0
@@ -111,7 +112,8 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
         ends.node = node
         kinds = [queue for queue in (REFRESH_QUEUE, CHAT_QUEUE) if queue in queues]
         alive = upkeep.alive_duty(lambda: runtime.store, ready, kinds, node, illness)
-        return [alive, *refresh_duties(app, runtime), *chat_duties(app, runtime, ends), *notice_duties(runtime)]
+        chats_and_runs = [*refresh_duties(app, runtime), *chat_duties(app, runtime, ends)]
+        return [alive, *chats_and_runs, *notice_duties(runtime), *webhook_duties(runtime)]
 
     upkeep.install(app, duties)
     _bind_logs()

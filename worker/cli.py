@@ -20,6 +20,7 @@ COMMANDS = {
     "chats": "chats:list_chats",
     "erase": "erase:erase",
     "keys": "api_keys:keys",
+    "webhooks": "webhooks:webhooks",
     "doctor": "doctor:doctor",
     "token": "local:token",
     "local": "local:local",

@@ -29,7 +29,7 @@ class Waiting:
 
     id: uuid.UUID
     kind: str
-    run_id: uuid.UUID
+    run_id: uuid.UUID | None
     created_at: datetime
     data: Mapping[str, Any]
     attempts: int

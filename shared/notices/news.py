@@ -1,17 +1,20 @@
-"""What of a run's ending is worth telling. Pure."""
+"""What of a run's ending, or of a webhook's, is worth telling. Pure."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from shared.catalogue.sync.held import most_used, summary
 from shared.catalogue.sync.outcomes import RunEnded
 from shared.catalogue.sync.rows import ModelChange
 from shared.catalogue.sync.runs import GOOD
+from shared.vocabulary import DisabledReason
 
-Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered"]
+Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered", "webhook_disabled"]
 
 USE_DAYS: Final = 30
 """A removed model is worth telling when somebody asked for it within so many days."""
@@ -25,6 +28,39 @@ class Notice:
 
     kind: Kind
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledEndpoint:
+    """A webhook endpoint of a caller that was switched off."""
+
+    id: uuid.UUID
+    subject: str
+    url: str
+    reason: DisabledReason
+    last_error: str | None
+
+
+def notice_of_endpoint(endpoint: DisabledEndpoint) -> Notice:
+    """What to tell of an endpoint that was switched off: of its address only the host, the rest may hold a token."""
+    host = urlsplit(endpoint.url).hostname or ""
+    cause = "it answered 410 Gone" if endpoint.reason == "gone" else "it failed for three days"
+    text = (
+        f"The webhook endpoint {endpoint.id} of {endpoint.subject} ({host}) was switched off: {cause}."
+        + (f" The last error: {endpoint.last_error}." if endpoint.last_error else "")
+        + f" When it works again: llm-refresh webhooks enable {endpoint.id}"
+    )
+    return Notice(
+        "webhook_disabled",
+        {
+            "text": text,
+            "endpoint_id": str(endpoint.id),
+            "subject": endpoint.subject,
+            "host": host,
+            "reason": endpoint.reason,
+            "last_error": endpoint.last_error,
+        },
+    )
 
 
 def removed_keys(ending: RunEnded) -> list[str]:

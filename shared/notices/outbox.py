@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from shared.catalogue.sync.outcomes import RunEnded
 from shared.catalogue.sync.runs import ENDED
 from shared.chat.usage import requests_of
 from shared.clock import Ids
-from shared.notices.news import USE_DAYS, notices_of, removed_keys
+from shared.notices.news import USE_DAYS, DisabledEndpoint, Notice, notice_of_endpoint, notices_of, removed_keys
 
 KEEP_DAYS: Final = 30
 
@@ -28,7 +29,7 @@ _INSERT = "INSERT INTO llm_notices (id, kind, run_id, data) VALUES (:id, :kind, 
 
 
 class Outbox:
-    """Writes what has to be told of a run's ending, in the transaction that ends it."""
+    """Writes what has to be told, in the transaction that makes it true."""
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
@@ -40,10 +41,17 @@ class Outbox:
         removed = removed_keys(ending)
         use = requests_of(connection, removed, days=USE_DAYS) if removed else {}
         for notice in notices_of(ending, before=before, use=use):
-            connection.execute(
-                sa.text(_INSERT),
-                {"id": self._ids(), "kind": notice.kind, "run_id": ending.run_id, "data": json.dumps(notice.data)},
-            )
+            self._insert(connection, notice, ending.run_id)
+
+    def record_disabled(self, connection: sa.Connection, endpoint: DisabledEndpoint) -> None:
+        """Write the notice of a webhook endpoint that was switched off."""
+        self._insert(connection, notice_of_endpoint(endpoint), None)
+
+    def _insert(self, connection: sa.Connection, notice: Notice, run_id: uuid.UUID | None) -> None:
+        connection.execute(
+            sa.text(_INSERT),
+            {"id": self._ids(), "kind": notice.kind, "run_id": run_id, "data": json.dumps(notice.data)},
+        )
 
 
 # Deletes notices that ended, or were written, before a moment; it reads the table, which these deletions keep short.

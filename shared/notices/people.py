@@ -28,6 +28,7 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "promoted": ("another default model", "warning"),
     "repointed": ("ids mean other models", "warning"),
     "removed": ("models in use are gone", "warning"),
+    "webhook_disabled": ("a webhook was switched off", "warning"),
 }
 """kind -> title, and Apprise's type of message"""
 
@@ -58,7 +59,8 @@ def message_of(notice: Waiting) -> dict[str, str]:
     if len(text) > LONGEST_TEXT:
         text = f"{text[: LONGEST_TEXT - 1]}…"
     written = notice.created_at.astimezone(UTC)
-    body = f"{text}\n\nRun {notice.run_id}, {written:%Y-%m-%d %H:%M} UTC; notice {notice.id}"
+    run = "" if notice.run_id is None else f"Run {notice.run_id}, "
+    body = f"{text}\n\n{run}{written:%Y-%m-%d %H:%M} UTC; notice {notice.id}"
     return {"title": f"LLM Refresh: {title}", "body": body, "type": level}
 
 

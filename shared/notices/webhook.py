@@ -1,4 +1,4 @@
-"""The webhook: a signed POST for each notice, within a total deadline."""
+"""The webhook of operators: a signed POST for each notice, within a total deadline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import httpx
+import aiohttp
 
 from shared.certificates import trusted
 from shared.notices.deliveries import Waiting
-from shared.notices.signing import HEADER, sign
+from shared.notices.post import post_signed
 
 DEADLINE_SECONDS: Final = 8.0
 """For one notice, however slowly the receiver answers."""
@@ -37,31 +37,20 @@ class Webhook:
         return asyncio.run(self._post_all(notices))
 
     async def _post_all(self, notices: Sequence[Waiting]) -> list[str | None]:
-        async with httpx.AsyncClient(
-            verify=trusted(), trust_env=False, follow_redirects=False, timeout=self._deadline_seconds
-        ) as client:
-            return await asyncio.gather(*(self._post(client, notice) for notice in notices))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted())) as session:
+            return await asyncio.gather(*(self._post(session, notice) for notice in notices))
 
-    async def _post(self, client: httpx.AsyncClient, notice: Waiting) -> str | None:
-        """Only the head of the answer is read."""
-        body = encode(notice)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "llm-refresh",
-            HEADER: sign(self._secret, body, timestamp=int(self._now().timestamp())),
-        }
-        try:
-            # httpx's own time-outs are for each read: a receiver that drips would never meet them.
-            async with (
-                asyncio.timeout(self._deadline_seconds),
-                client.stream("POST", self._url, content=body, headers=headers) as response,
-            ):
-                return None if response.is_success else f"the receiver answered HTTP {response.status_code}"
-        except (TimeoutError, httpx.TimeoutException):
-            return f"the receiver did not answer within {self._deadline_seconds:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            # By its type: texts of errors can quote the address, and that may hold a token of the receiver's.
-            return f"the receiver could not be reached ({type(error).__name__})"
+    async def _post(self, session: aiohttp.ClientSession, notice: Waiting) -> str | None:
+        outcome = await post_signed(
+            session,
+            self._url,
+            encode(notice),
+            secret=self._secret,
+            message_id=str(notice.id),
+            timestamp=int(self._now().timestamp()),
+            deadline_seconds=self._deadline_seconds,
+        )
+        return outcome.error
 
 
 def encode(notice: Waiting) -> bytes:
@@ -70,7 +59,7 @@ def encode(notice: Waiting) -> bytes:
         "id": str(notice.id),
         "kind": notice.kind,
         "at": notice.created_at.astimezone(UTC).isoformat(),
-        "run_id": str(notice.run_id),
+        "run_id": None if notice.run_id is None else str(notice.run_id),
         "data": dict(notice.data),
     }
     return json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from shared.notices.signing import HEADER
-
 
 @dataclass(frozen=True)
 class Post:
     """A request as it came."""
 
     body: bytes
-    signature: str
+    headers: dict[str, str]
+    """names in lower case"""
+    path: str
 
     @property
     def notice(self) -> dict[str, Any]:
@@ -26,11 +26,16 @@ class Post:
 
 @dataclass
 class Receiver:
-    """`answers` are the statuses of the next answers, 204 after them; None: it does not answer until it is released."""
+    """`answers` are the statuses of the next answers, 204 after them; None: it does not answer until it is released.
+
+    Messages whose webhook-id is one of `refused_ids` are answered 500; `retry_after` goes along with each failure.
+    """
 
     url: str
     answers: list[int | None] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
+    refused_ids: set[str] = field(default_factory=set)
+    retry_after: str | None = None
     released: threading.Event = field(default_factory=threading.Event)
 
     def kinds(self) -> list[str]:
@@ -44,14 +49,19 @@ def receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.posts.append(Post(body, self.headers[HEADER]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            made.posts.append(Post(body, headers, self.path))
             status = made.answers.pop(0) if made.answers else 204
+            if headers.get("webhook-id") in made.refused_ids:
+                status = 500
             if status is None:
                 made.released.wait(30)
                 return
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", f"{made.url}/elsewhere")
+            if status >= 400 and made.retry_after is not None:
+                self.send_header("Retry-After", made.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 from shared import api_keys
 from shared.api_keys import MAX_EXPIRY_DAYS, MAX_GRACE_HOURS, NewKey, UnknownApiKey
 from shared.roles import ROLES
-from worker.commands.context import console, echo_json, json_option, open_runtime, say, short, table
+from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import fail
 
 _SPAN = re.compile(r"(\d{1,6})([mhd])")
@@ -59,7 +58,7 @@ def create(name: str, subject: str, role: Any, expires: timedelta | None, as_jso
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
     with open_runtime() as runtime, runtime.database.transaction() as connection:
-        key = api_keys.create(connection, new, actor=_actor())
+        key = api_keys.create(connection, new, actor=actor())
     _print_key(key, as_json=as_json)
 
 
@@ -90,7 +89,7 @@ def revoke(key_id: str, as_json: bool) -> None:
     with open_runtime() as runtime:
         try:
             with runtime.database.transaction() as connection:
-                row = api_keys.revoke(connection, key_id, actor=_actor())
+                row = api_keys.revoke(connection, key_id, actor=actor())
         except UnknownApiKey:
             fail(f"no API key has the id {key_id!r}; `llm-refresh keys list` lists them")
     if as_json:
@@ -124,7 +123,3 @@ def _print_key(key: dict[str, Any], *, as_json: bool) -> None:
     say(key["key"])
     if key["previous_until"]:
         say(f"the key before holds until {short(key['previous_until'])} (UTC)")
-
-
-def _actor() -> str:
-    return f"cli:{getpass.getuser()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 import uuid
@@ -24,7 +23,7 @@ from shared.db import Caller
 from shared.vocabulary import CHAT_STATUSES
 from worker.celery_app import make_celery
 from worker.chat.gateway import missing_configuration
-from worker.commands.context import console, echo_json, json_option, open_runtime, say, say_text, short, table
+from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, say_text, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.timestamps import Moment
 from worker.messages import send_chat
@@ -90,7 +89,7 @@ def show(chat_id: uuid.UUID, as_json: bool) -> None:
         with runtime.database.transaction(OPERATOR) as connection:
             cause = read.read_cause(connection, chat_id)
     if chat.subject != OPERATOR.subject:
-        read.log_read_by_another(chat, Caller("service_role", f"cli:{getpass.getuser()}"))
+        read.log_read_by_another(chat, Caller("service_role", actor()))
     if as_json:
         echo_json({**chat.body, "caller": chat.subject, "cause": cause})
         return

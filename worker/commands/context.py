@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,11 @@ def open_runtime() -> Iterator[Runtime]:
         fail(f"{error}; is the database migrated? run `llm-refresh migrate`")
     finally:
         runtime.close()
+
+
+def actor() -> str:
+    """Who runs this command, as the database names them."""
+    return f"cli:{getpass.getuser()}"
 
 
 def console() -> Console:

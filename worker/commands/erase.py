@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
 from shared.chat import erasure
-from worker.commands.context import echo_json, json_option, open_runtime, say
+from worker.commands.context import actor, echo_json, json_option, open_runtime, say
 
 
 @click.command()
@@ -20,11 +18,10 @@ def erase(subject: str, as_json: bool) -> None:
     """
     if not subject.strip() or "\x00" in subject:
         raise click.UsageError("--subject: name a caller; `llm-refresh chats` shows whose chats there are")
-    actor = f"cli:{getpass.getuser()}"
     with open_runtime() as runtime:
-        result = erasure.erase_caller(runtime.database, subject, actor=actor)
+        result = erasure.erase_caller(runtime.database, subject, actor=actor())
         runtime.notifier.notify(result.cancelled)
-        erasure.log_erasure(result, actor=actor, role="service_role")
+        erasure.log_erasure(result, actor=actor(), role="service_role")
     if as_json:
         echo_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from typing import Any
 
 from shared.catalogue.sync import holds
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
-from worker.commands.context import console, say, short, table
+from worker.commands.context import actor, console, say, short, table
 from worker.commands.entry import fail
 from worker.runtime import Runtime
 
@@ -56,17 +55,16 @@ def check_force(runtime: Runtime, options: RefreshOptions) -> None:
 
 def dismiss_list(runtime: Runtime, sha256: str) -> dict[str, Any]:
     """Dismiss the held list with this sha256; exits with 1 where there is none."""
-    actor = f"cli:{getpass.getuser()}"
     with runtime.database.transaction() as connection:
         run_id = holds.run_of(connection, sha256)
         hold = holds.open_hold(connection)
     if run_id is None:
         fail(holds.explain_refusal(sha256, None if hold is None else hold.held))
     try:
-        runtime.refresher.dismiss(run_id, actor=actor)
+        runtime.refresher.dismiss(run_id, actor=actor())
     except holds.NotHeld as refused:
         fail(str(refused))
-    return {"run_id": str(run_id), "dismissed_by": actor}
+    return {"run_id": str(run_id), "dismissed_by": actor()}
 
 
 def print_run(run: Mapping[str, Any], changes: int, *, waits: bool) -> None:

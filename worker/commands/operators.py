@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import uuid
 from datetime import datetime
@@ -18,7 +17,7 @@ from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
 from shared.models import CHANGE_KINDS
-from worker.commands.context import echo_json, in_words, json_option, open_runtime, say, short
+from worker.commands.context import actor, echo_json, in_words, json_option, open_runtime, say, short
 from worker.commands.entry import fail
 from worker.commands.timestamps import LineOrMoment
 
@@ -67,7 +66,7 @@ def _edit(key: str, body: dict[str, Any], *, as_json: bool) -> None:
         raise click.UsageError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
     with open_runtime() as runtime:
         try:
-            row = runtime.editor.edit(key, edit, caller=Caller("service_role", f"cli:{getpass.getuser()}"))
+            row = runtime.editor.edit(key, edit, caller=Caller("service_role", actor()))
         except UnknownModel:
             fail(f"no model has the key {key!r}; `llm-refresh verify` lists them")
         except EditRefused as refused:

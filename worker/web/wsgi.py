@@ -36,6 +36,7 @@ from worker.web.refreshes import RefreshRoutes
 from worker.web.runs import RunRoutes
 from worker.web.status import StatusRoutes
 from worker.web.tasks import TaskRoutes
+from worker.web.webhooks import WebhookRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
@@ -54,7 +55,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += StatusRoutes(runtime, keeper).routes()
     readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
     routes += ChatRoutes(runtime, publisher, readers).routes()
-    routes += KeyRoutes(runtime).routes()
+    routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes()]
     openai_listing = OpenAIListing(keeper)
     routes += [
         *OpenAIModelRoutes(runtime, openai_listing).routes(),

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from shared.notices.signing import verify
+from shared.signing import verify
 from tests.integration.deploy.conftest import Stack
 from tests.support.receiver import Receiver
 from tests.support.servers import Servers
@@ -58,7 +58,7 @@ def test_a_receiver_that_never_answers_holds_nothing_up(
     hook.released.set()
     wait_for(lambda: "recovered" in hook.kinds(), seconds=30)
     failed = next(post for post in hook.posts if post.notice["kind"] == "failed")
-    assert verify(stack.secret("notify_webhook_secret"), failed.body, failed.signature, now=time.time())
+    assert verify(stack.secret("notify_webhook_secret"), failed.body, failed.headers, now=time.time())
 
 
 def test_the_doctor_finds_nothing_wrong(stack: Stack, api: httpx.Client) -> None:

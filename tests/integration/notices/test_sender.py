@@ -1,5 +1,6 @@
 """Notices reach their receiver signed, once where all goes well, again where it does not, and never for ever."""
 
+import base64
 import hashlib
 import hmac
 import itertools
@@ -16,11 +17,12 @@ from shared.notices import deliveries, outbox
 from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from shared.notices.webhook import Webhook
+from shared.signing import new_secret
 from tests.support.notices import DETAIL, write_notice
 from tests.support.receiver import Receiver, receiver
 from tests.support.refreshing import CatalogueHarness, make_due
 
-SECRET = "a secret of the receiver's"
+SECRET = new_secret()
 
 
 def sender(
@@ -48,10 +50,12 @@ def test_it_arrives_with_a_signature_that_the_documented_steps_verify(
     assert sender(written, hook).send_waiting() == 1
     (post,) = hook.posts
     # As docs/operations.md shows it to those who write a receiver.
-    parts = dict(part.split("=", 1) for part in post.signature.split(","))
-    expected = hmac.new(SECRET.encode(), parts["t"].encode() + b"." + post.body, hashlib.sha256).hexdigest()
-    assert hmac.compare_digest(expected, parts["v1"])
-    assert abs(time.time() - int(parts["t"])) < 300
+    signed = f"{post.headers['webhook-id']}.{post.headers['webhook-timestamp']}.".encode() + post.body
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert post.headers["webhook-signature"] == f"v1,{expected}"
+    assert abs(time.time() - int(post.headers["webhook-timestamp"])) < 300
+    assert post.headers["webhook-id"] == post.notice["id"]
     assert set(post.notice) == {"id", "kind", "at", "run_id", "data"}
     assert post.notice["data"]["text"] == f"The refresh failed: {DETAIL}"
 
@@ -97,7 +101,7 @@ def test_the_pauses_grow_up_to_an_hour(written: CatalogueHarness, hook: Receiver
 def test_a_receiver_that_is_not_there_is_named_without_its_address(written: CatalogueHarness) -> None:
     gone = Receiver("http://127.0.0.1:9/hook/token-of-the-receiver")
     assert sender(written, gone).send_waiting() == 0
-    assert state(written)["last_error"] == "the receiver could not be reached (ConnectError)"
+    assert state(written)["last_error"] == "the receiver could not be reached (ClientConnectorError)"
 
 
 def test_a_receiver_that_drips_is_left_at_the_deadline(written: CatalogueHarness) -> None:
@@ -217,7 +221,7 @@ def test_a_new_notice_goes_before_ten_thousand_that_a_dead_receiver_has_left(
     with written.database.transaction() as connection:
         (waiting,) = deliveries.backlog(connection)
     assert (waiting.receiver, waiting.waiting, waiting.is_overdue) == ("webhook", 10_001, True)
-    assert waiting.last_error == "the receiver could not be reached (ConnectError)"
+    assert waiting.last_error == "the receiver could not be reached (ClientConnectorError)"
     write_notice(written)
     newest = str(written.run("SELECT id FROM llm_notices ORDER BY created_at DESC LIMIT 1")[0]["id"])
     sender(written, hook).send_waiting()
