@@ -119,8 +119,8 @@ MUTANTS = (
     ),
     Mutant(
         "outbox-deadline",
-        "shared/notices/webhook.py",
-        "                asyncio.timeout(self._deadline_seconds),\n",
+        "shared/notices/post.py",
+        "            asyncio.timeout(deadline_seconds),\n",
         "",
         (f"{_SENDER}::test_a_receiver_that_drips_is_left_at_the_deadline",),
     ),

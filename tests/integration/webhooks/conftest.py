@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.chat import lifecycle
+from shared.chat import claims, lifecycle, sweeper
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.lifecycle import Finish
 from shared.chat.requests import Question
@@ -47,22 +47,22 @@ class Hooks:
         request = ChatRequest(Question(question="Which?"), caller, None, None, response=options)
         return submitter.submit(request).snapshot.chat_id
 
-    def claim(self, *chat_ids: uuid.UUID) -> dict[uuid.UUID, lifecycle.ChatClaim]:
+    def claim(self, *chat_ids: uuid.UUID) -> dict[uuid.UUID, claims.ChatClaim]:
         with self.catalogue.database.transaction() as connection:
-            return lifecycle.claim(connection, chat_ids, lease_seconds=30, max_attempts=3)
+            return claims.claim(connection, chat_ids, lease_seconds=30, max_attempts=3)
 
     def finish(self, *chat_ids: uuid.UUID, **failure: str) -> None:
         """Answer these chats, or fail them with `error_code` and the like."""
-        claims = self.claim(*chat_ids).values()
+        claimed = self.claim(*chat_ids).values()
         end: dict[str, Any] = {"status": "failed", **failure} if failure else {"status": "succeeded", "answer": "This."}
         with self.catalogue.database.transaction() as connection:
             lifecycle.finish(
-                connection, [Finish(each.chat_id, each.attempt, model=each.model, **end) for each in claims]
+                connection, [Finish(each.chat_id, each.attempt, model=each.model, **end) for each in claimed]
             )
 
     def sweep(self) -> None:
         with self.catalogue.database.transaction() as connection:
-            lifecycle.sweep(connection, max_attempts=3)
+            sweeper.sweep(connection, max_attempts=3)
 
     def event(self, url: str, **more: Any) -> dict[str, Any]:
         """An endpoint, and one event that waits for it; returns the endpoint."""
