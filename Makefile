@@ -15,6 +15,8 @@ up: set-up-local ## start everything on this machine: servers, migrations, first
 
 # Two for each of two cores: tests of real processes mostly wait for them.
 TEST_PROCESSES ?= 4
+# Hundreds of Python processes start in a run: a shell that forbids files of compiled code would have each compile anew.
+test test-fault: export PYTHONDONTWRITEBYTECODE =
 test: set-up-dev ## run the unit, integration and end-to-end tests
 	@exec $(VENV)/bin/python -m pytest -n $(TEST_PROCESSES) --no-loadscope-reorder -m "not fault"
 

@@ -2,18 +2,18 @@
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jwt
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
+from tests.support.folders import server_folder
 from tests.support.up import ROOT, own_environment, process
 from tests.support.waiting import wait_for
 from worker.local.ports import free_port
@@ -32,17 +32,15 @@ def token(role: str, subject: str = "somebody") -> str:
 @contextlib.contextmanager
 def running_web(**variables: str) -> Iterator[str]:
     """The Procfile's `web` by itself, with these variables; its address."""
-    port, home = free_port(), tempfile.mkdtemp(prefix="llm-refresh-web-")
-    own = {"LLM_REFRESH_ENV": "local", "PORT": str(port), "LLM_REFRESH_HOME": home, "WEB_CONCURRENCY": "1"}
+    port = free_port()
     gunicorn = str(Path(sys.executable).with_name("gunicorn"))
     command = [gunicorn, "-c", "python:worker.web.gunicorn_conf", "worker.web.wsgi:app"]
     url = f"http://127.0.0.1:{port}"
-    try:
+    with server_folder("web") as home:
+        own = {"LLM_REFRESH_ENV": "local", "PORT": str(port), "LLM_REFRESH_HOME": str(home), "WEB_CONCURRENCY": "1"}
         with process(command, own_environment(**(variables | own)), [], ready="Booting worker"):
             wait_for(lambda: answers(url))
             yield url
-    finally:
-        shutil.rmtree(home)
 
 
 def answers(url: str) -> bool:
@@ -53,14 +51,63 @@ def answers(url: str) -> bool:
         return False
 
 
+class Profile:
+    """A context of the browser for one page at a time; afterwards everything that pages left in it can be taken out."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        context.set_default_timeout(PATIENCE_MS)
+        # It holds the window: the next page is a tab of it, and a new window takes half a second of CPU.
+        self._devtools = context.new_cdp_session(context.new_page())
+        self._pages: list[Page] = []
+        self._origins: set[str] = set()
+        context.on("page", self._opened)
+
+    def new_page(self) -> Page:
+        return self.context.new_page()
+
+    def empty(self) -> None:
+        """As it was when it was made: no page, no cookie, nothing stored or cached, and on line."""
+        for page in self._pages:
+            page.close()
+        self._pages.clear()
+        self.context.set_offline(False)
+        self._devtools.send("Network.clearBrowserCache")
+        for origin in self._origins:
+            self._devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        self._origins.clear()
+
+    def _opened(self, page: Page) -> None:
+        self._pages.append(page)
+        page.on("framenavigated", lambda frame: self._origins.add("/".join(frame.url.split("/")[:3])))
+
+
+class Profiles:
+    """The profiles of one browser that nobody uses now."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._idle: dict[str, list[Profile]] = {}
+
+    def take(self, **options: Any) -> Profile:
+        """An empty profile with these options of a context."""
+        idle = self._idle.setdefault(repr(options), [])
+        return idle.pop() if idle else Profile(self._browser.new_context(**options))
+
+    def give_back(self, profile: Profile, **options: Any) -> None:
+        """Empty it, for the next who takes one with the same options."""
+        profile.empty()
+        self._idle[repr(options)].append(profile)
+
+
 @dataclass
 class Pages:
     """Opens pages, each in a profile of its own, and collects what goes wrong in them."""
 
-    browser: Browser
+    profiles: Profiles
     base_url: str
     faults: list[str] = field(default_factory=list)
-    _contexts: list[BrowserContext] = field(default_factory=list)
+    _taken: list[tuple[Profile, dict[str, str], bool]] = field(default_factory=list)
 
     def open(
         self,
@@ -70,18 +117,19 @@ class Pages:
         width: int = 1100,
         dark: bool = False,
         script: str = "",
+        own_clock: bool = False,
     ) -> Page:
-        """A page that shows `path`, or nothing yet; `script` runs before any of its own scripts."""
-        context = self.browser.new_context(
-            base_url=at or self.base_url,
-            viewport={"width": width, "height": 740 if width < 500 else 900},
-            color_scheme="dark" if dark else "light",
-        )
-        self._contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
+        """A page that shows `path`, or nothing yet; `script` runs before any of its own scripts.
+
+        `own_clock`: the test sets `page.clock`, which a profile keeps to its end, so no other page gets this one.
+        """
+        profile = self.profiles.take(base_url=at or self.base_url)
+        self._taken.append((profile, {"base_url": at or self.base_url}, own_clock))
+        page = profile.new_page()
+        page.set_viewport_size({"width": width, "height": 740 if width < 500 else 900})
+        page.emulate_media(color_scheme="dark" if dark else "light")
         if script:
-            context.add_init_script(script)
-        page = context.new_page()
+            page.add_init_script(script)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("console", self._heard)
         if path is not None:
@@ -89,8 +137,11 @@ class Pages:
         return page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        for profile, options, own_clock in self._taken:
+            if own_clock:
+                profile.context.close()
+            else:
+                self.profiles.give_back(profile, **options)
 
     def _heard(self, message: ConsoleMessage) -> None:
         # A refused request is the test's business; a violated policy or a script's complaint is a fault.
@@ -116,6 +167,8 @@ def violations(page: Page, axe: str) -> list[str]:
     found = []
     for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for each in page.evaluate("async (options) => (await axe.run(options)).violations", options):
+        # Without details of what is good, which of a long page take as long as the checks themselves.
+        shown = {**options, "resultTypes": ["violations"]}
+        for each in page.evaluate("async (options) => (await axe.run(options)).violations", shown):
             found += [f"{scheme}, {each['id']}: {node['target']} {node['failureSummary']}" for node in each["nodes"]]
     return found

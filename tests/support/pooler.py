@@ -3,14 +3,13 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 
+from tests.support.folders import server_folder
 from tests.support.tools import tool
 from tests.support.waiting import wait_for
 from worker.local.ports import free_port
@@ -36,8 +35,7 @@ def transaction_pooler(server_url: str, passwords: Mapping[str, str]) -> Iterato
     """The port of a pooler before the server of this address, for these logins. Three connections for each of them."""
     program = tool("pgbouncer")
     server, port = urlsplit(server_url).port, free_port()
-    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-pooler-"))
-    try:
+    with server_folder("pooler") as folder:
         (folder / "users").write_text("".join(f'"{name}" "{word}"\n' for name, word in passwords.items()))
         (folder / "config").write_text(CONFIG.format(server=server, port=port, folder=folder))
         as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
@@ -54,8 +52,6 @@ def transaction_pooler(server_url: str, passwords: Mapping[str, str]) -> Iterato
         finally:
             process.terminate()
             process.wait(10)
-    finally:
-        shutil.rmtree(folder)
 
 
 def _answers(url: str) -> bool:

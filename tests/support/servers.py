@@ -6,16 +6,14 @@ have to be locked or shut down by the last one.
 
 import contextlib
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import redis
 
 from migrations.run import upgrade
+from tests.support.folders import server_folder
 from worker.local.database_roles import APP, OWNER, create_database, with_database
 from worker.local.services import LocalServices, start_services
 
@@ -98,13 +96,9 @@ class Servers:
 @contextlib.contextmanager
 def running_servers(migrate: Callable[[str], None] = upgrade) -> Iterator[Servers]:
     """Start the servers in a folder of their own, and leave nothing behind."""
-    # Not pytest's tmp_path: as root, PostgreSQL runs as another user, who cannot pass through pytest's folders.
-    folder = Path(tempfile.mkdtemp(prefix="llm-refresh-tests-"))
-    try:
+    with server_folder("tests") as folder:
         services = start_services(folder, postgres=True, valkey=True, durable=False, say=lambda _: None)
         try:
             yield Servers(services, migrate)
         finally:
             services.stop()
-    finally:
-        shutil.rmtree(folder)

@@ -3,10 +3,8 @@
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.environment import STATE_FILE
+from tests.support.folders import server_folder
 from tests.support.waiting import wait_for
 from worker.local.ports import free_port
 
@@ -41,18 +40,14 @@ class RunningUp:
 @contextlib.contextmanager
 def running_up(**variables: str) -> Iterator[RunningUp]:
     """Start everything with these variables and wait until it is ready; at the end nothing is left of it."""
-    # Not pytest's tmp_path: as root, PostgreSQL runs as another user, who cannot pass through pytest's folders.
-    home = Path(tempfile.mkdtemp(prefix="llm-refresh-up-"))
     port = free_port()
-    environ = own_environment(
-        LLM_REFRESH_HOME=str(home), PORT=str(port), FLOWER_PORT=str(free_port()), WEB_CONCURRENCY="1", **variables
-    )
-    lines: list[str] = []
-    try:
+    with server_folder("up") as home:
+        environ = own_environment(
+            LLM_REFRESH_HOME=str(home), PORT=str(port), FLOWER_PORT=str(free_port()), WEB_CONCURRENCY="1", **variables
+        )
+        lines: list[str] = []
         with process([sys.executable, "-m", "worker.cli", "up"], environ, lines):
             yield RunningUp(f"http://127.0.0.1:{port}", home, lines)
-    finally:
-        shutil.rmtree(home)
 
 
 @contextlib.contextmanager

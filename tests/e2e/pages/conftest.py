@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.support.pages import PATIENCE_MS, SECRET, Pages, running_web
+from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_web
 from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
@@ -133,9 +133,14 @@ def catalogue(gateway: RunningStandIn, api: httpx.Client) -> Iterator[RunningSta
     assert refreshed.status_code == httpx.codes.OK, refreshed.text
 
 
+@pytest.fixture(scope="module")
+def profiles(browser: Browser) -> Profiles:
+    return Profiles(browser)
+
+
 @pytest.fixture
-def pages(browser: Browser, up: RunningUp) -> Iterator[Pages]:
-    opened = Pages(browser, up.url)
+def pages(profiles: Profiles, up: RunningUp) -> Iterator[Pages]:
+    opened = Pages(profiles, up.url)
     yield opened
     opened.close()
     assert opened.faults == []

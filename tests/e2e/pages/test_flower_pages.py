@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.support.pages import PATIENCE_MS, shoot
+from tests.support.pages import Profiles, shoot
 from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 from tests.support.waiting import wait_for
@@ -17,17 +17,17 @@ QUESTION = "zebra-question"
 
 
 @pytest.fixture
-def flower(browser: Browser, up: RunningUp) -> Iterator[Page]:
+def flower(profiles: Profiles, up: RunningUp) -> Iterator[Page]:
     """Flower's pages, with its login given; the window of a desk."""
     state = up.state
-    context = browser.new_context(
-        base_url=f"http://127.0.0.1:{state['FLOWER_PORT']}",
-        http_credentials={"username": state["FLOWER_USER"], "password": state["FLOWER_PASSWORD"]},
-        viewport={"width": 1400, "height": 700},
-    )
-    context.set_default_timeout(PATIENCE_MS)
-    yield context.new_page()
-    context.close()
+    options = {
+        "base_url": f"http://127.0.0.1:{state['FLOWER_PORT']}",
+        "http_credentials": {"username": state["FLOWER_USER"], "password": state["FLOWER_PASSWORD"]},
+        "viewport": {"width": 1400, "height": 700},
+    }
+    profile = profiles.take(**options)
+    yield profile.new_page()
+    profiles.give_back(profile, **options)
 
 
 def search(page: Page, query: str) -> Locator:

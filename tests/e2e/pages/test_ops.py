@@ -271,6 +271,7 @@ def test_tells_a_token_without_the_role_what_it_takes(pages: Pages, asks_for_tok
 def test_does_not_ask_while_nobody_looks(pages: Pages) -> None:
     page = pages.open(
         None,
+        own_clock=True,
         script="""
           let hidden = false;
           Object.defineProperty(document, 'hidden', { get: () => hidden });

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.support.pages import Pages, answers, shoot, token, too_wide, violations
+from tests.support.pages import Pages, Profiles, answers, shoot, token, too_wide, violations
 from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 from tests.support.waiting import live_processes, wait_for
@@ -42,10 +42,10 @@ def answer(page: Page) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def long_wait(browser: Browser, up: RunningUp, sandbox: RunningStandIn) -> Iterator[Page]:
+def long_wait(profiles: Profiles, up: RunningUp, sandbox: RunningStandIn) -> Iterator[Page]:
     """A page that waits for a model that takes 15 s, while the other tests go on: the last one looks at it."""
     sandbox.behave(by_llm_id={30: {"delay": 15.5}})
-    opened = Pages(browser, up.url)
+    opened = Pages(profiles, up.url)
     page = opened.open()
     page.evaluate(WATCH_CLOCK)
     ask(page, "Take your time.", "claude-3-opus-4-1")

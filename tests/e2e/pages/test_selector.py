@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.facts.mapping import load_mapping
-from tests.support.pages import SECRET, Pages, running_web, shoot, token
+from tests.support.pages import SECRET, Pages, Profiles, running_web, shoot, token
 from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
 from tests.support.up import RunningUp
@@ -322,3 +322,13 @@ def test_it_stands_in_a_page_of_another_server_with_a_token_as_the_guide_says(
 def test_the_guide_lists_each_capability() -> None:
     guide = (ROOT / "docs" / "frontend.md").read_text()
     assert [name for name in CAPABILITIES if f"| `{name}` |" not in guide] == []
+
+
+def test_a_page_finds_nothing_that_the_page_before_left(profiles: Profiles, up: RunningUp) -> None:
+    """The profiles of these tests are used again: what is stored in one must not reach the next test."""
+    for _ in range(2):
+        opened = Pages(profiles, up.url)
+        page = opened.open("/docs")
+        assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+        page.evaluate("localStorage.left = sessionStorage.left = 1; document.cookie = 'left=1; max-age=600'")
+        opened.close()

@@ -1,15 +1,14 @@
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support.folders import server_folder
 from tests.support.waiting import live_processes
 
 ROOT = Path(__file__).parents[3]
@@ -20,13 +19,12 @@ Start = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that every user can reach, unlike pytest's own; whatever still runs in it is ended afterwards."""
-    made = Path(tempfile.mkdtemp(prefix="llm-refresh-test-"))
-    made.chmod(0o755)
-    yield made
-    for process in live_processes(made):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(process.split(":")[0]), signal.SIGKILL)
-    shutil.rmtree(made)
+    with server_folder("test") as made:
+        made.chmod(0o755)
+        yield made
+        for process in live_processes(made):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.split(":")[0]), signal.SIGKILL)
 
 
 @pytest.fixture

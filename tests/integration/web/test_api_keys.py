@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from shared.db import Caller
-from tests.integration.test_commands import Commands
 from tests.integration.web.conftest import SECRET
+from tests.support.commands import Commands, LoadedCommands
 from tests.support.processes import Web, local_variables, web
 from tests.support.refreshing import catalogue_harness
 from tests.support.servers import Servers
@@ -60,13 +60,13 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+def guarded(servers: Servers, loaded: LoadedCommands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder: Path = tmp_path_factory.mktemp("keys")
     with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
         catalogue.seed()
         variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET)
         with web(variables, folder) as shim:
-            yield Guarded(shim, Commands(variables, folder), database.superuser_url)
+            yield Guarded(shim, Commands(variables, folder, loaded), database.superuser_url)
 
 
 def test_a_key_is_shown_once_and_only_its_digest_is_stored(guarded: Guarded) -> None:

@@ -1,10 +1,13 @@
 """PostgreSQL or Redis away: what is still answered, and how the rest is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Process, free_port, local_variables, web
+from migrations.run import upgrade
+from tests.support.folders import server_folder
+from tests.support.processes import Process, free_port, local_variables, web
 from tests.support.refreshing import catalogue_harness
 from tests.support.waiting import wait_for
 from worker.local.services import start_services
@@ -15,16 +18,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("away")
 
 
-def test_without_postgresql_new_processes_serve_the_last_good_listing(folder: Path) -> None:
-    import tempfile
+@pytest.fixture
+def homes() -> Iterator[tuple[Path, Path]]:
+    """For the data of one server each."""
+    with server_folder("away") as one, server_folder("away") as other:
+        yield one, other
 
-    from migrations.run import upgrade
 
-    assert ROOT.is_dir()
-    home = Path(tempfile.mkdtemp(prefix="llm-refresh-away-"))
-    redis_home = Path(tempfile.mkdtemp(prefix="llm-refresh-away-"))
-    redis = start_services(redis_home, postgres=False, valkey=True, durable=False, say=lambda _: None)
-    postgres = start_services(home, postgres=True, valkey=False, durable=False, say=lambda _: None)
+def test_without_postgresql_new_processes_serve_the_last_good_listing(folder: Path, homes: tuple[Path, Path]) -> None:
+    redis = start_services(homes[0], postgres=False, valkey=True, durable=False, say=lambda _: None)
+    postgres = start_services(homes[1], postgres=True, valkey=False, durable=False, say=lambda _: None)
     try:
         upgrade(postgres.migrate_database_url.replace("postgresql://", "postgresql+psycopg://", 1))
         with catalogue_harness(postgres.database_url, None) as catalogue:

@@ -17,6 +17,7 @@ from worker.web import metrics
 from worker.web.access_log import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
+RULE_TESTS = sorted(PROMETHEUS.glob("alerts*.test.yml"))
 CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active", "openai"): 1}, {"added": 1}, 0, 0, 0)
 CHATS = figures.Figures(
     {("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, 0, (0,) * (len(counting.BUCKETS_MS) + 1), 0
@@ -79,11 +80,11 @@ def test_the_rules_are_what_prometheus_takes_and_fire_when_they_should() -> None
     promtool = tool("promtool")
     run_tool(promtool, "check", "rules", PROMETHEUS / "alerts.yml")
     run_tool(promtool, "check", "config", "--syntax-only", PROMETHEUS / "prometheus.yml")
-    run_tool(promtool, "test", "rules", PROMETHEUS / "alerts.test.yml")
+    run_tool(promtool, "test", "rules", *RULE_TESTS)
 
 
 def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
-    tests = yaml.safe_load((PROMETHEUS / "alerts.test.yml").read_text())["tests"]
+    tests = [test for file in RULE_TESTS for test in yaml.safe_load(file.read_text())["tests"]]
     seen = {(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]}
     assert seen == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
 
