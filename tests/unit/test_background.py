@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 from structlog.testing import capture_logs
 
-from shared.background import BackgroundLoop
+from shared.background import AsyncBackgroundLoop, BackgroundLoop
 
 
 def loop_of(
@@ -67,3 +68,28 @@ def test_a_turn_may_be_the_last_one() -> None:
     loop.start()
     loop.join(10)
     assert turns == [1]
+
+
+def test_no_error_ends_a_loop_of_an_event_loop_and_stopping_cancels_its_turn() -> None:
+    async def run() -> bool:
+        failures = iter([OSError("away"), OSError("away"), ValueError("nobody foresaw this")])
+        turned = asyncio.Event()
+
+        async def turn() -> None:
+            if (error := next(failures, None)) is not None:
+                raise error
+            turned.set()
+            await asyncio.Event().wait()
+
+        loop = AsyncBackgroundLoop("test", turn, event="llm_x.failed", message="Goes on", expected=OSError)
+        loop.start()
+        loop.start()
+        async with asyncio.timeout(20):
+            await turned.wait()
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        await loop.stop()
+        return names.count("test") == 1 and "test" not in {task.get_name() for task in asyncio.all_tasks()}
+
+    with capture_logs() as lines:
+        assert asyncio.run(run())
+    assert [(line["log_level"], line.get("error")) for line in lines] == [("warning", "away"), ("error", None)]

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from shared.background import AsyncBackgroundLoop
 from shared.chat import waiting
 from shared.chat.circuit_breaker import GATEWAY, CircuitBreaker, CircuitScope, OpenCircuit
 from shared.chat.waiting import Barred
@@ -29,7 +30,7 @@ def barred_by(breaker: CircuitBreaker) -> Sequence[Barred]:
 
 
 class CircuitProbes:
-    """Probes the circuits of one process. Its methods belong to the event loop of `run`."""
+    """Probes the circuits of one process. Its methods belong to the event loop where it is started."""
 
     def __init__(
         self,
@@ -45,6 +46,9 @@ class CircuitProbes:
         self._run_probe = run_probe
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = AsyncBackgroundLoop(
+            "chat-probes", self._probe_due, event="llm_chat.not_probed", message="Circuits not probed"
+        )
 
     def notify(self) -> None:
         """A circuit has opened or closed, or somebody began to wait."""
@@ -54,16 +58,22 @@ class CircuitProbes:
         """Let the chats that waited for these circuits have their turn."""
         self._start(self._wake(scopes))
 
-    async def run(self) -> None:
-        """Probe each open circuit when it is due, for ever."""
+    def start(self) -> None:
+        """Probe each open circuit when it is due, until `stop`."""
         self.wake((GATEWAY,))  # who waited for a process that is gone waits for nobody now
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._breaker.seconds_to_probe()):
-                    await self._changed.wait()
-            self._changed.clear()
-            while not self._breaker.shutting_down and (circuit := self._breaker.acquire()) is not None:
-                self._start(self._probe(circuit))
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Begin no more probes."""
+        await self._loop.stop()
+
+    async def _probe_due(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._breaker.seconds_to_probe()):
+                await self._changed.wait()
+        self._changed.clear()
+        while not self._breaker.shutting_down and (circuit := self._breaker.acquire()) is not None:
+            self._start(self._probe(circuit))
 
     async def _probe(self, circuit: OpenCircuit) -> None:
         try:

@@ -162,10 +162,11 @@ class ChatProcess:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        beside = [self._loop.create_task(work) for work in (self._probes.run(), self._reporter.run())]
+        self._loop.call_soon(self._probes.start)
+        self._loop.call_soon(self._reporter.start)
         self._loop.run_forever()
-        for task in beside:
-            task.cancel()
+        self._loop.run_until_complete(self._probes.stop())
+        self._loop.run_until_complete(self._reporter.stop())
         self._loop.run_until_complete(self._threads.finish(within_seconds=3))
         self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from shared.background import AsyncBackgroundLoop
 from shared.chat.circuit_breaker import CircuitBreaker
 from shared.db import Database, DatabaseFailure
 from shared.gateway.client import GatewayClient, UpstreamList
@@ -25,7 +26,7 @@ AT_MOST_EVERY_SECONDS = 0.5
 
 
 class UpstreamReporter:
-    """Reports for one chat process. `run` belongs to its event loop; `record` too."""
+    """Reports for one chat process. Its methods belong to the event loop where it is started, but for `report`."""
 
     def __init__(
         self,
@@ -45,6 +46,12 @@ class UpstreamReporter:
         self._tallies = CallTallies()
         self._reported: tuple[CircuitReport, ...] = ()
         self._urgent = asyncio.Event()
+        self._loop = AsyncBackgroundLoop(
+            "upstream-reporter",
+            self._report_next,
+            event="llm_chat.health_not_written",
+            message="What calls of MatchaAI experienced is not written",
+        )
 
     def record(self, model: int, error: GatewayError | None) -> None:
         """Note how a completion ended."""
@@ -56,15 +63,21 @@ class UpstreamReporter:
         """A circuit has opened or closed."""
         self._urgent.set()
 
-    async def run(self) -> None:
-        """Report until cancelled."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
-                    await self._urgent.wait()
-            self._urgent.clear()
-            await self._threads.run(self.report, _reports_of(self._breaker))
-            await asyncio.sleep(AT_MOST_EVERY_SECONDS)
+    def start(self) -> None:
+        """Report until `stop`."""
+        self._loop.start()
+
+    async def stop(self) -> None:
+        """Begin no more reports; one under way goes on in its thread."""
+        await self._loop.stop()
+
+    async def _report_next(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REPORT_SECONDS):
+                await self._urgent.wait()
+        self._urgent.clear()
+        await self._threads.run(self.report, _reports_of(self._breaker))
+        await asyncio.sleep(AT_MOST_EVERY_SECONDS)
 
     def report(self, circuits: Sequence[CircuitReport] = ()) -> None:
         """Write what is new. What PostgreSQL does not take is written with the next report."""
