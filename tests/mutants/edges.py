@@ -110,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "whole-bodies",
-        "worker/web/routing.py",
+        "worker/web/validation.py",
         "    if expected is not None and len(data) < expected:\n",
         "    if False:\n",
         ("tests/integration/web/test_odd_requests.py::test_a_body_shorter_than_its_length_is_a_400",),

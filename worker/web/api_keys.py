@@ -14,8 +14,9 @@ from shared import api_keys
 from shared.api_keys import NewKey, Rotation, UnknownApiKey
 from shared.roles import Role
 from worker.runtime import Runtime
+from worker.web.bodies import NoQuery
 from worker.web.problems import Problem
-from worker.web.routing import SERVICE, ApiRequest, Route, as_json
+from worker.web.routing import SERVICE, ApiRequest, PlainRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -61,17 +62,17 @@ class KeyRoutes:
                   roles=SERVICE, body=Rotation, returns={200: MadeKey}),
         ]  # fmt: skip
 
-    def list_keys(self, call: ApiRequest) -> Response:
+    def list_keys(self, call: PlainRequest) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"keys": api_keys.list_keys(connection)})
 
-    def create(self, call: ApiRequest) -> Response:
+    def create(self, call: ApiRequest[NewKey, NoQuery]) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
             key = api_keys.create(connection, call.body, actor=call.caller.subject)
         log_key("created", key, call.caller.subject)
         return as_json(key, 201, {"Location": f"/api/keys/{key['id']}"})
 
-    def revoke(self, call: ApiRequest) -> Response:
+    def revoke(self, call: PlainRequest) -> Response:
         try:
             with self.runtime.database.transaction(call.caller) as connection:
                 revoked = api_keys.revoke(connection, call.path["key_id"], actor=call.caller.subject)
@@ -80,8 +81,8 @@ class KeyRoutes:
         log_key("revoked", revoked, call.caller.subject)
         return as_json(revoked)
 
-    def rotate(self, call: ApiRequest) -> Response:
-        body: Rotation = call.body
+    def rotate(self, call: ApiRequest[Rotation, NoQuery]) -> Response:
+        body = call.body
         try:
             with self.runtime.database.transaction(call.caller) as connection:
                 key = api_keys.rotate(connection, call.path["key_id"], grace_hours=body.grace_hours)

@@ -20,7 +20,8 @@ from worker.web.auth import Authenticator
 from worker.web.openai.errors import PREFIX as OPENAI_PREFIX
 from worker.web.openai.errors import as_openai_response
 from worker.web.problems import Problem, as_response
-from worker.web.routing import MAX_BODY_BYTES, Route, add_routes, problem_of, read_body
+from worker.web.routing import Route, add_routes, problem_of
+from worker.web.validation import MAX_BODY_BYTES, read_body
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
 from worker.chat.gateway import missing_configuration
 from worker.runtime import Runtime
 from worker.web.problems import Problem
-from worker.web.routing import ApiRequest
+from worker.web.routing import AnyRequest
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 def accept_question(
     runtime: Runtime,
     question: Question,
-    call: ApiRequest,
+    call: AnyRequest,
     *,
     joins: Literal["none", "given_up", "any"] = "none",
     response: Mapping[str, Any] | None = None,

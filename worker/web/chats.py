@@ -21,9 +21,21 @@ from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
 from worker.web.asking import accept_question
+from worker.web.bodies import NoQuery
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, READERS, SERVICE, ApiRequest, Route, as_json, forbidden, json_value
+from worker.web.routing import (
+    CALLERS,
+    READERS,
+    SERVICE,
+    AnyRequest,
+    ApiRequest,
+    PlainRequest,
+    Route,
+    as_json,
+    forbidden,
+    json_value,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -104,8 +116,8 @@ class ChatRoutes:
             ),
         ]
 
-    def ask(self, call: ApiRequest) -> Response:
-        question: bodies.ChatBody = call.body
+    def ask(self, call: ApiRequest[bodies.ChatBody, NoQuery]) -> Response:
+        question = call.body
         accepted = accept_question(self.runtime, question, call)
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
         snapshot = (
@@ -116,12 +128,12 @@ class ChatRoutes:
         links = _links(snapshot)
         return as_json(_shown(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
-    def _sent(self, accepted: AcceptedChat, call: ApiRequest) -> Snapshot:
+    def _sent(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
         if accepted.new:
             self.publisher.chat(accepted.snapshot.chat_id, request_id=call.request_id)
         return accepted.snapshot
 
-    def _sent_and_awaited(self, accepted: AcceptedChat, call: ApiRequest, seconds: float) -> Snapshot:
+    def _sent_and_awaited(self, accepted: AcceptedChat, call: AnyRequest, seconds: float) -> Snapshot:
         deadline = time.monotonic() + seconds
         chat_id = accepted.snapshot.chat_id
         with self.readers.watching(chat_id) as watch:
@@ -140,8 +152,8 @@ class ChatRoutes:
             log.warning("llm_web.not_looked_up", message="PostgreSQL went away during a wait", error=str(error))
             return snapshot
 
-    def list_chats(self, call: ApiRequest) -> Response:
-        query: bodies.ChatsQuery = call.query
+    def list_chats(self, call: ApiRequest[None, bodies.ChatsQuery]) -> Response:
+        query = call.query
         statuses = () if query.status is None else tuple(query.status.split(","))
         chat_filter = read.ChatFilter(statuses, query.model, query.caller, query.since, query.until)
         try:
@@ -156,7 +168,7 @@ class ChatRoutes:
             raise Problem(503, "search_too_long", detail) from None
         return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in snapshots]})
 
-    def show(self, call: ApiRequest) -> Response:
+    def show(self, call: ApiRequest[None, bodies.ChatQuery]) -> Response:
         caller, asked_for = call.caller, call.query.content
         if asked_for and caller.role not in CALLERS:
             raise forbidden(caller, what="more than read a chat without its content")
@@ -173,7 +185,7 @@ class ChatRoutes:
                 body["cause"] = read.read_cause(connection, chat_id)
         return as_json(body)
 
-    def cancel(self, call: ApiRequest) -> Response:
+    def cancel(self, call: ApiRequest[None, bodies.CancelQuery]) -> Response:
         chat_id = _uuid(call.path["chat_id"])
         if call.query.erase:
             return self._erase(chat_id, call.caller)
@@ -201,13 +213,13 @@ class ChatRoutes:
         )
         return as_json(_shown(snapshot, caller))
 
-    def erase_caller(self, call: ApiRequest) -> Response:
+    def erase_caller(self, call: PlainRequest) -> Response:
         result = erasure.erase_caller(self.runtime.database, call.path["subject"], actor=call.caller.subject)
         self.runtime.notifier.notify(result.cancelled)
         erasure.log_erasure(result, actor=call.caller.subject, role=call.caller.role)
         return as_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
 
-    def follow(self, call: ApiRequest) -> Response:
+    def follow(self, call: PlainRequest) -> Response:
         chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many readers follow chats here; ask for the chat itself")
@@ -222,7 +234,7 @@ class ChatRoutes:
             response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
             return response
 
-    def usage(self, call: ApiRequest) -> Response:
+    def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"usage": usage.by_model(connection, days=call.query.days)})
 

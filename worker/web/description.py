@@ -10,7 +10,7 @@ from flask import Response, request
 from worker.web.api_docs import render
 from worker.web.openapi import document
 from worker.web.pages import SECURITY, AnyQuery
-from worker.web.routing import ApiRequest, Route, as_json
+from worker.web.routing import ApiRequest, PlainRequest, Route, as_json
 
 
 class DescriptionRoutes:
@@ -44,10 +44,10 @@ class DescriptionRoutes:
         self._page = render(self._document).encode()
         self._etag = hashlib.sha256(self._page).hexdigest()[:32]
 
-    def openapi(self, call: ApiRequest) -> Response:
+    def openapi(self, call: PlainRequest) -> Response:
         return as_json(self._document)
 
-    def docs(self, call: ApiRequest) -> Response:
+    def docs(self, call: ApiRequest[None, AnyQuery]) -> Response:
         response = Response(self._page, content_type="text/html; charset=utf-8")
         response.set_etag(self._etag)
         response.headers["Cache-Control"] = "no-cache"

@@ -27,7 +27,7 @@ from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
 from worker.web.problems import Problem
-from worker.web.routing import READERS, ApiRequest, Route
+from worker.web.routing import READERS, PlainRequest, Route
 
 log = structlog.get_logger(__name__)
 
@@ -102,7 +102,7 @@ class MetricsRoutes:
             ),
         ]
 
-    def metrics(self, call: ApiRequest) -> Response:
+    def metrics(self, call: PlainRequest) -> Response:
         self._authorize_scrape(request.headers.get("Authorization"))
         registry = CollectorRegistry()
         for collector in (

@@ -12,9 +12,10 @@ from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
 from worker.runtime import Runtime
 from worker.web import bodies
+from worker.web.bodies import NoQuery
 from worker.web.model_page import find_model
 from worker.web.problems import Problem
-from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json, forbidden
+from worker.web.routing import READERS, SERVICE, ApiRequest, PlainRequest, Route, as_json, forbidden
 
 LISTING_PATH = "/api/llms"
 
@@ -54,7 +55,7 @@ class ModelRoutes:
             ),
         ]
 
-    def list_models(self, call: ApiRequest) -> Response:
+    def list_models(self, call: ApiRequest[None, bodies.ListingQuery]) -> Response:
         if call.query.provenance or call.query.all:
             return self._list_for_operators(call)
         current = self.keeper.current
@@ -62,10 +63,10 @@ class ModelRoutes:
             raise no_listing()
         return listing_response(current)
 
-    def show_model(self, call: ApiRequest) -> Response:
+    def show_model(self, call: PlainRequest) -> Response:
         return as_json(find_model(call.path["model_key"], self.keeper.current, self.runtime.database))
 
-    def _list_for_operators(self, call: ApiRequest) -> Response:
+    def _list_for_operators(self, call: ApiRequest[None, bodies.ListingQuery]) -> Response:
         if call.caller.role not in READERS:
             raise forbidden(call.caller, READERS, what="more than read the plain list (provenance, all)")
         read_listed = read_all_models if call.query.all else read_models
@@ -74,7 +75,7 @@ class ModelRoutes:
             state = read_state(connection, stale_after=self.runtime.cadence.stale_after)
         return as_json(listing(models, state))
 
-    def edit_model(self, call: ApiRequest) -> Response:
+    def edit_model(self, call: ApiRequest[bodies.EditBody, NoQuery]) -> Response:
         key = call.path["model_key"]
         try:
             return as_json(self.runtime.editor.edit(key, call.body, caller=call.caller))

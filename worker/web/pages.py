@@ -86,13 +86,13 @@ class PageRoutes:
             ),
         ]
 
-    def panel(self, call: ApiRequest) -> Response:
+    def panel(self, call: ApiRequest[None, AnyQuery]) -> Response:
         return self._send("index.html")
 
-    def operations(self, call: ApiRequest) -> Response:
+    def operations(self, call: ApiRequest[None, AnyQuery]) -> Response:
         return self._send("ops.html")
 
-    def asset(self, call: ApiRequest) -> Response:
+    def asset(self, call: ApiRequest[None, AnyQuery]) -> Response:
         return self._send(call.path["name"])
 
     def _send(self, name: str) -> Response:

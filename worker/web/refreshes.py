@@ -27,8 +27,9 @@ from shared.vocabulary import GATEWAY_ERROR_CODES, text_for_callers
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
+from worker.web.bodies import NoQuery
 from worker.web.problems import Problem, problem_members
-from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json, forbidden
+from worker.web.routing import READERS, SERVICE, AnyRequest, ApiRequest, Route, as_json, forbidden
 
 POLL_SECONDS = 0.15
 LOOK_SECONDS = 2.0
@@ -71,8 +72,8 @@ class RefreshRoutes:
             ),
         ]
 
-    def refresh(self, call: ApiRequest) -> Response:
-        body: bodies.RefreshBody = call.body
+    def refresh(self, call: ApiRequest[bodies.RefreshBody, NoQuery]) -> Response:
+        body = call.body
         if not body.dry_run and call.caller.role not in SERVICE:
             raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
         if body.source == "matchaai" and not self.runtime.settings.upstream_given:
@@ -84,7 +85,7 @@ class RefreshRoutes:
             self._check_force(call, body, body.force)
         return self._refresh(call, body)
 
-    def _check_force(self, call: ApiRequest, body: bodies.RefreshBody, sha256: str) -> None:
+    def _check_force(self, call: AnyRequest, body: bodies.RefreshBody, sha256: str) -> None:
         """See that `force` names a list that a run held, or, for who waits, one that a run would hold now."""
         with self.runtime.database.transaction(call.caller) as connection:
             if holds.is_held(connection, sha256):
@@ -98,13 +99,13 @@ class RefreshRoutes:
             detail = holds.explain_refusal(sha256, held)
             raise Problem(409, "not_held", detail, members={"held": held})
 
-    def _preview(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
+    def _preview(self, call: AnyRequest, body: bodies.RefreshBody) -> Response:
         outcome, task_id = self._previewed(call, body)
         if outcome is not None:
             return self._done(outcome)
         return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
 
-    def _previewed(self, call: ApiRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
+    def _previewed(self, call: AnyRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
         """What a dry run says, or None when it takes longer than the caller waits; and its task's id."""
         task_id = str(new_id())
         self.runtime.database.check()  # what the worker will need, and what this answer is made of
@@ -127,7 +128,7 @@ class RefreshRoutes:
             time.sleep(POLL_SECONDS)
         return None, task_id
 
-    def _refresh(self, call: ApiRequest, body: bodies.RefreshBody) -> Response:
+    def _refresh(self, call: AnyRequest, body: bodies.RefreshBody) -> Response:
         run_id, task_id, new = self.runtime.refresher.request(
             body,
             trigger="api",
@@ -165,7 +166,7 @@ class RefreshRoutes:
             return False
         return True
 
-    def _deadline(self, call: ApiRequest) -> float:
+    def _deadline(self, call: AnyRequest) -> float:
         wait = self.runtime.settings.refresh_wait_seconds
         if call.respond_async:
             wait = 0.0

@@ -1,19 +1,17 @@
-"""From a request to a handler: host, caller, role, query and body are checked here, once for every route."""
+"""From a request to a handler: caller, role, query and body are checked here, once for every route."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 from flask import Flask, Response, g, request
-from gunicorn.http.errors import ParseException
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+from pydantic import BaseModel
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import BaseConverter, Map
 
 from shared.db import Caller
@@ -21,6 +19,7 @@ from shared.roles import Role
 from worker.web.auth import Authenticator
 from worker.web.bodies import NoQuery, Query
 from worker.web.problems import Problem
+from worker.web.validation import MAX_BODY_BYTES, parse_body, parse_query
 
 ANYONE: frozenset[Role] = frozenset(("authenticated", "operator", "service_role"))
 READERS: frozenset[Role] = frozenset(("operator", "service_role"))
@@ -28,21 +27,23 @@ READERS: frozenset[Role] = frozenset(("operator", "service_role"))
 CALLERS: frozenset[Role] = frozenset(("authenticated", "service_role"))
 """Who has chats of their own."""
 SERVICE: frozenset[Role] = frozenset(("service_role",))
-MAX_BODY_BYTES = 1024 * 1024
-MAX_FAULTS_TOLD = 3
-UNION_TAGS = frozenset(("~text", "~parts"))
-"""Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them."""
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?:$|[,;\s])", re.IGNORECASE)
 
 
+B = TypeVar("B", bound=BaseModel)
+Q = TypeVar("Q", bound=Query)
+B_co = TypeVar("B_co", bound=BaseModel | None, covariant=True)
+Q_co = TypeVar("Q_co", bound=Query, covariant=True)
+
+
 @dataclass(frozen=True)
-class ApiRequest:
-    """A request that was let in."""
+class ApiRequest(Generic[B_co, Q_co]):
+    """A request that was let in, with the body and the query that its route declares."""
 
     caller: Caller
     request_id: str
-    query: Any
-    body: Any
+    query: Q_co
+    body: B_co
     path: Mapping[str, str]
 
     @property
@@ -57,24 +58,76 @@ class ApiRequest:
         return float(match[1]) if match else None
 
 
-Handler = Callable[[ApiRequest], Response]
+AnyRequest = ApiRequest[BaseModel | None, Query]
+PlainRequest = ApiRequest[None, NoQuery]
+"""One whose route takes neither a body nor a query."""
 
 
-@dataclass(frozen=True)
+class RouteOptions(TypedDict, total=False):
+    """What else a route says of itself."""
+
+    roles: frozenset[Role] | None
+    """Who may call it; None: anyone, without a token"""
+    returns: Mapping[int, type[BaseModel] | None]
+    media_type: str
+    headers: Mapping[str, str]
+    """Headers that it looks at, and what for"""
+
+
 class Route:
-    """One operation of the API: what it takes, who may call it, what comes back. openapi.json is made of these."""
+    """One operation of the API: what it takes, who may call it, what comes back. openapi.json is made of these.
 
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    roles: frozenset[Role] | None = ANYONE
-    query: type[Query] = NoQuery
-    body: type[BaseModel] | None = None
-    returns: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
-    media_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers that it looks at, and what for."""
+    A route has a body or a query or neither, and mypy sees that its handler takes just that.
+    """
+
+    @overload
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[[PlainRequest], Response],
+        summary: str,
+        **options: Unpack[RouteOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[[ApiRequest[B, NoQuery]], Response],
+        summary: str,
+        *,
+        body: type[B],
+        **options: Unpack[RouteOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[[ApiRequest[None, Q]], Response],
+        summary: str,
+        *,
+        query: type[Q],
+        **options: Unpack[RouteOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[[Any], Response],
+        summary: str,
+        *,
+        body: type[BaseModel] | None = None,
+        query: type[Query] = NoQuery,
+        **options: Unpack[RouteOptions],
+    ) -> None:
+        self.method, self.path, self.handler, self.summary = method, path, handler, summary
+        self.body, self.query = body, query
+        self.roles = options.get("roles", ANYONE)
+        self.returns = options.get("returns", {})
+        self.media_type = options.get("media_type", "application/json")
+        self.headers = options.get("headers", {})
 
 
 def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -138,8 +191,8 @@ def _view(route: Route, authenticator: Authenticator) -> Callable[..., Response]
             g.caller = caller
         if route.roles is not None and caller.role not in route.roles:
             raise forbidden(caller, route.roles)
-        query = _parsed(route.query, request.args, "query") if request.args else route.query()
-        body = _body(route.body) if route.body is not None else None
+        query = parse_query(route.query, request.args) if request.args else route.query()
+        body = parse_body(route.body) if route.body is not None else None
         return route.handler(ApiRequest(caller, g.request_id, query, body, path))
 
     return view
@@ -150,116 +203,7 @@ def forbidden(caller: Caller, roles: frozenset[Role] = SERVICE, *, what: str = "
     return Problem(403, "forbidden", f"the role {caller.role} may not do {what}; it takes {' or '.join(sorted(roles))}")
 
 
-_WORDS = {
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "dict_type": "must be an object",
-    "datetime_from_date_parsing": "must be a time (ISO 8601)",
-    "datetime_parsing": "must be a time (ISO 8601)",
-    "extra_forbidden": "no such field; /openapi.json lists those that there are",
-    "greater_than_equal": "must be {ge} or more",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "json_invalid": "not JSON in UTF-8 ({error})",
-    "less_than_equal": "must be {le} or less",
-    "literal_error": "must be one of {expected}",
-    "list_type": "must be a list",
-    "missing": "is missing",
-    "model_attributes_type": "must be an object",
-    "model_type": "must be an object",
-    "string_pattern_mismatch": "must have the form {pattern}",
-    "string_type": "must be a text",
-    "string_too_short": "must hold {min_length} or more characters",
-    "string_too_long": "may hold {max_length} characters at most",
-    "too_short": "must hold {min_length} or more",
-    "too_long": "may hold {max_length} at most",
-    "tuple_type": "must be a list",
-    "uuid_parsing": "must be an id (a UUID)",
-}
-"""By pydantic's names for what can be wrong."""
 _NOBODY = Caller("authenticated", "nobody")
-
-
-def read_body() -> None:
-    """Read the request's body to its end, for whoever looks at it later. Raises Problem 400 or 413.
-
-    Half of a body is none: a sender that went away in the middle of `{"dryRun": true}` has asked for nothing yet. The
-    server hands on what came, so it is counted here, for every route, also for those that look at no body.
-    """
-    expected = request.content_length
-    if not expected and "Transfer-Encoding" not in request.headers:
-        return
-    try:
-        data = request.get_data()
-    except RequestEntityTooLarge:
-        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
-    except (ClientDisconnected, OSError, ParseException):  # chunks that stop before the last one, or are none
-        raise Problem(400, "incomplete_body", "the body broke off before its last chunk; nothing was done") from None
-    if expected is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
-        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
-    if expected is not None and len(data) < expected:
-        detail = f"Content-Length says {expected} bytes, and {len(data)} came; nothing was done"
-        raise Problem(400, "incomplete_body", detail)
-
-
-def _body(model: type[BaseModel]) -> BaseModel:
-    data = request.get_data()
-    if not data.strip():
-        data = b"{}"
-    elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
-        raise Problem(415, "unsupported_media_type", "send the body as JSON, with Content-Type: application/json")
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        status = 400 if first["type"] == "json_invalid" else 422
-        code = "invalid_json" if status == 400 else "invalid_body"
-        raise _invalid(error, status, code, "body") from None
-
-
-def _parsed(model: type[Query], values: Mapping[str, Any], where: str) -> Query:
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise _invalid(error, 400, f"invalid_{where}", where) from None
-
-
-def _invalid(error: ValidationError, status: int, code: str, where: str) -> Problem:
-    first = error.errors(include_url=False, include_input=False)[0]
-    param = path_of(first["loc"])
-    return Problem(
-        status,
-        code,
-        _describe_errors(error, where),
-        param=param,
-        fault=first["type"],
-        fault_detail=f"{param or where}: {_words(first, where)}",
-    )
-
-
-def _describe_errors(error: ValidationError, where: str) -> str:
-    faults = error.errors(include_url=False, include_input=False)
-    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
-    more = len(faults) - MAX_FAULTS_TOLD
-    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
-
-
-def _named(place: Sequence[int | str]) -> str:
-    return ".".join(str(step) for step in place if step not in UNION_TAGS)
-
-
-def path_of(place: Sequence[int | str]) -> str | None:
-    """Where a field stands, as a caller writes it: messages[0].content."""
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place if step not in UNION_TAGS)
-    return path.removeprefix(".") or None
-
-
-def _words(fault: ErrorDetails, where: str) -> str:
-    """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
-    template = _WORDS.get(fault["type"])
-    if template is None:
-        return fault["msg"].removeprefix("Value error, ")
-    return template.format(where=where, **fault.get("ctx", {}))
 
 
 def problem_of(error: HTTPException) -> Problem:

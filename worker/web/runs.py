@@ -12,7 +12,7 @@ from shared.catalogue.sync import holds, runs, store
 from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.problems import Problem
-from worker.web.routing import READERS, SERVICE, ApiRequest, Route, as_json
+from worker.web.routing import READERS, SERVICE, ApiRequest, PlainRequest, Route, as_json
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RunRoutes:
             ),
         ]
 
-    def list_runs(self, call: ApiRequest) -> Response:
+    def list_runs(self, call: ApiRequest[None, bodies.RunsQuery]) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
             rows = runs.newest(connection, limit=call.query.limit, before=call.query.before)
             hold = holds.open_hold(connection)
@@ -67,14 +67,14 @@ class RunRoutes:
         body = {"runs": [_linked(run) for run in rows], "undecided": None if undecided is None else _linked(undecided)}
         return as_json(body)
 
-    def show_run(self, call: ApiRequest) -> Response:
+    def show_run(self, call: PlainRequest) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
             run = runs.find(connection, _uuid(call.path["run_id"]))
         if run is None:
             raise _no_run()
         return as_json(_linked(run))
 
-    def dismiss_run(self, call: ApiRequest) -> Response:
+    def dismiss_run(self, call: PlainRequest) -> Response:
         run_id = _uuid(call.path["run_id"])
         try:
             self.runtime.refresher.dismiss(run_id, actor=call.caller.subject)
@@ -85,7 +85,7 @@ class RunRoutes:
             raise Problem(409, "not_held", str(refused), members={"held": refused.held}) from None
         return self.show_run(call)
 
-    def list_changes(self, call: ApiRequest) -> Response:
+    def list_changes(self, call: ApiRequest[None, bodies.ChangesQuery]) -> Response:
         query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
             rows = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)

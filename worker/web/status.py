@@ -24,7 +24,7 @@ from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
 from worker.web.metrics import KINDS_OF_WORKERS
-from worker.web.routing import ApiRequest, Route, as_json
+from worker.web.routing import PlainRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -64,15 +64,15 @@ class StatusRoutes:
             Route("GET", "/api/me", self.me, "Who is calling, by which role", returns={200: bodies.MeBody}),
         ]
 
-    def me(self, call: ApiRequest) -> Response:
+    def me(self, call: PlainRequest) -> Response:
         return as_json(
             {"subject": call.caller.subject, "role": call.caller.role, "auth": not self.runtime.settings.auth_off}
         )
 
-    def alive(self, call: ApiRequest) -> Response:
+    def alive(self, call: PlainRequest) -> Response:
         return as_json({"status": "ok", "version": self.version})
 
-    def ready(self, call: ApiRequest) -> Response:
+    def ready(self, call: PlainRequest) -> Response:
         probes = {"postgresql": self._database, "redis": self._redis, "matchaai": self._upstream}
         results = _probed(probes, seconds=PROBE_SECONDS)
         silent = {"ok": False, "detail": "does not answer"}

@@ -20,7 +20,7 @@ from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.problems import Problem
 from worker.web.refreshes import failure_text, task_result
-from worker.web.routing import READERS, ApiRequest, Route, as_json
+from worker.web.routing import READERS, AnyRequest, PlainRequest, Route, as_json
 
 _TASK_STATUS = {
     "queued": "PENDING",
@@ -57,7 +57,7 @@ class TaskRoutes:
             ),
         ]
 
-    def show_task(self, call: ApiRequest) -> Response:
+    def show_task(self, call: PlainRequest) -> Response:
         task_id = call.path["task_id"]
         chat = self._chat_of_task(call, task_id)
         if chat is not None or call.caller.role not in READERS:
@@ -87,7 +87,7 @@ class TaskRoutes:
             body["result"] = result
         return as_json(body)
 
-    def _chat_of_task(self, call: ApiRequest, task_id: str) -> Snapshot | None:
+    def _chat_of_task(self, call: AnyRequest, task_id: str) -> Snapshot | None:
         """The chat whose first message this task was: it has the chat's id."""
         try:
             chat_id = uuid.UUID(task_id)

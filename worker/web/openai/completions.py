@@ -14,6 +14,7 @@ from shared.db import DatabaseFailure
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web.asking import accept_question, idempotency_key
+from worker.web.bodies import NoQuery
 from worker.web.openai import wire
 from worker.web.openai.bodies import ChatCompletion, ChatCompletionBody
 from worker.web.openai.errors import error_of, problem_of_chat
@@ -59,8 +60,8 @@ class CompletionRoutes:
             ),
         ]
 
-    def create(self, call: ApiRequest) -> Response:
-        body: ChatCompletionBody = call.body
+    def create(self, call: ApiRequest[ChatCompletionBody, NoQuery]) -> Response:
+        body = call.body
         question = wire.question_of(body)
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")

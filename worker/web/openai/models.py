@@ -15,7 +15,7 @@ from worker.runtime import Runtime
 from worker.web.models import listing_response, no_listing
 from worker.web.openai import bodies
 from worker.web.problems import Problem
-from worker.web.routing import ApiRequest, Route, as_json
+from worker.web.routing import PlainRequest, Route, as_json
 
 PATH = "/v1/models"
 
@@ -79,11 +79,11 @@ class OpenAIModelRoutes:
             ),
         ]
 
-    def list_models(self, call: ApiRequest) -> Response:
+    def list_models(self, call: PlainRequest) -> Response:
         current = self._current()
         return listing_response(current)
 
-    def show(self, call: ApiRequest) -> Response:
+    def show(self, call: PlainRequest) -> Response:
         models = {model["id"]: model for model in json.loads(self._current().body)["data"]}
         key = call.path["model_key"]
         if key not in models:

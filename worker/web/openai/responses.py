@@ -18,6 +18,7 @@ from shared.db import Caller, DatabaseFailure
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web.asking import accept_question, idempotency_key
+from worker.web.bodies import NoQuery
 from worker.web.openai import response_bodies as bodies
 from worker.web.openai import response_wire as wire
 from worker.web.openai.errors import error_of, invalid, problem_of_chat
@@ -33,7 +34,7 @@ from worker.web.openai.waiting import (
 from worker.web.openai.wire import data_line, headers_of, ignored
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, ApiRequest, Route, as_json
+from worker.web.routing import CALLERS, AnyRequest, ApiRequest, PlainRequest, Route, as_json
 
 PATH = "/v1/responses"
 
@@ -64,8 +65,8 @@ class ResponseRoutes:
                   roles=CALLERS, query=bodies.ItemsQuery, returns={200: bodies.InputItems}),
         ]  # fmt: skip
 
-    def create(self, call: ApiRequest) -> Response:
-        body: bodies.ResponseBody = call.body
+    def create(self, call: ApiRequest[bodies.ResponseBody, NoQuery]) -> Response:
+        body = call.body
         question, options = wire.question_of(body, self._previous(call.caller, body.previous_response_id))
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
@@ -96,15 +97,15 @@ class ResponseRoutes:
             raise _about_input(problem)
         return as_json(wire.response_object(snapshot, options), headers=headers)
 
-    def _accept(self, call: ApiRequest, question: Question, options: Mapping[str, Any]) -> AcceptedChat:
+    def _accept(self, call: AnyRequest, question: Question, options: Mapping[str, Any]) -> AcceptedChat:
         joins: Literal["given_up", "any"] = "any" if is_resent() else "given_up"
         try:
             return accept_question(self.runtime, question, call, joins=joins, response=options)
         except Problem as problem:
             raise _about_input(problem) from None
 
-    def show(self, call: ApiRequest) -> Response:
-        query: bodies.ResponseQuery = call.query
+    def show(self, call: ApiRequest[None, bodies.ResponseQuery]) -> Response:
+        query = call.query
         if not query.stream:
             response = self._find(call)
             return as_json(
@@ -129,20 +130,20 @@ class ResponseRoutes:
             waiting = WaitingCaller(self.runtime, chat_id, call.caller, can_return=True)
             return self._stream(waiting, watch, response.snapshot, response.options, ending, first=first)
 
-    def cancel(self, call: ApiRequest) -> Response:
+    def cancel(self, call: PlainRequest) -> Response:
         response = self._find(call)
         self._cancel(response, call.caller)
         response = self._find(call)
         return as_json(wire.response_object(response.snapshot, response.options), headers=headers_of(response.snapshot))
 
-    def delete(self, call: ApiRequest) -> Response:
+    def delete(self, call: PlainRequest) -> Response:
         response = self._find(call)
         self._cancel(response, call.caller)
         erasure.erase_chat(self.runtime.database, response.snapshot.chat_id, call.caller)
         return as_json({"id": wire.response_id(response.snapshot.chat_id), "object": "response", "deleted": True})
 
-    def list_input(self, call: ApiRequest) -> Response:
-        query: bodies.ItemsQuery = call.query
+    def list_input(self, call: ApiRequest[None, bodies.ItemsQuery]) -> Response:
+        query = call.query
         items = wire.input_items(self._find(call))
         if query.order == "desc":
             items.reverse()
@@ -177,7 +178,7 @@ class ResponseRoutes:
             raise invalid("previous_response_id", f"that response has no answer: it is {previous.snapshot.status}")
         return previous
 
-    def _find(self, call: ApiRequest) -> StoredResponse:
+    def _find(self, call: AnyRequest) -> StoredResponse:
         response_id = call.path["response_id"]
         chat_id = wire.chat_id_of(response_id)
         response = None

@@ -15,7 +15,7 @@ from worker.web.openai.bodies import ChatCompletionBody
 from worker.web.openai.errors import as_openai_response
 from worker.web.openai.response_bodies import ResponseBody
 from worker.web.problems import Problem
-from worker.web.routing import path_of
+from worker.web.validation import path_of
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

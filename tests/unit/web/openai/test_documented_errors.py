@@ -16,7 +16,10 @@ from worker.web.problems import Problem
 from worker.web.routing import problem_of
 
 WEB = ROOT / "worker" / "web"
-ON_THE_WAY = (*(WEB / "openai").glob("*.py"), *(WEB / f"{name}.py" for name in ("asking", "app", "auth", "routing")))
+ON_THE_WAY = (
+    *(WEB / "openai").glob("*.py"),
+    *(WEB / f"{name}.py" for name in ("asking", "app", "auth", "routing", "validation")),
+)
 """What a request under /v1 passes through."""
 Row = tuple[int, str | None, bool]
 """Status, code, and whether an SDK sends again."""

@@ -1,0 +1,132 @@
+"""The body and the query of a request: read, validated, and told what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import request
+from gunicorn.http.errors import ParseException
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from worker.web.bodies import Query
+from worker.web.problems import Problem
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_FAULTS_TOLD = 3
+UNION_TAGS = frozenset(("~text", "~parts"))
+"""Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them."""
+
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be an object",
+    "datetime_from_date_parsing": "must be a time (ISO 8601)",
+    "datetime_parsing": "must be a time (ISO 8601)",
+    "extra_forbidden": "no such field; /openapi.json lists those that there are",
+    "greater_than_equal": "must be {ge} or more",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "json_invalid": "not JSON in UTF-8 ({error})",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be one of {expected}",
+    "list_type": "must be a list",
+    "missing": "is missing",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+    "string_pattern_mismatch": "must have the form {pattern}",
+    "string_type": "must be a text",
+    "string_too_short": "must hold {min_length} or more characters",
+    "string_too_long": "may hold {max_length} characters at most",
+    "too_short": "must hold {min_length} or more",
+    "too_long": "may hold {max_length} at most",
+    "tuple_type": "must be a list",
+    "uuid_parsing": "must be an id (a UUID)",
+}
+"""By pydantic's names for what can be wrong."""
+
+
+def read_body() -> None:
+    """Read the request's body to its end, for whoever looks at it later. Raises Problem 400 or 413.
+
+    Half of a body is none: a sender that went away in the middle of `{"dryRun": true}` has asked for nothing yet. The
+    server hands on what came, so it is counted here, for every route, also for those that look at no body.
+    """
+    expected = request.content_length
+    if not expected and "Transfer-Encoding" not in request.headers:
+        return
+    try:
+        data = request.get_data()
+    except RequestEntityTooLarge:
+        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
+    except (ClientDisconnected, OSError, ParseException):  # chunks that stop before the last one, or are none
+        raise Problem(400, "incomplete_body", "the body broke off before its last chunk; nothing was done") from None
+    if expected is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
+        raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
+    if expected is not None and len(data) < expected:
+        detail = f"Content-Length says {expected} bytes, and {len(data)} came; nothing was done"
+        raise Problem(400, "incomplete_body", detail)
+
+
+def parse_body(model: type[BaseModel]) -> BaseModel:
+    """The request's body as this model. Raises Problem 400, 415 or 422."""
+    data = request.get_data()
+    if not data.strip():
+        data = b"{}"
+    elif request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        raise Problem(415, "unsupported_media_type", "send the body as JSON, with Content-Type: application/json")
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        status = 400 if first["type"] == "json_invalid" else 422
+        code = "invalid_json" if status == 400 else "invalid_body"
+        raise _invalid(error, status, code, "body") from None
+
+
+def parse_query(model: type[Query], values: Mapping[str, Any]) -> Query:
+    """Query parameters as this model. Raises Problem 400."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise _invalid(error, 400, "invalid_query", "query") from None
+
+
+def _invalid(error: ValidationError, status: int, code: str, where: str) -> Problem:
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = path_of(first["loc"])
+    return Problem(
+        status,
+        code,
+        _describe_errors(error, where),
+        param=param,
+        fault=first["type"],
+        fault_detail=f"{param or where}: {_words(first, where)}",
+    )
+
+
+def _describe_errors(error: ValidationError, where: str) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
+    more = len(faults) - MAX_FAULTS_TOLD
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+
+
+def _named(place: Sequence[int | str]) -> str:
+    return ".".join(str(step) for step in place if step not in UNION_TAGS)
+
+
+def path_of(place: Sequence[int | str]) -> str | None:
+    """Where a field stands, as a caller writes it: messages[0].content."""
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place if step not in UNION_TAGS)
+    return path.removeprefix(".") or None
+
+
+def _words(fault: ErrorDetails, where: str) -> str:
+    """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
+    template = _WORDS.get(fault["type"])
+    if template is None:
+        return fault["msg"].removeprefix("Value error, ")
+    return template.format(where=where, **fault.get("ctx", {}))
