@@ -108,7 +108,7 @@ class Catalogue:
         """
         if listed is not None:
             self.in_hand.hold(listed)
-        run_id, _, _ = self.refresher.request(RefreshOptions(), trigger="cli", actor="bench")
+        run_id, _, _ = self.refresher.queue.request(RefreshOptions(), trigger="cli", actor="bench")
         began = time.perf_counter()
         outcome = self.refresher.perform(run_id)
         took = time.perf_counter() - began

@@ -21,11 +21,11 @@ from shared.silence import Silence
 PREFIX = "llm_refresh:"
 _LISTING = PREFIX + "listing"
 _ALIVE = PREFIX + "alive:"
-_ASKED = PREFIX + "asked:"
+_TASK = PREFIX + "asked:"
 _CHANGED = PREFIX + "chats"
 LISTING_DAYS = 30
 TIMEOUT_SECONDS = 2.0
-ASKED_DAYS = 1
+TASK_DAYS = 1
 
 # A slow process must not put an older copy over a newer one.
 _KEEP_NEWER = """
@@ -173,12 +173,12 @@ class RedisStore:
     def remember_task(self, task_id: str, name: str) -> None:
         """Remember that a task id was given away that no row stands for (a dry run)."""
         with self._asking():
-            self._client.set(f"{_ASKED}{task_id}", name, ex=ASKED_DAYS * 86_400)
+            self._client.set(f"{_TASK}{task_id}", name, ex=TASK_DAYS * 86_400)
 
     def remembered_task(self, task_id: str) -> str | None:
         """The name of the task that was given this id, where no row stands for it."""
         with self._asking():
-            name = self._client.get(f"{_ASKED}{task_id}")
+            name = self._client.get(f"{_TASK}{task_id}")
         return None if name is None else _bytes(name).decode()
 
     def publish_chat_changes(self, chat_ids: Collection[uuid.UUID]) -> None:

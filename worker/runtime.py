@@ -11,7 +11,7 @@ from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.editing import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
-from shared.catalogue.sync.outcomes import USED_DAYS, record_nothing
+from shared.catalogue.sync.outcomes import USE_DAYS, record_nothing
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
@@ -90,7 +90,7 @@ def adopter_of(settings: Settings) -> Callable[[Sequence[Json], Sequence[Json], 
 
 def used(connection: Connection, keys: Collection[str]) -> Mapping[str, int]:
     """How often each of these models was asked of late, from the usage table."""
-    return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USED_DAYS).items()}
+    return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USE_DAYS).items()}
 
 
 def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limits: Limits = PATIENT) -> Runtime:
@@ -108,7 +108,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         ids=new_id,
         rules=lambda: describer.digest(policy),
         used=used,
-        callers=lambda connection, keys: callers_of(connection, keys, days=USED_DAYS),
+        callers=lambda connection, keys: callers_of(connection, keys, days=USE_DAYS),
         record=Outbox(new_id).record if settings.notifies else record_nothing,
     )
     store = RedisStore(connect(settings.redis_url.get_secret_value()))

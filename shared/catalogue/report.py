@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.catalogue.sync.outcomes import USE, USE_DAYS
+
 _FIELDS = ("model_name", "model_key", "provider", "is_active", "is_default", "display_order")
 
 
@@ -33,8 +35,10 @@ def sentence(change: Mapping[str, Any]) -> str:
         case "moved":
             return f"ID {id_} was left by its model and keeps the key {key}"
         case "deactivated":
-            used = after.get("used_30_days")
-            return f"{key} (ID {id_}) is gone" + (f"; {used} requests in its last 30 days" if used is not None else "")
+            used = after.get(USE)
+            return f"{key} (ID {id_}) is gone" + (
+                f"; {used} requests in its last {USE_DAYS} days" if used is not None else ""
+            )
         case "reactivated":
             return f"{key} (ID {id_}) is back"
         case "default":

@@ -7,10 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.catalogue.sync.outcomes import USE_DAYS
 from shared.chat.counting import BUCKETS_MS, OUTCOMES, SUMMED_BUCKETS, reason_and_key
-
-REPORTED_DAYS = 30
-"""How far back a refresh's report tells the use of what it removes."""
 
 
 def _numbers_of(column: str) -> str:
@@ -93,10 +91,10 @@ def of_removed(connection: sa.Connection, changes: Iterable[Mapping[str, Any]]) 
             kinds[change["model_key"]] = change["kind"]
         elif change["kind"] == "repointed" and before.get("model_key", "") != after.get("model_key", ""):
             kinds[before["model_key"]] = change["kind"]
-    used = requests_of(connection, kinds, days=REPORTED_DAYS) if kinds else {}
+    used = requests_of(connection, kinds, days=USE_DAYS) if kinds else {}
     nothing = {"request_count": 0, "last_used": None}
     removed = [
-        {"model_key": key, "kind": kind, "days": REPORTED_DAYS} | used.get(key, nothing) for key, kind in kinds.items()
+        {"model_key": key, "kind": kind, "days": USE_DAYS} | used.get(key, nothing) for key, kind in kinds.items()
     ]
     return sorted(removed, key=lambda each: (-each["request_count"], each["model_key"]))
 

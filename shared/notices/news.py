@@ -9,15 +9,13 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from shared.catalogue.sync.held import most_used, summary
-from shared.catalogue.sync.outcomes import RunEnded
+from shared.catalogue.sync.outcomes import USE_DAYS, RunEnded
 from shared.catalogue.sync.rows import ModelChange
 from shared.catalogue.sync.runs import GOOD
 from shared.vocabulary import DisabledReason
 
 Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered", "webhook_disabled"]
 
-USE_DAYS: Final = 30
-"""A removed model is worth telling when somebody asked for it within so many days."""
 MODELS_TOLD: Final = 50
 """A notice names so many models; how many there are it says in any case."""
 

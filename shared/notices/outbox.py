@@ -8,13 +8,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.outcomes import RunEnded
+from shared.catalogue.sync.outcomes import USE_DAYS, RunEnded
 from shared.catalogue.sync.runs import ENDED
 from shared.chat.usage import requests_of
 from shared.clock import Ids
-from shared.notices.news import USE_DAYS, DisabledEndpoint, Notice, notice_of_endpoint, notices_of, removed_keys
+from shared.notices.news import DisabledEndpoint, Notice, notice_of_endpoint, notices_of, removed_keys
 
 KEEP_DAYS: Final = 30
+"""For so long a notice is kept after its end."""
 
 
 # Selects how the run that ended before this one ended; it sorts the table of runs, which is short.

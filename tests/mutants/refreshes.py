@@ -12,7 +12,7 @@ _SENDER = "tests/integration/notices/test_sender.py"
 MUTANTS = (
     Mutant(
         "guard-of-held-lists",
-        "shared/catalogue/sync/refresh.py",
+        "shared/catalogue/sync/planner.py",
         "        must_hold = plan.guard.holds(self._policy.max_shrink)\n",
         "        must_hold = False\n",
         (f"{_REFRESHES}::test_an_empty_or_halved_list_is_held_and_the_very_list_can_be_forced",),
@@ -83,14 +83,14 @@ MUTANTS = (
     ),
     Mutant(
         "attempt-cap-of-nights",
-        "shared/catalogue/sync/runs.py",
+        "shared/catalogue/sync/queued_runs.py",
         "AND status IN ('failed', 'abandoned') AND attempt < :attempts\n",
         "AND status IN ('failed', 'abandoned') AND :attempts > 0\n",
         (f"{_REFRESHES}::test_failed_nights_are_tried_again_in_the_same_row_and_others_never",),
     ),
     Mutant(
         "refusals-ask-once",
-        "shared/catalogue/sync/runs.py",
+        "shared/catalogue/sync/queued_runs.py",
         "    connection.execute(_ONE_ASKS)\n",
         "",
         ("tests/integration/chat/test_refused_models.py::test_who_asks_after_a_refusal_waits_for_who_is_asking",),

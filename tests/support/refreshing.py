@@ -13,7 +13,7 @@ from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync import store
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.outcomes import USED_DAYS, Outcome, RecordNotices, UsageLookup, record_nothing
+from shared.catalogue.sync.outcomes import USE_DAYS, Outcome, RecordNotices, UsageLookup, record_nothing
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.sources import Sources
@@ -40,7 +40,7 @@ class CatalogueHarness:
 
     def refresh(self, **options: Any) -> Outcome:
         """Request a run and carry it out."""
-        run_id, _, _ = self.refresher.request(RefreshOptions(**options), trigger="cli", actor="test")
+        run_id, _, _ = self.refresher.queue.request(RefreshOptions(**options), trigger="cli", actor="test")
         return self.refresher.perform(run_id)
 
     def seed(self) -> int:
@@ -76,7 +76,7 @@ def make_due(catalogue: CatalogueHarness) -> None:
 
 def count_callers(connection: Any, keys: Collection[str]) -> Mapping[str, int]:
     """As production counts them."""
-    return callers_of(connection, keys, days=USED_DAYS)
+    return callers_of(connection, keys, days=USE_DAYS)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from shared.catalogue import seed
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.report import coverage
-from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync import holds, queued_runs, runs, store
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
@@ -73,7 +73,7 @@ def refresh(
     with open_runtime() as runtime:
         if source == MATCHAAI and not runtime.settings.upstream_given:
             raise click.UsageError("--source matchaai: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY first")
-        if first and not runtime.refresher.needs_first():
+        if first and not runtime.refresher.queue.needs_first():
             click.echo("refresh: a run of this source has succeeded before, or its list is held: nothing to do")
             return
         if not dry_run:
@@ -111,8 +111,8 @@ def _dismiss(sha256: str, *, as_json: bool) -> None:
 def _run(runtime: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome:
     if arguments.dry_run:
         return runtime.refresher.preview(arguments)
-    trigger: runs.Trigger = "startup" if first else "cli"
-    run_id, _, _ = runtime.refresher.request(arguments, trigger=trigger, actor=trigger)
+    trigger: queued_runs.Trigger = "startup" if first else "cli"
+    run_id, _, _ = runtime.refresher.queue.request(arguments, trigger=trigger, actor=trigger)
     return runtime.refresher.perform(run_id)
 
 

@@ -14,7 +14,7 @@ import click
 import sqlalchemy as sa
 
 from shared import system_status
-from shared.catalogue.sync import runs
+from shared.catalogue.sync import queued_runs, runs
 from shared.catalogue.sync.holds import open_hold
 from shared.db import DISK_FULL, Database, DatabaseError, DatabaseFailure, DatabaseUnavailable
 from shared.notices.deliveries import backlog
@@ -180,8 +180,8 @@ def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Find
         held_run = None if hold is None else runs.find(connection, hold.run_id)
         facts.health, facts.endings = read_health(connection), system_status.chat_endings(connection)
         configured = configured_source(settings)
-        changed = runs.source_changed(connection, configured)
-        tried = changed and runs.source_tried(connection, configured)
+        changed = queued_runs.source_changed(connection, configured)
+        tried = changed and queued_runs.source_tried(connection, configured)
     facts.status = status
     yield from checks.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
     receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}

@@ -8,6 +8,7 @@ from typing import Any
 from shared.catalogue.sync import holds
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
+from shared.catalogue.sync.outcomes import USE_DAYS
 from worker.commands.context import actor, console, say, short, table
 from worker.commands.entry import fail
 from worker.runtime import Runtime
@@ -20,7 +21,7 @@ def print_held(held: Mapping[str, Any], *, most: int | None = None, waits: bool 
     say(f"held: {summary(held)}; nothing was changed")
     models = held.get("models", [])
     if models:
-        grid = table("id", "key", "name", "what", "requests (30 days)", "callers")
+        grid = table("id", "key", "name", "what", f"requests ({USE_DAYS} days)", "callers")
         for model in models[:most]:
             what = f"becomes {model['becomes']}" if model.get("becomes") else model["kind"]
             grid.add_row(

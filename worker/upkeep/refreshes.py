@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from celery import Celery
 
-from shared.catalogue.sync import runs
+from shared.catalogue.sync import queued_runs
 from shared.catalogue.sync.options import RefreshOptions
 from shared.clock import new_id
 from worker.messages import send_refresh
@@ -17,7 +17,6 @@ log = structlog.get_logger(__name__)
 
 RETRY_BASE_SECONDS = 60.0
 """A failed night is tried again after this, then after four times this, and so on."""
-REPUBLISH_SECONDS = 30.0
 
 
 def refresh_duties(app: Celery, runtime: Runtime) -> list[Duty]:
@@ -27,9 +26,11 @@ def refresh_duties(app: Celery, runtime: Runtime) -> list[Duty]:
         settings = runtime.settings
         due = latest_due(settings.refresh_cron, settings.refresh_timezone, runtime.refresher.now())
         with runtime.database.transaction() as connection:
-            missing = runs.night_missing(connection, due.local, due_at=due.at, skew_seconds=SKEW.total_seconds())
+            missing = queued_runs.night_missing(connection, due.local, due_at=due.at, skew_seconds=SKEW.total_seconds())
         if missing:
-            run_id, new = runtime.refresher.request_night(due.local, trigger="catch-up", task_id=None, actor="upkeep")
+            run_id, new = runtime.refresher.queue.request_night(
+                due.local, trigger="catch-up", task_id=None, actor="upkeep"
+            )
             if new:
                 log.warning(
                     "llm_refresh.night_missed",
@@ -39,21 +40,21 @@ def refresh_duties(app: Celery, runtime: Runtime) -> list[Duty]:
                 )
 
     def new_source() -> None:
-        run_id = runtime.refresher.request_for_new_source()
+        run_id = runtime.refresher.queue.request_for_new_source()
         if run_id is not None:
             log.warning(
                 "llm_refresh.source_changed", message="Another source is set up, refreshing now", run_id=str(run_id)
             )
 
     def refused_models() -> None:
-        run_id = runtime.refresher.request_after_refusal()
+        run_id = runtime.refresher.queue.request_after_refusal()
         if run_id is not None:
             log.warning("llm_refresh.refused", message="MatchaAI refuses a model, refreshing now", run_id=str(run_id))
 
     def dead_and_failed() -> None:
         with runtime.database.transaction() as connection:
             abandoned = runtime.refresher.abandon_expired(connection)
-            again = runs.requeue_nights(
+            again = queued_runs.requeue_nights(
                 connection, attempts=runtime.settings.refresh_attempts, base_seconds=RETRY_BASE_SECONDS
             )
         for run_id in abandoned:
@@ -63,7 +64,7 @@ def refresh_duties(app: Celery, runtime: Runtime) -> list[Duty]:
 
     def lost_messages() -> None:
         with runtime.database.transaction() as connection:
-            queued = runs.take_unpublished(connection, pause_seconds=REPUBLISH_SECONDS)
+            queued = queued_runs.take_unpublished(connection)
         for run in queued:
             arguments = RefreshOptions.model_validate(run.options)
             send_refresh(app, arguments, task_id=str(new_id()), run_id=str(run.id), request_id=run.request_id)

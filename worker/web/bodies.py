@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.facts.capabilities import CapabilityValues
 from shared.catalogue.sync.options import RefreshOptions
+from shared.catalogue.sync.outcomes import USE_DAYS
 from shared.roles import Role
 from shared.vocabulary import FallbackReason
 
@@ -116,7 +117,9 @@ class HeldModel(BaseModel):
         Field(description="No longer listed, or its id means another model"),
     ]
     becomes: Annotated[str | None, Field(description="Of a repointed one: the model that its id means")] = None
-    requests: Annotated[int | None, Field(description="Chats by this model in 30 days; null: counting took too long")]
+    requests: Annotated[
+        int | None, Field(description=f"Chats by this model in {USE_DAYS} days; null: counting took too long")
+    ]
     callers: Annotated[int | None, Field(description="Distinct subjects of these chats; null: counting took too long")]
 
 

@@ -35,8 +35,6 @@ POLL_SECONDS = 0.15
 LOOK_SECONDS = 2.0
 """How often who waits for a refresh looks whether the servers are there that it needs."""
 MAX_CHANGES_REPORTED = 1000
-REPUBLISH_AFTER_SECONDS = 30.0
-"""A queued run whose message was taken by Redis is published again after this; one that was not, at once."""
 _FOR_CALLERS = {
     "database_unavailable": "PostgreSQL could not be reached, or not do this at the moment; ask again.",
     "source_unknown": "The source is not set up here: name no source.",
@@ -129,13 +127,12 @@ class RefreshRoutes:
         return None, task_id
 
     def _refresh(self, call: AnyRequest, body: bodies.RefreshBody) -> Response:
-        run_id, task_id, new = self.runtime.refresher.request(
+        run_id, task_id, new = self.runtime.refresher.queue.request(
             body,
             trigger="api",
             actor=call.caller.subject,
             request_id=call.request_id,
             task_id=str(new_id()),
-            publish_pause_seconds=REPUBLISH_AFTER_SECONDS,
         )
         is_published = True
         if new:
@@ -143,7 +140,7 @@ class RefreshRoutes:
                 body, task_id=str(task_id), run_id=str(run_id), request_id=call.request_id
             )
             if not is_published:
-                self.runtime.refresher.publish_soon(run_id)
+                self.runtime.refresher.queue.publish_soon(run_id)
         links = {"run": f"/api/llms/runs/{run_id}", "task": f"/api/tasks/{task_id}"}
         deadline = self._deadline(call) if is_published else time.monotonic()
         look = time.monotonic() + LOOK_SECONDS

@@ -7,12 +7,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
+
 from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import ModelChange
 from shared.db import Connection
 
-USED_DAYS: Final = 30
-USE: Final = "used_30_days"
+log = structlog.get_logger(__name__)
+
+USE_DAYS: Final = 30
+"""How far back it is counted how often the models were used that a refresh takes away, and by how many callers."""
+USE: Final = f"used_{USE_DAYS}_days"
 """In the ledger's line of a removal: how often the model was asked in the days before it."""
 
 
@@ -28,6 +33,20 @@ class Outcome:
     code: str | None = None
     detail: str | None = None
     plan: tuple[Mapping[str, Any], ...] | None = None
+
+    @classmethod
+    def of_run(cls, run: Mapping[str, Any]) -> Outcome:
+        """How this run of the API stands."""
+        error = run["error"] or {}
+        return cls(
+            uuid.UUID(run["id"]),
+            run["status"],
+            dict.fromkeys(COUNTED, 0) | run["counts"],
+            tuple(run["errors"]),
+            run["held"],
+            error.get("code"),
+            error.get("detail"),
+        )
 
     def as_result(self) -> dict[str, Any]:
         """What the task `llm.refresh` returns; of a dry run or a failure, what belongs to it as well."""
@@ -66,7 +85,7 @@ def record_nothing(connection: Connection, ending: RunEnded) -> None:
 
 
 UsageLookup = Callable[[Any, Collection[str]], Mapping[str, int]]
-"""(connection, model keys) -> requests, or callers, of each in the last USED_DAYS days; unused keys may be absent."""
+"""(connection, model keys) -> requests, or callers, of each in the last USE_DAYS days; unused keys may be absent."""
 
 
 FORCE_REFUSED: Final = "force_refused"
@@ -76,3 +95,31 @@ FORCE_REFUSED: Final = "force_refused"
 def nothing_used(connection: Connection, keys: Collection[str]) -> Mapping[str, int]:
     """Of no model is it known that it was used."""
     return {}
+
+
+def log_outcome(outcome: Outcome, source: str, promoted: tuple[str, str] | None) -> None:
+    """Log how a run ended that asked this source; `promoted`: the default that is gone, and its successor."""
+    counts = dict(outcome.counts)
+    if outcome.status == "held":
+        log.error(
+            "llm_refresh.held",
+            message="Held: the list would take away too much, nothing changed",
+            **{name: value for name, value in (outcome.held or {}).items() if name != "models"},
+        )
+        return
+    synced = sum(counts[name] for name in ("added", "updated", "unchanged", "reactivated"))
+    log.info(
+        "llm_refresh.synced",
+        message=f"Synced {synced} models",
+        status=outcome.status,
+        source=source,
+        **counts,
+    )
+    if promoted is not None:
+        old, new = promoted
+        log.warning(
+            "llm_refresh.default_promoted",
+            message="The default model is gone, another was promoted",
+            lost=old,
+            promoted=new,
+        )

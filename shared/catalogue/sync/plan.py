@@ -80,6 +80,11 @@ class Plan:
     active: int
     """How many rows were active before."""
 
+    @property
+    def status(self) -> str:
+        """The status of a run that applied it."""
+        return "partial" if self.counts["failed"] else "succeeded"
+
 
 def plan_sync(
     rows: Sequence[ModelRow],

@@ -12,29 +12,26 @@ from typing import Any
 
 import structlog
 
-from shared.catalogue import resolve
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
-from shared.catalogue.sync.held import hold_report, with_use
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import (
-    FORCE_REFUSED,
-    USE,
     Outcome,
     RecordNotices,
     RunEnded,
     UsageLookup,
+    log_outcome,
     nothing_used,
     record_nothing,
 )
-from shared.catalogue.sync.parse import Parsed, Rejected, parse_entries
-from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json, plan_sync
-from shared.catalogue.sync.rows import ModelRow
-from shared.catalogue.sync.runs import RunClaim, Trigger
+from shared.catalogue.sync.parse import Parsed, parse_entries
+from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json
+from shared.catalogue.sync.planner import Planner, RunFailed, errors_of
+from shared.catalogue.sync.queue import RunQueue
+from shared.catalogue.sync.runs import RunClaim
 from shared.catalogue.sync.sources import Fetched, Sources
 from shared.clock import Ids
-from shared.db import Connection, Database, DatabaseError, DatabaseUnavailable
-from shared.gateway.errors import GatewayError
+from shared.db import Connection, Database, DatabaseError
 
 log = structlog.get_logger(__name__)
 
@@ -51,19 +48,8 @@ LEAST_APPLY_SECONDS = 5.0
 COUNT_USE_SECONDS = 20.0
 """For counting who would miss the models of a held list."""
 CLAIM_PAUSE_SECONDS = 0.2
-NEW_SOURCE_PAUSE_SECONDS = 3600.0
-"""Upkeep refreshes for a new source at most once in so long: during an upgrade, processes may have different ones."""
 CLAIM_PATIENCE_SECONDS = 200.0
 """How long a run waits for the running one: longer than its lease."""
-
-
-class _Failure(Exception):
-    """A run that ends as failed: its code and, in words, why."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
 
 
 class Refresher:
@@ -88,102 +74,10 @@ class Refresher:
         self._database = database
         self._sources = sources
         self._describe = describe
-        self._policy = policy
-        self._ids = ids
         self._rules = rules
         self._record = record
-        self._used = used
-        self._callers = callers
-
-    def request(
-        self,
-        options: RefreshOptions,
-        *,
-        trigger: Trigger,
-        actor: str,
-        request_id: str | None = None,
-        task_id: str | None = None,
-        publish_pause_seconds: float = 30,
-    ) -> tuple[uuid.UUID, str | None, bool]:
-        """Queue a run or join one that has not begun; returns its id, its task's id and whether it is new."""
-        with self._database.transaction() as connection:
-            return runs.enqueue(
-                connection,
-                run_id=self._ids(),
-                trigger=trigger,
-                options=options.as_row(),
-                source=options.source or self._sources.configured,
-                actor=actor,
-                request_id=request_id,
-                task_id=task_id,
-                publish_pause_seconds=publish_pause_seconds,
-            )
-
-    def request_night(
-        self, due: datetime, *, trigger: Trigger, task_id: str | None, actor: str
-    ) -> tuple[uuid.UUID, bool]:
-        """Queue the run of the night that was due at this local time; however often asked, there is one."""
-        with self._database.transaction() as connection:
-            return runs.enqueue_night(
-                connection, run_id=self._ids(), trigger=trigger, due=due, task_id=task_id, actor=actor
-            )
-
-    def request_for_new_source(self) -> uuid.UUID | None:
-        """Queue one run when the last good one asked another source than is set up now; None where none is due.
-
-        Whether that run is good, held or failed: upkeep does not ask again, the next night does.
-        """
-        source = self._sources.configured
-        with self._database.transaction() as connection:
-            if not self._is_new(connection, source):
-                return None
-        with self._database.transaction() as connection:
-            store.lock(connection)  # workers take turns: one of them queues it
-            if not self._is_new(connection, source):
-                return None
-            run_id, _, new = runs.enqueue(
-                connection,
-                run_id=self._ids(),
-                trigger="startup",
-                options={},
-                source=source,
-                actor="upkeep",
-                request_id=None,
-                task_id=None,
-                publish_pause_seconds=0,
-            )
-        return run_id if new else None
-
-    def _is_new(self, connection: Connection, source: str) -> bool:
-        return (
-            runs.source_changed(connection, source)
-            and not runs.source_tried(connection, source)
-            and not runs.followed_source(connection, pause_seconds=NEW_SOURCE_PAUSE_SECONDS)
-        )
-
-    def needs_first(self) -> bool:
-        """Whether `make up` has to refresh: no run was ever good, or the last good one asked another source.
-
-        Not while a list of the source that is set up now is held: that waits for a decision.
-        """
-        source = self._sources.configured
-        with self._database.transaction() as connection:
-            if not runs.ever_good(connection):
-                return True
-            hold = holds.open_hold(connection)
-            return runs.source_changed(connection, source) and (hold is None or hold.source != source)
-
-    def request_after_refusal(self) -> uuid.UUID | None:
-        """Queue a run where the gateway has refused a model that it listed; None when none is due."""
-        run_id = self._ids()
-        with self._database.transaction() as connection:
-            new = runs.enqueue_after_refusal(connection, run_id=run_id, source=self._sources.configured)
-        return run_id if new else None
-
-    def publish_soon(self, run_id: uuid.UUID) -> None:
-        """Let upkeep send the message for a queued run at its next round: Redis did not take it."""
-        with self._database.transaction() as connection:
-            runs.publish_soon(connection, run_id)
+        self._planner = Planner(database, sources, policy, used=used, callers=callers)
+        self.queue = RunQueue(database, configured_source=sources.configured, ids=ids)
 
     def now(self) -> datetime:
         """The database's time."""
@@ -208,10 +102,11 @@ class Refresher:
         if within_seconds is not None:
             seconds_left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - started)
             apply_seconds = max(LEAST_APPLY_SECONDS, seconds_left)
-        with structlog.contextvars.bound_contextvars(run_id=str(run_id), **_request(claim.request_id)):
+        request = {} if claim.request_id is None else {"request_id": claim.request_id}
+        with structlog.contextvars.bound_contextvars(run_id=str(run_id), **request):
             try:
                 return self._run_claim(claim, apply_seconds)
-            except _Failure as failure:
+            except RunFailed as failure:
                 return self._failed(claim, failure.code, failure.detail)
             except runs.FenceLost as lost:
                 log.warning("llm_refresh.fenced", message="Run was taken away, nothing applied", detail=str(lost))
@@ -242,16 +137,7 @@ class Refresher:
             run = runs.find(connection, run_id)
         if run is None:
             raise LookupError(f"there is no run {run_id}")
-        error = run["error"] or {}
-        return Outcome(
-            run_id,
-            run["status"],
-            dict.fromkeys(COUNTED, 0) | run["counts"],
-            tuple(run["errors"]),
-            run["held"],
-            error.get("code"),
-            error.get("detail"),
-        )
+        return Outcome.of_run(run)
 
     def check_force(self, options: RefreshOptions, *, request_id: str | None = None) -> None:
         """See that `options.force` names a held list: the one that waits for a decision, or that a run would hold now.
@@ -283,27 +169,23 @@ class Refresher:
         For a list that would be held, counts and plan are those of applying it by force.
         """
         try:
-            fetched = self._fetch(options.source, ASKED_FETCH_SECONDS, request_id)
-        except _Failure as failure:
-            return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
-        parsed = parse_entries(fetched.entries)
-        describe = self._describe()
-        try:
+            fetched = self._planner.fetch(options.source, ASKED_FETCH_SECONDS, request_id)
+            parsed, describe = parse_entries(fetched.entries), self._describe()
             with self._database.transaction() as connection:
                 now, forced = store.now(connection), options.force == fetched.sha256
-                rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=forced)
-                held = None if forced else self._held(rows, plan, fetched)
+                rows, plan = self._planner.plan(connection, fetched, parsed, describe, now, forced=forced)
+                held = None if forced else self._planner.held(rows, plan, fetched)
                 if held is not None:
-                    rows, plan = self._plan(connection, fetched, parsed, describe, now, forced=True)
+                    rows, plan = self._planner.plan(connection, fetched, parsed, describe, now, forced=True)
                 elif options.force is not None:
-                    self._check_forced(connection, plan, fetched, options.force)
-                plan = self._with_use(connection, plan)
-        except _Failure as failure:
+                    self._planner.check_forced(connection, plan, fetched, options.force)
+                plan = self._planner.with_use(connection, plan)
+        except RunFailed as failure:
             return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
         if held is not None:
-            held = self._with_held_use(held, LEAST_APPLY_SECONDS)
-        status = "held" if held is not None else _status(plan)
-        return Outcome(None, status, plan.counts, _errors(parsed), held, plan=tuple(as_json(plan)))
+            held = self._planner.with_held_use(held, LEAST_APPLY_SECONDS)
+        status = "held" if held is not None else plan.status
+        return Outcome(None, status, plan.counts, errors_of(parsed), held, plan=tuple(as_json(plan)))
 
     def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> RunClaim | None:
         deadline = time.monotonic() + patience_seconds
@@ -334,10 +216,9 @@ class Refresher:
     def _run_claim(self, claim: RunClaim, apply_seconds: float) -> Outcome:
         options = RefreshOptions.model_validate(claim.options)
         deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
-        fetched = self._fetch(options.source, deadline, claim.request_id)
+        fetched = self._planner.fetch(options.source, deadline, claim.request_id)
         inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()
         columns = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
-
         describe = self._describe()
         held: dict[str, Any] | None = None
         with self._database.transaction(timeout_seconds=apply_seconds) as connection:
@@ -356,18 +237,18 @@ class Refresher:
                 started = time.monotonic()
                 parsed = parse_entries(fetched.entries)
                 forced = options.force == fetched.sha256
-                rows, plan = self._plan(connection, fetched, parsed, describe, version.now, forced=forced)
+                rows, plan = self._planner.plan(connection, fetched, parsed, describe, version.now, forced=forced)
                 columns["plan_ms"] = _since(started)
-                held = None if forced else self._held(rows, plan, fetched)
+                held = None if forced else self._planner.held(rows, plan, fetched)
                 if held is None:
                     if options.force is not None:
-                        self._check_forced(connection, plan, fetched, options.force)
+                        self._planner.check_forced(connection, plan, fetched, options.force)
                     outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, columns)
         if held is not None and plan is not None:
             # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.
-            held = self._with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
+            held = self._planner.with_held_use(held, min(apply_seconds, COUNT_USE_SECONDS))
             outcome = self._hold(claim, parsed, plan, held, columns)
-        self._log_outcome(outcome, plan, fetched)
+        log_outcome(outcome, fetched.source, None if plan is None else plan.promoted)
         return outcome
 
     def _apply(
@@ -380,14 +261,14 @@ class Refresher:
         inputs: str,
         columns: Mapping[str, Any],
     ) -> Outcome:
-        errors = _errors(parsed)
+        errors = errors_of(parsed)
         started = time.monotonic()
-        plan = self._with_use(connection, plan)
+        plan = self._planner.with_use(connection, plan)
         store.write_rows(connection, plan.written, plan.listed, source=fetched.source)
         store.touch(connection, plan.touched, source=fetched.source)
         store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
-        status, apply_ms = _status(plan), _since(started)
+        status, apply_ms = plan.status, _since(started)
         runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=apply_ms, **columns)
         ending = RunEnded(claim.run_id, status, claim.attempt, changes=plan.changes, promoted=plan.promoted)
         self._record(connection, ending)
@@ -397,86 +278,11 @@ class Refresher:
         self, claim: RunClaim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], columns: Mapping[str, Any]
     ) -> Outcome:
         """End a run as held, with what its list would take away."""
-        errors, counts = _errors(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
+        errors, counts = errors_of(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
         with self._database.transaction() as connection:
             runs.close(connection, claim, "held", counts=counts, errors=list(errors), held=held, **columns)
             self._record(connection, RunEnded(claim.run_id, "held", claim.attempt, held))
         return Outcome(claim.run_id, "held", counts, errors, held)
-
-    def _with_use(self, connection: Connection, plan: Plan) -> Plan:
-        """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
-        going = {change.model_key for change in plan.changes if change.kind == "deactivated"}
-        if not going:
-            return plan
-        used = self._used(connection, going)
-        changes = tuple(
-            replace(change, after={**(change.after or {}), USE: used.get(change.model_key, 0)})
-            if change.kind == "deactivated"
-            else change
-            for change in plan.changes
-        )
-        return replace(plan, changes=changes)
-
-    def _plan(
-        self,
-        connection: Connection,
-        fetched: Fetched,
-        parsed: Parsed,
-        describe: Describe,
-        now: datetime,
-        *,
-        forced: bool,
-    ) -> tuple[list[ModelRow], Plan]:
-        """The rows, and what this list would make of them; `forced`: what is absent goes at once."""
-        rows, retired = store.read_rows(connection), store.retired_keys(connection)
-        unpromised = store.unpromised_ids(connection, fetched.source)
-        plan = plan_sync(
-            rows,
-            parsed,
-            describe,
-            self._policy,
-            now,
-            retired,
-            unpromised=unpromised,
-            refused=resolve.refused_ids(connection),
-            at_once=forced,
-        )
-        return rows, plan
-
-    def _held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
-        """What the guard has against this list, and whom it would take away; None when it may be applied."""
-        must_hold = plan.guard.holds(self._policy.max_shrink)
-        return hold_report(rows, plan, fetched.sha256) if must_hold else None
-
-    def _with_held_use(self, held: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """What is held, its models with their use; a count that takes longer than `seconds` is None."""
-        model_keys = {model["model_key"] for model in held["models"]}
-        counts: list[Mapping[str, int] | None] = []
-        for count in (self._used, self._callers):
-            try:
-                with self._database.transaction(timeout_seconds=seconds) as connection:
-                    counts.append(count(connection, model_keys) if model_keys else {})
-            except DatabaseUnavailable as error:
-                message = "The use of models that would go was not counted"
-                log.warning("llm_refresh.use_not_counted", message=message, error=str(error))
-                counts.append(None)
-        return {**held, "models": with_use(held["models"], *counts)}
-
-    def _check_forced(self, connection: Connection, plan: Plan, fetched: Fetched, sha256: str) -> None:
-        """Raises _Failure unless this very list is the one to force, and a held one."""
-        is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
-        if sha256 == fetched.sha256 and is_held:
-            return
-        other = "" if sha256 == fetched.sha256 else f"the list is another one now (sha256 {fetched.sha256}), and "
-        raise _Failure(FORCE_REFUSED, f"{other}nothing holds it: refresh without force; nothing was changed")
-
-    def _fetch(self, source: str | None, deadline_seconds: float, request_id: str | None) -> Fetched:
-        try:
-            return self._sources.fetch(source, deadline_seconds=deadline_seconds, request_id=request_id)
-        except GatewayError as error:
-            raise _Failure(error.code, error.detail) from None
-        except LookupError as error:
-            raise _Failure("source_unknown", str(error)) from None
 
     def _failed(self, claim: RunClaim, code: str, detail: str) -> Outcome:
         """Record a failure in a transaction of its own."""
@@ -488,48 +294,6 @@ class Refresher:
         except runs.FenceLost:
             return self.outcome(claim.run_id)
         return Outcome(claim.run_id, "failed", code=code, detail=detail)
-
-    def _log_outcome(self, outcome: Outcome, plan: Plan | None, fetched: Fetched) -> None:
-        counts = dict(outcome.counts)
-        if outcome.status == "held":
-            log.error(
-                "llm_refresh.held",
-                message="Held: the list would take away too much, nothing changed",
-                **{name: value for name, value in (outcome.held or {}).items() if name != "models"},
-            )
-            return
-        synced = sum(counts[name] for name in ("added", "updated", "unchanged", "reactivated"))
-        log.info(
-            "llm_refresh.synced",
-            message=f"Synced {synced} models",
-            status=outcome.status,
-            source=fetched.source,
-            **counts,
-        )
-        if plan is not None and plan.promoted is not None:
-            old, new = plan.promoted
-            log.warning(
-                "llm_refresh.default_promoted",
-                message="The default model is gone, another was promoted",
-                lost=old,
-                promoted=new,
-            )
-
-
-def _status(plan: Plan) -> str:
-    return "partial" if plan.counts["failed"] else "succeeded"
-
-
-def _errors(parsed: Parsed) -> tuple[dict[str, Any], ...]:
-    return tuple(_error(rejected) for rejected in parsed.rejected[: runs.MAX_ERRORS_KEPT])
-
-
-def _error(rejected: Rejected) -> dict[str, Any]:
-    return {"id": rejected.id, "name": rejected.name, "reason": rejected.reason}
-
-
-def _request(request_id: str | None) -> dict[str, str]:
-    return {} if request_id is None else {"request_id": request_id}
 
 
 def _since(started: float) -> int:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from shared.catalogue.sync.holds import NotHeld
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
+from shared.catalogue.sync.queued_runs import Trigger
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
-from shared.catalogue.sync.runs import Trigger
 from shared.db import DatabaseFailure
 
 log = structlog.get_logger(__name__)
@@ -78,10 +78,10 @@ def _requested(
 ) -> uuid.UUID:
     if call.trigger == "schedule":
         night = due(refresher.now())
-        run_id, _ = refresher.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")
+        run_id, _ = refresher.queue.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")
         return run_id
     trigger: Trigger = "task" if call.trigger not in get_args(Trigger) else call.trigger  # type: ignore[assignment]
-    run_id, _, _ = refresher.request(
+    run_id, _, _ = refresher.queue.request(
         arguments, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
     )
     return run_id

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.catalogue.edits import ModelEdit
-from shared.catalogue.sync import runs, store
+from shared.catalogue.sync import queued_runs, runs, store
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
@@ -209,9 +209,9 @@ def test_the_ledger_takes_no_update_and_no_delete(catalogue: CatalogueHarness, d
 
 
 def test_requests_join_a_run_that_has_not_begun_and_only_one_with_the_same_options(catalogue: CatalogueHarness) -> None:
-    first, _, new = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
-    again, _, joined = catalogue.refresher.request(RefreshOptions(), trigger="cli", actor="b")
-    other, _, other_new = catalogue.refresher.request(RefreshOptions(source="mapping"), trigger="api", actor="c")
+    first, _, new = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="a")
+    again, _, joined = catalogue.refresher.queue.request(RefreshOptions(), trigger="cli", actor="b")
+    other, _, other_new = catalogue.refresher.queue.request(RefreshOptions(source="mapping"), trigger="api", actor="c")
     assert (new, joined, other_new) == (True, False, True)
     assert first == again != other
     assert catalogue.refresher.perform(first).status == "succeeded"
@@ -223,12 +223,12 @@ def test_a_run_that_fetches_is_not_joined_and_one_follow_up_waits_behind_it(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     gateway.behave(llms={"delay": 1.0})
-    first, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    first, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="a")
     working = threading.Thread(target=catalogue.refresher.perform, args=(first,))
     working.start()
     wait_for(lambda: catalogue.refresher.outcome(first).status == "running")
-    second, _, new = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="b")
-    third, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="c")
+    second, _, new = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="b")
+    third, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="c")
     assert new
     assert second == third != first
     assert catalogue.refresher.perform(second).status == "succeeded"  # after the first
@@ -243,7 +243,7 @@ def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="task", actor="a")
+    run_id, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="task", actor="a")
     working = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     working.start()
     wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
@@ -255,7 +255,7 @@ def test_whoever_joined_a_run_that_another_carries_out_is_told_its_end(
 def test_a_zombie_applies_nothing(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 1.0})
     gateway.set_models(entries(*FIVE, (99, "Kimi K2")))
-    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    run_id, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="a")
     zombie = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     zombie.start()
     wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
@@ -271,7 +271,7 @@ def test_a_zombie_whose_fetch_fails_leaves_the_end_that_the_run_has(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     gateway.behave(llms={"delay": 1.0, "status": 401})
-    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    run_id, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="a")
     zombie = threading.Thread(target=catalogue.refresher.perform, args=(run_id,))
     zombie.start()
     wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
@@ -288,7 +288,7 @@ def waits_for_a_lock(catalogue: CatalogueHarness) -> bool:
 
 def test_a_run_that_is_being_applied_is_not_abandoned(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:
     gateway.behave(llms={"delay": 0.7})
-    run_id, _, _ = catalogue.refresher.request(RefreshOptions(), trigger="api", actor="a")
+    run_id, _, _ = catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="a")
     with ThreadPoolExecutor() as pool:
         working = pool.submit(catalogue.refresher.perform, run_id)
         wait_for(lambda: catalogue.refresher.outcome(run_id).status == "running")
@@ -316,8 +316,8 @@ def test_two_who_ask_for_the_same_night_make_one_run(catalogue: CatalogueHarness
     from datetime import datetime
 
     due = datetime(2026, 10, 25, 2, 30)
-    first, new = catalogue.refresher.request_night(due, trigger="schedule", task_id="t1", actor="beat")
-    again, second = catalogue.refresher.request_night(due, trigger="catch-up", task_id="t2", actor="upkeep")
+    first, new = catalogue.refresher.queue.request_night(due, trigger="schedule", task_id="t1", actor="beat")
+    again, second = catalogue.refresher.queue.request_night(due, trigger="catch-up", task_id="t2", actor="upkeep")
     assert (new, second, first) == (True, False, again)
 
 
@@ -327,16 +327,18 @@ def test_failed_nights_are_tried_again_in_the_same_row_and_others_never(
     from datetime import datetime
 
     gateway.behave(llms={"status": 401})
-    night, _ = catalogue.refresher.request_night(datetime(2026, 3, 1), trigger="schedule", task_id=None, actor="beat")
+    night, _ = catalogue.refresher.queue.request_night(
+        datetime(2026, 3, 1), trigger="schedule", task_id=None, actor="beat"
+    )
     assert catalogue.refresher.perform(night).status == "failed"
     assert catalogue.refresh().status == "failed"
     for attempt in (2, 3):
         with catalogue.database.transaction() as connection:
-            assert runs.requeue_nights(connection, attempts=3, base_seconds=0) == [night]
+            assert queued_runs.requeue_nights(connection, attempts=3, base_seconds=0) == [night]
         assert catalogue.refresher.perform(night).status == "failed"
         assert catalogue.run("SELECT attempt FROM llm_sync_runs WHERE id = :id", id=night)[0]["attempt"] == attempt
     with catalogue.database.transaction() as connection:
-        assert runs.requeue_nights(connection, attempts=3, base_seconds=0) == []
+        assert queued_runs.requeue_nights(connection, attempts=3, base_seconds=0) == []
 
 
 def test_a_sync_goes_on_with_the_list_after_an_operators_edit(catalogue: CatalogueHarness) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.catalogue.sync import runs
+from shared.catalogue.sync import queued_runs
 from tests.support.processes import local_variables, worker
 from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
@@ -42,7 +42,7 @@ def upstream(mapped: CatalogueHarness, database: Database, gateway: RunningStand
 
 def follow(catalogue: CatalogueHarness) -> str | None:
     """What upkeep does; how the run that it asked for ended, None where it asked for none."""
-    run_id = catalogue.refresher.request_for_new_source()
+    run_id = catalogue.refresher.queue.request_for_new_source()
     return None if run_id is None else catalogue.refresher.perform(run_id).status
 
 
@@ -57,10 +57,10 @@ def active(catalogue: CatalogueHarness) -> set[int]:
 
 
 def test_the_first_real_list_is_refreshed_once_and_takes_the_mappings_models_away(upstream: CatalogueHarness) -> None:
-    assert upstream.refresher.needs_first()
+    assert upstream.refresher.queue.needs_first()
     assert follow(upstream) == "succeeded"
     assert active(upstream) == {model["id"] for model in REAL}
-    assert not upstream.refresher.needs_first()
+    assert not upstream.refresher.queue.needs_first()
     assert follow(upstream) is None
     later(upstream)
     assert follow(upstream) is None
@@ -83,7 +83,7 @@ def test_an_empty_first_list_is_held_and_not_asked_for_again(
     assert follow(upstream) == "held"
     later(upstream)
     assert follow(upstream) is None
-    assert not upstream.refresher.needs_first()
+    assert not upstream.refresher.queue.needs_first()
 
 
 def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(
@@ -93,10 +93,10 @@ def test_a_failed_first_refresh_is_left_to_the_night_and_to_make_up(
     assert follow(upstream) == "failed"
     later(upstream)
     assert follow(upstream) is None
-    assert upstream.refresher.needs_first()
+    assert upstream.refresher.queue.needs_first()
     with upstream.database.transaction() as connection:
-        assert runs.source_changed(connection, "matchaai")
-        assert runs.source_tried(connection, "matchaai")
+        assert queued_runs.source_changed(connection, "matchaai")
+        assert queued_runs.source_tried(connection, "matchaai")
 
 
 def test_real_models_are_guarded_on_the_way_back_and_forth(

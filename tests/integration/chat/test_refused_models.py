@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from shared.catalogue.sync import runs
+from shared.catalogue.sync import queued_runs
 from shared.chat import claims, figures, lifecycle, sweeper
 from shared.clock import new_id
 from tests.integration.chat.conftest import Chats
@@ -197,20 +197,19 @@ def refusal_runs(chats: Chats) -> list[dict[str, Any]]:
 
 def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Chats) -> None:
     forget_runs(chats)
-    assert chats.runtime.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.queue.request_after_refusal() is None
     lists(chats, 28)
     chats.answered(model=OTHER)
     asked: list[uuid.UUID | None] = []
-    threads = [
-        threading.Thread(target=lambda: asked.append(chats.runtime.refresher.request_after_refusal())) for _ in range(6)
-    ]
+    queue = chats.runtime.refresher.queue
+    threads = [threading.Thread(target=lambda: asked.append(queue.request_after_refusal())) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(refusal_runs(chats)) == len([run_id for run_id in asked if run_id is not None]) == 1
     chats.answered("Again?", model=OTHER)
-    assert chats.runtime.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.queue.request_after_refusal() is None
 
 
 def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
@@ -221,11 +220,11 @@ def test_who_asks_after_a_refusal_waits_for_who_is_asking(chats: Chats) -> None:
     database, refresher = chats.runtime.database, chats.runtime.refresher
     with ThreadPoolExecutor() as pool:
         with database.transaction() as other:
-            assert runs.enqueue_after_refusal(other, run_id=new_id(), source=None)
+            assert queued_runs.enqueue_after_refusal(other, run_id=new_id(), source=None)
             other.execute(
                 sa.text("UPDATE llm_sync_runs SET status = 'failed', finished_at = now() WHERE trigger = 'refusal'")
             )
-            asking = pool.submit(refresher.request_after_refusal)
+            asking = pool.submit(refresher.queue.request_after_refusal)
             waiting = "SELECT count(*) AS number FROM pg_locks WHERE NOT granted"
             wait_for(lambda: chats.catalogue.run(waiting)[0]["number"] or asking.done())
         assert asking.result(timeout=20) is None
@@ -239,21 +238,21 @@ def test_a_refused_model_that_the_list_lacks_goes_without_grace(chats: Chats) ->
     chats.gateway.set_models([{"id": id_, "name": name} for id_, name in names.items()])
     chat = chats.answered()
     assert (chat["model_key"], chat["fallback_reason"]) == (OTHER, "unknown_upstream")
-    run_id = chats.runtime.refresher.request_after_refusal()
+    run_id = chats.runtime.refresher.queue.request_after_refusal()
     assert run_id is not None
     assert chats.runtime.refresher.perform(run_id).status == "succeeded"
     models = chats.catalogue.models()
     assert (models[28]["is_active"], models[40]["is_active"]) == (False, True)  # only the default was refused
     assert models[25]["is_default"]
     assert model_of(chats, chats.accepted("Now?")) == (OTHER, 25, None)
-    assert chats.runtime.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.queue.request_after_refusal() is None
 
 
 def test_a_failed_refresh_after_a_refusal_waits_for_the_next_refusal(chats: Chats) -> None:
     forget_runs(chats)
     lists(chats, 28)
     chats.answered(model=OTHER)
-    run_id = chats.runtime.refresher.request_after_refusal()
+    run_id = chats.runtime.refresher.queue.request_after_refusal()
     assert run_id is not None
     chats.gateway.behave(llms={"status": 401})
     assert chats.runtime.refresher.perform(run_id).status == "failed"
@@ -261,6 +260,6 @@ def test_a_failed_refresh_after_a_refusal_waits_for_the_next_refusal(chats: Chat
         "UPDATE llm_sync_runs SET created_at = created_at - interval '11 minutes' WHERE trigger = 'refusal'"
     )
     chats.catalogue.run("UPDATE llm_models SET unknown_upstream_at = unknown_upstream_at - interval '12 minutes'")
-    assert chats.runtime.refresher.request_after_refusal() is None
+    assert chats.runtime.refresher.queue.request_after_refusal() is None
     chats.answered("Again?", model=OTHER)
-    assert chats.runtime.refresher.request_after_refusal() is not None
+    assert chats.runtime.refresher.queue.request_after_refusal() is not None

@@ -57,7 +57,7 @@ def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     due = datetime(2026, 3, 1)
-    run_id, _ = catalogue.refresher.request_night(due, trigger="schedule", task_id=None, actor="beat")
+    run_id, _ = catalogue.refresher.queue.request_night(due, trigger="schedule", task_id=None, actor="beat")
     seen = []
 
     def note() -> None:

@@ -76,7 +76,7 @@ def test_a_night_that_works_at_its_second_attempt_has_recovered(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     due = catalogue.refresher.now().replace(tzinfo=None)
-    run_id, _ = catalogue.refresher.request_night(due, trigger="schedule", task_id=None, actor="beat")
+    run_id, _ = catalogue.refresher.queue.request_night(due, trigger="schedule", task_id=None, actor="beat")
     gateway.behave(llms={"status": 401})
     catalogue.refresher.perform(run_id)
     gateway.behave()

@@ -439,9 +439,8 @@ def test_readiness_names_the_parts(stack: Stack) -> None:
 def test_a_lost_message_costs_a_pause_and_not_the_run(stack: Stack) -> None:
     from shared.catalogue.sync.options import RefreshOptions
 
-    run_id, _, _ = stack.catalogue.refresher.request(
-        RefreshOptions(), trigger="api", actor="lost", publish_pause_seconds=0
-    )
+    run_id, _, _ = stack.catalogue.refresher.queue.request(RefreshOptions(), trigger="api", actor="lost")
+    stack.catalogue.refresher.queue.publish_soon(run_id)
     wait_for(lambda: stack.catalogue.refresher.outcome(run_id).status == "succeeded", seconds=30)
 
 
