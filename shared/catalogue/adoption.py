@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from typing import Any, Final
+from datetime import date, datetime
+from typing import Final
 
-from pydantic import ValidationError
-
-from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
-from shared.catalogue.facts.names import clean
 from shared.catalogue.facts.spelling import MAX_KEY
+from shared.catalogue.old_rows import OldRow, moment, place_of, quoted, tidy, whole
 from shared.catalogue.sync.draft import Describe
-from shared.catalogue.sync.parse import MAX_ID, MAX_NAME, Entry, Parsed
+from shared.catalogue.sync.parse import MAX_ID, Entry, Parsed
 from shared.catalogue.sync.plan import Policy, plan_sync
 from shared.catalogue.sync.rows import Json, ModelChange, ModelRow, addition, choose_default
 
@@ -38,11 +33,6 @@ USAGE_MARKS: Final = ("model_key", "request_count")
 _LARGEST_ID: Final = MAX_ID - 1_000_000  # of `id`: the sequence goes on after it
 _LARGEST_COUNT: Final = 2**53
 _FAULTS_SAID: Final = 3
-_SHOWN: Final = 80
-_NOT_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_WHOLE_NUMBER: Final = re.compile(r"[+-]?\d{1,19}")
-_IN_A_PATH: Final = re.compile(r"[A-Za-z0-9._~:@+-]+")
-_TRUTH: Final = {"t": True, "true": True, "yes": True, "1": True, "f": False, "false": False, "no": False, "0": False}
 
 
 class CannotAdopt(Exception):
@@ -92,7 +82,7 @@ def adopt(
     Values are as `to_jsonb` has them. Raises CannotAdopt.
     """
     ids = _upstream_ids(models)
-    drafts = [_Draft(id_, raw) for id_, raw in sorted(zip(ids, models, strict=True), key=lambda pair: pair[0])]
+    drafts = [OldRow(id_, raw) for id_, raw in sorted(zip(ids, models, strict=True), key=lambda pair: pair[0])]
     _give_ids(drafts)
     entries = tuple(Entry(draft.upstream_id, draft.name, None) for draft in drafts)
     ours = plan_sync([], Parsed(entries, (), frozenset(ids)), describe, policy, now).written
@@ -106,8 +96,8 @@ def adopt(
         AdoptedModel(
             draft.id,
             rows[draft.upstream_id],
-            _moment(draft.raw.get("created_at")),
-            _moment(draft.raw.get("last_synced_at")),
+            moment(draft.raw.get("created_at")),
+            moment(draft.raw.get("last_synced_at")),
             draft.old_key,
             tuple(draft.notes),
         )
@@ -134,113 +124,18 @@ def describe_model(model: AdoptedModel) -> str:
     return f"{mark} {row.model_name} (ID: {row.matcha_llm_id}, Key: {row.model_key}){default}: {'; '.join(clauses)}"
 
 
-class _Draft:
-    """One old row on its way: what could be read of it, and what is to be said about it."""
-
-    def __init__(self, upstream_id: int, raw: Json) -> None:
-        self.upstream_id = upstream_id
-        self.raw = raw
-        self.notes: list[str] = []
-        self.id = 0
-        self.old_key = raw["model_key"] if isinstance(raw.get("model_key"), str) else None
-        self.key = _tidy(self.old_key or "", MAX_KEY)
-        self.name = self._name()
-        self.is_active = _truth(raw.get("is_active"))
-        self.was_default = _truth(raw.get("is_default")) is True
-        self.order = self._order()
-
-    def _name(self) -> str:
-        raw = self.raw.get("model_name")
-        name = _tidy(raw if isinstance(raw, str) else "", MAX_NAME) or self.key or f"Model {self.upstream_id}"
-        if name != raw:
-            self.notes.append(f"the name {_shown(raw)} becomes {_shown(name)}")
-        return name
-
-    def _order(self) -> int | None:
-        raw = self.raw.get("display_order")
-        order = _whole(raw)
-        if order is None:
-            if raw is not None:
-                self.notes.append(f"display_order {_shown(raw)} is no number and is left out")
-            return None
-        clipped = max(-MAX_ID, min(MAX_ID, order))
-        if clipped != order:
-            self.notes.append(f"display_order {order} becomes {clipped}")
-        return clipped
-
-    def row(self, ours: ModelRow, entry: Entry, describe: Describe, policy: Policy) -> ModelRow:
-        """The row under the overrides that keep what the old one says; not the default yet."""
-        overrides: dict[str, Any] = {}
-        capabilities = self._capabilities(ours)
-        if capabilities:
-            overrides["capabilities"] = capabilities
-        facts = describe(entry, capabilities)
-        provenance = dict(facts.provenance)
-        if self.key != ours.model_key:
-            overrides["model_key"] = self.key
-            below = {"source": "upstream", "value": ours.model_key}
-            provenance["model_key"] = {"source": "override", "below": below}
-        if not _IN_A_PATH.fullmatch(self.key):
-            self.notes.append(f"the key {_shown(self.key)} cannot stand in a path: `llm-refresh set` gives it another")
-        order = ours.display_order if self.order is None else self.order
-        if order != ours.display_order:
-            overrides["display_order"] = order
-        if self.is_active is False:
-            overrides["is_active"] = False
-            self.notes.append(f"it was inactive and stays hidden until `llm-refresh set {self.key} is_active=null`")
-        if self.is_active is None:
-            self.notes.append("it said neither active nor inactive, and is inactive until a list names it")
-        if (provider := self.raw.get("provider")) is not None and provider != facts.provider:
-            self.notes.append(f"the provider {_shown(provider)} becomes {facts.provider}")
-        return replace(
-            ours,
-            model_key=self.key,
-            provider=facts.provider,
-            capabilities=facts.capabilities,
-            provenance=provenance,
-            overrides=overrides,
-            is_active=self.is_active is True,
-            is_default=False,
-            display_order=order,
-            missed_syncs=policy.grace_syncs if self.is_active is None else 0,
-        )
-
-    def _capabilities(self, ours: ModelRow) -> dict[str, int | bool]:
-        """What the old row states and we would not."""
-        raw = self.raw.get("capabilities")
-        if isinstance(raw, str):  # an object that was written as text
-            with suppress(ValueError, RecursionError):
-                raw = json.loads(raw)
-        if raw is None:
-            return {}
-        if not isinstance(raw, Mapping):
-            self.notes.append(f"its capabilities are no object ({_shown(raw)}) and are left out")
-            return {}
-        overrides: dict[str, int | bool] = {}
-        for name, value in raw.items():
-            if value is None:
-                continue
-            if name not in CAPABILITIES:
-                self.notes.append(f"{_shown(name)} is no capability and is left out")
-            elif (valid := _capability(name, value)) is None:
-                self.notes.append(f"{name} cannot be {_shown(value)} and is left out")
-            elif ours.capabilities.get(name) != valid:
-                overrides[name] = valid
-        return {name: overrides[name] for name in CAPABILITIES if name in overrides}
-
-
 def _upstream_ids(models: Sequence[Json]) -> list[int]:
     """The upstream id of each row. Raises CannotAdopt: a row without one can be no model."""
     ids: list[int] = []
     faults: list[str] = []
     for raw in models:
         raw_id = raw.get("matcha_llm_id")
-        id_ = _whole(raw_id)
+        id_ = whole(raw_id)
         if id_ is None or not 1 <= id_ <= MAX_ID:
-            faults.append(f"{_place(raw)}: matcha_llm_id is {_shown(raw_id)}, not between 1 and {MAX_ID}")
+            faults.append(f"{place_of(raw)}: matcha_llm_id is {quoted(raw_id)}, not between 1 and {MAX_ID}")
             id_ = 0
         elif id_ in ids:
-            faults.append(f"{_place(raw)}: matcha_llm_id {id_} stands in another row too")
+            faults.append(f"{place_of(raw)}: matcha_llm_id {id_} stands in another row too")
         ids.append(id_)
     if faults:
         more = f"; and {len(faults) - _FAULTS_SAID} more" if len(faults) > _FAULTS_SAID else ""
@@ -248,7 +143,7 @@ def _upstream_ids(models: Sequence[Json]) -> list[int]:
     return ids
 
 
-def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
+def _give_keys(drafts: Iterable[OldRow], ours: Mapping[int, ModelRow]) -> None:
     """Each key to one row: of several the active, default, first one keeps it; others get their id as a suffix."""
     first = sorted(
         drafts,
@@ -265,27 +160,27 @@ def _give_keys(drafts: Iterable[_Draft], ours: Mapping[int, ModelRow]) -> None:
             draft.key = ours[draft.upstream_id].model_key
             draft.notes.append(f"it had no key and gets {draft.key}")
     keys = {draft.key for draft in first}
-    holders: dict[str, _Draft] = {}
+    holders: dict[str, OldRow] = {}
     for draft in first:
         if (holder := holders.setdefault(draft.key, draft)) is not draft:
             suffix, number = f"-{draft.upstream_id}", 1
             while (key := draft.key[: MAX_KEY - len(suffix)] + suffix) in keys:
                 number += 1
                 suffix = f"-{draft.upstream_id}-{number}"
-            draft.notes.append(f"ID {holder.upstream_id} has the key {_shown(draft.key)} too: this one becomes {key}")
+            draft.notes.append(f"ID {holder.upstream_id} has the key {quoted(draft.key)} too: this one becomes {key}")
             draft.key = key
             keys.add(key)
             holders[key] = draft
-        if draft.old_key and _tidy(draft.old_key, MAX_KEY) != draft.old_key:
-            draft.notes.append(f"the key {_shown(draft.old_key)} becomes {_shown(draft.key)}")
+        if draft.old_key and tidy(draft.old_key, MAX_KEY) != draft.old_key:
+            draft.notes.append(f"the key {quoted(draft.old_key)} becomes {quoted(draft.key)}")
 
 
-def _give_ids(drafts: Sequence[_Draft]) -> None:
+def _give_ids(drafts: Sequence[OldRow]) -> None:
     """Each row its own `id`, where it has one that can stay."""
     used_ids: set[int] = set()
-    without: list[_Draft] = []
+    without: list[OldRow] = []
     for draft in drafts:
-        id_ = _whole(draft.raw.get("id"))
+        id_ = whole(draft.raw.get("id"))
         if id_ is None or not 1 <= id_ <= _LARGEST_ID or id_ in used_ids:
             without.append(draft)
         else:
@@ -293,10 +188,10 @@ def _give_ids(drafts: Sequence[_Draft]) -> None:
             used_ids.add(id_)
     for number, draft in enumerate(without, max(used_ids, default=0) + 1):
         draft.id = number
-        draft.notes.append(f"its id {_shown(draft.raw.get('id'))} becomes {number}")
+        draft.notes.append(f"its id {quoted(draft.raw.get('id'))} becomes {number}")
 
 
-def _give_default(drafts: Sequence[_Draft], rows: dict[int, ModelRow], policy: Policy) -> None:
+def _give_default(drafts: Sequence[OldRow], rows: dict[int, ModelRow], policy: Policy) -> None:
     """Exactly one active default; the old one as an override where the rules would choose another."""
     by_id = {draft.upstream_id: draft for draft in drafts}
     ours = choose_default(rows, preferred_key=policy.default_key, lost=None)
@@ -330,18 +225,18 @@ def _adopt_usage(
     counted: dict[tuple[str, date], AdoptedUsage] = {}
     notes: list[str] = []
     for raw in usage:
-        key, requests = raw.get("model_key"), _whole(raw.get("request_count"))
+        key, requests = raw.get("model_key"), whole(raw.get("request_count"))
         if raw.get("request_count") in (None, 0):
             continue
         if not isinstance(key, str) or not key or requests is None or not 0 < requests <= _LARGEST_COUNT:
-            notes.append(f"usage of {_shown(key)}: {_shown(raw.get('request_count'))} requests are left out")
+            notes.append(f"usage of {quoted(key)}: {quoted(raw.get('request_count'))} requests are left out")
             continue
         owner = by_old_key.get(key)
-        last_used = _moment(raw.get("last_used"))
+        last_used = moment(raw.get("last_used"))
         if last_used is None or last_used > now:
             last_used = min(now, (owner.created_at if owner is not None else None) or now)
-            text = _shown(raw.get("last_used"))
-            notes.append(f"usage of {_shown(key)}: last_used {text} becomes {last_used:%Y-%m-%d}")
+            text = quoted(raw.get("last_used"))
+            notes.append(f"usage of {quoted(key)}: last_used {text} becomes {last_used:%Y-%m-%d}")
         place = (owner.row.model_key if owner is not None else key, last_used.date())
         before = counted.get(place)
         counted[place] = AdoptedUsage(
@@ -350,54 +245,3 @@ def _adopt_usage(
             max(last_used, before.last_used) if before is not None else last_used,
         )
     return tuple(counted[place] for place in sorted(counted)), notes
-
-
-def _tidy(text: str, longest: int) -> str:
-    """The text in the form in which names are kept, what is no text left out, cut to `longest` characters."""
-    return clean(clean(_NOT_TEXT.sub(" ", text))[:longest])
-
-
-def _whole(value: object) -> int | None:
-    """A whole number in any of the types that a hand-made column may have."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) and value.is_integer() else None
-    if isinstance(value, str):
-        return int(value) if _WHOLE_NUMBER.fullmatch(value.strip()) else None
-    return value if isinstance(value, int) else None
-
-
-def _truth(value: object) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return None if value is None else _TRUTH.get(str(value).strip().lower())
-
-
-def _capability(name: str, value: object) -> int | bool | None:
-    """The value where this capability can have it, else None."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    try:
-        return CapabilityValues.model_validate({name: value}).stated().get(name)
-    except ValidationError:
-        return None
-
-
-def _moment(value: object) -> datetime | None:
-    """A moment as `to_jsonb` writes it; one without a zone is UTC. None for what is none (`infinity`, years BC)."""
-    try:
-        moment = datetime.fromisoformat(str(value))
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _place(raw: Json) -> str:
-    return f"row {_shown(raw['id'])}" if raw.get("id") is not None else f"row of {_shown(raw.get('model_name'))}"
-
-
-def _shown(value: object) -> str:
-    """A value of a row in a line of a terminal: escaped, and not too much of it."""
-    text = "NULL" if value is None else repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

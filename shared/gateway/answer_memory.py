@@ -85,6 +85,15 @@ class AnswerShare:
             await self._room._take(size)
             self._bytes = size
 
+    async def take_beside(self, size: int, limit: asyncio.Timeout) -> None:
+        """As `take`; the time of `limit` stands still meanwhile."""
+        now = asyncio.get_running_loop().time
+        started, ends_at = now(), limit.when()
+        limit.reschedule(None)
+        await self.take(size)
+        if ends_at is not None:
+            limit.reschedule(ends_at + now() - started)
+
     def shrink(self, size: int) -> None:
         """Keep room for so many bytes at most."""
         if size < self._bytes:

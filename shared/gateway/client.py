@@ -19,7 +19,7 @@ from yarl import URL
 
 from shared.certificates import trusted
 from shared.gateway import wire
-from shared.gateway.answer_memory import SHORT_BYTES, AnswerShare, current_share
+from shared.gateway.answer_memory import SHORT_BYTES, current_share
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import retrying
 
@@ -263,7 +263,7 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str, li
             if len(body) > max_bytes:
                 break
             if share is not None and len(body) > SHORT_BYTES:
-                await _make_room(share, COPIES * max_bytes, limit)
+                await share.take_beside(COPIES * max_bytes, limit)
                 share = None
     except zlib.error:
         readable = False
@@ -276,15 +276,6 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int, where: str, li
         raise GatewayError("upstream_shape", detail, permanent=True, http_status=response.status)
     del body[max_bytes:]
     return bytes(body)
-
-
-async def _make_room(share: AnswerShare, size: int, limit: asyncio.Timeout) -> None:
-    now = asyncio.get_running_loop().time
-    started, ends_at = now(), limit.when()
-    limit.reschedule(None)
-    await share.take(size)
-    if ends_at is not None:
-        limit.reschedule(ends_at + now() - started)
 
 
 def _why(error: aiohttp.ClientError) -> str:

@@ -11,19 +11,18 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from shared.notices.receivers import check_receivers
-from shared.settings import NAMES, Settings, SettingsError, environment_with_files, misnamed, read_settings
+from shared.settings import NAMES, SettingsError, misnamed
 from worker.local import FIRST_HELD
 from worker.local.errors import LocalServicesError
-from worker.local.home import hold_home, open_home, passwords
-from worker.local.ports import free_port, is_free
-from worker.local.processes import Output, Processes, ProcfileError, parse_procfile, shell_command
+from worker.local.home import passwords
+from worker.local.ports import free_port
+from worker.local.processes import Output, Processes, ProcfileError, shell_command
 from worker.local.services import LocalServices, start_services, write_state
+from worker.local.up_plan import UpPlan, make_plan
 
 STAND_IN = "stand-in"
 _STAND_IN_PATH = "/rest/api/v1"
@@ -39,28 +38,6 @@ _STATE = (
 # Celery's command line reads these, and each would take its place before what the application says.
 _CELERYS_OWN = ("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
 _STOPPED, _FAILED, _WRONG, _INTERRUPTED = 0, 1, 2, 130
-
-
-@dataclass(frozen=True)
-class UpPlan:
-    """What is to be started, checked before anything is."""
-
-    variables: dict[str, str]
-    settings: Settings
-    home: Path
-    commands: dict[str, str]
-
-    @property
-    def own_postgres(self) -> bool:
-        return "DATABASE_URL" not in self.variables
-
-    @property
-    def own_valkey(self) -> bool:
-        return "REDIS_URL" not in self.variables
-
-    @property
-    def own_stand_in(self) -> bool:
-        return not self.settings.upstream_given and self.settings.stand_in_url is None
 
 
 def up(environ: Mapping[str, str], cwd: Path, stream: BinaryIO | None = None) -> int:
@@ -99,35 +76,6 @@ def up(environ: Mapping[str, str], cwd: Path, stream: BinaryIO | None = None) ->
     finally:
         services.stop()
         output.say("stopped")
-
-
-def make_plan(environ: Mapping[str, str], cwd: Path) -> UpPlan:
-    """Read the settings and see that they can be used: the home is not in use, the ports are free.
-
-    Raises SettingsError or ProcfileError, one line each.
-    """
-    variables = environment_with_files(environ, cwd / ".env") | {"LLM_REFRESH_ENV": "local"}
-    if "MIGRATE_DATABASE_URL" in variables and "DATABASE_URL" not in variables:
-        raise SettingsError("DATABASE_URL is missing: MIGRATE_DATABASE_URL is given, and both name the same database")
-    ours = {"DATABASE_URL": "postgresql://127.0.0.1/llm_refresh", "REDIS_URL": "redis://127.0.0.1"}
-    settings = read_settings(ours | variables)
-    procfile = cwd / "Procfile"
-    try:
-        commands = parse_procfile(procfile.read_text(encoding="utf-8"))
-        home = open_home(cwd / settings.llm_refresh_home)
-        with hold_home(home):
-            pass
-    except OSError as error:
-        raise ProcfileError(f"{procfile} cannot be read ({error.strerror})") from None
-    except LocalServicesError as error:
-        raise SettingsError(str(error)) from None
-    for name, port in (("PORT", settings.port), ("FLOWER_PORT", settings.flower_port)):
-        if not is_free(port):
-            raise SettingsError(f"{name}: port {port} is taken by another program: stop it, or set {name}")
-    if settings.port == settings.flower_port:
-        raise SettingsError("FLOWER_PORT: is the same as PORT; each needs its own")
-    check_receivers(settings)
-    return UpPlan(variables | {"LLM_REFRESH_HOME": str(home)}, settings, home, commands)
 
 
 class _Run:

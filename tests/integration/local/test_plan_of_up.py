@@ -6,7 +6,7 @@ import pytest
 
 from shared.settings import SettingsError
 from worker.local.ports import free_port
-from worker.local.up import UpPlan, make_plan
+from worker.local.up_plan import UpPlan, make_plan
 
 
 def plan(folder: Path, **environ: str) -> UpPlan:
