@@ -20,7 +20,7 @@ _MIME_TYPES: tuple[list[str] | None, ...] = (None, [], ["application/pdf", "imag
 
 
 def entries(number: int) -> list[dict[str, Any]]:
-    """So many entries of different names, of many makers, a third of them with file types."""
+    """So many entries of different names, of many providers, a third of them with file types."""
     return [
         {
             "id": place + 1,

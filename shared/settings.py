@@ -22,6 +22,7 @@ from pydantic import (
 
 from shared import addresses, environment, roles
 from shared.signing import signing_key
+from shared.vocabulary import ModelField
 
 DOTENV = Path(".env")
 """Read below the environment, in the folder that a process is started in."""
@@ -84,7 +85,7 @@ class Settings(BaseModel):
     matchaai_api_key: SecretStr | None = None
     matchaai_mission_id: int | None = Field(default=None, ge=0, le=MAX_INTEGER)
     matchaai_default_model: str = "claude-3-7-sonnet"
-    matchaai_model_field: Literal["llm_id", "options.responseLLM"] = "llm_id"
+    matchaai_model_field: ModelField = "llm_id"
     stand_in_url: BaseAddress | None = None
     stand_in_api_key: SecretStr | None = None
     matchaai_timeout_seconds: float = Field(default=300, gt=0, le=3600)

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from shared.catalogue.sync.holds import open_hold
 from shared.catalogue.sync.runs import ENDED, GOOD
-from shared.models import CHANGE_KINDS, RUN_TRIGGERS, metadata
+from shared.models import metadata
 from shared.roles import ROLES
+from shared.vocabulary import CHANGE_KINDS, RUN_TRIGGERS
 
 OTHER = "other"
 """The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
@@ -89,7 +90,7 @@ _NOTICES_WAITING = "SELECT count(*) FROM llm_notices WHERE ended_at IS NULL"
 def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
     """The figures of the catalogue, as of now."""
     ended, good = {"ended": list(ENDED)}, {"good": list(GOOD)}
-    runs = dict.fromkeys(((status, trigger) for status in ENDED for trigger in RUN_TRIGGERS), 0)
+    runs: dict[tuple[str, str], int] = {(status, trigger): 0 for status in ENDED for trigger in RUN_TRIGGERS}
     runs |= {(status, trigger): number for status, trigger, number in connection.execute(sa.text(_RUNS), ended)}
     # Counts the model rows by state and provider; it reads all of them.
     by_provider = sa.text(

@@ -16,6 +16,34 @@ ChatClass = Literal["interactive", "batch"]
 CHAT_CLASSES: Final[tuple[ChatClass, ...]] = get_args(ChatClass)
 """The first has its turn before the second."""
 
+RunStatus = Literal["queued", "running", "succeeded", "partial", "held", "failed", "abandoned"]
+"""Of a sync run."""
+RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
+
+RunTrigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up", "refusal"]
+RUN_TRIGGERS: Final[tuple[RunTrigger, ...]] = get_args(RunTrigger)
+
+ChangeKind = Literal[
+    "added",
+    "renamed",
+    "repointed",
+    "moved",
+    "capability",
+    "deactivated",
+    "reactivated",
+    "default",
+    "operator",
+    "erased",
+]
+"""What a line of the ledger says."""
+CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = get_args(ChangeKind)
+
+NoticeKind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered", "webhook_disabled"]
+NOTICE_KINDS: Final[tuple[NoticeKind, ...]] = get_args(NoticeKind)
+
+ModelField = Literal["llm_id", "options.responseLLM"]
+"""Where a completion's body names its model: MATCHAAI_MODEL_FIELD."""
+
 WaitingFor = Literal["turn", "limit", "upstream"]
 WAITING_FOR: Final[tuple[WaitingFor, ...]] = get_args(WaitingFor)
 

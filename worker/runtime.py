@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.cadence import Cadence, cadence_of
 from shared.catalogue.adoption import Adoption, adopt
-from shared.catalogue.editing import Editor
+from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync.outcomes import USE_DAYS, record_nothing

@@ -1,4 +1,4 @@
-"""What operators change: overrides that no sync undoes, each a line of the ledger. Pure."""
+"""What operators change: overrides that no sync undoes, each a line of the ledger with its caller."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
+from shared.catalogue.facts.mapping import Mapping as ModelMapping
 from shared.catalogue.facts.names import clean
+from shared.catalogue.inactive import why_inactive
+from shared.catalogue.sync import store
 from shared.catalogue.sync.draft import MAX_KEY, is_listed
 from shared.catalogue.sync.parse import MAX_NAME
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.rows import UNORDERED, ModelChange, ModelRow, difference, with_one_default
+from shared.db import Caller, Database
+
+log = structlog.get_logger(__name__)
 
 ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=MAX_KEY)]
 
@@ -165,3 +172,42 @@ def _with_capabilities(row: ModelRow, edit: CapabilityEdits | None) -> ModelRow:
             values[name] = below["value"]
             provenance[name] = {key: part for key, part in below.items() if key != "value"}
     return replace(_overridden(row, "capabilities", overrides or None), capabilities=values, provenance=provenance)
+
+
+class UnknownModel(LookupError):
+    """No row has this key."""
+
+
+class Editor:
+    """Edits model rows. A sync and an edit wait for each other, so that neither loses what the other wrote."""
+
+    def __init__(self, *, database: Database, mapping: ModelMapping, policy: Policy) -> None:
+        self._database = database
+        self._mapping = mapping
+        self._policy = policy
+
+    def edit(self, key: str, edit: ModelEdit, *, caller: Caller) -> dict[str, Any]:
+        """Apply an edit to the model with this key; returns the row as the API shows it, with why it is inactive.
+
+        Raises UnknownModel and EditRefused; then nothing was written.
+        """
+        with self._database.transaction(caller) as connection:
+            store.lock(connection)
+            rows = store.read_rows(connection)
+            row = next((row for row in rows if row.model_key == key), None)
+            if row is None:
+                raise UnknownModel(key)
+            mapped = self._mapping.model(row.upstream_name)
+            order = mapped.order if mapped is not None else UNORDERED
+            edited = edit_model(rows, row.matcha_llm_id, edit, policy=self._policy, order=order)
+            store.write_rows(connection, edited.written, ())
+            store.append_changes(connection, edited.changes, run_id=None, actor=caller.subject)
+            body = store.shown_row(connection, row.matcha_llm_id)
+            body["why"] = why_inactive(connection, row.matcha_llm_id)
+        log.info(
+            "llm_refresh.edited",
+            message=f"{caller.subject} edited {key}",
+            model_key=body["model_key"],
+            fields=sorted(edit.model_fields_set),
+        )
+        return body

@@ -22,6 +22,7 @@ from shared.gateway import wire
 from shared.gateway.answer_memory import SHORT_BYTES, current_share
 from shared.gateway.errors import GatewayError
 from shared.gateway.retry import retrying
+from shared.vocabulary import ModelField
 
 MIB = 1024 * 1024
 READ_BYTES = 32 * 1024
@@ -70,7 +71,7 @@ class GatewayClient:
         base_url: str,
         api_key: str,
         mission_id: int | None = None,
-        model_field: wire.ModelField = "llm_id",
+        model_field: ModelField = "llm_id",
         max_list_bytes: int = 8 * MIB,
         max_answer_bytes: int = 4 * MIB,
         jitter: Callable[[], float] = random.random,

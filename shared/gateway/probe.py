@@ -13,14 +13,15 @@ from typing import Final, get_args
 from shared.gateway import wire
 from shared.gateway.client import GatewayClient, UpstreamList
 from shared.gateway.errors import GatewayError
+from shared.vocabulary import ModelField
 
 LIST_SECONDS: Final = 8.0
 COMPLETION_SECONDS: Final = 17.0
 PROMPT: Final = "Answer with the word yes."
 UNLISTED: Final = 2**31 - 1
-MODEL_FIELDS: Final[tuple[wire.ModelField, ...]] = get_args(wire.ModelField)
+MODEL_FIELDS: Final[tuple[ModelField, ...]] = get_args(ModelField)
 
-MakeClient = Callable[[wire.ModelField], GatewayClient]
+MakeClient = Callable[[ModelField], GatewayClient]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class FieldProbe:
     `place` is where in the answer the text stood, `failure` why there was none.
     """
 
-    field: wire.ModelField
+    field: ModelField
     effect: str
     place: str | None
     failure: GatewayError | None
@@ -52,7 +53,7 @@ async def try_fields(make_client: MakeClient, llm_id: int) -> list[FieldProbe]:
     return list(await asyncio.gather(*(_try(make_client(field), field, llm_id) for field in MODEL_FIELDS)))
 
 
-async def _try(client: GatewayClient, field: wire.ModelField, llm_id: int) -> FieldProbe:
+async def _try(client: GatewayClient, field: ModelField, llm_id: int) -> FieldProbe:
     try:
         listed, unlisted = await asyncio.gather(_ask(client, llm_id), _ask(client, UNLISTED))
     finally:

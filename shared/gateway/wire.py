@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 from shared.gateway.errors import GatewayError
 from shared.gateway.refusals import refusal, rejection
-
-ModelField = Literal["llm_id", "options.responseLLM"]
+from shared.vocabulary import ModelField
 
 LIST_PATH = "/llms?select=id,name,allowed_file_input_mime_types"
 COMPLETIONS_PATH = "/completions"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.catalogue.sync.held import most_used, summary
 from shared.catalogue.sync.outcomes import USE_DAYS, RunEnded
 from shared.catalogue.sync.rows import ModelChange
 from shared.catalogue.sync.runs import GOOD
-from shared.vocabulary import DisabledReason
-
-Kind = Literal["held", "failed", "promoted", "repointed", "removed", "recovered", "webhook_disabled"]
+from shared.vocabulary import DisabledReason, NoticeKind
 
 MODELS_TOLD: Final = 50
 """A notice names so many models; how many there are it says in any case."""
@@ -24,7 +22,7 @@ MODELS_TOLD: Final = 50
 class Notice:
     """One thing to tell. `data` is what the receiver gets beside id, kind, time and run."""
 
-    kind: Kind
+    kind: NoticeKind
     data: Mapping[str, Any]
 
 

@@ -36,7 +36,7 @@ MUTANTS = (
         "shared/catalogue/sync/plan.py",
         "    more, promoted = with_one_default(before, draft.after, preferred_key=policy.default_key)\n",
         "    more, promoted = [], None\n",
-        (f"{_PLAN}::test_the_default_that_is_lost_is_replaced_by_the_same_makers_first",),
+        (f"{_PLAN}::test_the_default_that_is_lost_is_replaced_by_the_same_providers_first",),
     ),
     Mutant(
         "fence-of-runs",

@@ -82,7 +82,7 @@ name, its id, its publisher and the name in capitals) and compares the result wi
 |---|---|---|---|---|
 """
 
-MAKERS = """
+PROVIDERS = """
 ## Providers by name
 
 Most names do not name the provider. A rule is the words of a family of models. If other words in the name could mean another provider,
@@ -114,8 +114,8 @@ def document() -> str:
         + "\n"
         + CAPABILITIES
         + _measured()
-        + MAKERS
-        + _makers()
+        + PROVIDERS
+        + _providers()
         + "\n"
     )
 
@@ -170,11 +170,11 @@ def _measured() -> str:
     )
 
 
-def _makers() -> str:
+def _providers() -> str:
     examples: dict[str, list[str]] = {}
     for family in FAMILIES:
-        examples.setdefault(family.maker, []).append(family.examples[0])
-    return "\n".join(f"| {maker} | {', '.join(names[:6])} |" for maker, names in sorted(examples.items()))
+        examples.setdefault(family.provider, []).append(family.examples[0])
+    return "\n".join(f"| {provider} | {', '.join(names[:6])} |" for provider, names in sorted(examples.items()))
 
 
 if __name__ == "__main__":

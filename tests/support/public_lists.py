@@ -19,9 +19,9 @@ from shared.catalogue.facts.capabilities import CAPABILITIES, Stated, resolve
 from shared.catalogue.facts.models_dev import model_data, values_of
 from shared.catalogue.facts.paths import phrase_of
 from shared.catalogue.facts.providers import OTHER, provider_of
-from shared.catalogue.facts.qualifiers import HOSTS, MAKERS
+from shared.catalogue.facts.qualifiers import HOSTS, PROVIDERS
 
-# Publishers that are makers and publish nobody else's models there, by the lists' words for them.
+# Publishers that are providers and publish nobody else's models there, by the lists' words for them.
 PUBLISHERS = {
     "alibaba": "alibaba",
     "anthropic": "anthropic",
@@ -74,20 +74,20 @@ MEASURED = tuple(name for name in CAPABILITIES if name != "supports_websearch") 
 
 @dataclass(frozen=True)
 class Listed:
-    """One model of a list. `maker`: whom the list names; None where it names nobody whom we know."""
+    """One model of a list. `provider`: whom the list names; None where it names nobody whom we know."""
 
     publisher: str
     id: str
     name: str
-    maker: str | None
+    provider: str | None
 
 
-def _maker_named(publisher: str, id_: str) -> str | None:
-    """The maker by the organisation in the model's path, or by who publishes it, where that is no host as well."""
+def _provider_named(publisher: str, id_: str) -> str | None:
+    """The provider by the organisation in the model's path, or by who publishes it, where that is no host as well."""
     parts = id_.removesuffix(":free").split("/")
     organisation = phrase_of(parts[-2].lower()) if len(parts) > 1 else ""
-    if organisation in MAKERS and organisation not in _SHARED_SHELVES and organisation not in HOSTS:
-        return MAKERS[organisation]
+    if organisation in PROVIDERS and organisation not in _SHARED_SHELVES and organisation not in HOSTS:
+        return PROVIDERS[organisation]
     return PUBLISHERS.get(publisher) if len(parts) == 1 else None
 
 
@@ -104,7 +104,7 @@ def models_dev() -> Mapping[str, Any]:
 def from_models_dev() -> Iterator[Listed]:
     for publisher, about in models_dev().items():
         for id_, record in about["models"].items():
-            yield Listed(publisher, id_, record.get("name") or id_, _maker_named(publisher, id_))
+            yield Listed(publisher, id_, record.get("name") or id_, _provider_named(publisher, id_))
 
 
 def from_genai_prices() -> Iterator[Listed]:
@@ -113,25 +113,25 @@ def from_genai_prices() -> Iterator[Listed]:
     for publisher in providers:
         for model in publisher.models:
             publisher_id = "google-vertex" if publisher.id == "google" else publisher.id  # lists Claude there
-            yield Listed(publisher_id, model.id, model.name or model.id, _maker_named(publisher_id, model.id))
+            yield Listed(publisher_id, model.id, model.name or model.id, _provider_named(publisher_id, model.id))
 
 
 def from_litellm(file: Path) -> Iterator[Listed]:
     for id_, record in json.loads(file.read_bytes()).items():
         publisher = str(record.get("litellm_provider"))
-        yield Listed(publisher, id_, id_, _maker_named(publisher, id_.removeprefix(f"{publisher}/")))
+        yield Listed(publisher, id_, id_, _provider_named(publisher, id_.removeprefix(f"{publisher}/")))
 
 
 def wrong_providers(listed: Iterator[Listed]) -> tuple[int, int, list[tuple[Listed, str]]]:
-    """How many models have a maker that the list names, for how many of them we say `other`, and which are wrong."""
+    """How many models have a provider that the list names, for how many of them we say `other`, and which are wrong."""
     named, other, wrong = 0, 0, []
     for one in listed:
-        if one.maker is None:
+        if one.provider is None:
             continue
         named += 1
         guesses = {provider_of(one.id), provider_of(one.name)}
         other += OTHER in guesses
-        wrong += [(one, guess) for guess in guesses - {OTHER, one.maker}]
+        wrong += [(one, guess) for guess in guesses - {OTHER, one.provider}]
     return named, other, wrong
 
 
@@ -144,9 +144,9 @@ UNKNOWN = (
 
 @dataclass(frozen=True)
 class Compared:
-    """What is stated about names against their makers' own records, capability by capability.
+    """What is stated about names against their providers' own records, capability by capability.
 
-    `contradictions`: (name, capability, what we state, what the maker's record says). `unknown`: by why.
+    `contradictions`: (name, capability, what we state, what the provider's record says). `unknown`: by why.
     """
 
     agree: int
@@ -162,7 +162,7 @@ def spellings(one: Listed) -> tuple[str, str, str]:
 
 
 def compared() -> Compared:
-    """Every model of the bundled data in three spellings. Its maker's own records are those of the same id or name,
+    """Every model of the bundled data in three spellings. Its provider's own records are those of the same id or name,
     letter for letter but for case and a path: another way to find them than the one that is measured.
     """
     data, own = model_data(), _own_records()
@@ -174,15 +174,15 @@ def compared() -> Compared:
         if one.publisher in OWN_PUBLISHERS:
             same_id = same_name = [*same_id, *same_name]
         for name, records in zip(spellings(one), (same_name, same_id, same_name), strict=True):
-            maker = provider_of(name)
-            stated = data.find(name, maker)
+            provider = provider_of(name)
+            stated = data.find(name, provider)
             known = resolve(name, None, {}, None, stated).values
             found += stated is not None
-            truths = [values for whose, values in records if whose == maker]
+            truths = [values for whose, values in records if whose == provider]
             for capability in MEASURED:
                 said = {values[capability] for values in truths if capability in values}
                 if capability not in known:
-                    unknown[_why(maker, truths, stated)] += 1
+                    unknown[_why(provider, truths, stated)] += 1
                 elif said and said != {known[capability]}:
                     contradictions.add((name, capability, known[capability], tuple(said)))
                 else:
@@ -190,8 +190,8 @@ def compared() -> Compared:
     return Compared(agree, tuple(sorted(contradictions, key=str)), unknown, len(listed), found)
 
 
-def _why(maker: str, truths: list[Mapping[str, object]], stated: Stated | None) -> str:
-    if maker == OTHER:
+def _why(provider: str, truths: list[Mapping[str, object]], stated: Stated | None) -> str:
+    if provider == OTHER:
         return UNKNOWN[0]
     return UNKNOWN[2] if truths or (stated is not None and not _hosted(stated)) else UNKNOWN[1]
 
@@ -206,14 +206,14 @@ def _letters(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _own_records() -> Mapping[str, list[tuple[str, Mapping[str, object]]]]:
-    """Name or id -> the maker and what its own record states."""
+    """Name or id -> the provider and what its own record states."""
     own: dict[str, list[tuple[str, Mapping[str, object]]]] = defaultdict(list)
     for one in from_models_dev():
-        maker = OWN_PUBLISHERS.get(one.publisher)
-        if maker is not None and maker == provider_of(one.id):
+        provider = OWN_PUBLISHERS.get(one.publisher)
+        if provider is not None and provider == provider_of(one.id):
             values = values_of(models_dev()[one.publisher]["models"][one.id])
             for name in {_letters(one.id), _letters(one.name)}:
-                own[name].append((maker, values))
+                own[name].append((provider, values))
     return own
 
 
@@ -226,9 +226,11 @@ def main(files: list[str]) -> None:
     lists |= {file: partial(from_litellm, Path(file)) for file in files}
     for name, read in lists.items():
         named, other, wrong = wrong_providers(read())
-        print(f"{name}: {sum(1 for _ in read())} models, {named} with a maker named: other {other}, wrong {len(wrong)}")
+        print(
+            f"{name}: {sum(1 for _ in read())} models, {named} of a named provider: other {other}, wrong {len(wrong)}"
+        )
         for one, guess in wrong:
-            print(f"  {one.id} ({one.name}), {one.maker}: {guess}")
+            print(f"  {one.id} ({one.name}), {one.provider}: {guess}")
     result = compared()
     print(f"capabilities of {result.models} models in three spellings: {result.found} names found,", end=" ")
     print(f"{result.agree} capabilities known, {len(result.contradictions)} contradictions")

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.catalogue import seed
-from shared.catalogue.editing import Editor
+from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync import store

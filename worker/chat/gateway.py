@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
-from shared.gateway.wire import ModelField
 from shared.settings import Settings
+from shared.vocabulary import ModelField
 
 STAND_IN_MISSION = 1
 

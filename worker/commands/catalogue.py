@@ -13,13 +13,14 @@ from shared.catalogue import seed
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.report import coverage
-from shared.catalogue.sync import holds, queued_runs, runs, store
+from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
+from shared.vocabulary import RunTrigger
 from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
@@ -111,7 +112,7 @@ def _dismiss(sha256: str, *, as_json: bool) -> None:
 def _run(runtime: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome:
     if arguments.dry_run:
         return runtime.refresher.preview(arguments)
-    trigger: queued_runs.Trigger = "startup" if first else "cli"
+    trigger: RunTrigger = "startup" if first else "cli"
     run_id, _, _ = runtime.refresher.queue.request(arguments, trigger=trigger, actor=trigger)
     return runtime.refresher.perform(run_id)
 

@@ -10,13 +10,12 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from shared.catalogue.editing import UnknownModel
-from shared.catalogue.edits import EditRefused, ModelEdit
+from shared.catalogue.edits import EditRefused, ModelEdit, UnknownModel
 from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
-from shared.models import CHANGE_KINDS
+from shared.vocabulary import CHANGE_KINDS
 from worker.commands.context import actor, echo_json, in_words, json_option, open_runtime, say, short
 from worker.commands.entry import fail
 from worker.commands.timestamps import LineOrMoment

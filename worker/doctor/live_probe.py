@@ -12,6 +12,7 @@ from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
 from shared.gateway.probe import FieldProbe
 from shared.settings import Settings
+from shared.vocabulary import ModelField
 from worker.chat.gateway import chat_client, missing_configuration
 from worker.doctor.findings import Finding, Line, fault, good, warning
 
@@ -30,7 +31,7 @@ def check_gateway(settings: Settings) -> Iterator[Finding]:
             "set MATCHAAI_BASE_URL and MATCHAAI_API_KEY",
         )
 
-    def make_client(field: wire.ModelField) -> GatewayClient:
+    def make_client(field: ModelField) -> GatewayClient:
         return chat_client(settings, field)
 
     try:
@@ -63,7 +64,7 @@ def _of_list(parsed: Parsed, number: int, milliseconds: int) -> Finding:
     return good("live: list", text)
 
 
-def _of_field(tried: FieldProbe, configured: wire.ModelField, name: str) -> Finding:
+def _of_field(tried: FieldProbe, configured: ModelField, name: str) -> Finding:
     title: Line = "live: llm_id" if tried.field == "llm_id" else "live: options.responseLLM"
     text = {
         "taken": f"took effect: {name} answered, and a model that nobody lists was refused",
@@ -78,7 +79,7 @@ def _of_field(tried: FieldProbe, configured: wire.ModelField, name: str) -> Find
     return fault(title, text, "chats name their model by this field (MATCHAAI_MODEL_FIELD)")
 
 
-def _verdict(fields: list[FieldProbe], configured: wire.ModelField) -> Finding:
+def _verdict(fields: list[FieldProbe], configured: ModelField) -> Finding:
     effective = [tried.field for tried in fields if tried.effect == "taken"]
     text = f"MATCHAAI_MODEL_FIELD is {configured}; " + (
         f"{' and '.join(effective)} took effect" if effective else "no field took effect"

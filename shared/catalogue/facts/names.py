@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from shared.catalogue.facts import provider_families as makers
-from shared.catalogue.facts import qualifiers
+from shared.catalogue.facts import provider_families, qualifiers
 from shared.catalogue.facts.paths import is_host, is_region, phrase_of, without_path
 from shared.catalogue.facts.providers import GENERIC, OTHER, provider_of_words
 from shared.catalogue.facts.spelling import MAX_KEY, REMEMBERED, clean, folded, ordered_words, slug
@@ -96,9 +95,9 @@ def bare_words(name: str) -> Bare:
 def _without_labels(text: str) -> str:
     """A name in lower case without the labels that are set apart from it: in brackets, by a dash, comma or colon."""
     rest = _SUFFIX.sub("", text)
-    makers_named: list[str] = []
+    named_providers: list[str] = []
     if _GROUP.search(rest):
-        rest = _GROUP.sub(lambda group: _group_without_labels(group, makers_named), rest)
+        rest = _GROUP.sub(lambda group: _group_without_labels(group, named_providers), rest)
     parts = _APART.split(rest)
     first, last = 0, len(parts)
     for start in range(2, last, 2):
@@ -107,20 +106,20 @@ def _without_labels(text: str) -> str:
             break
     while first + 2 < last and _is_label(parts[first]):
         first += 2
-    rest = " ".join([*makers_named, "".join(parts[first:last])])
+    rest = " ".join([*named_providers, "".join(parts[first:last])])
     return rest if any(char.isalnum() for char in rest) else text
 
 
-def _group_without_labels(group: re.Match[str], makers_named: list[str]) -> str:
-    """What of a group in brackets says which model it is; its maker counts as standing before the name."""
+def _group_without_labels(group: re.Match[str], named_providers: list[str]) -> str:
+    """What of a group in brackets says which model it is; its provider counts as standing before the name."""
     if _is_label(group[1]):
         return " "
     parts = _APART.split(group[1])
     last = next((start for start in range(2, len(parts), 2) if _is_label("".join(parts[start:]))), len(parts) + 1) - 1
     rest: list[str] = []
     for part in parts[0:last:2]:
-        if phrase_of(_SERVED_BY.sub("", part.strip())) in qualifiers.MAKERS:
-            makers_named.append(phrase_of(_SERVED_BY.sub("", part.strip())))
+        if phrase_of(_SERVED_BY.sub("", part.strip())) in qualifiers.PROVIDERS:
+            named_providers.append(phrase_of(_SERVED_BY.sub("", part.strip())))
         elif not _is_label(part):
             rest.append(_LIFECYCLE_BESIDE.sub("", part))
     return f" ({', '.join(rest)}) " if rest else " "
@@ -155,7 +154,7 @@ def _is_end_of_life(name_words: Sequence[str]) -> bool:
 
 
 def _without_company(name_words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words without hosts, regions, makers and labels before and after them, while the rest tells its maker."""
+    """The words without hosts, regions, providers and labels at both ends, while the rest tells its provider."""
     rest = name_words
     while (shorter := _shorter_at_start(rest) or _shorter_at_end(rest)) is not None:
         rest = shorter
@@ -198,22 +197,22 @@ def _splits(name_words: tuple[str, ...], *, at_start: bool) -> Iterator[tuple[st
 def _words_at_ends() -> frozenset[str]:
     """The words that phrases of the tables begin or end with."""
     tables: tuple[Iterable[str], ...] = (
-        *(qualifiers.HOSTS, qualifiers.MAKERS, qualifiers.REGIONS, qualifiers.LABELS_BESIDE),
+        *(qualifiers.HOSTS, qualifiers.PROVIDERS, qualifiers.REGIONS, qualifiers.LABELS_BESIDE),
         *(qualifiers.LIFECYCLE_ANYWHERE, qualifiers.REGION_ENDS),
     )
     return frozenset(word for table in tables for phrase in table for word in (phrase.split()[0], phrase.split()[-1]))
 
 
 def _says_nothing(phrase: str, rest: tuple[str, ...]) -> bool:
-    """Whether a phrase beside the rest only names a place, a host, the maker or a label."""
-    maker = qualifiers.MAKERS.get(phrase)
+    """Whether a phrase beside the rest only names a place, a host, the provider or a label."""
+    named = qualifiers.PROVIDERS.get(phrase)
     strong_host = phrase in qualifiers.HOSTS and phrase not in qualifiers.WEAK_HOSTS
-    if maker is None and not strong_host and phrase not in qualifiers.LABELS_BESIDE and not is_region(phrase):
+    if named is None and not strong_host and phrase not in qualifiers.LABELS_BESIDE and not is_region(phrase):
         return False
     provider = provider_of_words(rest)
     if provider == OTHER:
         return False
-    return maker is None or strong_host or provider == maker or maker in qualifiers.HOSTING_MAKERS
+    return named is None or strong_host or provider == named or named in qualifiers.HOSTING_PROVIDERS
 
 
 def _each_word(name_words: tuple[str, ...]) -> Iterator[str]:
@@ -262,5 +261,5 @@ def _known_parts(word: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _known_words() -> frozenset[str]:
-    begins = {word for rule in makers.RULES for words_ in rule.prefix.split("|") for word in words_.split()}
+    begins = {word for rule in provider_families.RULES for words_ in rule.prefix.split("|") for word in words_.split()}
     return frozenset(word for word in begins | GENERIC if len(word) >= _SHORTEST and word.isascii() and word.isalpha())

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from shared.catalogue.facts.qualifiers import GROUPS, HOSTS, MAKERS, NAMED_GROUPS, REGION, REGIONS
+from shared.catalogue.facts.qualifiers import GROUPS, HOSTS, NAMED_GROUPS, PROVIDERS, REGION, REGIONS
 
 _ARN: Final = re.compile(r"arn:[\w-]*:[\w-]*:[\w-]*:\d*:(?=\S)")
 _PREFIX: Final = re.compile(r"([^\s:/][^:/]{0,30}?)\s*:\s*(?=[^\s:])")  # "OpenAI: GPT-4o", "hf:zai-org/GLM-5"
@@ -35,7 +35,7 @@ def is_region(text: str) -> bool:
 
 
 def without_path(text: str) -> str:
-    """What is left of a name in lower case; the maker's part of a path stays: "bedrock/us-east-1/anthropic.claude-2"
+    """What is left of a name in lower case; the provider's part of a path stays: "bedrock/us-east-1/anthropic.claude-2"
     is "anthropic.claude-2", "openrouter/openai/gpt-4o" is "openai/gpt-4o".
     """
     if ":" not in text and "/" not in text:
@@ -63,12 +63,12 @@ def _last_parts(parts: list[str]) -> str:
             skip_next = True
         elif part in GROUPS or is_host(part) or is_region(part) or _COMMITMENT.fullmatch(part):
             continue
-        elif _is_maker(part) and _is_maker(after) and after is not parts[-1]:
+        elif _is_provider(part) and _is_provider(after) and after is not parts[-1]:
             continue  # who serves it, before who made it: "perplexity/openai/gpt-4o"
         else:
             result.append(part)
     return "/".join([*result, parts[-1]])
 
 
-def _is_maker(part: str) -> bool:
-    return phrase_of(part) in MAKERS
+def _is_provider(part: str) -> bool:
+    return phrase_of(part) in PROVIDERS

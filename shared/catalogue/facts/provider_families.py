@@ -1,4 +1,7 @@
-"""The families of models by maker: a table, an example or more for each rule (the tests run every one). Pure.
+"""The families of models by provider: a table, an example or more for each rule (the tests run every one). Pure.
+
+It is longer than 300 lines because it is one table: a rule is a line or two, and which provider a name means is read
+from all of them together.
 
 A rule's words are matched over a name's words in lower case, joined by single spaces: "GPT-4o-Mini" is `gpt 4o mini`,
 "Llama3.1-8B" is `llama 3.1 8b`, "us.amazon.nova-pro-v1:0" is `us amazon nova pro v1 0`.
@@ -25,12 +28,12 @@ ANY, AFTER, TIERS, PLAIN = Context.ANY, Context.AFTER, Context.TIERS, Context.PL
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`begins`: what the words start with, "|" between alternatives; `then`: a pattern that must follow directly.
+    """`prefix`: what the words start with, "|" between alternatives; `pattern`: what must follow directly.
 
-    `over`: makers whose open weights this maker builds on; their words beside the rule's own are no second maker.
+    `builds_on`: providers whose open weights this one builds on; their words beside the rule's own are no second one.
     """
 
-    maker: str
+    provider: str
     prefix: str
     pattern: str
     context: Context
@@ -532,7 +535,7 @@ RULES: Final = (
     Rule("kuaishou", "kling", r" (v?\d|ai)", TIERS, ("Kling 2.1 Master",)),
 )
 
-# Other words by which a maker goes, or its families do, beside the families' own rules.
+# Other words by which a provider goes, or its families do, beside the families' own rules.
 KNOWN_AS: Final = {
     "阿里": "alibaba",
     "阿里云": "alibaba",
@@ -555,4 +558,4 @@ KNOWN_AS: Final = {
     "tng": "tngtech",
     "volcengine": "bytedance",
     "writer": "writer",
-} | {rule.maker: rule.maker for rule in RULES}
+} | {rule.provider: rule.provider for rule in RULES}

@@ -1,9 +1,9 @@
-"""Which maker a model's name tells of. Pure; the families are the table in `provider_families`.
+"""Which provider a model's name tells of. Pure; the families are the table in `provider_families`.
 
 A wrong guess is worse than `other`, so a rule says how much company its words bear. "Nova Pro" is Amazon's and "Nova
 Pro Wrestling" is not; "Acme GPT-4o" is still OpenAI's, while "Dolphin Mixtral" is somebody's own tuning of open
-weights. Two makers in one name are `other`, unless one is known to build on the other. A host (Azure, Bedrock) is no
-maker, and a maker that also hosts ("Google: Claude Sonnet 4") is one only where no family speaks.
+weights. Two providers in one name are `other`, unless one is known to build on the other. A host (Azure, Bedrock) is no
+provider, and a provider that also hosts ("Google: Claude Sonnet 4") is one only where no family speaks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from shared.catalogue.facts.paths import is_region, phrase_of, without_path
 from shared.catalogue.facts.provider_families import KNOWN_AS, RULES, Context, Rule
-from shared.catalogue.facts.qualifiers import HOSTS, MAKERS, WEAK_HOSTS
+from shared.catalogue.facts.qualifiers import HOSTS, PROVIDERS, WEAK_HOSTS
 from shared.catalogue.facts.spelling import folded, ordered_words
 
 OTHER: Final = "other"
@@ -28,7 +28,7 @@ def _words(text: str) -> frozenset[str]:
 
 _POSSESSIVE: Final = re.compile(r"(?<=\w)['\u2019]s(?=\s)")  # "Meta's Llama 3"
 _OPEN_FAMILIES: Final = frozenset({"llama", "qwen"})
-"""Families that others build upon: beside another maker's model they are a second maker, also without a version."""
+"""Families that others build upon: beside another provider's model they are a second one, also without a version."""
 _NUMBER: Final = re.compile(r"v?\d+(\.\d+)*|\d+[km]")  # a version, a date, a length
 _NUMBER_WITH_UNIT: Final = re.compile(r"v?\d+([.x]\d+)*[a-z]{0,2}|[ae]\d+b")  # 72b, 8x7b, 128k, 3n, 4.5v, a22b, e4b
 _PLAIN: Final = _words(
@@ -56,7 +56,7 @@ GENERIC: Final = _PLAIN | _words(
     production test eval batch dpo sft
     """
 )
-# Makers that also host others' models: makers only where nothing else in the name speaks, and nothing is unknown.
+# Providers that also host others' models: providers only where nothing else in the name speaks, and nothing is unknown.
 _HOSTS: Final = frozenset(
     {"google", "amazon", "microsoft", "nvidia", "alibaba", "ibm", "meta", "databricks", "snowflake"}
 )
@@ -91,22 +91,22 @@ class _RuleMatch:
 
 @lru_cache(maxsize=32_768)
 def provider_of(name: str) -> str:
-    """The maker of the model of this name, in lower case; `other` where the name does not tell."""
+    """The provider of the model of this name, in lower case; `other` where the name does not tell."""
     text = _POSSESSIVE.sub("", without_path(folded(name)))
     provider = provider_of_words(ordered_words(text))
     organisation, slash, own = text.rpartition("/")
     group = phrase_of(organisation)
-    if not slash or (group not in MAKERS and (" " in organisation or not _begins_with_maker(group))):
+    if not slash or (group not in PROVIDERS and (" " in organisation or not _begins_with_provider(group))):
         return provider  # no path, as "Kimi K2 (09/05)", or a publisher that speaks for nobody
     by_itself = provider_of_words(ordered_words(own))
-    if group in MAKERS:
-        return by_itself if provider == OTHER else provider  # a maker that serves another's: "tencent/kimi-k2"
+    if group in PROVIDERS:
+        return by_itself if provider == OTHER else provider  # a provider that serves another's: "tencent/kimi-k2"
     return provider if provider == by_itself else OTHER  # "xai-team" is not xAI
 
 
-def _begins_with_maker(group: str) -> bool:
+def _begins_with_provider(group: str) -> bool:
     name_words = group.split()
-    return any(" ".join(name_words[:length]) in MAKERS for length in range(1, len(name_words)))
+    return any(" ".join(name_words[:length]) in PROVIDERS for length in range(1, len(name_words)))
 
 
 @lru_cache(maxsize=32_768)
@@ -119,16 +119,18 @@ def provider_of_words(name_words: tuple[str, ...]) -> str:
     if not matches:
         hosts = _SPEAKING_HOSTS.intersection(name_words)
         return next(iter(hosts)) if len(hosts) == 1 and all(map(_generic, name_words)) else OTHER
-    makers = {match.rule.maker for match in matches}
-    if len(makers) > 1:
-        makers = makers.difference(*(match.rule.builds_on for match in matches if _holds(match, name_words, matches)))
-    family = makers.union(*(match.rule.builds_on for match in matches if match.rule.maker in makers))
+    providers = {match.rule.provider for match in matches}
+    if len(providers) > 1:
+        providers = providers.difference(
+            *(match.rule.builds_on for match in matches if _holds(match, name_words, matches))
+        )
+    family = providers.union(*(match.rule.builds_on for match in matches if match.rule.provider in providers))
     if any(KNOWN_AS[word] not in family for word in _OPEN_FAMILIES.intersection(name_words)):
         return OTHER  # "GPT-4o Llama mix"
-    is_certain = len(makers) == 1 and any(
-        _holds(match, name_words, matches) for match in matches if match.rule.maker in makers
+    is_certain = len(providers) == 1 and any(
+        _holds(match, name_words, matches) for match in matches if match.rule.provider in providers
     )
-    return makers.pop() if is_certain else OTHER
+    return providers.pop() if is_certain else OTHER
 
 
 def _match_rules(name_words: tuple[str, ...]) -> list[_RuleMatch]:
@@ -141,23 +143,23 @@ def _match_rules(name_words: tuple[str, ...]) -> list[_RuleMatch]:
             if match := pattern.match(text, offset):
                 matches.append(_RuleMatch(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
         offset += len(word) + 1
-    if len({rule_match.rule.maker for rule_match in matches}) < 2:
+    if len({rule_match.rule.provider for rule_match in matches}) < 2:
         return matches
     return [rule_match for rule_match in matches if not any(_inside(rule_match, other) for other in matches)]
 
 
 def _inside(match: _RuleMatch, other: _RuleMatch) -> bool:
-    return match.rule.maker != other.rule.maker and set(match.at) < set(other.at)  # "o1" in "Marco o1"
+    return match.rule.provider != other.rule.provider and set(match.at) < set(other.at)  # "o1" in "Marco o1"
 
 
 def _holds(match: _RuleMatch, name_words: tuple[str, ...], matches: list[_RuleMatch]) -> bool:
-    """Whether the words beside a rule's own leave no doubt about it. Words of its own maker, and of makers it builds
-    on, do not count as beside it."""
+    """Whether the words beside a rule's own leave no doubt about it. Words of its own provider, and of those that it
+    builds on, do not count as beside it."""
     company = match.rule.context
     if company is Context.ANY:
         return True
-    family = match.rule.builds_on | {match.rule.maker}
-    kin = {position for one in matches if one.rule.maker in family for position in one.at}
+    family = match.rule.builds_on | {match.rule.provider}
+    kin = {position for one in matches if one.rule.provider in family for position in one.at}
     beside = range(match.at.start) if company is Context.AFTER else range(len(name_words))
     is_neutral = _plain if company is Context.PLAIN else _generic
     return all(

@@ -15,11 +15,11 @@ def _phrases(text: str) -> frozenset[str]:
     )
 
 
-def _by_maker(text: str) -> dict[str, str]:
+def _by_provider(text: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for line in text.strip().splitlines():
-        maker, phrases = line.strip().split(": ")
-        table |= {phrase.strip(): maker for phrase in phrases.split(",")}
+        provider, phrases = line.strip().split(": ")
+        table |= {phrase.strip(): provider for phrase in phrases.split(",")}
     return table
 
 
@@ -62,7 +62,7 @@ WEAK_HOSTS: Final = _phrases(
 )
 """Hosts whose word may be part of a model's own name: they only come off as a path, before a colon or in brackets."""
 
-MAKERS: Final = _by_maker(
+PROVIDERS: Final = _by_provider(
     """
     01-ai: 01 ai, zero one ai
     ai21: ai21, ai21 labs, ai21labs
@@ -122,10 +122,10 @@ MAKERS: Final = _by_maker(
     zhipuai: zhipu, zhipuai, zhipu ai, zai, z ai, zai org, thudm, bigmodel, 智谱, 智谱ai, 智谱清言
     """
 )
-"""By which words a maker stands before its model. They come off where what is left still tells that maker."""
+"""By which words a provider stands before its model. They come off where what is left still tells that provider."""
 
-HOSTING_MAKERS: Final = _phrases("alibaba, amazon, google, ibm, microsoft, nvidia, perplexity")
-"""Makers that also serve models of others: their word comes off before any maker's model."""
+HOSTING_PROVIDERS: Final = _phrases("alibaba, amazon, google, ibm, microsoft, nvidia, perplexity")
+"""Providers that also serve models of others: their word comes off before any provider's model."""
 
 GROUPS: Final = _phrases(
     """
@@ -208,7 +208,7 @@ LABELS: Final = _phrases(
 """What says of a model's standing, price or place in a list, and not which it is: in brackets, or set apart."""
 
 LABELS_BESIDE: Final = _phrases("new, free")
-"""Those of them that also come off as a first or last word, where what is left tells a maker."""
+"""Those of them that also come off as a first or last word, where what is left tells a provider."""
 
 SUFFIXES: Final = _phrases("free, batch, beta, nitro, floor, exacto")
 """After a colon without a space, as routers write them ("…:free"): how a call is routed and paid."""

@@ -10,7 +10,8 @@ from typing import Final
 
 from shared.catalogue.facts.names import same_words, slug, words
 from shared.catalogue.sync.parse import Entry
-from shared.catalogue.sync.rows import UNORDERED, ChangeKind, Json, ModelChange, ModelRow, addition, difference
+from shared.catalogue.sync.rows import UNORDERED, Json, ModelChange, ModelRow, addition, difference
+from shared.vocabulary import ChangeKind
 
 MAX_KEY: Final = 200  # characters, as of a name
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from shared.catalogue.sync import holds, queued_runs, store
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.queued_runs import Trigger
 from shared.clock import Ids
 from shared.db import Connection, Database
+from shared.vocabulary import RunTrigger
 
 NEW_SOURCE_PAUSE_SECONDS = 3600.0
 """Upkeep refreshes for a new source at most once in so long: during an upgrade, processes may have different ones."""
@@ -27,7 +27,7 @@ class RunQueue:
         self,
         options: RefreshOptions,
         *,
-        trigger: Trigger,
+        trigger: RunTrigger,
         actor: str,
         request_id: str | None = None,
         task_id: str | None = None,
@@ -46,7 +46,7 @@ class RunQueue:
             )
 
     def request_night(
-        self, due: datetime, *, trigger: Trigger, task_id: str | None, actor: str
+        self, due: datetime, *, trigger: RunTrigger, task_id: str | None, actor: str
     ) -> tuple[uuid.UUID, bool]:
         """Queue the run of the night that was due at this local time; however often asked, there is one."""
         with self._database.transaction() as connection:

@@ -6,14 +6,14 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 
 from shared.catalogue.sync.runs import GOOD
 from shared.models import llm_sync_runs as runs
+from shared.vocabulary import RunTrigger
 
-Trigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up", "refusal"]
 REPUBLISH_SECONDS = 30.0
 """After this the message of a run that is still queued is taken for lost, and published again."""
 REFUSAL_PAUSE_SECONDS = 600.0
@@ -24,7 +24,7 @@ def enqueue(
     connection: sa.Connection,
     *,
     run_id: uuid.UUID,
-    trigger: Trigger,
+    trigger: RunTrigger,
     options: Mapping[str, Any],
     source: str,
     actor: str,
@@ -63,7 +63,7 @@ def enqueue(
 
 
 def enqueue_night(
-    connection: sa.Connection, *, run_id: uuid.UUID, trigger: Trigger, due: datetime, task_id: str | None, actor: str
+    connection: sa.Connection, *, run_id: uuid.UUID, trigger: RunTrigger, due: datetime, task_id: str | None, actor: str
 ) -> tuple[uuid.UUID, bool]:
     """Queue the run of one night, `due` in local time without a zone; returns its id, and whether it is new.
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from shared.catalogue.sync.holds import NotHeld
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
-from shared.catalogue.sync.queued_runs import Trigger
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.db import DatabaseFailure
+from shared.vocabulary import RunTrigger
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ def _requested(
         night = due(refresher.now())
         run_id, _ = refresher.queue.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")
         return run_id
-    trigger: Trigger = "task" if call.trigger not in get_args(Trigger) else call.trigger  # type: ignore[assignment]
+    trigger: RunTrigger = "task" if call.trigger not in get_args(RunTrigger) else call.trigger  # type: ignore[assignment]
     run_id, _, _ = refresher.queue.request(
         arguments, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
     )

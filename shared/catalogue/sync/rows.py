@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+from shared.vocabulary import ChangeKind
 
 Json = Mapping[str, Any]
-ChangeKind = Literal[
-    "added",
-    "renamed",
-    "repointed",
-    "moved",
-    "capability",
-    "deactivated",
-    "reactivated",
-    "default",
-    "operator",
-]
-
 MATCHAAI: Final = "matchaai"
 MAPPING: Final = "mapping"
 """The sources of lists, as runs and rows name them."""

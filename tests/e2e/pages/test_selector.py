@@ -78,7 +78,7 @@ def test_says_that_it_is_loading_and_then_shows_the_list_once(pages: Pages) -> N
     assert len(listed) == 27
 
 
-def test_groups_the_models_by_maker_and_marks_what_they_can(pages: Pages) -> None:
+def test_groups_the_models_by_provider_and_marks_what_they_can(pages: Pages) -> None:
     page = pages.open()
     expect(select(page)).to_have_value("claude-3-7-sonnet")  # the default
     groups = select(page).locator("optgroup").evaluate_all("groups => groups.map(group => group.label)")

@@ -16,7 +16,7 @@ import pytest
 
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
-from shared.gateway.wire import ModelField
+from shared.vocabulary import ModelField
 from tests.support.stand_in import RunningStandIn
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for line in text.strip().splitlines() for name in line.split(" | "))
 
 
-# Names of models, by the maker that they tell of. Beside these, every rule in `makers.RULES` has its own examples.
-MAKERS: Final = {
+# Names of models, by the provider that they tell of. Every rule in `provider_families.RULES` has examples of its own.
+PROVIDERS: Final = {
     "anthropic": _names(
         """
         bedrock/us-east-1/anthropic.claude-3-5-sonnet-20241022-v2:0 | us-gov.anthropic.claude-3-haiku-20240307-v1:0
@@ -173,7 +173,7 @@ MAKERS: Final = {
     ),
 }
 
-# Names that only look like a model's, or are two makers' at once, or somebody's own work upon open weights.
+# Names that only look like a model's, or are two providers' at once, or somebody's own work upon open weights.
 NO_MAKER: Final = _names(
     """
     Ultimate 8-in-1 LLM Router | Acme Rapid LLM (Internal) | Acme Precise LLM (Internal) | Acme Opus Dei

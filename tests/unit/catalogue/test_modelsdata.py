@@ -1,4 +1,4 @@
-"""Public data is found under a model's name by its maker, never a reseller's word, and its absence is said."""
+"""Public data is found under a model's name by its provider, never a reseller's word, and its absence is said."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ def data_of(folder: Path, document: object) -> ModelsDev:
 
 
 @pytest.mark.parametrize(("name", "source", "id_"), FOUND)
-def test_a_listed_model_is_known_from_its_makers_record_or_a_named_hosts(name: str, source: str, id_: str) -> None:
+def test_a_listed_model_is_known_from_its_providers_record_or_a_named_hosts(name: str, source: str, id_: str) -> None:
     found = model_data().find(name, provider_of(name))
 
     assert found is not None
@@ -63,7 +63,7 @@ def test_a_record_tells_what_it_states_and_nothing_else(tmp_path: Path) -> None:
     assert found.provenance() == {"source": "models-dev:openai", "detail": "gpt-4o", "date": "2024-08-06"}
 
 
-def test_the_makers_own_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
+def test_the_providers_own_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
     def publisher(context: int) -> dict[str, Any]:
         return {"models": {"gpt-4o": {**GPT, "limit": {"context": context}}}}
 
@@ -79,7 +79,7 @@ def test_the_makers_own_record_comes_before_a_hosts_and_a_resellers_is_never_rea
     assert resold is None
 
 
-def test_where_a_makers_records_of_one_name_differ_the_capability_is_unknown(tmp_path: Path) -> None:
+def test_where_a_providers_records_of_one_name_differ_the_capability_is_unknown(tmp_path: Path) -> None:
     named = {
         "a": {**GPT, "limit": {"context": 1, "output": 5}, "last_updated": "2024-05-13"},
         "b": {**GPT, "limit": {"context": 2, "output": 5}, "last_updated": "2024-11-20"},
@@ -120,7 +120,7 @@ def test_a_hosts_id_that_says_less_than_its_name_names_no_other_model(tmp_path: 
     assert data.find("deepseek.v3-v1:0", "deepseek") is not None
 
 
-def test_a_hosts_name_for_what_the_maker_lists_itself_means_the_makers_record(tmp_path: Path) -> None:
+def test_a_hosts_name_for_what_the_provider_lists_itself_means_the_providers_record(tmp_path: Path) -> None:
     hosted = {"models": {"gpt-4o-2024": {**GPT, "name": "GPT-4o", "limit": {"context": 2}}}}
     found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}, "azure": hosted}).find("gpt-4o-2024", "openai")
 

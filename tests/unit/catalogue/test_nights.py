@@ -10,10 +10,10 @@ from tests.support.drift import World
 from tests.support.examples import examples
 from tests.support.soak import soak
 
-MAKERS = ("Claude", "GPT", "Gemini", "Llama", "Command R", "Command R+", "文心", "Model")
+PROVIDERS = ("Claude", "GPT", "Gemini", "Llama", "Command R", "Command R+", "文心", "Model")
 NAMES = st.builds(
-    lambda maker, version, tail: f"{maker} {version}{tail}".strip(),
-    st.sampled_from(MAKERS),
+    lambda provider, version, tail: f"{provider} {version}{tail}".strip(),
+    st.sampled_from(PROVIDERS),
     st.sampled_from(["", "1", "2", "3.5", "4"]),
     st.sampled_from(["", " Mini", " mini", "-Mini", " Pro", " (Pro)", "!"]),
 )

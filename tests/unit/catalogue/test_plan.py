@@ -73,7 +73,7 @@ def test_an_id_with_another_name_is_repointed_and_loses_key_overrides_default(fo
     assert plan.guard.repointed == 1
 
 
-def test_the_default_that_is_lost_is_replaced_by_the_same_makers_first(four: list[ModelRow]) -> None:
+def test_the_default_that_is_lost_is_replaced_by_the_same_providers_first(four: list[ModelRow]) -> None:
     rows, plan = sync(four, (28, "Llama 4 Maverick"), HAIKU, GPT, GEMINI)
     assert [row.model_key for row in rows if row.is_default] == ["claude-3-5-haiku"]
     assert plan.promoted == ("claude-3-7-sonnet", "claude-3-5-haiku")

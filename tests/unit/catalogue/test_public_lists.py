@@ -1,4 +1,4 @@
-"""Real public lists, refreshed as upstream lists: no wrong maker, no contradiction, no lost key."""
+"""Real public lists, refreshed as upstream lists: no wrong provider, no contradiction, no lost key."""
 
 import random
 import re
@@ -18,7 +18,7 @@ LISTS = pytest.mark.parametrize("read", [from_models_dev, from_genai_prices], id
 
 
 @LISTS
-def test_no_model_whose_maker_a_list_names_has_another_maker(read: Callable[[], Iterator[Listed]]) -> None:
+def test_no_model_whose_provider_a_list_names_has_another_provider(read: Callable[[], Iterator[Listed]]) -> None:
     named, other, wrong = wrong_providers(read())
 
     assert named > 1000
@@ -26,7 +26,7 @@ def test_no_model_whose_maker_a_list_names_has_another_maker(read: Callable[[], 
     assert other < 0.05 * named
 
 
-def test_no_capability_contradicts_the_makers_own_record() -> None:
+def test_no_capability_contradicts_the_providers_own_record() -> None:
     result = compared()
 
     assert result.contradictions == ()
