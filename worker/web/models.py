@@ -92,21 +92,12 @@ def no_listing() -> Problem:
 
 def listing_response(current: Encoded) -> Response:
     """A listing, or 304 for those who have it."""
-    response = (
-        Response(status=304) if _matches(current.etag) else Response(current.body, content_type="application/json")
-    )
+    response = Response(current.body, content_type="application/json")
     response.headers.update(listing_headers(current))
+    response.make_conditional(request)
     return response
 
 
 def listing_headers(current: Encoded) -> dict[str, str]:
     """What a listing says of itself, whether it is sent or not."""
     return {"ETag": current.etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-
-
-def _matches(etag: str) -> bool:
-    """Whether If-None-Match names this tag (RFC 9110, 13.1.2: compared weakly)."""
-    header = request.headers.get("If-None-Match")
-    if header is None:
-        return False
-    return request.if_none_match.contains_weak(etag.strip('"')) or header.strip() == "*"
