@@ -18,9 +18,14 @@ from shared.log_output import log_uncaught, redirect_output
 
 PREFIX, CHAT_PREFIX = "[LLM Refresh]", "[ChaSen Chat]"
 _QUIET = (
-    "httpx", "httpcore", "celery.redirected", "kombu.pidbox", "alembic.runtime",
-    "celery.worker.strategy", "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
-)  # fmt: skip
+    "httpx",
+    "httpcore",
+    "celery.redirected",
+    "kombu.pidbox",
+    "alembic.runtime",
+    "celery.worker.strategy",
+    "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
+)
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
 _BEARER = re.compile(r"(?i)\bbearer\s+[\w\-.~+/]+=*")

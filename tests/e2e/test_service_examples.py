@@ -48,9 +48,14 @@ def tokens(up: RunningUp) -> dict[str, str]:
 
 def command(up: RunningUp, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "worker.cli", *words], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", "worker.cli", *words],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
         env=own_environment(LLM_REFRESH_HOME=str(up.home), JWT_SECRET=SECRET),
-    )  # fmt: skip
+    )
     return done.stdout.strip()
 
 
@@ -142,8 +147,13 @@ def test_the_example_of_docs_frontend_follows_a_chat_to_its_end(
     for sent, end in ((token, "succeeded"), ("no-token", "")):
         done = subprocess.run(
             ["node", "follow.mjs", asked.json()["id"], sent],
-            cwd=tmp_path, env=own_environment(), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=own_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.stdout.split()[-1:] == [end] * bool(end), done.stderr
         assert (done.returncode == 0) == bool(end)
 
@@ -194,9 +204,10 @@ def test_each_call_and_each_of_its_statuses_is_in_the_table(up: RunningUp) -> No
     document = httpx.get(f"{up.url}/openapi.json", trust_env=False).json()
     described = {
         f"{method.upper()} {path}": {status for status in operation["responses"] if status != "default"}
-        for path, methods in document["paths"].items() if path.startswith("/api")
+        for path, methods in document["paths"].items()
+        if path.startswith("/api")
         for method, operation in methods.items()
-    }  # fmt: skip
+    }
     assert set(rows) == set(described)
     for call, statuses in described.items():
         assert statuses <= set(re.findall(r"\b[2-5]\d\d\b", rows[call])), call

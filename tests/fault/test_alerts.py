@@ -72,9 +72,15 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
         port = free_port()
         with (tmp_path / "prometheus.log").open("wb") as log:
             process = subprocess.Popen(
-                [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-                 f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log,
-            )  # fmt: skip
+                [
+                    program,
+                    f"--config.file={tmp_path}/prometheus.yml",
+                    f"--storage.tsdb.path={tmp_path}/data",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
         started.extend((process, client))
         running = Prometheus(client)
@@ -107,10 +113,16 @@ def valkey(tmp_path: Path) -> Iterator["tuple[str, subprocess.Popen[bytes]]"]:
     port = free_port()
     (tmp_path / "redis_url").write_text(f"redis://:of-this-test@127.0.0.1:{port}/0")
     process = subprocess.Popen(
-        ["/bin/sh", str(ROOT / "deploy/valkey/valkey.sh")], stdout=subprocess.DEVNULL,
-        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "REDIS_URL_FILE": str(tmp_path / "redis_url"),
-             "VALKEY_DATA": str(tmp_path / "valkey"), "VALKEY_PORT": str(port), "VALKEY_BIND": "127.0.0.1"},
-    )  # fmt: skip
+        ["/bin/sh", str(ROOT / "deploy/valkey/valkey.sh")],
+        stdout=subprocess.DEVNULL,
+        env={
+            "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+            "REDIS_URL_FILE": str(tmp_path / "redis_url"),
+            "VALKEY_DATA": str(tmp_path / "valkey"),
+            "VALKEY_PORT": str(port),
+            "VALKEY_BIND": "127.0.0.1",
+        },
+    )
     yield (tmp_path / "redis_url").read_text(), process
     process.kill()
     process.wait(10)

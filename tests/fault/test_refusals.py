@@ -34,5 +34,10 @@ def test_a_dropped_default_is_replaced_within_a_minute_though_redis_is_wiped(
     assert (after["status"], after["model"]["fallback"]) == ("succeeded", False)
     figures = system.check(succeeded=21)
     calls = [call["body"]["llm_id"] for call in system.gateway.calls()["requests"] if call["method"] == "POST"]
-    report(answered_after=round(answered, 1), refreshed_after=round(refreshed, 1),
-         asked_of_the_dropped=calls.count(default[0]), runs=1, **figures)  # fmt: skip
+    report(
+        answered_after=round(answered, 1),
+        refreshed_after=round(refreshed, 1),
+        asked_of_the_dropped=calls.count(default[0]),
+        runs=1,
+        **figures,
+    )

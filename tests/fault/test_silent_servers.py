@@ -79,7 +79,7 @@ def test_with_postgresql_stopped_each_request_is_answered_in_time(start_system: 
             ("POST", "/api/llms/refresh", {"json": {"dryRun": True}}),
             ("GET", "/api/llms/runs", {}),
             ("PATCH", "/api/llms/gpt-4o", {"json": {"display_order": 7}}),
-        ]  # fmt: skip
+        ]
         with stopped(with_children(postgres_pid(system))):
             for method, path, more in requests:
                 response = asking(method, path, DATABASE_SECONDS, **more)

@@ -51,8 +51,10 @@ class Old:
         return upgrade(self.url, adopter=adopter_of(self.settings))
 
     def relations(self) -> list[tuple[Any, ...]]:
-        return self.rows("SELECT relname, relkind, relacl::text, relrowsecurity FROM pg_class"
-                         " WHERE relnamespace = 'public'::regnamespace ORDER BY 1")  # fmt: skip
+        return self.rows(
+            "SELECT relname, relkind, relacl::text, relrowsecurity FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+        )
 
 
 @pytest.fixture
@@ -76,8 +78,10 @@ ADOPTED = """Found 5 LLM models in database:
   ✗ Claude Opus 4.1 (ID: 30, Key: claude-3-opus-4-1)
   ✓ GPT-4o (ID: 40, Key: gpt-4o) [DEFAULT]
 """
-KEPT = ("SELECT id, matcha_llm_id, model_name, model_key, is_active, is_default, display_order, created_at FROM {}"
-        " ORDER BY id")  # fmt: skip
+KEPT = (
+    "SELECT id, matcha_llm_id, model_name, model_key, is_active, is_default, display_order, created_at FROM {}"
+    " ORDER BY id"
+)
 
 
 def test_the_old_tables_are_adopted_and_kept(old: Old, run: Commands) -> None:
@@ -142,8 +146,15 @@ def test_nobody_but_their_owner_reads_the_old_tables_afterwards(old: Old) -> Non
         ((USAGE,), 0),
         ((MODELS, ROWS, "ALTER TABLE llm_models ADD notes text; ALTER TABLE llm_models DROP capabilities"), 5),
         ((MODELS, ROWS, "ALTER TABLE llm_models ALTER matcha_llm_id TYPE bigint, ALTER id TYPE bigint"), 5),
-        ((MODELS, ROWS, "UPDATE llm_models SET capabilities = NULL, is_active = NULL, is_default = NULL,"
-          " display_order = NULL, created_at = NULL, updated_at = NULL, last_synced_at = 'infinity'"), 5),
+        (
+            (
+                MODELS,
+                ROWS,
+                "UPDATE llm_models SET capabilities = NULL, is_active = NULL, is_default = NULL,"
+                " display_order = NULL, created_at = NULL, updated_at = NULL, last_synced_at = 'infinity'",
+            ),
+            5,
+        ),
         ((MODELS, ROWS, "UPDATE llm_models SET is_default = true, model_key = 'Same', display_order = 0"), 5),
         ((MODELS, ROWS, "ALTER TABLE llm_models DROP CONSTRAINT llm_models_pkey; UPDATE llm_models SET id = 3"), 5),
         ((MODELS, ROWS, "ALTER TABLE llm_models FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY"), 5),
@@ -152,7 +163,7 @@ def test_nobody_but_their_owner_reads_the_old_tables_afterwards(old: Old) -> Non
         ((MODELS, ROWS, "ALTER SEQUENCE llm_models_id_seq OWNED BY NONE"), 5),
         ((MODELS, ROWS, USAGE, "UPDATE llm_usage_stats SET last_used = NULL, request_count = NULL"), 5),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_was_changed_by_hand_is_adopted_too(old: Old, scripts: tuple[str, ...], models: int) -> None:
     old.make(*scripts)
     shown = preview(old.url, adopter_of(old.settings))
@@ -164,13 +175,15 @@ def test_a_table_that_was_changed_by_hand_is_adopted_too(old: Old, scripts: tupl
         "SELECT count(DISTINCT is_active) FROM llm_models WHERE is_active"
     )
     assert old.rows("SELECT version_num FROM llm_refresh_version") == [(head(),)]
-    assert [finding for finding in check_database(old.settings)
-            if finding.level == "fault" and finding.name != "catalogue"] == []  # fmt: skip
+    assert [
+        finding for finding in check_database(old.settings) if finding.level == "fault" and finding.name != "catalogue"
+    ] == []
     # A refresh draws ids from the sequence.
     with psycopg.connect(old.database.url) as connection:
         connection.execute("SET LOCAL ROLE service_role")
-        connection.execute("INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider)"
-                           " VALUES (999, 'n', 'n', 'other')")  # fmt: skip
+        connection.execute(
+            "INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider) VALUES (999, 'n', 'n', 'other')"
+        )
 
 
 @pytest.mark.parametrize(
@@ -180,11 +193,18 @@ def test_a_table_that_was_changed_by_hand_is_adopted_too(old: Old, scripts: tupl
         (("CREATE VIEW llm_models AS SELECT 1 AS matcha_llm_id",), "llm_models is a view"),
         ((MODELS, "CREATE TABLE llm_usage_stats (what int)"), "it has no model_key, request_count"),
         ((MODELS, ROWS, "CREATE TABLE llm_models_before_llm_refresh ()"), "llm_models_before_llm_refresh is there"),
-        ((MODELS, "ALTER TABLE llm_models ALTER matcha_llm_id TYPE bigint", ROWS,
-          "UPDATE llm_models SET matcha_llm_id = 3000000000 WHERE id = 2"), "matcha_llm_id is 3000000000"),
+        (
+            (
+                MODELS,
+                "ALTER TABLE llm_models ALTER matcha_llm_id TYPE bigint",
+                ROWS,
+                "UPDATE llm_models SET matcha_llm_id = 3000000000 WHERE id = 2",
+            ),
+            "matcha_llm_id is 3000000000",
+        ),
         ((MODELS, ROWS, "CREATE TABLE llm_chats ()"), 'relation "llm_chats" already exists'),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_adopted_is_one_line_and_changes_nothing(
     old: Old, run: Commands, scripts: tuple[str, ...], said: str
 ) -> None:
@@ -204,8 +224,12 @@ def test_a_table_of_another_owner_is_refused(old: Old) -> None:
 
 
 def test_what_goes_on_referring_to_the_old_table_is_said(old: Old) -> None:
-    old.make(MODELS, ROWS, "CREATE TABLE talks (id int, llm int CONSTRAINT of_llm REFERENCES llm_models (id))",
-             "CREATE VIEW nice AS SELECT model_name FROM llm_models")  # fmt: skip
+    old.make(
+        MODELS,
+        ROWS,
+        "CREATE TABLE talks (id int, llm int CONSTRAINT of_llm REFERENCES llm_models (id))",
+        "CREATE VIEW nice AS SELECT model_name FROM llm_models",
+    )
     adoption = old.migrate().adoption
     assert adoption is not None
     assert adoption.notes == ("what goes on referring to llm_models_before_llm_refresh: talks (of_llm), the view nice",)
@@ -225,14 +249,19 @@ def test_two_that_adopt_at_once_do_it_once(old: Old) -> None:
 
 
 def test_a_hand_made_table_that_was_renamed_by_hand_is_not_in_the_way(old: Old) -> None:
-    old.make(MODELS, ROWS, "ALTER TABLE llm_models RENAME TO llm_models_old;"
-             " ALTER INDEX llm_models_pkey RENAME TO a;"
-             " ALTER INDEX llm_models_matcha_llm_id_key RENAME TO b")  # fmt: skip
+    old.make(
+        MODELS,
+        ROWS,
+        "ALTER TABLE llm_models RENAME TO llm_models_old;"
+        " ALTER INDEX llm_models_pkey RENAME TO a;"
+        " ALTER INDEX llm_models_matcha_llm_id_key RENAME TO b",
+    )
     old.migrate()
     with psycopg.connect(old.database.url) as connection:
         connection.execute("SET LOCAL ROLE service_role")
-        connection.execute("INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider)"
-                           " VALUES (1, 'n', 'n', 'other')")  # fmt: skip
+        connection.execute(
+            "INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider) VALUES (1, 'n', 'n', 'other')"
+        )
 
 
 def test_indexes_and_policies_of_the_old_table_go_with_it(old: Old) -> None:

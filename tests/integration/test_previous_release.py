@@ -19,8 +19,23 @@ from tests.support.servers import Database, Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
-CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", "chat", "-P", "threads", "-c", "20",
-        "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip
+CHAT = (
+    "celery",
+    "-A",
+    "worker.main",
+    "worker",
+    "--hostname",
+    "chat@%h",
+    "-Q",
+    "chat",
+    "-P",
+    "threads",
+    "-c",
+    "20",
+    "--without-gossip",
+    "--without-mingle",
+    "--prefetch-multiplier=1",
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,9 +66,14 @@ def variables(database: Database, servers: Servers, tmp_path: Path) -> Iterator[
     """The variables of both releases."""
     with RunningStandIn() as gateway:
         yield local_variables(
-            database.url, servers.redis_url(), MIGRATE_DATABASE_URL=database.owner_url, LLM_REFRESH_HOME=str(tmp_path),
-            MATCHAAI_BASE_URL=gateway.url, MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="7",
-        )  # fmt: skip
+            database.url,
+            servers.redis_url(),
+            MIGRATE_DATABASE_URL=database.owner_url,
+            LLM_REFRESH_HOME=str(tmp_path),
+            MATCHAAI_BASE_URL=gateway.url,
+            MATCHAAI_API_KEY=gateway.api_key,
+            MATCHAAI_MISSION_ID="7",
+        )
 
 
 def of(release: Path, variables: Mapping[str, str]) -> dict[str, str]:
@@ -63,8 +83,15 @@ def of(release: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 def command(*words: str, release: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-    return subprocess.run([str(BIN / "llm-refresh"), *words], env={**kept, **of(release, variables)}, cwd=release,
-                          capture_output=True, text=True, timeout=90, check=False)  # fmt: skip
+    return subprocess.run(
+        [str(BIN / "llm-refresh"), *words],
+        env={**kept, **of(release, variables)},
+        cwd=release,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
 
 
 def ready(running: Web) -> bool:
@@ -117,10 +144,16 @@ def test_this_release_waits_on_the_previous_schema_and_resumes_after_migrate(
         assert (readiness.status_code, readiness.json()["parts"]["migrations"]["current"]) == (503, "0005")
         assert "run `llm-refresh migrate`" in readiness.text
         for answer in (
-            running.get("/api/llms"), running.get("/api/llms/runs"), running.get("/api/llms/usage"),
-            running.post("/api/llms/refresh"), running.post("/api/chasen/chat", json={"question": "Which?"}),
-            running.get("/api/chats"), running.get("/metrics"), running.get("/healthz"), running.get("/ops"),
-        ):  # fmt: skip
+            running.get("/api/llms"),
+            running.get("/api/llms/runs"),
+            running.get("/api/llms/usage"),
+            running.post("/api/llms/refresh"),
+            running.post("/api/chasen/chat", json={"question": "Which?"}),
+            running.get("/api/chats"),
+            running.get("/metrics"),
+            running.get("/healthz"),
+            running.get("/ops"),
+        ):
             assert answer.status_code in (200, 202, 503), answer.text
         upgraded = command("migrate", release=ROOT, variables=variables)
         assert upgraded.returncode == 0, upgraded.stderr

@@ -26,8 +26,9 @@ QUICK = Limits(statement=0.3, connect=1.0, pool=1.0)
 
 @contextmanager
 def pool_of(url: str, *, size: int = 2) -> Iterator[Pool]:
-    made = Pool(url.replace("postgresql://", "postgresql+psycopg://", 1), application_name="test", pool_size=size,
-                limits=QUICK)  # fmt: skip
+    made = Pool(
+        url.replace("postgresql://", "postgresql+psycopg://", 1), application_name="test", pool_size=size, limits=QUICK
+    )
     try:
         yield made
     finally:

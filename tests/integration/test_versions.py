@@ -32,8 +32,11 @@ def rows(database: Database, query: str) -> list[tuple[object, ...]]:
 
 def as_the_version_before_left_it(database: Database, revision: str = SHARED_REVISIONS[-1]) -> None:
     upgrade(database.owner_url.replace("postgresql://", "postgresql+psycopg://"), revision)
-    execute(database, "ALTER TABLE llm_refresh_version RENAME TO alembic_version",
-            "GRANT SELECT ON alembic_version TO authenticated, service_role")  # fmt: skip
+    execute(
+        database,
+        "ALTER TABLE llm_refresh_version RENAME TO alembic_version",
+        "GRANT SELECT ON alembic_version TO authenticated, service_role",
+    )
 
 
 @pytest.fixture

@@ -59,8 +59,20 @@ class Scratch:
 
     def run(self, tests: Sequence[str]) -> Outcome:
         """Run these tests (node ids) in the copy."""
-        command = [str(self._python), "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-rf", "--tb=short",
-                   f"--timeout={TEST_SECONDS}", *tests]  # fmt: skip
+        command = [
+            str(self._python),
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            "-rf",
+            "--tb=short",
+            f"--timeout={TEST_SECONDS}",
+            *tests,
+        ]
         environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         began = time.monotonic()
         done = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)

@@ -20,8 +20,23 @@ from tests.support.servers import Servers
 from tests.support.stand_in import RunningStandIn
 from tests.support.waiting import wait_for
 
-CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "{name}@%h", "-Q", "chat", "-P", "threads",
-        "-c", "{concurrency}", "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip
+CHAT = (
+    "celery",
+    "-A",
+    "worker.main",
+    "worker",
+    "--hostname",
+    "{name}@%h",
+    "-Q",
+    "chat",
+    "-P",
+    "threads",
+    "-c",
+    "{concurrency}",
+    "--without-gossip",
+    "--without-mingle",
+    "--prefetch-multiplier=1",
+)
 OPEN = ("queued", "running")
 
 

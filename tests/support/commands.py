@@ -117,9 +117,12 @@ def loaded_commands() -> Iterator[LoadedCommands]:
     with ours:
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-c", _LOADED], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=ROOT,
+                [sys.executable, "-c", _LOADED],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd=ROOT,
                 env=kept_variables(),
-            )  # fmt: skip
+            )
         try:
             yield LoadedCommands(ours)
         finally:
@@ -145,16 +148,27 @@ class Commands:
         if self.loaded is not None:
             return self.loaded.run(words, variables, self.folder, stdin)
         return subprocess.run(
-            [PROGRAM, *words], env=variables, cwd=self.folder,
-            capture_output=True, text=True, timeout=SECONDS, check=False, input=stdin,
-        )  # fmt: skip
+            [PROGRAM, *words],
+            env=variables,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            input=stdin,
+        )
 
     def start(self, *words: str, stdin: str) -> subprocess.Popen[str]:
         """The program in the background, its standard input given."""
         process = subprocess.Popen(
-            [PROGRAM, *words], env={**kept_variables(), **self.variables}, cwd=self.folder, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [PROGRAM, *words],
+            env={**kept_variables(), **self.variables},
+            cwd=self.folder,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         assert process.stdin is not None
         process.stdin.write(stdin)
         process.stdin.close()

@@ -17,8 +17,22 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 WEB = ("gunicorn", "-c", "python:worker.web.gunicorn_conf", "worker.web.wsgi:app")
-REFRESH = ("celery", "-A", "worker.main", "worker", "--hostname", "refresh@%h", "-Q", "refresh,celery", "-P", "threads",
-           "-c", "2", "--without-gossip", "--without-mingle")  # fmt: skip
+REFRESH = (
+    "celery",
+    "-A",
+    "worker.main",
+    "worker",
+    "--hostname",
+    "refresh@%h",
+    "-Q",
+    "refresh,celery",
+    "-P",
+    "threads",
+    "-c",
+    "2",
+    "--without-gossip",
+    "--without-mingle",
+)
 BEAT = ("celery", "-A", "worker.main", "beat", "-S", "worker.schedule:Scheduler")
 
 

@@ -54,9 +54,14 @@ def running_up(**variables: str) -> Iterator[RunningUp]:
 def process(command: list[str], environ: Mapping[str, str], lines: list[str], ready: str = "ready: ") -> Iterator[None]:
     """A process in the project's folder, from the line that holds `ready` to its end."""
     running = subprocess.Popen(
-        command, cwd=ROOT, env=dict(environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert running.stdout is not None
     reader = threading.Thread(target=_read, args=(running.stdout, lines))
     reader.start()

@@ -59,8 +59,14 @@ def test_local_mode_has_its_stand_in() -> None:
 
 def read_status(**more: object) -> SystemStatus:
     """A healthy system, but for these."""
-    values = {"active_models": 5, "has_default": True, "age_seconds": 3600.0, "ever_synced": True,
-              "last_run": "succeeded", "last_error": None}  # fmt: skip
+    values = {
+        "active_models": 5,
+        "has_default": True,
+        "age_seconds": 3600.0,
+        "ever_synced": True,
+        "last_run": "succeeded",
+        "last_error": None,
+    }
     names = [field.name for field in fields(SystemStatus)]
     return SystemStatus(**(dict.fromkeys(names, 0) | values | more))  # type: ignore[arg-type]
 

@@ -47,14 +47,24 @@ def test_a_disk_that_is_read_only_is_a_fault() -> None:
 
 
 def settings(mode: str, home: Path) -> Settings:
-    return Settings(llm_refresh_env=mode, llm_refresh_home=home, port=4000, jwt_secret="x" * 32,  # type: ignore[arg-type]
-                    database_url="postgresql://h/d", redis_url="redis://h")  # fmt: skip
+    return Settings(
+        llm_refresh_env=mode,
+        llm_refresh_home=home,
+        port=4000,
+        jwt_secret="x" * 32,  # type: ignore[arg-type]
+        database_url="postgresql://h/d",
+        redis_url="redis://h",
+    )
 
 
 def test_the_folders_of_local_mode_and_of_production(tmp_path: Path) -> None:
     local = dict(folders(settings("local", tmp_path), {"TMPDIR": "/t"}, {"data": "/var/pg"}))
-    assert local == {"home": tmp_path, "temporary folder": Path("/t"), "PostgreSQL's data": Path("/var/pg"),
-                     "metrics folder": tmp_path / "web-metrics-4000"}  # fmt: skip
+    assert local == {
+        "home": tmp_path,
+        "temporary folder": Path("/t"),
+        "PostgreSQL's data": Path("/var/pg"),
+        "metrics folder": tmp_path / "web-metrics-4000",
+    }
     production = dict(folders(settings("production", tmp_path / "none"), {"TMPDIR": "/t"}, {}))
     assert production == {"temporary folder": Path("/t")}
 

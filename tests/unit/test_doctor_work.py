@@ -21,14 +21,25 @@ def read_status(**more: int) -> SystemStatus:
 
 
 def outage(code: str = "upstream_unavailable", status: int | None = 503) -> UpstreamHealth:
-    failing = TargetCalls("28", last_failure_at=NOON, last_failure_code=code, last_failure_status=status,
-                          failing_since=NOON, failures_in_a_row=9)  # fmt: skip
+    failing = TargetCalls(
+        "28",
+        last_failure_at=NOON,
+        last_failure_code=code,
+        last_failure_status=status,
+        failing_since=NOON,
+        failures_in_a_row=9,
+    )
     return judge([failing], [], chats_waiting=5)
 
 
 def look(**facts: Any) -> dict[str, Finding]:
-    known: dict[str, Any] = {"database": "answers", "redis": "writes", "alive": LIVING, "status": read_status(),
-                             "health": judge([], [], chats_waiting=0)}  # fmt: skip
+    known: dict[str, Any] = {
+        "database": "answers",
+        "redis": "writes",
+        "alive": LIVING,
+        "status": read_status(),
+        "health": judge([], [], chats_waiting=0),
+    }
     return {finding.name: finding for finding in of_work(Facts(**(known | facts)), concurrency=10)}
 
 

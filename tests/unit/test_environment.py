@@ -80,9 +80,21 @@ def test_a_name_that_looks_like_ours_is_told(tmp_path: Path, name: str, meant: s
 
 @pytest.mark.parametrize(
     "name",
-    ["PATH", "HOME", "LANG", "PORTS", "REDIS_PORT", "REDIS_SERVICE_HOST", "POSTGRES_PASSWORD", "FLOWER_BASIC_AUTH",
-     "LOGNAME", "LLM_REFRESH_POSTGRES_BIN", "WEB_ADDRESS", "COMPOSE_FILE"],
-)  # fmt: skip
+    [
+        "PATH",
+        "HOME",
+        "LANG",
+        "PORTS",
+        "REDIS_PORT",
+        "REDIS_SERVICE_HOST",
+        "POSTGRES_PASSWORD",
+        "FLOWER_BASIC_AUTH",
+        "LOGNAME",
+        "LLM_REFRESH_POSTGRES_BIN",
+        "WEB_ADDRESS",
+        "COMPOSE_FILE",
+    ],
+)
 def test_a_name_of_somebody_else_is_left_alone(name: str) -> None:
     assert misnamed({name: "1"}, None) == []
 

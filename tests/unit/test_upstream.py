@@ -21,8 +21,9 @@ def answering(target: str, minutes: float) -> TargetCalls:
 def failing(target: str, since: float, *, answered: float | None = None, number: int = 7) -> TargetCalls:
     """A target that has failed from a moment until half an hour after noon."""
     answer = None if answered is None else at(answered)
-    return TargetCalls(target, answer, answer, at(30), "upstream_unavailable", 503, at(since), number,
-                       {"upstream_unavailable": number})  # fmt: skip
+    return TargetCalls(
+        target, answer, answer, at(30), "upstream_unavailable", 503, at(since), number, {"upstream_unavailable": number}
+    )
 
 
 def test_nothing_called_yet_is_unknown_and_not_down() -> None:

@@ -100,8 +100,13 @@ def revoke(key_id: str, as_json: bool) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@click.option("--grace", type=Span(timedelta(hours=MAX_GRACE_HOURS)), default="24h", show_default=True,
-              help="So long the key before holds as well; 0m: not at all.")  # fmt: skip
+@click.option(
+    "--grace",
+    type=Span(timedelta(hours=MAX_GRACE_HOURS)),
+    default="24h",
+    show_default=True,
+    help="So long the key before holds as well; 0m: not at all.",
+)
 @json_option
 def rotate(key_id: str, grace: timedelta, as_json: bool) -> None:
     """Give a key another secret; the one before holds for a grace."""

@@ -250,5 +250,8 @@ def _last_run(now: SystemStatus) -> Iterator[Finding]:
     """The run that ended last, where it came to nothing; a held list has a line of its own until it is decided."""
     if now.ever_synced and now.last_run in ("failed", "abandoned"):
         cause = f" ({now.last_error})" if now.last_error else ""
-        yield warning("last run", f"the last run {now.last_run}{cause}",
-                      "mend the cause, then `llm-refresh refresh`; the next night tries again")  # fmt: skip
+        yield warning(
+            "last run",
+            f"the last run {now.last_run}{cause}",
+            "mend the cause, then `llm-refresh refresh`; the next night tries again",
+        )

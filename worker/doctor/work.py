@@ -103,8 +103,12 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
         )
     level = warning if health.state == "degraded" else fault
     if health.last_failure_code == "upstream_not_json":
-        return level("upstream", text, "a login or gateway page answers: an outage behind it ends by itself; if"
-                                       " nothing is down there, look at MATCHAAI_BASE_URL")  # fmt: skip
+        return level(
+            "upstream",
+            text,
+            "a login or gateway page answers: an outage behind it ends by itself; if"
+            " nothing is down there, look at MATCHAAI_BASE_URL",
+        )
     return level("upstream", f"{text}; nothing to do here", "chats that wait are answered when it is back")
 
 

@@ -52,15 +52,41 @@ class KeyRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/api/keys", self.list_keys, "All API keys, without their secrets, newest first",
-                  roles=SERVICE, returns={200: KeysBody}),
-            Route("POST", "/api/keys", self.create, "Make an API key; it is shown this once",
-                  roles=SERVICE, body=NewKey, returns={201: MadeKey}),
-            Route("DELETE", "/api/keys/{key_id}", self.revoke, "Revoke an API key; everywhere within five seconds",
-                  roles=SERVICE, returns={200: ShownKey}),
-            Route("POST", "/api/keys/{key_id}/rotate", self.rotate, "Another secret; the one before holds for a grace",
-                  roles=SERVICE, body=Rotation, returns={200: MadeKey}),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                "/api/keys",
+                self.list_keys,
+                "All API keys, without their secrets, newest first",
+                roles=SERVICE,
+                returns={200: KeysBody},
+            ),
+            Route(
+                "POST",
+                "/api/keys",
+                self.create,
+                "Make an API key; it is shown this once",
+                roles=SERVICE,
+                body=NewKey,
+                returns={201: MadeKey},
+            ),
+            Route(
+                "DELETE",
+                "/api/keys/{key_id}",
+                self.revoke,
+                "Revoke an API key; everywhere within five seconds",
+                roles=SERVICE,
+                returns={200: ShownKey},
+            ),
+            Route(
+                "POST",
+                "/api/keys/{key_id}/rotate",
+                self.rotate,
+                "Another secret; the one before holds for a grace",
+                roles=SERVICE,
+                body=Rotation,
+                returns={200: MadeKey},
+            ),
+        ]
 
     def list_keys(self, call: PlainRequest) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
@@ -94,8 +120,15 @@ class KeyRoutes:
 
 def log_key(event: str, key: dict[str, Any], actor: str) -> None:
     """Log what was done with a key, never the key."""
-    log.info(f"llm_keys.{event}", message=f"[LLM Refresh] API key {key['id']} {event}", key_id=key["id"],
-             name=key["name"], subject=key["subject"], role=key["role"], actor=actor)  # fmt: skip
+    log.info(
+        f"llm_keys.{event}",
+        message=f"API key {key['id']} {event}",
+        key_id=key["id"],
+        name=key["name"],
+        subject=key["subject"],
+        role=key["role"],
+        actor=actor,
+    )
 
 
 def _no_key() -> Problem:

@@ -33,5 +33,9 @@ class KeyVerifier:
             with self._database.transaction(timeout_seconds=NOTE_SECONDS) as connection:
                 api_keys.note_use(connection, key_id)
         except DatabaseFailure as error:
-            log.warning("llm_keys.use_not_noted", message="[LLM Refresh] The use of an API key was not written",
-                        key_id=key_id, error=str(error))  # fmt: skip
+            log.warning(
+                "llm_keys.use_not_noted",
+                message="The use of an API key was not written",
+                key_id=key_id,
+                error=str(error),
+            )

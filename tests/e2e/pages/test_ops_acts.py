@@ -75,9 +75,13 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
         }"""
     )
     assert [(key, level) for key, level, _ in found] == [
-        ("upstream", "bad"), ("failed", "bad"), ("chat", "bad"), ("refresh", "bad"), ("beat", "warn"),
+        ("upstream", "bad"),
+        ("failed", "bad"),
+        ("chat", "bad"),
+        ("refresh", "bad"),
+        ("beat", "warn"),
         ("promoted", "warn"),
-    ]  # fmt: skip
+    ]
     texts = {key: text for key, _, text in found}
     assert "The last 2 refreshes failed" in texts["failed"]
     assert "(503 upstream_unavailable). 5 chats wait for it." in texts["upstream"]
@@ -321,11 +325,16 @@ def many(page: Page) -> None:
         body = response.json()
         first = body["models"][0]
         body["models"] = [
-            {**first, "id": n, "matcha_llm_id": n, "model_key": f"{LONG}-{n}",
-             "model_name": f"Meta Llama 4 Maverick {n}",
-             "is_default": n == 0}
+            {
+                **first,
+                "id": n,
+                "matcha_llm_id": n,
+                "model_key": f"{LONG}-{n}",
+                "model_name": f"Meta Llama 4 Maverick {n}",
+                "is_default": n == 0,
+            }
             for n in range(206)
-        ]  # fmt: skip
+        ]
         body["count"] = 206
         route.fulfill(response=response, json=body)
 
@@ -340,13 +349,22 @@ def many(page: Page) -> None:
 
     def chats(route: Route) -> None:
         chat = {
-            "status": "failed", "created_at": "2026-03-01T10:00:00Z", "finished_at": "2026-03-01T10:00:01Z",
+            "status": "failed",
+            "created_at": "2026-03-01T10:00:00Z",
+            "finished_at": "2026-03-01T10:00:01Z",
             "attempts": 1,
-            "model": {"requested": f"{LONG}-old", "key": LONG, "name": "x", "matcha_llm_id": 1, "fallback": True,
-                      "reason": "retired_key"},
-            "error": {"code": "upstream_rejected", "detail": "no"}, "caller": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b",
+            "model": {
+                "requested": f"{LONG}-old",
+                "key": LONG,
+                "name": "x",
+                "matcha_llm_id": 1,
+                "fallback": True,
+                "reason": "retired_key",
+            },
+            "error": {"code": "upstream_rejected", "detail": "no"},
+            "caller": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b",
             "timings": {"queued_ms": 1, "upstream_ms": 2, "total_ms": 123456},
-        }  # fmt: skip
+        }
         route.fulfill(json={"chats": [{**chat, "id": f"0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a{n}"} for n in range(10, 20)]})
 
     page.route("**/api/llms?*", models)

@@ -120,8 +120,12 @@ def test_shows_the_built_in_models_when_the_request_fails_and_says_so(pages: Pag
     loading, built_in = page.evaluate("lists")
     assert loading == ["Loading models…"]
     assert built_in == [
-        "Claude 3.7 Sonnet", "Claude 3.5 Sonnet", "Claude Opus 4.1", "Gemini 2.5 Flash-Lite", "GPT-4o",
-    ]  # fmt: skip
+        "Claude 3.7 Sonnet",
+        "Claude 3.5 Sonnet",
+        "Claude Opus 4.1",
+        "Gemini 2.5 Flash-Lite",
+        "GPT-4o",
+    ]
     shoot(page, "selector-built-in")
 
 

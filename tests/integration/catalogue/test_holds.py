@@ -62,15 +62,20 @@ def use(
     catalogue.run(
         "INSERT INTO llm_usage_stats (model_key, day, request_count, last_used, latency_buckets)"
         " VALUES (:key, (now() AT TIME ZONE 'UTC')::date - :days, :requests, now(), '{}')",
-        key=key, days=days_ago, requests=requests,
-    )  # fmt: skip
+        key=key,
+        days=days_ago,
+        requests=requests,
+    )
     for subject in subjects:
         catalogue.run(
             "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
             " deadline_at, created_at) VALUES (:id, :subject, '', 'q', :key, 'n', 1, now(),"
             " now() - make_interval(days => :days))",
-            id=uuid.uuid4(), subject=subject, key=key, days=days_ago,
-        )  # fmt: skip
+            id=uuid.uuid4(),
+            subject=subject,
+            key=key,
+            days=days_ago,
+        )
 
 
 def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
@@ -82,9 +87,13 @@ def test_a_held_run_keeps_the_models_that_would_go_the_most_used_first(
     held = hold(catalogue, gateway, *TWO)
     assert (held["absent"], held["active"], held["repointed"], len(held["models"])) == (204, 206, 0, 204)
     assert held["models"][0] == {
-        "matcha_llm_id": 1078, "model_key": "model-78", "name": "Model 78", "kind": "absent",
-        "requests": 9, "callers": 1,
-    }  # fmt: skip
+        "matcha_llm_id": 1078,
+        "model_key": "model-78",
+        "name": "Model 78",
+        "kind": "absent",
+        "requests": 9,
+        "callers": 1,
+    }
     assert (held["models"][1]["model_key"], held["models"][1]["callers"]) == ("model-77", 2)
     assert {model["requests"] for model in held["models"][2:]} == {0}
     assert catalogue.run("SELECT held FROM llm_sync_runs WHERE status = 'held'")[0]["held"] == held

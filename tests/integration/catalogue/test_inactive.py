@@ -116,8 +116,10 @@ def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
     left = why(catalogue, "kimi-k2-2")
     assert left is not None
     assert (left["reason"], left["listed"], left["text"]) == (
-        "gone", False, "upstream lists its model under the ID 22 now"
-    )  # fmt: skip
+        "gone",
+        False,
+        "upstream lists its model under the ID 22 now",
+    )
     assert left["since"] > left["last_listed"]
     assert edit(catalogue, "kimi-k2-2", is_active=True)["is_active"] is False
     gateway.set_models([*THREE, moved])

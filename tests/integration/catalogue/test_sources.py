@@ -48,8 +48,10 @@ def follow(catalogue: CatalogueHarness) -> str | None:
 
 def later(catalogue: CatalogueHarness) -> None:
     """Two hours pass."""
-    catalogue.run("UPDATE llm_sync_runs SET created_at = created_at - interval '2 hours',"
-                  " finished_at = finished_at - interval '2 hours'")  # fmt: skip
+    catalogue.run(
+        "UPDATE llm_sync_runs SET created_at = created_at - interval '2 hours',"
+        " finished_at = finished_at - interval '2 hours'"
+    )
 
 
 def active(catalogue: CatalogueHarness) -> set[int]:

@@ -74,15 +74,19 @@ def test_bad_input_is_refused_and_nothing_is_stored(chats: Chats, body: bytes, s
         (b"{}", "question: is missing"),
         (b'{"question": 5, "model": true}', "question: must be a text; model: must be a text"),
         (b'{"question": " "}', "question: must not be empty"),
-        (b'{"question": "Which?", "temperature": 1}',
-         "temperature: no such field; /openapi.json lists those that there are"),
+        (
+            b'{"question": "Which?", "temperature": 1}',
+            "temperature: no such field; /openapi.json lists those that there are",
+        ),
         (b'{"question": "Which?", "history": "Hello"}', "history: must be a list"),
         (b'{"question": "Which?", "history": [{"role": "user"}]}', "history.0.content: is missing"),
         (json.dumps({"question": "Which?", "model": "m" * 201}).encode(), "model: may hold 200 at most"),
-        (json.dumps({"question": "q" * 200_001}).encode(),
-         "the question and all that goes with it hold 200001 characters; they may hold 200000"),
+        (
+            json.dumps({"question": "q" * 200_001}).encode(),
+            "the question and all that goes with it hold 200001 characters; they may hold 200000",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_in_the_words_of_who_sends_it(chats: Chats, body: bytes, detail: str) -> None:
     response = chats.call("POST", PATH, data=body, content_type="application/json")
     assert response.json["detail"] == detail
@@ -116,8 +120,13 @@ def test_accepted_means_committed_and_the_message_holds_the_id_alone(chats: Chat
 
 def test_the_same_idempotency_key_gives_the_same_chat_and_another_body_is_refused(chats: Chats) -> None:
     first = chats.ask("Which?", headers=OTHER_KEY)
-    again = chats.call("POST", PATH, headers=OTHER_KEY, content_type="application/json",
-                       data=b'{"model": null, "question": "Wh\\u0069ch?", "history": []}')  # fmt: skip
+    again = chats.call(
+        "POST",
+        PATH,
+        headers=OTHER_KEY,
+        content_type="application/json",
+        data=b'{"model": null, "question": "Wh\\u0069ch?", "history": []}',
+    )
     assert (again.status_code, again.json["id"]) == (202, first.json["id"])
     assert problem(chats.ask("Other?", headers=OTHER_KEY)) == (409, "idempotency_conflict")
     assert len(chats.sent.chat_ids) == chats.stored() == 1

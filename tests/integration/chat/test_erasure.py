@@ -22,10 +22,13 @@ OPERATOR = Caller("operator", "olga")
 def marked(chats: Chats, *, caller: Caller = ANN, key: str = MARK) -> uuid.UUID:
     """An open chat with the mark in every field that a caller fills."""
     return chats.accepted(
-        f"question {MARK}", caller=caller, systemPrompt=f"system {MARK}", models=[f"model {MARK}", f"other {MARK}"],
+        f"question {MARK}",
+        caller=caller,
+        systemPrompt=f"system {MARK}",
+        models=[f"model {MARK}", f"other {MARK}"],
         history=[{"role": f"user {MARK}", "content": f"history {MARK}"}],
         headers={"Idempotency-Key": f"key {key}", "X-Request-ID": f"request-{MARK}"},
-    )  # fmt: skip
+    )
 
 
 def everything(chats: Chats, servers: Servers) -> str:

@@ -228,8 +228,10 @@ def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(ch
     for chat_id in (dead, alive):
         claim(chats, chat_id)
     lose_lease(chats, dead)
-    chats.catalogue.run("UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.',"
-                 " last_failure_code = 'timeout'")  # fmt: skip
+    chats.catalogue.run(
+        "UPDATE llm_chats SET deadline_at = now() - interval '1 second', last_failure = 'It is down.',"
+        " last_failure_code = 'timeout'"
+    )
     swept = sweep(chats)
     assert swept.ended == {waiting: "expired", dead: "expired"}
     assert chats.row(alive)["status"] == "running", "whoever holds it has a moment to write what it has"

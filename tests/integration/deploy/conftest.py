@@ -45,8 +45,13 @@ class Stack:
         """What Compose gives the service, with its files where they are here, and the ports of here."""
         values = {key: self._filled(str(value)) for key, value in self.services[name].get("environment", {}).items()}
         moved = {key: value.replace("/run/secrets", str(self.folder / "secrets")) for key, value in values.items()}
-        return {**moved, "PATH": self.programs, "TMPDIR": str(self.folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1",
-                **{key: self.given[key] for key in ("PORT", "FLOWER_PORT", "VALKEY_PORT")}}  # fmt: skip
+        return {
+            **moved,
+            "PATH": self.programs,
+            "TMPDIR": str(self.folder / "tmp"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **{key: self.given[key] for key in ("PORT", "FLOWER_PORT", "VALKEY_PORT")},
+        }
 
     def command(self, name: str) -> list[str]:
         said = self.services[name]["command"]
@@ -59,16 +64,25 @@ class Stack:
         # An empty folder, which has to stay empty: in a container nothing can be written there.
         with self.log(name).open("wb") as log:
             self.started[name] = subprocess.Popen(
-                self.command(name), cwd=self.folder / "root", env=self.environment(name), stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                self.command(name),
+                cwd=self.folder / "root",
+                env=self.environment(name),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def run(self, name: str, *command: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the service's environment: its own one when none is given."""
         return subprocess.run(
-            list(command) or self.command(name), cwd=self.folder / "root", env=self.environment(name),
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            list(command) or self.command(name),
+            cwd=self.folder / "root",
+            env=self.environment(name),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
     def says_it_is_ready(self) -> bool:
         try:
@@ -80,8 +94,10 @@ class Stack:
 
     def is_healthy(self, name: str) -> bool:
         assert self.started[name].poll() is None, self.log(name).read_text(errors="replace")[-2000:]
-        check = [word.replace("/etc/llm-refresh/", f"{ROOT}/deploy/valkey/")
-                 for word in self.services[name]["healthcheck"]["test"][1:]]  # fmt: skip
+        check = [
+            word.replace("/etc/llm-refresh/", f"{ROOT}/deploy/valkey/")
+            for word in self.services[name]["healthcheck"]["test"][1:]
+        ]
         return self.run(name, *check).returncode == 0
 
     def log(self, name: str) -> Path:
@@ -136,13 +152,18 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Rece
     stack = Stack(folder, services, given, programs)
     password = superuser.split("://")[1].split("@")[0].partition(":")[2]
     account = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": password}
-    secrets = {"DATABASE_URL_FILE": folder / "secrets/database_url",
-               "MIGRATE_DATABASE_URL_FILE": folder / "secrets/migrate_database_url"}  # fmt: skip
+    secrets = {
+        "DATABASE_URL_FILE": folder / "secrets/database_url",
+        "MIGRATE_DATABASE_URL_FILE": folder / "secrets/migrate_database_url",
+    }
     for _ in range(2):  # the second time it has nothing to do
         made = subprocess.run(
-            [ROOT / "deploy" / "postgres" / "roles.sh"], capture_output=True, text=True, check=False,
+            [ROOT / "deploy" / "postgres" / "roles.sh"],
+            capture_output=True,
+            text=True,
+            check=False,
             env={"PATH": programs, **account, **{name: str(file) for name, file in secrets.items()}},
-        )  # fmt: skip
+        )
         assert made.returncode == 0, made.stderr
     try:
         yield stack

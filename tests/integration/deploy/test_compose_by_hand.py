@@ -28,9 +28,11 @@ from worker.local.database_roles import APP, OWNER
 def api(stack: Stack) -> Iterator[httpx.Client]:
     token = stack.run("web", "llm-refresh", "token", "--sub", "t").stdout.strip()
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{stack.given['PORT']}", timeout=40, trust_env=False,
+        base_url=f"http://127.0.0.1:{stack.given['PORT']}",
+        timeout=40,
+        trust_env=False,
         headers={"Authorization": f"Bearer {token}"},
-    ) as client:  # fmt: skip
+    ) as client:
         yield client
 
 
@@ -122,12 +124,14 @@ def test_the_roles_are_those_of_local_mode(stack: Stack, servers: Servers) -> No
 def described(admin: psycopg.Connection[Any], login: str) -> list[Any]:
     attributes = admin.execute(
         "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls"
-        " FROM pg_roles WHERE rolname = %s", [login],
-    ).fetchone()  # fmt: skip
+        " FROM pg_roles WHERE rolname = %s",
+        [login],
+    ).fetchone()
     member = admin.execute(
         "SELECT roleid::regrole::text, admin_option, inherit_option, set_option FROM pg_auth_members"
-        " WHERE member = %s::regrole AND grantor = 10 ORDER BY 1", [login],
-    ).fetchall()  # fmt: skip
+        " WHERE member = %s::regrole AND grantor = 10 ORDER BY 1",
+        [login],
+    ).fetchall()
     return [attributes, member]
 
 

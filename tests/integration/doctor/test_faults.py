@@ -45,9 +45,24 @@ def test_a_healthy_system_has_neither_fault_nor_warning(healthy: CatalogueHarnes
     assert faults(findings) == {}
     assert set(warnings(findings)) == {"persistence"}  # which is right: the Redis of these tests keeps nothing
     assert set(findings) == {
-        "database", "clock", "login", "migrations", "upstream", "catalogue", "last sync", "runs", "chats",
-        "chat failures", "redis", "redis memory", "eviction", "persistence", "refresh worker", "chat worker", "beat",
-    }  # fmt: skip
+        "database",
+        "clock",
+        "login",
+        "migrations",
+        "upstream",
+        "catalogue",
+        "last sync",
+        "runs",
+        "chats",
+        "chat failures",
+        "redis",
+        "redis memory",
+        "eviction",
+        "persistence",
+        "refresh worker",
+        "chat worker",
+        "beat",
+    }
 
 
 def test_1_postgresql_cannot_be_reached(examined: Examine) -> None:
@@ -99,8 +114,11 @@ def test_6_the_login_owns_the_tables(healthy: CatalogueHarness, database: Databa
 def stranger(servers: Servers, database: Database) -> Iterator[str]:
     """The address of a login that may connect and nothing else."""
     admin = database.superuser_url
-    execute(admin, "CREATE ROLE stranger LOGIN NOINHERIT PASSWORD 'x'",
-            f"GRANT CONNECT ON DATABASE {database.name} TO stranger")  # fmt: skip
+    execute(
+        admin,
+        "CREATE ROLE stranger LOGIN NOINHERIT PASSWORD 'x'",
+        f"GRANT CONNECT ON DATABASE {database.name} TO stranger",
+    )
     yield database.url.replace(database.url.split("://")[1].split("@")[0], "stranger:x")
     execute(admin, f"REVOKE ALL ON DATABASE {database.name} FROM stranger", "DROP ROLE stranger")
 
@@ -217,19 +235,35 @@ def test_12_nobody_consumes(healthy: CatalogueHarness, redis_url: str, examined:
         ("UPDATE llm_catalogue_version SET last_synced_at = now() - interval '27 hours'", "last sync", "27 hours"),
         ("UPDATE llm_models SET is_default = false WHERE is_default", "catalogue", "none is the default"),
         ("UPDATE llm_models SET is_active = false, is_default = false", "catalogue", "no model is active"),
-        ("INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until) VALUES ('{id}',"
-         " 'api', 't', 'running', 1, now(), now() - interval '2 minutes')", "runs", "1 run running without a worker"),
-        ("INSERT INTO llm_sync_runs (id, trigger, actor, created_at) VALUES ('{id}', 'api', 't',"
-         " now() - interval '11 minutes')", "runs", "1 run waiting for more than ten minutes"),
-        ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
-         " created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
-         " now() - interval '2 minutes')", "chats", "1 chat waiting for more than a minute"),
-        ("INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at,"
-         " status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(), 'running', 1,"
-         " now() - interval '2 minutes')", "chats", "1 chat running without a worker"),
+        (
+            "INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until) VALUES ('{id}',"
+            " 'api', 't', 'running', 1, now(), now() - interval '2 minutes')",
+            "runs",
+            "1 run running without a worker",
+        ),
+        (
+            "INSERT INTO llm_sync_runs (id, trigger, actor, created_at) VALUES ('{id}', 'api', 't',"
+            " now() - interval '11 minutes')",
+            "runs",
+            "1 run waiting for more than ten minutes",
+        ),
+        (
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+            " deadline_at, created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
+            " now() - interval '2 minutes')",
+            "chats",
+            "1 chat waiting for more than a minute",
+        ),
+        (
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+            " deadline_at, status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(), 'running', 1,"
+            " now() - interval '2 minutes')",
+            "chats",
+            "1 chat running without a worker",
+        ),
     ],
     ids=["stale", "no default", "no model", "dead run", "waiting run", "waiting chat", "dead chat"],
-)  # fmt: skip
+)
 def test_13_rows_that_should_not_stand_so(
     healthy: CatalogueHarness, examined: Examine, change_it: str, named: str, detail: str
 ) -> None:
@@ -242,14 +276,20 @@ def test_13_rows_that_should_not_stand_so(
 def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(
     healthy: CatalogueHarness, examined: Examine
 ) -> None:
-    change(healthy, "INSERT INTO llm_upstream_calls (target, last_failure_at, last_failure_code, last_failure_status,"
-                    " failing_since, failures_in_a_row) VALUES ('40', now(), 'upstream_unavailable', 503,"
-                    " now() - interval '2 minutes', 9)")  # fmt: skip
+    change(
+        healthy,
+        "INSERT INTO llm_upstream_calls (target, last_failure_at, last_failure_code, last_failure_status,"
+        " failing_since, failures_in_a_row) VALUES ('40', now(), 'upstream_unavailable', 503,"
+        " now() - interval '2 minutes', 9)",
+    )
     for waiting_for in ("'upstream'", "'upstream'", "NULL"):
-        change(healthy, "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name,"
-                        " matcha_llm_id, deadline_at, created_at, waiting_for) VALUES"
-                        f" ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
-                        f" now() - interval '2 minutes', {waiting_for})")  # fmt: skip
+        change(
+            healthy,
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name,"
+            " matcha_llm_id, deadline_at, created_at, waiting_for) VALUES"
+            f" ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
+            f" now() - interval '2 minutes', {waiting_for})",
+        )
     findings = examined()
     assert set(faults(findings)) == {"upstream"}
     assert findings["upstream"].detail.startswith("MatchaAI has not answered since ")
@@ -260,8 +300,11 @@ def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(
 def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(
     healthy: CatalogueHarness, examined: Examine
 ) -> None:
-    change(healthy, "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at, error_code, error_detail)"
-                    f" VALUES ('{new_id()}', 'api', 't', 'failed', now(), 'timeout', 'no answer in 15 s')")  # fmt: skip
+    change(
+        healthy,
+        "INSERT INTO llm_sync_runs (id, trigger, actor, status, finished_at, error_code, error_detail)"
+        f" VALUES ('{new_id()}', 'api', 't', 'failed', now(), 'timeout', 'no answer in 15 s')",
+    )
     findings = examined()
     assert faults(findings) == {}
     assert "the last run failed (timeout: no answer in 15 s)" in warnings(findings)["last run"]

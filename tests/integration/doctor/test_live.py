@@ -26,9 +26,13 @@ def gateway(started: RunningStandIn) -> RunningStandIn:
 
 def look(gateway: RunningStandIn, **more: Any) -> dict[str, Finding]:
     known = {
-        "database_url": "postgresql://h/d", "redis_url": "redis://h", "jwt_secret": "x" * 32,
-        "matchaai_base_url": gateway.url, "matchaai_api_key": gateway.api_key, "matchaai_mission_id": 7,
-    }  # fmt: skip
+        "database_url": "postgresql://h/d",
+        "redis_url": "redis://h",
+        "jwt_secret": "x" * 32,
+        "matchaai_base_url": gateway.url,
+        "matchaai_api_key": gateway.api_key,
+        "matchaai_mission_id": 7,
+    }
     return {finding.name.removeprefix("live: "): finding for finding in check_gateway(Settings(**(known | more)))}
 
 
@@ -71,9 +75,14 @@ def test_a_list_in_another_shape_is_named(gateway: RunningStandIn) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "place"),
-    [("message", "output[0].message.content"), ("choices", "choices[0].message.content"), ("output", "output"),
-     ("response", "response"), ("text", "text")],
-)  # fmt: skip
+    [
+        ("message", "output[0].message.content"),
+        ("choices", "choices[0].message.content"),
+        ("output", "output"),
+        ("response", "response"),
+        ("text", "text"),
+    ],
+)
 def test_another_shape_of_answer_is_named(gateway: RunningStandIn, shape: str, place: str) -> None:
     gateway.behave(completions={"shape": shape})
     finding = look(gateway)["answer shape"]

@@ -146,8 +146,15 @@ def test_a_postgresql_that_takes_no_writes_is_named(
 
 def insert(healthy: CatalogueHarness, status: str, *, code: str | None = None) -> None:
     ended = status not in ("queued", "running")
-    healthy.run(CHAT.format(id=new_id(), status=status, code=f"'{code}'" if code else "NULL",
-                            finished="now()" if ended else "NULL", attempt=int(status == "running")))  # fmt: skip
+    healthy.run(
+        CHAT.format(
+            id=new_id(),
+            status=status,
+            code=f"'{code}'" if code else "NULL",
+            finished="now()" if ended else "NULL",
+            attempt=int(status == "running"),
+        )
+    )
 
 
 def test_failures_of_chats_are_counted_by_code(healthy: CatalogueHarness, examined: Examine) -> None:
@@ -192,8 +199,14 @@ def test_a_full_disk_is_named(
     script = f"{mount} && (cat /dev/zero > {disk}/rest; exec {BIN}/llm-refresh doctor)"
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     variables = local_variables(database.url, redis_url, LLM_REFRESH_HOME=str(tmp_path / "home"))
-    ended = subprocess.run(["unshare", "-m", "sh", "-c", script], env=kept | variables | {place: str(disk)}, timeout=60,
-                           capture_output=True, text=True, check=False)  # fmt: skip
+    ended = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        env=kept | variables | {place: str(disk)},
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 1, ended.stderr
     what = "home" if place == "LLM_REFRESH_HOME" else "temporary folder"
     assert f"✗ disk: {what} {disk}" in ended.stdout
@@ -206,9 +219,12 @@ def test_a_full_disk_is_named(
 def small_disk() -> Iterator[Path]:
     """A disk of its own that can be filled."""
     folder = Path(tempfile.mkdtemp(prefix="llm-refresh-disk-"))
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300m,mode=0755", "tmpfs", folder], capture_output=True, check=False
-    ).returncode:  # fmt: skip
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300m,mode=0755", "tmpfs", folder], capture_output=True, check=False
+        ).returncode
+    ):
         folder.rmdir()
         pytest.skip("a disk of its own cannot be mounted here")
     yield folder

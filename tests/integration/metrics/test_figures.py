@@ -83,8 +83,12 @@ def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(
     totals, in_a_row = zip(*seen, strict=True)
     assert in_a_row == (1, 1, 1, 2, 0)
     assert [(each["failed", "schedule"], each["succeeded", "schedule"]) for each in totals] == [
-        (1, 0), (1, 0), (1, 0), (2, 0), (2, 1),
-    ]  # fmt: skip
+        (1, 0),
+        (1, 0),
+        (1, 0),
+        (2, 0),
+        (2, 1),
+    ]
     for earlier, later in itertools.pairwise(totals):
         assert all(later[key] >= number for key, number in earlier.items())
 

@@ -67,10 +67,21 @@ def test_every_name_of_the_contract_is_there(shim: Web) -> None:
     shim.get("/healthz")
     names = {name for name, _ in scrape(shim)}
     for name in (
-        "sync_runs_total", "catalogue_age_seconds", "models", "model_changes_total", "chat_fallbacks_total",
-        "chats_open", "chat_oldest_queued_seconds", "upstream_seconds_bucket", "http_request_seconds_bucket",
-        "workers_alive", "upstream_up", "upstream_failures_total", "chats_waiting", "chats_past_deadline",
-    ):  # fmt: skip
+        "sync_runs_total",
+        "catalogue_age_seconds",
+        "models",
+        "model_changes_total",
+        "chat_fallbacks_total",
+        "chats_open",
+        "chat_oldest_queued_seconds",
+        "upstream_seconds_bucket",
+        "http_request_seconds_bucket",
+        "workers_alive",
+        "upstream_up",
+        "upstream_failures_total",
+        "chats_waiting",
+        "chats_past_deadline",
+    ):
         # A total by model has no sample before the first chat, and no model before the first refresh.
         assert name == "models" or f"llm_refresh_{name}" in names
 

@@ -59,8 +59,12 @@ def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
     assert sender(written, address_of(hook)).send_waiting() == 0
     (delivery,) = written.run("SELECT * FROM llm_notice_deliveries")
     assert delivery["last_error"] == "the receiver answered HTTP 403"
-    kept = str(written.run("SELECT *, (SELECT row_to_json(d) FROM llm_notice_deliveries AS d)::text AS delivery"
-                           " FROM llm_notice_receivers"))  # fmt: skip
+    kept = str(
+        written.run(
+            "SELECT *, (SELECT row_to_json(d) FROM llm_notice_deliveries AS d)::text AS delivery"
+            " FROM llm_notice_receivers"
+        )
+    )
     said = "".join(capfd.readouterr())
     assert "llm_notice.refused" in said
     for secret in (PASSWORD, TOKEN, "watch"):
@@ -86,8 +90,9 @@ def test_a_mail_that_is_refused_is_sent_again(written: CatalogueHarness, mail: M
     assert sender(written, url).send_waiting() == 0
     (delivery,) = written.run("SELECT last_error FROM llm_notice_deliveries")
     assert delivery["last_error"] in (
-        "the mail server could not be reached, or refused the login or the mail", "the receiver did not take it",
-    )  # fmt: skip
+        "the mail server could not be reached, or refused the login or the mail",
+        "the receiver did not take it",
+    )
     make_due(written)
     assert sender(written, url).send_waiting() == 1
     assert len(mail.mails) == 1
@@ -127,12 +132,22 @@ def test_an_address_that_apprise_does_not_understand_is_named_by_its_place(hook:
 
 def started(**environ: str) -> subprocess.CompletedProcess[str]:
     """A worker's start, without an installation of its own: it ends before it asks anybody."""
-    variables = {"LLM_REFRESH_ENV": "local", "DATABASE_URL": "postgresql://a:b@127.0.0.1:9/x",
-                 "REDIS_URL": "redis://127.0.0.1:9", "PATH": "/usr/bin:/bin", **environ}  # fmt: skip
+    variables = {
+        "LLM_REFRESH_ENV": "local",
+        "DATABASE_URL": "postgresql://a:b@127.0.0.1:9/x",
+        "REDIS_URL": "redis://127.0.0.1:9",
+        "PATH": "/usr/bin:/bin",
+        **environ,
+    }
     return subprocess.run(
         [sys.executable, "-m", "celery", "-A", "worker.main", "worker", "--hostname", "refresh@%h", "-Q", "refresh"],
-        cwd=ROOT, env=variables, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_worker_with_a_wrong_address_ends_with_one_line() -> None:
@@ -151,10 +166,20 @@ def test_without_the_extra_a_worker_ends_with_one_line_that_says_what_to_install
             (bare / entry.name).symlink_to(entry)
     code = "import sys; from worker.main import app"
     done = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={"PYTHONPATH": f"{ROOT}:{bare}", "LLM_REFRESH_ENV": "local", "REDIS_URL": "redis://127.0.0.1:9",
-             "DATABASE_URL": "postgresql://a:b@127.0.0.1:9/x", "NOTIFY_URLS": f"json://127.0.0.1/{TOKEN}"},
-    )  # fmt: skip
+        [sys.executable, "-S", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={
+            "PYTHONPATH": f"{ROOT}:{bare}",
+            "LLM_REFRESH_ENV": "local",
+            "REDIS_URL": "redis://127.0.0.1:9",
+            "DATABASE_URL": "postgresql://a:b@127.0.0.1:9/x",
+            "NOTIFY_URLS": f"json://127.0.0.1/{TOKEN}",
+        },
+    )
     assert done.returncode == 2
     expected = "llm-refresh: NOTIFY_URLS: needs Apprise, which is not installed: pip install 'llm-refresh[notify]'"
     assert done.stderr.splitlines() == [expected]

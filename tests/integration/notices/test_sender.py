@@ -33,8 +33,11 @@ def sender(
 
 
 def state(made: CatalogueHarness, receiver: str = "webhook") -> dict[str, Any]:
-    (row,) = made.run("SELECT *, send_at - now() > interval '5 seconds' AS later FROM llm_notice_deliveries"
-                      " WHERE receiver = :receiver", receiver=receiver)  # fmt: skip
+    (row,) = made.run(
+        "SELECT *, send_at - now() > interval '5 seconds' AS later FROM llm_notice_deliveries"
+        " WHERE receiver = :receiver",
+        receiver=receiver,
+    )
     return dict(row)
 
 
@@ -92,8 +95,9 @@ def test_the_pauses_grow_up_to_an_hour(written: CatalogueHarness, hook: Receiver
         make_due(written)
         hook.answers = [500]
         sender(written, hook).send_waiting()
-        (row,) = written.run("SELECT round(extract(epoch FROM send_at - now()) / 10) * 10 AS pause"
-                             " FROM llm_notice_deliveries")  # fmt: skip
+        (row,) = written.run(
+            "SELECT round(extract(epoch FROM send_at - now()) / 10) * 10 AS pause FROM llm_notice_deliveries"
+        )
         pauses.append(int(row["pause"]))
     assert pauses == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]
 
@@ -167,8 +171,10 @@ def test_no_transaction_is_open_while_the_receiver_thinks(written: CatalogueHarn
     sending.start()
     while not hook.posts:
         time.sleep(0.01)
-    (row,) = written.run("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
-                         " AND datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+    (row,) = written.run(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        " AND datname = current_database() AND pid <> pg_backend_pid()"
+    )
     hook.released.set()
     sending.join()
     assert row["count"] == 0
@@ -176,8 +182,10 @@ def test_no_transaction_is_open_while_the_receiver_thinks(written: CatalogueHarn
 
 def test_old_notices_are_forgotten_and_young_ones_kept(written: CatalogueHarness) -> None:
     write_notice(written)
-    written.run("UPDATE llm_notices SET created_at = now() - interval '31 days'"
-                " WHERE id = (SELECT min(id::text)::uuid FROM llm_notices)")  # fmt: skip
+    written.run(
+        "UPDATE llm_notices SET created_at = now() - interval '31 days'"
+        " WHERE id = (SELECT min(id::text)::uuid FROM llm_notices)"
+    )
     with written.database.transaction() as connection:
         assert outbox.prune(connection) == 1
     assert len(written.run("SELECT FROM llm_notices")) == 1
@@ -268,8 +276,10 @@ def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(
 def test_what_a_dead_receiver_was_never_tried_with_is_given_up_too(written: CatalogueHarness) -> None:
     write_many(written, 3)
     sender(written, Receiver("http://127.0.0.1:9/hook")).send_waiting()
-    written.run("UPDATE llm_notice_deliveries SET created_at = created_at - interval '73 hours',"
-                " send_at = now() - interval '2 hours'")  # fmt: skip
+    written.run(
+        "UPDATE llm_notice_deliveries SET created_at = created_at - interval '73 hours',"
+        " send_at = now() - interval '2 hours'"
+    )
     with written.database.transaction() as connection:
         assert deliveries.tend(connection, ["webhook"]).given_up == 4
     assert written.run("SELECT count(*) FROM llm_notices WHERE ended_at IS NULL")[0]["count"] == 0

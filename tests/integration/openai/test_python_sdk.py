@@ -91,8 +91,11 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content", "invalid_value"),
     ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content", "invalid_value"),
     ({"messages": [{"role": "tool", "content": "x"}, *ASKED]}, "messages[0].role", "unsupported_parameter"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type",
-     "unsupported_parameter"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].type",
+        "unsupported_parameter",
+    ),
     ({"messages": [{"role": "user", "content": [{"type": "smell"}]}]}, "messages[0].content[0].type", "invalid_value"),
     ({"messages": ASKED * 1001}, "messages", "invalid_value"),
     ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "messages", "context_length_exceeded"),
@@ -104,7 +107,7 @@ REFUSED = [
     ({"logprobs": True}, "logprobs", "unsupported_parameter"),
     ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
     ({"modalities": ["text", "audio"]}, "modalities", "unsupported_parameter"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "param", "code"), REFUSED, ids=[f"{param} {code}" for _, param, code in REFUSED])
@@ -142,10 +145,14 @@ FAILURES = [
     ({"status": 401}, openai.InternalServerError, "unauthorised", "upstream_error"),
     ({"shape": "none"}, openai.InternalServerError, "upstream_shape", "upstream_error"),
     ({"status": 400, "error": "no"}, openai.InternalServerError, "upstream_rejected", "upstream_error"),
-    ({"status": 400, "error": "prompt is too long"}, openai.BadRequestError, "context_length_exceeded",
-     "invalid_request_error"),
+    (
+        {"status": 400, "error": "prompt is too long"},
+        openai.BadRequestError,
+        "context_length_exceeded",
+        "invalid_request_error",
+    ),
     ({"status": 404, "error": "LLM not found"}, openai.NotFoundError, "model_not_found", "invalid_request_error"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("behaviour", "error", "code", "kind"), FAILURES, ids=[code for _, _, code, _ in FAILURES])

@@ -200,17 +200,23 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"input": []}, "input", "invalid_value"),
     ({"input": 7}, "input", "invalid_value"),
     ({"input": [{"role": "assistant", "content": "x"}]}, "input[0].role", "invalid_value"),
-    ({"input": [{"type": "function_call_output", "role": "user", "content": "x"}]}, "input[0].type",
-     "unsupported_parameter"),
-    ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type",
-     "unsupported_parameter"),
+    (
+        {"input": [{"type": "function_call_output", "role": "user", "content": "x"}]},
+        "input[0].type",
+        "unsupported_parameter",
+    ),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+        "input[0].content[0].type",
+        "unsupported_parameter",
+    ),
     ({"input": "x" * 200_001}, "input", "context_length_exceeded"),
     ({"metadata": {"a": "b" * 513}}, "metadata", "invalid_value"),
     ({"metadata": {str(number): "a" for number in range(17)}}, "metadata", "invalid_value"),
     ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_parameter"),
     ({"text": {"format": {"type": "json_object"}}}, "text", "unsupported_parameter"),
     ({"previous_response_id": "resp_x"}, "previous_response_id", "previous_response_not_found"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "param", "code"), REFUSED, ids=[f"{param} {code}" for _, param, code in REFUSED])

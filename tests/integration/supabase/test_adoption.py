@@ -50,8 +50,11 @@ def test_the_models_are_read_by_who_may_and_the_old_tables_by_nobody(settings: t
         listed = "SELECT model_key, is_default FROM llm_models ORDER BY display_order"
         connection.execute("SET LOCAL ROLE authenticated")
         assert connection.execute(listed).fetchall() == [
-            ("our-small-one", False), ("claude-3-7-sonnet", False), ("claude-3-5-sonnet", False), ("gpt-4o", True),
-        ]  # fmt: skip
+            ("our-small-one", False),
+            ("claude-3-7-sonnet", False),
+            ("claude-3-5-sonnet", False),
+            ("gpt-4o", True),
+        ]
     for table in OLD:
         for role in ("anon", "authenticated", "service_role"):
             with psycopg.connect(settings[1]) as connection:

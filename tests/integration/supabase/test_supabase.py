@@ -28,11 +28,34 @@ from tests.support.tools import ROOT
 from tests.support.waiting import wait_for
 from worker.local.database_roles import with_database
 
-CHAT = ("celery", "-A", "worker.main", "worker", "--hostname", "chat@%h", "-Q", "chat", "-P", "threads", "-c", "20",
-        "--without-gossip", "--without-mingle", "--prefetch-multiplier=1")  # fmt: skip
+CHAT = (
+    "celery",
+    "-A",
+    "worker.main",
+    "worker",
+    "--hostname",
+    "chat@%h",
+    "-Q",
+    "chat",
+    "-P",
+    "threads",
+    "-c",
+    "20",
+    "--without-gossip",
+    "--without-mingle",
+    "--prefetch-multiplier=1",
+)
 PASSWORDS = {"supabase_postgres": "of-postgres", "llm_refresh_app": "choose-one"}
-TABLES = ("llm_models", "llm_catalogue_version", "llm_sync_runs", "llm_model_changes", "llm_chats", "llm_usage_stats",
-          "llm_notices", "llm_refresh_version")  # fmt: skip
+TABLES = (
+    "llm_models",
+    "llm_catalogue_version",
+    "llm_sync_runs",
+    "llm_model_changes",
+    "llm_chats",
+    "llm_usage_stats",
+    "llm_notices",
+    "llm_refresh_version",
+)
 
 # The superuser's part, done by Supabase before anyone gets in. Its `postgres` is no superuser; it is renamed here.
 CLUSTER = """
@@ -141,10 +164,15 @@ def shim(supabase: Supabase, jwks_url: str, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("supabase")
     with RunningStandIn() as gateway:
         variables = local_variables(
-            supabase.app_url, supabase.redis_url, JWKS_URL=jwks_url, JWT_AUDIENCE="authenticated",
-            MATCHAAI_BASE_URL=gateway.url, MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="7",
+            supabase.app_url,
+            supabase.redis_url,
+            JWKS_URL=jwks_url,
+            JWT_AUDIENCE="authenticated",
+            MATCHAAI_BASE_URL=gateway.url,
+            MATCHAAI_API_KEY=gateway.api_key,
+            MATCHAAI_MISSION_ID="7",
             LLM_REFRESH_HOME=str(folder),
-        )  # fmt: skip
+        )
         with web(variables, folder) as running, worker(variables, folder, REFRESH), worker(variables, folder, CHAT):
             wait_for(lambda: set(running.workers()) >= {"refresh", "chat"}, seconds=40)
             yield running
@@ -166,9 +194,10 @@ def test_refresh_listing_and_chats_work_through_the_pooler(shim: Web, bearer: An
     wait_for(lambda: shim.get("/api/llms", headers=bearer("authenticated")).json()["count"] == 27)
     for number in range(12):  # more than the pooler has connections
         asked = shim.post(
-            "/api/chasen/chat", json={"question": f"Question {number}?"},
+            "/api/chasen/chat",
+            json={"question": f"Question {number}?"},
             headers={**bearer("authenticated"), "Prefer": "wait=20"},
-        )  # fmt: skip
+        )
         assert (asked.status_code, asked.json()["status"]) == (200, "succeeded"), asked.text
 
 

@@ -171,11 +171,17 @@ def test_nobody_but_service_role_sees_the_table(guarded: Guarded) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"name": "x"}, {"name": "", "subject": "a"}, {"name": "x", "subject": "a\n"},
-     {"name": "x", "subject": "a", "role": "admin"},
-     {"name": "x", "subject": "a", "expires_in_days": 0}, {"name": "x", "subject": "a" * 256},
-     {"name": "x", "subject": "a", "id": "b"}],
-)  # fmt: skip
+    [
+        {},
+        {"name": "x"},
+        {"name": "", "subject": "a"},
+        {"name": "x", "subject": "a\n"},
+        {"name": "x", "subject": "a", "role": "admin"},
+        {"name": "x", "subject": "a", "expires_in_days": 0},
+        {"name": "x", "subject": "a" * 256},
+        {"name": "x", "subject": "a", "id": "b"},
+    ],
+)
 def test_a_body_that_makes_no_key_is_refused(guarded: Guarded, body: dict[str, Any]) -> None:
     assert guarded.as_service("POST", "/api/keys", json=body).status_code == 422
 

@@ -17,8 +17,9 @@ from tests.support.servers import Servers
 def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
         catalogue.seed()
-        variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET, JWT_AUDIENCE="authenticated",
-                                    WEB_CONCURRENCY="1")  # fmt: skip
+        variables = local_variables(
+            database.url, servers.redis_url(), JWT_SECRET=SECRET, JWT_AUDIENCE="authenticated", WEB_CONCURRENCY="1"
+        )
         with web(variables, tmp_path_factory.mktemp("guarded")) as shim:
             yield shim
 

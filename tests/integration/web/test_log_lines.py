@@ -53,10 +53,17 @@ def logged(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     ):
         catalogue.seed()
         variables = local_variables(
-            database.url, servers.redis_url(), JWT_SECRET=SECRET, MATCHAAI_BASE_URL=gateway.url,
-            MATCHAAI_API_KEY=gateway.api_key, MATCHAAI_MISSION_ID="1", WEB_CONCURRENCY="1", LOG_LEVEL="debug",
-            FLOWER_PASSWORD=PASSWORD, FLOWER_PORT=str(free_port()),
-        )  # fmt: skip
+            database.url,
+            servers.redis_url(),
+            JWT_SECRET=SECRET,
+            MATCHAAI_BASE_URL=gateway.url,
+            MATCHAAI_API_KEY=gateway.api_key,
+            MATCHAAI_MISSION_ID="1",
+            WEB_CONCURRENCY="1",
+            LOG_LEVEL="debug",
+            FLOWER_PASSWORD=PASSWORD,
+            FLOWER_PORT=str(free_port()),
+        )
         chat = tuple(word.format(name="chat", concurrency=10) for word in CHAT)
         with (
             web(variables, folder) as shim,

@@ -56,19 +56,36 @@ def insert(url: str, subject: str, status: str, *, created: str, model: str = "g
             " request_id)"
             " VALUES (%s, %s, 'x', %s, 'Be short.', '[[\"user\", \"Hello\"]]', %s, 'A model', 71, %s, %s, %s, %s,"
             f" now() + interval '1 day', {created}, CASE WHEN %s THEN now() END, 'request-1')",
-            (chat_id, subject, QUESTION, model, status, ANSWER if status == "succeeded" else None,
-             "timeout" if status == "failed" else None, "too slow" if status == "failed" else None, ended),
-        )  # fmt: skip
+            (
+                chat_id,
+                subject,
+                QUESTION,
+                model,
+                status,
+                ANSWER if status == "succeeded" else None,
+                "timeout" if status == "failed" else None,
+                "too slow" if status == "failed" else None,
+                ended,
+            ),
+        )
     return chat_id
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/llms", "/api/llms?provenance=1", "/api/llms?all=1", "/api/llms/runs", "/api/llms/changes",
-        "/api/llms/usage", "/api/chats", "/metrics", "/readyz", "/api/me",
+        "/api/llms",
+        "/api/llms?provenance=1",
+        "/api/llms?all=1",
+        "/api/llms/runs",
+        "/api/llms/changes",
+        "/api/llms/usage",
+        "/api/chats",
+        "/metrics",
+        "/readyz",
+        "/api/me",
     ],
-)  # fmt: skip
+)
 def test_an_operator_reads_what_the_page_shows(guarded: Guarded, chat: str, path: str) -> None:
     response = guarded.ask("operator", "GET", path)
     assert response.status_code == 200, response.text
@@ -191,13 +208,17 @@ def test_postgresql_itself_keeps_content_from_operators(guarded: Guarded, column
 @pytest.mark.parametrize(
     "statement",
     [
-        "DELETE FROM llm_chats", "UPDATE llm_chats SET status = 'failed'", "UPDATE llm_models SET is_active = false",
-        "TRUNCATE llm_chats", "INSERT INTO llm_usage_stats DEFAULT VALUES",
+        "DELETE FROM llm_chats",
+        "UPDATE llm_chats SET status = 'failed'",
+        "UPDATE llm_models SET is_active = false",
+        "TRUNCATE llm_chats",
+        "INSERT INTO llm_usage_stats DEFAULT VALUES",
         "UPDATE llm_sync_runs SET status = 'failed'",
         "SELECT * FROM llm_notices",
-        "DELETE FROM llm_model_changes", "UPDATE llm_catalogue_version SET version = 0",
+        "DELETE FROM llm_model_changes",
+        "UPDATE llm_catalogue_version SET version = 0",
     ],
-)  # fmt: skip
+)
 def test_postgresql_itself_lets_operators_write_nothing(guarded: Guarded, statement: str) -> None:
     with psycopg.connect(guarded.url) as connection:
         connection.execute("SET LOCAL ROLE operator")

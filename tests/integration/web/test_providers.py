@@ -17,16 +17,46 @@ from tests.support.servers import Database, Servers
 from tests.support.waiting import wait_for
 from worker.web.key_set import FETCH_SECONDS, KeysUnavailable, fetch_keys
 
-SUPABASE = {"iss": "https://ref.supabase.co/auth/v1", "sub": "8d2a-user", "aud": "authenticated", "email": "a@b.c",
-            "session_id": "x", "is_anonymous": False, "aal": "aal1"}  # fmt: skip
-KEYCLOAK = {"iss": "https://kc.example/realms/main", "sub": "f:1:anna", "typ": "Bearer", "azp": "app",
-            "aud": ["llm-refresh", "account"], "resource_access": {"account": {"roles": ["view-profile"]}}}  # fmt: skip
-AUTH0 = {"iss": "https://tenant.eu.auth0.com/", "sub": "auth0|5f7c8ec7c33c6c004bbafe82", "azp": "client",
-         "aud": ["https://llm.example/api", "https://tenant.eu.auth0.com/userinfo"], "scope": "openid"}  # fmt: skip
-ENTRA = {"iss": "https://login.microsoftonline.com/tenant/v2.0", "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
-         "aud": "6e74172b-be56-4843-9ff4-e66a39bb12e3", "azp": "app", "tid": "tenant", "ver": "2.0"}  # fmt: skip
-COGNITO = {"iss": "https://cognito-idp.eu-central-1.amazonaws.com/pool", "sub": "aaaaaaaa-bbbb", "token_use": "access",
-           "client_id": "7k2example", "scope": "aws.cognito.signin.user.admin", "username": "anna"}  # fmt: skip
+SUPABASE = {
+    "iss": "https://ref.supabase.co/auth/v1",
+    "sub": "8d2a-user",
+    "aud": "authenticated",
+    "email": "a@b.c",
+    "session_id": "x",
+    "is_anonymous": False,
+    "aal": "aal1",
+}
+KEYCLOAK = {
+    "iss": "https://kc.example/realms/main",
+    "sub": "f:1:anna",
+    "typ": "Bearer",
+    "azp": "app",
+    "aud": ["llm-refresh", "account"],
+    "resource_access": {"account": {"roles": ["view-profile"]}},
+}
+AUTH0 = {
+    "iss": "https://tenant.eu.auth0.com/",
+    "sub": "auth0|5f7c8ec7c33c6c004bbafe82",
+    "azp": "client",
+    "aud": ["https://llm.example/api", "https://tenant.eu.auth0.com/userinfo"],
+    "scope": "openid",
+}
+ENTRA = {
+    "iss": "https://login.microsoftonline.com/tenant/v2.0",
+    "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ",
+    "aud": "6e74172b-be56-4843-9ff4-e66a39bb12e3",
+    "azp": "app",
+    "tid": "tenant",
+    "ver": "2.0",
+}
+COGNITO = {
+    "iss": "https://cognito-idp.eu-central-1.amazonaws.com/pool",
+    "sub": "aaaaaaaa-bbbb",
+    "token_use": "access",
+    "client_id": "7k2example",
+    "scope": "aws.cognito.signin.user.admin",
+    "username": "anna",
+}
 AUTH0_CLAIM = "https://example.com/roles"
 NAMED = "admin=service_role,user=authenticated"
 SUPABASE_MAP = "admin=service_role,authenticated=authenticated"
@@ -53,27 +83,72 @@ def status(shim: Web, token: str, path: str = "/api/llms") -> int:
 @pytest.mark.parametrize(
     ("algorithm", "audience", "claim", "mapped", "base", "admin", "user", "nobody"),
     [
-        ("ES256", "authenticated", "app_metadata.role,role", SUPABASE_MAP, SUPABASE,
-         {"role": "authenticated", "app_metadata": {"provider": "email", "role": "admin"}},
-         {"role": "authenticated", "app_metadata": {"provider": "email"}},
-         {"role": "anon", "user_metadata": {"role": "admin"}}),
-        ("RS256", "llm-refresh", "realm_access.roles", NAMED, KEYCLOAK,
-         {"realm_access": {"roles": ["offline_access", "user", "admin"]}},
-         {"realm_access": {"roles": ["uma_authorization", "user"]}},
-         {"realm_access": {"roles": ["service_role"]}}),
-        ("RS256", "https://llm.example/api", AUTH0_CLAIM, NAMED, AUTH0,
-         {AUTH0_CLAIM: ["admin"]}, {AUTH0_CLAIM: ["user"]}, {AUTH0_CLAIM: []}),
-        ("RS256", ENTRA["aud"], "roles", "LLM.Admin=service_role,LLM.User=authenticated", ENTRA,
-         {"roles": ["LLM.User", "LLM.Admin"]}, {"roles": ["LLM.User"]}, {"scp": "user_impersonation"}),
-        ("RS256", COGNITO["client_id"], "cognito:groups", NAMED, COGNITO,
-         {"cognito:groups": ["admin"]}, {"cognito:groups": ["user"]}, {"cognito:groups": ["admins"]}),
+        (
+            "ES256",
+            "authenticated",
+            "app_metadata.role,role",
+            SUPABASE_MAP,
+            SUPABASE,
+            {"role": "authenticated", "app_metadata": {"provider": "email", "role": "admin"}},
+            {"role": "authenticated", "app_metadata": {"provider": "email"}},
+            {"role": "anon", "user_metadata": {"role": "admin"}},
+        ),
+        (
+            "RS256",
+            "llm-refresh",
+            "realm_access.roles",
+            NAMED,
+            KEYCLOAK,
+            {"realm_access": {"roles": ["offline_access", "user", "admin"]}},
+            {"realm_access": {"roles": ["uma_authorization", "user"]}},
+            {"realm_access": {"roles": ["service_role"]}},
+        ),
+        (
+            "RS256",
+            "https://llm.example/api",
+            AUTH0_CLAIM,
+            NAMED,
+            AUTH0,
+            {AUTH0_CLAIM: ["admin"]},
+            {AUTH0_CLAIM: ["user"]},
+            {AUTH0_CLAIM: []},
+        ),
+        (
+            "RS256",
+            ENTRA["aud"],
+            "roles",
+            "LLM.Admin=service_role,LLM.User=authenticated",
+            ENTRA,
+            {"roles": ["LLM.User", "LLM.Admin"]},
+            {"roles": ["LLM.User"]},
+            {"scp": "user_impersonation"},
+        ),
+        (
+            "RS256",
+            COGNITO["client_id"],
+            "cognito:groups",
+            NAMED,
+            COGNITO,
+            {"cognito:groups": ["admin"]},
+            {"cognito:groups": ["user"]},
+            {"cognito:groups": ["admins"]},
+        ),
     ],
     ids=["supabase", "keycloak", "auth0", "entra", "cognito"],
-)  # fmt: skip
+)
 def test_tokens_of_a_provider_let_in_whom_its_roles_mean(
-    migrated: Database, servers: Servers, tmp_path: Path, algorithm: str, audience: str, claim: str, mapped: str,
-    base: dict[str, Any], admin: dict[str, Any], user: dict[str, Any], nobody: dict[str, Any],
-) -> None:  # fmt: skip
+    migrated: Database,
+    servers: Servers,
+    tmp_path: Path,
+    algorithm: str,
+    audience: str,
+    claim: str,
+    mapped: str,
+    base: dict[str, Any],
+    admin: dict[str, Any],
+    user: dict[str, Any],
+    nobody: dict[str, Any],
+) -> None:
     variables = {"JWT_AUDIENCE": audience, "JWT_ROLE_CLAIM": claim, "JWT_ROLE_MAP": mapped}
     with (
         Provider(algorithm) as provider,

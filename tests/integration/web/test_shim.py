@@ -33,7 +33,7 @@ def test_a_listing_has_the_contracts_members_and_order(stack: Stack) -> None:
     assert body["models"][0].keys() == {
         *("id", "matcha_llm_id", "model_name", "model_key", "provider", "capabilities"),
         *("is_active", "is_default", "display_order"),
-    }  # fmt: skip
+    }
 
 
 def test_the_same_listing_is_not_sent_twice(stack: Stack) -> None:

@@ -147,8 +147,9 @@ def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stac
     running = new_id()
     stack.catalogue.run(
         "INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until)"
-        " VALUES (:id, 'cli', 'test', 'running', 1, now(), now() + interval '10 minutes')", id=running,
-    )  # fmt: skip
+        " VALUES (:id, 'cli', 'test', 'running', 1, now(), now() + interval '10 minutes')",
+        id=running,
+    )
     try:
         done = send(stack)
     finally:

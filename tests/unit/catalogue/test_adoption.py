@@ -16,9 +16,19 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def old(id_: Any, name: Any, key: Any, **more: Any) -> dict[str, Any]:
-    row = {"id": 1, "matcha_llm_id": id_, "model_name": name, "model_key": key, "provider": "openai",
-           "capabilities": {}, "is_active": True, "is_default": False, "display_order": 1000,
-           "created_at": "2025-12-07T00:00:00+00:00", "last_synced_at": None}  # fmt: skip
+    row = {
+        "id": 1,
+        "matcha_llm_id": id_,
+        "model_name": name,
+        "model_key": key,
+        "provider": "openai",
+        "capabilities": {},
+        "is_active": True,
+        "is_default": False,
+        "display_order": 1000,
+        "created_at": "2025-12-07T00:00:00+00:00",
+        "last_synced_at": None,
+    }
     return row | more
 
 
@@ -45,8 +55,11 @@ def test_what_was_chosen_by_hand_becomes_an_override() -> None:
     ).models
     assert (first.row.overrides, first.row.is_default) == ({"display_order": 0}, False)
     assert second.row.overrides == {
-        "capabilities": {"context_window": 8}, "model_key": "small", "display_order": 9, "is_default": True,
-    }  # fmt: skip
+        "capabilities": {"context_window": 8},
+        "model_key": "small",
+        "display_order": 9,
+        "is_default": True,
+    }
     assert second.row.provenance["model_key"]["below"]["value"] == "gpt-5-mini"
     assert second.row.capabilities == {"context_window": 8}
 
@@ -71,8 +84,12 @@ def test_an_inactive_row_is_hidden_and_one_that_says_nothing_waits_for_a_list() 
 )
 def test_exactly_one_active_row_is_the_default(defaults: list[tuple[int, bool]], chosen: int) -> None:
     marked = dict(defaults)
-    adoption = adopted(*(old(id_, f"Model {id_}", f"model-{id_}", is_default=id_ in marked,
-                             is_active=marked.get(id_, True)) for id_ in (1, 2, 3)))  # fmt: skip
+    adoption = adopted(
+        *(
+            old(id_, f"Model {id_}", f"model-{id_}", is_default=id_ in marked, is_active=marked.get(id_, True))
+            for id_ in (1, 2, 3)
+        )
+    )
     assert [model.row.matcha_llm_id for model in adoption.models if model.row.is_default] == [chosen]
     assert ("default" in notes(adoption)) == (defaults != [(2, True)])
 
@@ -91,12 +108,19 @@ def used(key: Any, requests: Any, last_used: Any = "2026-02-01T00:00:00+00:00") 
 def test_counts_are_kept_on_the_day_of_the_last_use() -> None:
     adoption = adopted(
         old(1, "A", " a\n"),
-        usage=[used(" a\n", 2), used(" a\n", 5), used("gone", 1, "2020-01-01T00:00:00+00:00"), used("gone", 0),
-               used(None, 4), used("a", None)],
-    )  # fmt: skip
+        usage=[
+            used(" a\n", 2),
+            used(" a\n", 5),
+            used("gone", 1, "2020-01-01T00:00:00+00:00"),
+            used("gone", 0),
+            used(None, 4),
+            used("a", None),
+        ],
+    )
     assert [(use.model_key, use.day, use.requests) for use in adoption.usage] == [
-        ("a", date(2026, 2, 1), 7), ("gone", date(2020, 1, 1), 1),
-    ]  # fmt: skip
+        ("a", date(2026, 2, 1), 7),
+        ("gone", date(2020, 1, 1), 1),
+    ]
     assert "usage of NULL: 4 requests are left out" in notes(adoption)
 
 
@@ -134,12 +158,25 @@ def test_what_cannot_be_kept_is_left_out_with_a_note(row: dict[str, Any], said: 
 
 
 def test_values_of_other_types_that_say_the_same_are_taken() -> None:
-    (model,) = adopted(old("28", "A", "GPT-4o_V1", is_active="t", is_default="yes", display_order=5.0,
-                           capabilities='{"context_window": 8.0, "supports_tools": null}')).models  # fmt: skip
+    (model,) = adopted(
+        old(
+            "28",
+            "A",
+            "GPT-4o_V1",
+            is_active="t",
+            is_default="yes",
+            display_order=5.0,
+            capabilities='{"context_window": 8.0, "supports_tools": null}',
+        )
+    ).models
     row = model.row
     assert (row.matcha_llm_id, row.model_key, row.is_active, row.is_default, row.display_order) == (
-        28, "GPT-4o_V1", True, True, 5,
-    )  # fmt: skip
+        28,
+        "GPT-4o_V1",
+        True,
+        True,
+        5,
+    )
     assert row.capabilities == {"context_window": 8}
 
 
@@ -161,14 +198,19 @@ old_rows = st.lists(
     st.fixed_dictionaries(
         {"matcha_llm_id": st.integers(1, 2**31 - 1), "model_name": names, "model_key": names | st.just("x")},
         optional={
-            "id": anything, "provider": anything, "is_active": anything, "is_default": anything,
-            "display_order": anything, "created_at": anything,
+            "id": anything,
+            "provider": anything,
+            "is_active": anything,
+            "is_default": anything,
+            "display_order": anything,
+            "created_at": anything,
             "capabilities": anything
             | st.dictionaries(st.sampled_from(["context_window", "supports_vision", "odd"]), anything),
         },
     ),
-    max_size=6, unique_by=lambda row: row["matcha_llm_id"],
-)  # fmt: skip
+    max_size=6,
+    unique_by=lambda row: row["matcha_llm_id"],
+)
 old_usage = st.lists(
     st.fixed_dictionaries({"model_key": names, "request_count": anything}, optional={"last_used": anything})
 )

@@ -66,16 +66,54 @@ def test_a_name_that_shows_anything_has_words(name: str) -> None:
     assert bool(words(name)) == bool(clean(name))
 
 
-# fmt: off
-PIECES = st.sampled_from([
-    "GPT-4o", "Claude", "3.7", "Sonnet", "OpenAI", "openai/", "Azure: ", "us.", "(Legacy)", "(new)", "Preview", "+",
-    " ", "-", " - Deprecated", ":free", "2024-08-06", "retiring", "May", "R", "flashlite", "文心", "🚀", "(", "[", "é",
-])
-AROUND = st.sampled_from([
-    "{} (Legacy)", "{} (new)", "{} - Deprecated", "azure/{}", "us.{}", "OpenRouter: {}", "{} (EU)", "{} via Bedrock",
-    "{} (retiring 2026-10-01)", "[Deprecated] {}", "{} (Azure)", "{} [Sweden Central]", "{}:free", "Legacy {}",
-])
-# fmt: on
+PIECES = st.sampled_from(
+    [
+        "GPT-4o",
+        "Claude",
+        "3.7",
+        "Sonnet",
+        "OpenAI",
+        "openai/",
+        "Azure: ",
+        "us.",
+        "(Legacy)",
+        "(new)",
+        "Preview",
+        "+",
+        " ",
+        "-",
+        " - Deprecated",
+        ":free",
+        "2024-08-06",
+        "retiring",
+        "May",
+        "R",
+        "flashlite",
+        "文心",
+        "🚀",
+        "(",
+        "[",
+        "é",
+    ]
+)
+AROUND = st.sampled_from(
+    [
+        "{} (Legacy)",
+        "{} (new)",
+        "{} - Deprecated",
+        "azure/{}",
+        "us.{}",
+        "OpenRouter: {}",
+        "{} (EU)",
+        "{} via Bedrock",
+        "{} (retiring 2026-10-01)",
+        "[Deprecated] {}",
+        "{} (Azure)",
+        "{} [Sweden Central]",
+        "{}:free",
+        "Legacy {}",
+    ]
+)
 ANY_NAME = st.lists(PIECES, max_size=6).map("".join) | st.text(max_size=20)
 
 

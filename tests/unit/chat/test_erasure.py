@@ -6,13 +6,41 @@ from shared.chat.erasure import CONTENT
 from shared.models import llm_chats, metadata
 
 STAYS = {
-    "id", "subject", "model_key", "model_name", "matcha_llm_id", "fallback_reason", "fallback_story", "status",
-    "error_code", "error_detail", "error_cause", "last_failure", "attempt", "attempts_returned", "tries", "version",
-    "lease_until", "publish_at", "publishes", "created_at", "deadline_at", "started_at", "finished_at", "upstream_ms",
-    "waiting_for", "waiting_since", "last_failure_code", "last_failure_at", "erased_at", "strict", "cancel_at",
-    "class", "dispatched_at",
+    "id",
+    "subject",
+    "model_key",
+    "model_name",
+    "matcha_llm_id",
+    "fallback_reason",
+    "fallback_story",
+    "status",
+    "error_code",
+    "error_detail",
+    "error_cause",
+    "last_failure",
+    "attempt",
+    "attempts_returned",
+    "tries",
+    "version",
+    "lease_until",
+    "publish_at",
+    "publishes",
+    "created_at",
+    "deadline_at",
+    "started_at",
+    "finished_at",
+    "upstream_ms",
+    "waiting_for",
+    "waiting_since",
+    "last_failure_code",
+    "last_failure_at",
+    "erased_at",
+    "strict",
+    "cancel_at",
+    "class",
+    "dispatched_at",
     "resends",
-}  # fmt: skip
+}
 """States, times, counts and our own words: nothing that a caller wrote."""
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 

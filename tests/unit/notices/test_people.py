@@ -25,9 +25,10 @@ def test_a_message_has_a_title_its_text_and_where_to_look() -> None:
     message = message_of(waiting("held", "The list was held: 3 of 4 are gone"))
     assert (message["title"], message["type"]) == ("LLM Refresh: the list was held", "warning")
     assert message["body"].splitlines() == [
-        "The list was held: 3 of 4 are gone", "",
+        "The list was held: 3 of 4 are gone",
+        "",
         f"Run {UUID(int=2)}, 2026-03-01 00:00 UTC; notice {UUID(int=1)}",
-    ]  # fmt: skip
+    ]
 
 
 def test_a_kind_that_has_no_title_yet_is_its_own() -> None:

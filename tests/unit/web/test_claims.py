@@ -94,7 +94,7 @@ URL = "https://example.com/roles"
         (("app_metadata.role", "role"), {"app_metadata": {"role": "service_role"}}, "service_role"),
         (("a.b",), {"a": {"b": "service_role"}, "a.b": "authenticated"}, "authenticated"),
     ],
-)  # fmt: skip
+)
 def test_a_role_is_found_where_it_stands_and_the_highest_counts(
     paths: tuple[str, ...], claims: dict[str, Any], role: str
 ) -> None:

@@ -29,12 +29,14 @@ class Front:
     headers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings = Settings.model_validate({
-            "llm_refresh_env": "local",
-            "database_url": "postgresql://a@localhost/b",
-            "redis_url": "redis://localhost",
-            "jwt_secret": self.jwt_secret,
-        })  # fmt: skip
+        settings = Settings.model_validate(
+            {
+                "llm_refresh_env": "local",
+                "database_url": "postgresql://a@localhost/b",
+                "redis_url": "redis://localhost",
+                "jwt_secret": self.jwt_secret,
+            }
+        )
         self.authenticator = Authenticator(settings, now=lambda: self.now)
         self.shortcut = ListingFastPath(
             lambda _, start: (start("418 Beyond", []), [b"beyond"])[1],

@@ -15,9 +15,21 @@ MAX_METADATA_NAME = 64
 MAX_METADATA_VALUE = 512
 _TEXTS = ("input_text", "output_text", "text")
 _OTHER_PARTS = ("input_image", "input_file", "input_audio", "refusal", "image_url")
-_OTHER_ITEMS = ("function_call", "function_call_output", "reasoning", "item_reference", "file_search_call",
-                "web_search_call", "computer_call", "computer_call_output", "image_generation_call",
-                "code_interpreter_call", "mcp_call", "custom_tool_call", "custom_tool_call_output")  # fmt: skip
+_OTHER_ITEMS = (
+    "function_call",
+    "function_call_output",
+    "reasoning",
+    "item_reference",
+    "file_search_call",
+    "web_search_call",
+    "computer_call",
+    "computer_call_output",
+    "image_generation_call",
+    "code_interpreter_call",
+    "mcp_call",
+    "custom_tool_call",
+    "custom_tool_call_output",
+)
 
 
 def _text_only(kind: str) -> str:

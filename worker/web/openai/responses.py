@@ -51,19 +51,54 @@ class ResponseRoutes:
         one = f"{PATH}/{{response_id}}"
         returns: dict[int, Any] = {200: bodies.ResponseObject}
         return [
-            Route("POST", PATH, self.create, "Ask a model; in the background, as a stream, or until it has ended",
-                  roles=CALLERS, body=bodies.ResponseBody, returns=returns,
-                  headers={"Idempotency-Key": "The same key and body: the same response. 1 to 255 visible characters",
-                           "x-stainless-retry-count": "Above 0, as SDKs send it: joins the same question's response"}),
-            Route("GET", one, self.show, "One response; stream=true: its events, from any number on",
-                  roles=CALLERS, query=bodies.ResponseQuery, returns=returns),
-            Route("DELETE", one, self.delete, "Cancel a response where it is open, and take its content away",
-                  roles=CALLERS, returns={200: bodies.DeletedResponse}),
-            Route("POST", f"{one}/cancel", self.cancel, "End a response at once; one that has ended stays",
-                  roles=CALLERS, returns=returns),
-            Route("GET", f"{one}/input_items", self.list_input, "What was put in with a response",
-                  roles=CALLERS, query=bodies.ItemsQuery, returns={200: bodies.InputItems}),
-        ]  # fmt: skip
+            Route(
+                "POST",
+                PATH,
+                self.create,
+                "Ask a model; in the background, as a stream, or until it has ended",
+                roles=CALLERS,
+                body=bodies.ResponseBody,
+                returns=returns,
+                headers={
+                    "Idempotency-Key": "The same key and body: the same response. 1 to 255 visible characters",
+                    "x-stainless-retry-count": "Above 0, as SDKs send it: joins the same question's response",
+                },
+            ),
+            Route(
+                "GET",
+                one,
+                self.show,
+                "One response; stream=true: its events, from any number on",
+                roles=CALLERS,
+                query=bodies.ResponseQuery,
+                returns=returns,
+            ),
+            Route(
+                "DELETE",
+                one,
+                self.delete,
+                "Cancel a response where it is open, and take its content away",
+                roles=CALLERS,
+                returns={200: bodies.DeletedResponse},
+            ),
+            Route(
+                "POST",
+                f"{one}/cancel",
+                self.cancel,
+                "End a response at once; one that has ended stays",
+                roles=CALLERS,
+                returns=returns,
+            ),
+            Route(
+                "GET",
+                f"{one}/input_items",
+                self.list_input,
+                "What was put in with a response",
+                roles=CALLERS,
+                query=bodies.ItemsQuery,
+                returns={200: bodies.InputItems},
+            ),
+        ]
 
     def create(self, call: ApiRequest[bodies.ResponseBody, NoQuery]) -> Response:
         body = call.body

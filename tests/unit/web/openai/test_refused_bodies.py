@@ -36,17 +36,25 @@ def said(content: Any) -> dict[str, Any]:
 NO_KEY = "must hold a model key; leave the list out to name none"
 
 REFUSED: list[tuple[str, Any, str | None, str]] = [
-    (CHAT, said([{"type": "image_url", "image_url": {}}]), "messages[0].content[0].type",
-     "only parts of the type text can be sent to a model here"),
+    (
+        CHAT,
+        said([{"type": "image_url", "image_url": {}}]),
+        "messages[0].content[0].type",
+        "only parts of the type text can be sent to a model here",
+    ),
     (CHAT, said([{"type": "text", "text": "a"}, {"type": "text"}]), "messages[0].content[1].text", "is missing"),
     (CHAT, {"messages": [{"role": 1, "content": 2}]}, "messages[0].role", "must be a text"),
     (CHAT, {}, "messages", "is missing"),
     (CHAT, {**said("Which?"), "models": []}, "models", NO_KEY),
     (RESPONSE, {"input": "Which?", "models": []}, "models", NO_KEY),
     (RESPONSE, {"input": [{"type": "zzz"}]}, "input[0].type", "must be message: no other type of item is known here"),
-    (RESPONSE, {"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type",
-     "only parts of the types input_text and output_text can be sent to a model here"),
-]  # fmt: skip
+    (
+        RESPONSE,
+        {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+        "input[0].content[0].type",
+        "only parts of the types input_text and output_text can be sent to a model here",
+    ),
+]
 
 
 @pytest.mark.parametrize(("path", "body", "param", "cause"), REFUSED)
