@@ -249,15 +249,15 @@ def test_12_nobody_consumes(healthy: CatalogueHarness, redis_url: str, examined:
         ),
         (
             "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
-            " deadline_at, created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval '5 minutes',"
-            " now() - interval '2 minutes')",
+            " deadline_at, created_at) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now() + interval"
+            " '5 minutes', now() - interval '2 minutes')",
             "chats",
             "1 chat waiting for more than a minute",
         ),
         (
             "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
-            " deadline_at, status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(), 'running', 1,"
-            " now() - interval '2 minutes')",
+            " deadline_at, status, attempt, lease_until) VALUES ('{id}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40, now(),"
+            " 'running', 1, now() - interval '2 minutes')",
             "chats",
             "1 chat running without a worker",
         ),
