@@ -108,7 +108,8 @@ def reason(error: sa.exc.DBAPIError) -> str:
     """What PostgreSQL said, without the statement's values: its primary message and SQLSTATE."""
     diagnosis = getattr(error.orig, "diag", None)
     primary = diagnosis.message_primary if diagnosis is not None else None
-    return f"{primary} (SQLSTATE {error.orig.sqlstate})" if primary else "PostgreSQL cannot be reached"  # type: ignore[union-attr]
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return f"{primary} (SQLSTATE {sqlstate})" if primary else "PostgreSQL cannot be reached"
 
 
 def why_refused(error: Exception) -> str:

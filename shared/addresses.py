@@ -114,7 +114,7 @@ def redis_url(value: object) -> str:
         query.append(pair)
     url = parts._replace(query="&".join(query)).geturl()
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]
+        parse_url(url)
     except ValueError:
         raise ValueError(_REDIS) from None
     return url

@@ -223,8 +223,8 @@ def _one(rows: sa.CursorResult[Any], key_id: str) -> dict[str, Any]:
     return dict(row)
 
 
-def _from_now(seconds: float) -> sa.ColumnElement[Any]:
-    return sa.text("now() + make_interval(secs => :seconds)").bindparams(seconds=seconds)  # type: ignore[return-value]
+def _from_now(seconds: float) -> sa.TextClause:
+    return sa.text("now() + make_interval(secs => :seconds)").bindparams(seconds=seconds)
 
 
 def _new_secret() -> str:

@@ -244,14 +244,16 @@ def _ping_what_rested(engine: sa.Engine) -> None:
     def rests(connection: Any, record: ConnectionPoolEntry) -> None:
         record.info["rests_since"] = time.monotonic()
 
+    dialect: Any = engine.dialect
+
     @sa.event.listens_for(engine, "checkout")
     def goes_out(connection: BoundedConnection, record: ConnectionPoolEntry, proxy: object) -> None:
         if time.monotonic() - record.info.get("rests_since", float("inf")) < PING_AFTER_SECONDS:
             return
         connection.limit_seconds = PING_SECONDS
         try:
-            engine.dialect.do_ping(connection)  # type: ignore[arg-type]
-        except engine.dialect.dbapi.Error:  # type: ignore[union-attr]
+            dialect.do_ping(connection)
+        except dialect.dbapi.Error:
             raise InvalidatePoolError from None
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -111,6 +112,6 @@ def _form(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
-def _line(original: object) -> int:
-    line: int = original.line  # type: ignore[attr-defined]  # python-dotenv's Original
-    return line
+def _line(original: Any) -> int:
+    """The line of python-dotenv's Original."""
+    return int(original.line)

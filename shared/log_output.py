@@ -56,8 +56,10 @@ def redirect_output() -> None:
     """Turn everything that this process prints from now on into log lines."""
     if isinstance(sys.stdout, OutputLines):
         return
-    sys.stdout = sys.__stdout__ = OutputLines("stdout", logging.INFO, sys.stdout)  # type: ignore[misc,assignment]
-    sys.stderr = sys.__stderr__ = OutputLines("stderr", logging.WARNING, sys.stderr)  # type: ignore[misc,assignment]
+    for name, level in (("stdout", logging.INFO), ("stderr", logging.WARNING)):
+        lines = OutputLines(name, level, getattr(sys, name))
+        for attribute in (name, f"__{name}__"):
+            setattr(sys, attribute, lines)
 
 
 def log_uncaught() -> None:

@@ -64,7 +64,7 @@ def _transaction(client: redis.Redis) -> None:
 
 
 def _subscribe(client: redis.Redis, channel: str) -> None:
-    subscription = client.pubsub()  # type: ignore[no-untyped-call]
+    subscription = client.pubsub()
     try:
         for subscribe in (subscription.subscribe, subscription.psubscribe):
             subscribe(channel)

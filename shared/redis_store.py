@@ -229,7 +229,7 @@ class RedisStore:
         self._silence.heard()
 
     def _subscription(self) -> redis.client.PubSub:
-        subscription: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        subscription: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)
         return subscription
 
 

@@ -149,7 +149,7 @@ def _chat_process(runtime: Runtime, shutting_down: threading.Event, ends: ChatEn
 def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_down: threading.Event) -> None:
     shutdown_deadline = ShutdownDeadline(chats.close)
 
-    @worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_shutting_down.connect(weak=False)
     def _drain(sig: str = "", **_: Any) -> None:
         log.info("llm_worker.stopping", signal=sig)
         shutting_down.set()
@@ -170,20 +170,20 @@ def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_do
         _drain()
         state.should_stop = 0
 
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_ready.connect(weak=False)
     def _take_signals(**_: Any) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGQUIT, at_once)
             signal.signal(signal.SIGINT, interrupted)
 
-    @worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_shutdown.connect(weak=False)
     def _close(**_: Any) -> None:
         chats.close()
         runtime.close()
 
 
 def _check_rights_first(settings: Settings) -> None:
-    @worker_init.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_init.connect(weak=False)
     def _check(**_: Any) -> None:
         """Celery calls a missing right an unrecoverable error, with forty lines of traceback."""
         with suppress(RedisUnavailable):  # it waits for Redis to come
@@ -210,16 +210,16 @@ def _bind_logs() -> None:
     for name in ("celery.worker.request", "celery.worker.consumer.consumer"):
         logging.getLogger(name).addFilter(_Outages())
 
-    @setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    @setup_logging.connect(weak=False)
     def _ours(**_: Any) -> None:
         """Logging is set up already: Celery leaves it alone when somebody answers this signal."""
 
-    @task_prerun.connect(weak=False)  # type: ignore[untyped-decorator]
+    @task_prerun.connect(weak=False)
     def _begin(task_id: str, task: Any, **_: Any) -> None:
         structlog.contextvars.clear_contextvars()
         request_id = task.request.get(REQUEST_ID_HEADER) or task_id
         structlog.contextvars.bind_contextvars(task_id=task_id, task=task.name, request_id=request_id)
 
-    @task_postrun.connect(weak=False)  # type: ignore[untyped-decorator]
+    @task_postrun.connect(weak=False)
     def _end(**_: Any) -> None:
         structlog.contextvars.clear_contextvars()

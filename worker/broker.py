@@ -22,10 +22,11 @@ class Channel(kombu_redis.Channel):  # kombu and Celery have no types
 
     @cached_property
     def _sender(self) -> Redis:
-        return super()._create_client()  # type: ignore[no-untyped-call,no-any-return]
+        sender: Redis = super()._create_client()
+        return sender
 
     def _create_client(self, asynchronous: bool = False) -> Redis:
-        return super()._create_client(asynchronous=True) if asynchronous else self._sender  # type: ignore[no-untyped-call]
+        return super()._create_client(asynchronous=True) if asynchronous else self._sender
 
 
 class Transport(kombu_redis.Transport):
@@ -34,7 +35,7 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
 
-class Backend(RedisBackend):  # type: ignore[misc]
+class Backend(RedisBackend):
     """Celery's results in Redis, without a subscription to the result of each task that is sent.
 
     Nobody here waits for a result by subscription, and one to a Redis that does not answer held its caller for a
@@ -45,7 +46,7 @@ class Backend(RedisBackend):  # type: ignore[misc]
         """Nothing."""
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]
+class Consumer(CeleryConsumer):
     """Celery's consumer, which sends task events in groups by the clock, not once for each turn of its loop."""
 
     def on_send_event_buffered(self) -> None:

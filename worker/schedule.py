@@ -61,7 +61,7 @@ def _due(local: datetime, place: ZoneInfo) -> Due:
     return Due(local, local.replace(tzinfo=place, fold=0).astimezone(UTC))
 
 
-class Nightly(BaseSchedule):  # type: ignore[misc]
+class Nightly(BaseSchedule):
     """The schedule of one beat entry. It keeps no state but what beat tells it: when it ran last."""
 
     def __init__(self, cron: str, zone: str, now: Callable[[], datetime] = utc_now) -> None:
@@ -98,7 +98,7 @@ def beat_entries(cron: str, zone: str) -> dict[str, Any]:
     }
 
 
-class Scheduler(beat.Scheduler):  # type: ignore[misc]
+class Scheduler(beat.Scheduler):
     """Beat without a schedule file: what it misses while it is away, upkeep makes up for. Says that it is alive."""
 
     max_interval = BEAT_LOOP_SECONDS

@@ -61,7 +61,7 @@ def test_a_postgresql_that_takes_nothing_for_two_leases_costs_no_second_call(
     system.ask_many(40)
     system.wait_for_calls(40)
 
-    with trouble(system):  # type: ignore[operator]
+    with trouble(system):
         time.sleep(TWO_LEASES)
     system.wait_until_ended(seconds=60)
 

@@ -166,7 +166,7 @@ def violations(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     found = []
     for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         # Without details of what is good, which of a long page take as long as the checks themselves.
         shown = {**options, "resultTypes": ["violations"]}
         for each in page.evaluate("async (options) => (await axe.run(options)).violations", shown):

@@ -43,7 +43,7 @@ def transaction_pooler(server_url: str, passwords: Mapping[str, str]) -> Iterato
             for path in (folder, *folder.iterdir()):
                 shutil.chown(path, "nobody", "nogroup")
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([program, folder / "config"], stdout=log, stderr=log, **as_nobody)  # type: ignore[call-overload]
+            process = subprocess.Popen([program, folder / "config"], stdout=log, stderr=log, **as_nobody)
         try:
             name, word = next(iter(passwords.items()))
             wait_for(lambda: _answers(f"postgresql://{name}:{word}@127.0.0.1:{port}/postgres"))

@@ -27,7 +27,7 @@ def test_a_clock_is_said_to_be_ahead_or_behind() -> None:
 
 def production(**more: object) -> Settings:
     known = {"database_url": "postgresql://h/d", "redis_url": "redis://h", "jwt_secret": "x" * 32}
-    return Settings(**(known | more))  # type: ignore[arg-type]
+    return Settings(**(known | more))
 
 
 def levels(settings: Settings) -> list[str]:
@@ -68,7 +68,7 @@ def read_status(**more: object) -> SystemStatus:
         "last_error": None,
     }
     names = [field.name for field in fields(SystemStatus)]
-    return SystemStatus(**(dict.fromkeys(names, 0) | values | more))  # type: ignore[arg-type]
+    return SystemStatus(**(dict.fromkeys(names, 0) | values | more))
 
 
 @pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])

@@ -51,7 +51,7 @@ def settings(mode: str, home: Path) -> Settings:
         llm_refresh_env=mode,
         llm_refresh_home=home,
         port=4000,
-        jwt_secret="x" * 32,  # type: ignore[arg-type]
+        jwt_secret="x" * 32,
         database_url="postgresql://h/d",
         redis_url="redis://h",
     )

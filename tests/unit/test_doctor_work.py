@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def read_status(**more: int) -> SystemStatus:
     """Nothing is stuck, but for these."""
-    return SystemStatus(**(dict.fromkeys([field.name for field in fields(SystemStatus)], 0) | more))  # type: ignore[arg-type]
+    return SystemStatus(**(dict.fromkeys([field.name for field in fields(SystemStatus)], 0) | more))
 
 
 def outage(code: str = "upstream_unavailable", status: int | None = 503) -> UpstreamHealth:

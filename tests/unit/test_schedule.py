@@ -12,7 +12,7 @@ BERLIN = "Europe/Berlin"
 
 
 def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc]
+    return datetime(*parts, tzinfo=UTC)
 
 
 def test_a_night_is_named_by_its_local_time() -> None:

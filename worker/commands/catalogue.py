@@ -62,7 +62,7 @@ def refresh(
 ) -> None:
     """Refresh the catalogue now; exit 1 when the run was held or failed."""
     try:
-        arguments = RefreshOptions(source=source, dry_run=dry_run, force=force)  # type: ignore[arg-type]
+        arguments = RefreshOptions.model_validate({"source": source, "dry_run": dry_run, "force": force})
     except ValidationError as error:
         wrong = error.errors()[0]
         raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None

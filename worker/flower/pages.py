@@ -35,7 +35,7 @@ def set_up_flower(settings: Settings) -> None:
     ]
 
 
-class _Guarded(BaseHandler):  # type: ignore[misc]  # Flower has no types
+class _Guarded(BaseHandler):
     """A page for machines: takes Flower's login, or METRICS_TOKEN as a bearer token."""
 
     def initialize(self, token: str) -> None:
@@ -51,15 +51,15 @@ class _Guarded(BaseHandler):  # type: ignore[misc]  # Flower has no types
             raise HTTPError(401)
 
 
-class GuardedMetrics(_Guarded, Metrics):  # type: ignore[misc]
+class GuardedMetrics(_Guarded, Metrics):
     """Flower's figures about tasks and workers."""
 
 
-class GuardedHealthcheck(_Guarded, Healthcheck):  # type: ignore[misc]
+class GuardedHealthcheck(_Guarded, Healthcheck):
     """Whether Flower answers."""
 
 
-class _AllQueues(BaseHandler):  # type: ignore[misc]
+class _AllQueues(BaseHandler):
     """Names every queue of ours, also before a worker has said that it listens there."""
 
     def get_active_queue_names(self) -> list[str]:
@@ -67,9 +67,9 @@ class _AllQueues(BaseHandler):  # type: ignore[misc]
         return sorted(QUEUES.union(names))
 
 
-class Broker(_AllQueues, BrokerView):  # type: ignore[misc]
+class Broker(_AllQueues, BrokerView):
     """The Broker page."""
 
 
-class QueueLengths(_AllQueues, GetQueueLengths):  # type: ignore[misc]
+class QueueLengths(_AllQueues, GetQueueLengths):
     """The lengths of the queues."""

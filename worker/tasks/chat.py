@@ -26,7 +26,7 @@ def register(
     the error's code of a chat that another process, or its caller, has ended.
     """
 
-    @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True, throws=(ChatFailed,))  # type: ignore[untyped-decorator]
+    @app.task(name=CHAT_TASK, bind=True, ignore_result=True, acks_late=True, throws=(ChatFailed,))
     def chat(self: Task, *args: Any, **kwargs: Any) -> dict[str, str]:
         try:
             id_ = _chat_id(**bind_arguments(_chat_id, args, kwargs))

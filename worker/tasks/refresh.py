@@ -20,7 +20,7 @@ def register(app: Celery, get_runtime: Callable[[], Runtime]) -> None:
     It raises RefreshFailed and RefreshHeld, whose second argument is that same result (ADR 24).
     """
 
-    @app.task(name=REFRESH_TASK, bind=True, throws=(RefreshFailed, RefreshHeld))  # type: ignore[untyped-decorator]
+    @app.task(name=REFRESH_TASK, bind=True, throws=(RefreshFailed, RefreshHeld))
     def refresh(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
             arguments = bind_arguments(_signature, args, kwargs)

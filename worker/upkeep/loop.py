@@ -108,11 +108,11 @@ def install(app: Celery, make_duties: Callable[[Sequence[str], str, threading.Ev
     """Let every worker of this app do upkeep. `make_duties` gets its queues, name and readiness."""
     ready = threading.Event()
 
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_ready.connect(weak=False)
     def _ready(**_: Any) -> None:
         ready.set()
 
-    class UpkeepStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    class UpkeepStep(bootsteps.StartStopStep):
         requires = ("celery.worker.components:Pool",)
 
         def __init__(self, worker: Any, **kwargs: Any) -> None:

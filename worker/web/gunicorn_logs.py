@@ -5,7 +5,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 
-class RootLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+class RootLogger(Logger):
     """Leaves gunicorn's lines to the root logger, which the process has set up."""
 
     def setup(self, cfg: Any) -> None:

@@ -18,7 +18,7 @@ BODY_SECONDS = 30.0
 """From the request's head to the end of its body, of 1 MiB at most."""
 
 
-class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+class Worker(GeventWorker):
     """Idle: a connection whose next request's head has not come. A reader of events is none."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:

@@ -154,14 +154,14 @@ def _opener(sockets: list[socket.socket], ends_at: float) -> urllib.request.Open
         sockets.append(connection.dup())
         return connection
 
-    def plain(host: str, **more: Any) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(host, **more)
-        connection._create_connection = connect  # type: ignore[attr-defined]
+    def plain(host: str, **more: Any) -> Any:
+        connection: Any = http.client.HTTPConnection(host, **more)
+        connection._create_connection = connect
         return connection
 
-    def encrypted(host: str, **more: Any) -> http.client.HTTPSConnection:
-        connection = http.client.HTTPSConnection(host, context=trusted(), **more)
-        connection._create_connection = connect  # type: ignore[attr-defined]
+    def encrypted(host: str, **more: Any) -> Any:
+        connection: Any = http.client.HTTPSConnection(host, context=trusted(), **more)
+        connection._create_connection = connect
         return connection
 
     class Plain(urllib.request.HTTPHandler):

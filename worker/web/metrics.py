@@ -67,7 +67,7 @@ class RequestTimes:
 
     def collector(self) -> Collector:
         """What has been timed, in all processes."""
-        return self._own if self._folder is None else MultiProcessCollector(None, path=self._folder)  # type: ignore[no-untyped-call]
+        return self._own if self._folder is None else MultiProcessCollector(None, path=self._folder)
 
     def observe(self, answered: Answered) -> None:
         """Note one request."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.db import DatabaseFailure
-from shared.vocabulary import RunTrigger
+from shared.vocabulary import RUN_TRIGGERS, RunTrigger
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ def _requested(
         night = due(refresher.now())
         run_id, _ = refresher.queue.request_night(night, trigger="schedule", task_id=call.task_id, actor="beat")
         return run_id
-    trigger: RunTrigger = "task" if call.trigger not in get_args(RunTrigger) else call.trigger  # type: ignore[assignment]
+    trigger: RunTrigger = next((each for each in RUN_TRIGGERS if each == call.trigger), "task")
     run_id, _, _ = refresher.queue.request(
         arguments, trigger=trigger, actor="task", request_id=call.request_id, task_id=call.task_id
     )

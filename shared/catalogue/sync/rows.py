@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -45,13 +45,8 @@ class ModelRow:
     display_order: int = UNORDERED
     missed_syncs: int = 0
     last_missed_at: datetime | None = None
-    overrides: Json = None  # type: ignore[assignment]  # set in __post_init__: a dataclass takes no mutable default
-    provenance: Json = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        for name in ("overrides", "provenance"):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, {})
+    overrides: Json = field(default_factory=dict)
+    provenance: Json = field(default_factory=dict)
 
     @property
     def upstream_name(self) -> str:

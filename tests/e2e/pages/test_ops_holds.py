@@ -119,7 +119,7 @@ def test_a_model_that_upstream_dropped_stays_inactive_when_it_is_shown(
     models = section(page, "Models")
     models.get_by_label("Which models").select_option("All")
     expect(models.get_by_role("row").filter(has_text="gpt-4o-mini")).to_be_visible()
-    catalogue.set_models([model for model in default_models() if model["id"] != 41])  # type: ignore[index]
+    catalogue.set_models([model for model in default_models() if model["id"] != 41])
     assert api.post("/api/llms/refresh", json={}).is_success
     models.get_by_role("row").filter(has_text="gpt-4o-mini").get_by_role("button", name="again").click()
     expect(models).to_contain_text("stays inactive: upstream has not listed it since")

@@ -52,7 +52,7 @@ def test_a_hidden_model_says_who_hid_it_and_is_shown_again(catalogue: CatalogueH
     assert (hidden["reason"], hidden["by"], hidden["listed"]) == ("hidden", "ann", True)
     assert hidden == why(catalogue, "kimi-k2")
     catalogue.refresh()
-    assert why(catalogue, "kimi-k2")["by"] == "ann"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2")["by"] == "ann"
     shown = edit(catalogue, "kimi-k2", is_active=None)
     assert (shown["is_active"], shown["why"]) == (True, None)
 
@@ -92,7 +92,7 @@ def test_a_model_that_upstream_refused_says_when(catalogue: CatalogueHarness, ga
     reason = why(catalogue, "kimi-k2")
     assert reason is not None
     assert (reason["reason"], reason["since"] is not None) == ("refused", True)
-    assert why(catalogue, "gemini-2-5-pro")["reason"] == "gone"  # type: ignore[index]
+    assert why(catalogue, "gemini-2-5-pro")["reason"] == "gone"
 
 
 def test_a_hidden_model_that_moves_stays_hidden_by_the_same_operator(
@@ -129,7 +129,7 @@ def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
         assert hidden is not None
         assert (hidden["reason"], hidden["by"], hidden["listed"]) == ("hidden", "ann", True)
     assert edit(catalogue, "kimi-k2", is_active=None)["is_active"] is True
-    assert why(catalogue, "kimi-k2-2")["reason"] == "hidden"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2-2")["reason"] == "hidden"
 
 
 def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(
@@ -138,10 +138,10 @@ def test_where_a_model_is_now_is_told_after_it_has_moved_on_or_gone(
     for id_ in (22, 23):
         gateway.set_models([THREE[0], {"id": id_, "name": "Kimi K2"}, THREE[2]])
         catalogue.refresh()
-    assert why(catalogue, "kimi-k2-2")["text"] == "upstream lists its model under the ID 23 now"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2-2")["text"] == "upstream lists its model under the ID 23 now"
     drop(gateway, 2)
     catalogue.refresh()
-    assert "has not listed it since" in why(catalogue, "kimi-k2-2")["text"]  # type: ignore[index]
+    assert "has not listed it since" in why(catalogue, "kimi-k2-2")["text"]
 
 
 def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
@@ -150,7 +150,7 @@ def test_an_older_absence_and_an_older_refusal_say_nothing_of_this_one(
     drop(gateway, 2)
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
     catalogue.refresh()
-    assert why(catalogue, "kimi-k2")["reason"] == "refused"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2")["reason"] == "refused"
     gateway.set_models(THREE)
     catalogue.refresh()
     edit(catalogue, "kimi-k2", is_active=False)
@@ -173,12 +173,12 @@ def test_a_model_that_is_to_be_shown_goes_when_upstream_drops_and_refuses_it(
     drop(gateway, 2)
     catalogue.run("UPDATE llm_models SET unknown_upstream_at = now() WHERE matcha_llm_id = 2")
     catalogue.refresh()
-    assert why(catalogue, "kimi-k2")["reason"] == "refused"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2")["reason"] == "refused"
     assert edit(catalogue, "kimi-k2", is_active=True)["is_active"] is False
 
 
 def test_a_row_that_somebody_switched_off_by_hand_is_no_riddle(catalogue: CatalogueHarness) -> None:
     catalogue.run("UPDATE llm_models SET is_active = false WHERE matcha_llm_id = 2")
-    assert why(catalogue, "kimi-k2")["reason"] == "unknown"  # type: ignore[index]
+    assert why(catalogue, "kimi-k2")["reason"] == "unknown"
     catalogue.refresh()
     assert why(catalogue, "kimi-k2") is None

@@ -200,5 +200,5 @@ def stack(
         # Asked by health checks alone, the processes would have to share the processor with those from the beginning.
         wait_for(made.says_it_is_ready, seconds=60)
         for name in ("web", "worker", "chat", "beat", "flower"):
-            wait_for(lambda name=name: made.is_healthy(name), seconds=60)  # type: ignore[misc]
+            wait_for(lambda name=name: made.is_healthy(name), seconds=60)
         yield made

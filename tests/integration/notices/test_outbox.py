@@ -56,7 +56,7 @@ def test_a_held_list_is_told_with_what_applies_it(catalogue: CatalogueHarness, g
     (notice,) = notices(catalogue)
     assert (notice["kind"], notice["run_id"]) == ("held", outcome.run_id)
     assert (notice["data"]["absent"], notice["data"]["active"]) == (3, 4)
-    assert f"--force {outcome.held['sha256']}" in notice["data"]["text"]  # type: ignore[index]
+    assert f"--force {outcome.held['sha256']}" in notice["data"]["text"]
 
 
 def test_a_failure_is_told_with_its_cause_and_the_way_back_once(

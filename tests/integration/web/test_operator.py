@@ -29,7 +29,7 @@ class Guarded:
     def ask(self, role: str, method: str, path: str, *, subject: str = "olga", **more: object) -> httpx.Response:
         claims = {"sub": subject, "role": role, "exp": int(time.time()) + 600}
         headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}"}
-        return self.web.client.request(method, path, headers=headers, **more)  # type: ignore[arg-type]
+        return self.web.client.request(method, path, headers=headers, **more)
 
 
 @pytest.fixture(scope="module")

@@ -287,7 +287,7 @@ def test_an_operators_wish_to_show_a_model_is_no_reprieve_when_upstream_drops_it
 
 def test_a_dead_model_that_code_of_before_kept_active_goes_with_the_next_list(four: list[ModelRow]) -> None:
     kept = {"overrides": {"is_active": True}, "missed_syncs": 7, "last_missed_at": NIGHT}
-    rows = [replace(row, **kept) if row.matcha_llm_id == 40 else row for row in four]  # type: ignore[arg-type]
+    rows = [replace(row, **kept) if row.matcha_llm_id == 40 else row for row in four]
     assert not by_id(edited(rows, 40, is_active=True))[40].is_active
     rows, plan = sync(rows, SONNET, HAIKU, GEMINI, now=NIGHT + timedelta(minutes=1))
     assert (kinds(plan, 40), plan.guard.absent, plan.guard.active) == (["deactivated"], 1, 4)

@@ -27,7 +27,7 @@ def test_each_line_says_who_wrote_it() -> None:
 
 
 def test_the_loss_of_the_reader_is_told_once_and_ends_nothing() -> None:
-    output = Output(Gone(), width=3)  # type: ignore[arg-type] # a raw stream is enough to write to
+    output = Output(Gone(), width=3)  # a raw stream is enough to write to # a raw stream is enough to write to
     told: list[bool] = []
     output.on_closed = lambda: told.append(True)
     output.say("one")

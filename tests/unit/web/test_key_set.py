@@ -28,7 +28,7 @@ class Source:
         try:
             if self.keys is None:
                 raise KeysUnavailable("away")
-            return dict(self.keys)  # type: ignore[arg-type]
+            return dict(self.keys)
         finally:
             self.done.release()
 

@@ -25,7 +25,7 @@ def route(path: str, body: type[BaseModel]) -> Route:
 
 @pytest.fixture(scope="module")
 def app() -> Flask:
-    settings = Settings(database_url="postgresql://h/d", redis_url="redis://h", jwt_secret="x" * 32)  # type: ignore[arg-type]
+    settings = Settings(database_url="postgresql://h/d", redis_url="redis://h", jwt_secret="x" * 32)
     return create_app(settings, [route(CHAT, ChatCompletionBody), route(RESPONSE, ResponseBody)])
 
 
