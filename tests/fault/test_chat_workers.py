@@ -139,7 +139,7 @@ def test_a_chat_that_kills_each_worker_is_given_up_and_takes_no_other_along(
     report(**system.check(succeeded=1))
 
 
-def test_a_foreign_message_without_a_queue_wakes_a_chat_and_a_wrong_one_harms_nobody(
+def test_a_foreign_message_without_a_queue_wakes_a_chat_a_wrong_one_harms_none(
     start_system: StartSystem, report: Report
 ) -> None:
     system = start_system()

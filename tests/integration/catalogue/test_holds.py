@@ -106,7 +106,7 @@ def test_a_held_run_keeps_500_models_at_most(catalogue: CatalogueHarness, gatewa
     assert (held["absent"], len(held["models"])) == (804, 500)
 
 
-def test_repointed_models_are_told_apart_from_absent_ones_and_moved_ones_are_neither(
+def test_repointed_and_absent_models_are_told_apart_and_moved_ones_are_neither(
     catalogue: CatalogueHarness, gateway: RunningStandIn
 ) -> None:
     repointed = [(id_, f"Another {id_}") for id_, _ in ALL[:120]]

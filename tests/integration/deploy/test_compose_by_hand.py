@@ -165,7 +165,7 @@ def test_flower_without_a_password_does_not_start(stack: Stack) -> None:
     assert (refused.returncode, "FLOWER_PASSWORD is missing" in refused.stderr) == (2, True)
 
 
-def test_stopped_as_compose_stops_they_end_well_within_their_grace_and_leave_nothing(stack: Stack) -> None:
+def test_stopped_as_compose_stops_them_they_end_in_their_grace_and_leave_nothing(stack: Stack) -> None:
     """The last one: it ends them all."""
     began = time.monotonic()
     for process in stack.started.values():

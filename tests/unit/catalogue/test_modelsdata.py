@@ -63,7 +63,7 @@ def test_a_record_tells_what_it_states_and_nothing_else(tmp_path: Path) -> None:
     assert found.provenance() == {"source": "models-dev:openai", "detail": "gpt-4o", "date": "2024-08-06"}
 
 
-def test_the_providers_own_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
+def test_the_providers_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
     def publisher(context: int) -> dict[str, Any]:
         return {"models": {"gpt-4o": {**GPT, "limit": {"context": context}}}}
 
