@@ -10,6 +10,7 @@ from tests.support.commands import LoadedCommands, loaded_commands
 from tests.support.examples import THOROUGH
 from tests.support.scheduling import SharedServers
 from tests.support.servers import Database, Servers, running_servers
+from tests.support.stand_in import RunningStandIn
 
 # An example may take as long as the machine needs: time is no assertion.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +30,13 @@ def database(servers: Servers) -> Iterator[Database]:
     """A migrated database of this test's own: `.url` (application), `.owner_url`, `.superuser_url`, `.name`."""
     with servers.database() as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[RunningStandIn]:
+    """The stand-in for the gateway, one for a module: a test tells it how to behave."""
+    with RunningStandIn() as running:
+        yield running
 
 
 @pytest.fixture

@@ -13,12 +13,6 @@ TOKEN = "a-token-of-these-tests"
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="module")
 def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
     upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "MATCHAAI_MISSION_ID": "1"}
     with running_up(**upstream, METRICS_TOKEN=TOKEN, FLOWER_PASSWORD="a,b: c", CHAT_DEADLINE_SECONDS="12") as running:

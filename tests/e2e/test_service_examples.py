@@ -22,12 +22,6 @@ SECRET = "a secret of the tests, of 32 bytes or more"
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
     with running_up(
         JWT_SECRET=SECRET,

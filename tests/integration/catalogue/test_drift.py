@@ -18,12 +18,6 @@ OPERATOR = Caller("service_role", "operator")
 OTHERS = [(25, "Claude 3.5 Sonnet"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o")]
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     with catalogue_harness(database.url, gateway) as made:

@@ -21,12 +21,6 @@ TWO = ALL[:2]
 OTHER_TWO = ALL[2:4]
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """A catalogue of 206 models."""

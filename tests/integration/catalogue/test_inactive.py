@@ -16,12 +16,6 @@ ANN = Caller("service_role", "ann")
 THREE = [{"id": 1, "name": "GPT-4o"}, {"id": 2, "name": "Kimi K2"}, {"id": 3, "name": "Gemini 2.5 Pro"}]
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()

@@ -34,12 +34,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()

@@ -16,12 +16,6 @@ from worker.local.stand_in import default_models
 REAL = [{"id": 500 + number, "name": f"Real {number}"} for number in range(20)]
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
 def mapped(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """A catalogue of the mapping: seeded, and refreshed once without a gateway."""

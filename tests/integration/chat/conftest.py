@@ -137,12 +137,6 @@ def _client(runtime: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
     return app.test_client(), readers
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as sandbox:
-        yield sandbox
-
-
 @dataclass(frozen=True)
 class Place:
     """A database for the tests of one module, emptied before each: a new one would take most of a test's time."""

@@ -172,12 +172,6 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Rece
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
     """What NOTIFY_WEBHOOK_URL leads to."""
     with receiver() as running:

@@ -12,12 +12,6 @@ from tests.support.servers import Database
 from tests.support.stand_in import RunningStandIn
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as running:
-        yield running
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     gateway.behave()

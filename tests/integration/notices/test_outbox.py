@@ -15,12 +15,6 @@ SEEDED = ((25, "Claude 3.5 Sonnet"), (30, "Claude Opus 4.1"), (35, "Gemini 2.5 F
 SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[RunningStandIn]:
-    with RunningStandIn() as running:
-        yield running
-
-
 @pytest.fixture
 def catalogue(database: Database, gateway: RunningStandIn) -> Iterator[CatalogueHarness]:
     """Four models, known since a good sync, of which the first is the default."""
