@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("line", nargs="*", choices=[*LINES, []], help=f"which to measure: {', '.join(LINES)} (all)")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller: to see that it runs, not to compare")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
     configure(as_json=True, level="error", process="bench", stream=sys.stderr)
 
@@ -40,12 +40,12 @@ def main() -> None:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     figures: list[Figure] = []
-    with place(quick=asked.quick, say=say) as here:
-        for name in asked.line or LINES:
+    with place(quick=options.quick, say=say) as here:
+        for name in options.line or LINES:
             say(f"{name}:")
             figures += LINES[name](here)
-    if asked.json:
-        print(json.dumps({"machine": _machine(), "quick": asked.quick, "figures": [f.as_json() for f in figures]}))
+    if options.json:
+        print(json.dumps({"machine": _machine(), "quick": options.quick, "figures": [f.as_json() for f in figures]}))
     else:
         console = Console()
         Console(width=None if console.is_terminal else 160).print(table(figures))

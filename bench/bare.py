@@ -30,10 +30,10 @@ def ask(*, url: str, key: str, chats: int, in_flight: int) -> dict[str, float]:
                 prompt = f"Question number {number:06}?"
                 body = wire.completion_body(llm_id=28, prompt=prompt, mission_id=1, model_field="llm_id")
                 response = client.post(wire.COMPLETIONS_PATH, content=body)
-                said = wire.read_completion(
+                answer = wire.read_completion(
                     response.status_code, response.headers["content-type"], response.content, where="bench"
                 )
-                assert prompt in said
+                assert prompt in answer
                 next(answered)
 
     began, cpu = time.perf_counter(), time.process_time()

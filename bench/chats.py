@@ -33,10 +33,10 @@ def accept(system: System, number: int) -> list[UUID]:
     database = Database(system.variables["DATABASE_URL"].replace("://", "+psycopg://", 1), application_name="bench")
     submitter = Submitter(database, ids=new_id, deadline_seconds=600, max_open=100_000)
     try:
-        asked = [
+        chat_requests = [
             ChatRequest(Question(question=f"Question number {each:06}?"), CALLER, None, None) for each in range(number)
         ]
-        accepted = [submitter.submit(each).snapshot.chat_id for each in asked]
+        accepted = [submitter.submit(each).snapshot.chat_id for each in chat_requests]
         system.query("UPDATE llm_chats SET publish_at = now() + interval '1 hour' WHERE status = 'queued'")
         return accepted
     finally:
@@ -79,10 +79,10 @@ def run(place: Place) -> Iterator[Figure]:
             most = wait_until_ended(system, seconds=100)
             ours.append((cpu_seconds(worker.pid) - before) / chats * 1000)
             place.say(f"chats, at most {most} seen running")
-            said = alone(
+            result = alone(
                 "bench.bare:ask", url=system.gateway.url, key=system.gateway.api_key, chats=chats, in_flight=in_flight
             )
-            bare.append(said["cpu_seconds"] / chats * 1000)
+            bare.append(result["cpu_seconds"] / chats * 1000)
         # Calls so long that all have begun before the first ends: of one second each, one core cannot begin so many.
         system.gateway.behave(completions={"delay": place.choose(15, 5)})
         send(system, accept(system, in_flight))

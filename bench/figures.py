@@ -69,8 +69,8 @@ class Figure:
 
 def summary(values: Iterable[float]) -> dict[str, float | int]:
     """Median and spread."""
-    known = sorted(values)
-    return {"median": median(known), "min": known[0], "max": known[-1], "repetitions": len(known)}
+    ordered = sorted(values)
+    return {"median": median(ordered), "min": ordered[0], "max": ordered[-1], "repetitions": len(ordered)}
 
 
 def table(figures: Iterable[Figure]) -> Table:

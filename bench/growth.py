@@ -125,8 +125,10 @@ def _filled(place: Place, addresses: Addresses, number: int) -> _Table:
         url = addresses.url.replace("://", "+psycopg://", 1)
         table = _Table(Database(url, application_name="bench", pool_size=1))
         submitter = Submitter(table.database, ids=new_id, deadline_seconds=600, max_open=100_000)
-        asked = [ChatRequest(Question(question=f"Question {each}?"), ANNA, None, None) for each in range(OPEN_CHATS)]
-        table.open_chats = [submitter.submit(each).snapshot.chat_id for each in asked]
+        chat_requests = [
+            ChatRequest(Question(question=f"Question {each}?"), ANNA, None, None) for each in range(OPEN_CHATS)
+        ]
+        table.open_chats = [submitter.submit(each).snapshot.chat_id for each in chat_requests]
         connection.execute("VACUUM ANALYZE")  # as autovacuum would have by then
     with table.database.engine.connect() as held:
         table.backend_pid = held.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()

@@ -88,26 +88,26 @@ def _withdraw_queued(system: System) -> None:
     )
 
 
-def _ids(asked: Drizzled) -> list[str]:
-    return [json.loads(body)["id"] for body in asked.bodies]
+def _ids(drizzled: Drizzled) -> list[str]:
+    return [json.loads(body)["id"] for body in drizzled.bodies]
 
 
 def _total_ms(system: System, chat_ids: Sequence[str]) -> list[float]:
     """From the row's beginning to its end, of chats that were answered at the first attempt."""
-    known = dict(
+    moments = dict(
         system.query(
             "SELECT id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin) - created_at)::float8 * 1000"
             " FROM llm_chats WHERE status = 'succeeded' AND attempt = 1"
         )
     )
-    return [known[chat_id] for chat_id in chat_ids]
+    return [moments[chat_id] for chat_id in chat_ids]
 
 
 def _lags(system: System, *, seconds: float) -> list[float]:
     """Milliseconds from the commit of each answer until it was with its reader, by one clock."""
     system.gateway.behave(by_llm_id={SLOW: {"delay": seconds}})
-    asked = _ask(system, "claude-3-7-sonnet", seconds=READERS / 100, per_second=100)
-    ended = follow(port_of(system.web), token(), _ids(asked), seconds=60)
+    drizzled = _ask(system, "claude-3-7-sonnet", seconds=READERS / 100, per_second=100)
+    ended = follow(port_of(system.web), token(), _ids(drizzled), seconds=60)
     committed = dict(
         system.query("SELECT id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 FROM llm_chats")
     )

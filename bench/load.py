@@ -138,13 +138,13 @@ async def _flood(port: int, wanted: bytes, connections: int, seconds: float) -> 
         if going:
             connection.ask(wanted)
 
-    asked = await _connect(port, connections, answered)
+    opened = await _connect(port, connections, answered)
     began = time.perf_counter()
-    for connection in asked:
+    for connection in opened:
         connection.ask(wanted)
     await asyncio.sleep(seconds)
     spent, counted, going = time.perf_counter() - began, answers, False
-    if bad or any(connection.lost for connection in asked):
+    if bad or any(connection.lost for connection in opened):
         raise RuntimeError(f"answers of status {sorted(bad)}, or a lost connection")
     return {"answers": counted, "seconds": spent}
 

@@ -52,9 +52,11 @@ def run(place: Place) -> Iterator[Figure]:
     number, repetitions = place.choose(10_000, 1_000), place.choose(5, 1)
     for night in NIGHTS:
         place.say(f"planning {number:,}, {night}")
-        said = [alone("bench.planning:planned", number=number, night=night, traced=False) for _ in range(repetitions)]
+        results = [
+            alone("bench.planning:planned", number=number, night=night, traced=False) for _ in range(repetitions)
+        ]
         name = f"{number:,} entries against {number:,} rows, {night}"
-        yield Figure("planning", name, "s", tuple(each["seconds"] for each in said), aim=PLANNED)
+        yield Figure("planning", name, "s", tuple(each["seconds"] for each in results), aim=PLANNED)
         traced = alone("bench.planning:planned", number=number, night=night, traced=True)
         yield Figure("planning", f"{name}: memory", "MB", (traced["megabytes"],), aim=PLAN_MEGABYTES)
     loads = tuple(alone("bench.planning:loaded") for _ in range(place.choose(7, 2)))

@@ -237,10 +237,10 @@ def _whole(place: Place) -> Iterator[Figure]:
     with RunningStandIn(models=entries(number)) as gateway:
         for _ in range(place.choose(3, 1)):
             with place.servers.database() as database:
-                said = alone("bench.refresh:whole", url=database.url, gateway=gateway.url, key=gateway.api_key)
-            peaks.append(said["peak_megabytes"])
+                result = alone("bench.refresh:whole", url=database.url, gateway=gateway.url, key=gateway.api_key)
+            peaks.append(result["peak_megabytes"])
             for what in ("new", "unchanged"):
-                took[what].append(said[what] * 1000)
+                took[what].append(result[what] * 1000)
     for what, values in took.items():
         yield Figure("refresh", f"{number:,} models, {what}, with the fetch from a stand-in", "ms", tuple(values))
     yield Figure("refresh", f"{number:,} models: the process's peak memory", "MB", tuple(peaks), aim=MAX_MEGABYTES)

@@ -80,19 +80,19 @@ def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: http
 
 def test_nothing_but_log_lines_is_said(up: RunningUp) -> None:
     """No banner of Celery's, which is many lines of drawing."""
-    said = "".join(up.lines)
+    output = "".join(up.lines)
     for word in ("-- ** --", "[config]", "Visit me at", "Registered tasks", "LocalTime ->"):
-        assert word not in said
+        assert word not in output
 
 
 def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: RunningUp) -> None:
-    said = "".join(up.lines)
-    assert "zebra" not in said
+    output = "".join(up.lines)
+    assert "zebra" not in output
     state = up.state
     for name in ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL"):
         password = httpx.URL(state[name]).password
         assert password
-        assert password not in said
+        assert password not in output
 
 
 def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
@@ -100,20 +100,20 @@ def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
 ) -> None:
     gateway.behave(completions={"status": 503})
     states: set[str] = set()
-    asked = [
+    chat_ids = [
         httpx.post(f"{up.url}/api/chasen/chat", json={"question": "Why?"}, trust_env=False).json()["id"]
         for _ in range(8)
     ]
 
     def ends() -> list[str]:
         shown = flower.get("/api/tasks").json()
-        tasks = [shown.get(chat_id, {"state": None}) for chat_id in asked]
+        tasks = [shown.get(chat_id, {"state": None}) for chat_id in chat_ids]
         states.update(task["state"] for task in tasks)
         return [task["exception"] for task in tasks if task["state"] == "FAILURE"]
 
-    exceptions = wait_for(lambda: len(found := ends()) == len(asked) and found, seconds=60)
+    exceptions = wait_for(lambda: len(found := ends()) == len(chat_ids) and found, seconds=60)
     gateway.behave()
     assert "SUCCESS" not in states
-    for exception, chat_id in zip(exceptions, asked, strict=True):
+    for exception, chat_id in zip(exceptions, chat_ids, strict=True):
         assert chat_id in exception
         assert "ChatFailed" in exception

@@ -132,7 +132,7 @@ def test_the_example_of_docs_frontend_follows_a_chat_to_its_end(
         f"{program}\nawait follow(process.argv[2], process.argv[3], (chat) => console.log(chat.status));\n"
     )
     token = tokens["authenticated"]
-    asked = httpx.post(
+    response = httpx.post(
         f"{up.url}/api/chasen/chat",
         json={"question": "Why?"},
         headers={"Authorization": f"Bearer {token}"},
@@ -140,7 +140,7 @@ def test_the_example_of_docs_frontend_follows_a_chat_to_its_end(
     )
     for sent, end in ((token, "succeeded"), ("no-token", "")):
         done = subprocess.run(
-            ["node", "follow.mjs", asked.json()["id"], sent],
+            ["node", "follow.mjs", response.json()["id"], sent],
             cwd=tmp_path,
             env=own_environment(),
             capture_output=True,

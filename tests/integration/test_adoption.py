@@ -206,13 +206,13 @@ def test_a_table_that_was_changed_by_hand_is_adopted_too(old: Old, scripts: tupl
     ],
 )
 def test_what_cannot_be_adopted_is_one_line_and_changes_nothing(
-    old: Old, run: Commands, scripts: tuple[str, ...], said: str
+    old: Old, run: Commands, scripts: tuple[str, ...], expected_text: str
 ) -> None:
     old.make(*scripts)
     before = old.relations()
     done = run("migrate")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert said in done.stderr
+    assert expected_text in done.stderr
     assert old.relations() == before
 
 

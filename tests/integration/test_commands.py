@@ -110,10 +110,10 @@ def test_the_ledger_is_read_newest_first_and_says_what_it_leaves_out(command: Co
     assert ids(newest) == sorted(ids(newest), reverse=True)
     assert "7 older lines are left out" in newest
     assert len(ids(command("changes", "--all").stdout)) == 9
-    told = json.loads(command("changes", "--kind", "operator", "--json").stdout)
-    assert ({change["kind"] for change in told["changes"]}, told["left_out"]) == ({"operator"}, 0)
-    assert [change["after"]["display_order"] for change in told["changes"]] == [9, 8, 7]
-    assert json.loads(command("changes", "--since", str(told["next"]), "--json").stdout)["changes"] == []
+    output = json.loads(command("changes", "--kind", "operator", "--json").stdout)
+    assert ({change["kind"] for change in output["changes"]}, output["left_out"]) == ({"operator"}, 0)
+    assert [change["after"]["display_order"] for change in output["changes"]] == [9, 8, 7]
+    assert json.loads(command("changes", "--since", str(output["next"]), "--json").stdout)["changes"] == []
     assert len(ids(command("changes", "--key", "gpt-4o", "--since", "1h").stdout)) == 4
     assert command("changes", "--key", "nobody").stdout == "no change is recorded that fits\n"
     assert command("changes", "--kind", "nonsense").returncode == 2
@@ -129,8 +129,8 @@ def test_a_chat_asked_from_a_pipe_is_found_cancelled_and_shown(command: Commands
         asking = command.start("chat", "-", "--model", "[/x]", stdin="Which?\n")  # no worker runs: it waits
         chat_id = wait_for(lambda: [chat["id"] for chat in chats(command)])[0]
         assert command("chat", "cancel", chat_id).stdout == f"chat {chat_id}: cancelled\n"
-        _, told = asking.communicate(timeout=30)
-    assert (asking.returncode, "cancelled" in told) == (1, True)
+        _, output = asking.communicate(timeout=30)
+    assert (asking.returncode, "cancelled" in output) == (1, True)
     shown = command("chat", "show", chat_id)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "[/x]" in shown.stdout

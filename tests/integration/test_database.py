@@ -217,18 +217,18 @@ def test_service_role_cannot_rewrite_the_ledger(pool: Pool) -> None:
 
 def test_the_applications_login_owns_nothing_and_gets_nothing_without_a_role(database: Database) -> None:
     with psycopg.connect(database.url) as connection:
-        known = connection.execute(
+        settings_row = connection.execute(
             "SELECT rolsuper, rolbypassrls, rolinherit FROM pg_roles WHERE rolname = current_user"
         )
-        assert known.fetchone() == (False, False, False)
+        assert settings_row.fetchone() == (False, False, False)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM llm_models")
 
 
 def test_a_role_and_a_caller_last_for_one_transaction(pool: Pool) -> None:
     with pool.transaction(ANNA) as connection:
-        said = "SELECT current_user, current_setting('request.jwt.claims', true)::json ->> 'sub'"
-        assert connection.execute(sa.text(said)).one() == ("authenticated", "anna")
+        query = "SELECT current_user, current_setting('request.jwt.claims', true)::json ->> 'sub'"
+        assert connection.execute(sa.text(query)).one() == ("authenticated", "anna")
     with pool.engine.connect() as connection:
         assert connection.execute(sa.text("SELECT current_user")).scalar_one() not in ("authenticated", "service_role")
         left = connection.execute(sa.text("SELECT current_setting('request.jwt.claims', true)")).scalar_one()

@@ -18,8 +18,8 @@ POLICY = Policy(default_key="claude-3-7-sonnet")
 
 def describe(entry: Entry, overrides: Mapping[str, Any]) -> Described:
     """The describer of production without mapping and public data."""
-    known = resolve(entry.name, entry.mime_types, overrides)
-    return Described(provider_of(entry.name), known.values, known.provenance)
+    resolved = resolve(entry.name, entry.mime_types, overrides)
+    return Described(provider_of(entry.name), resolved.values, resolved.provenance)
 
 
 def parsed(*listed: tuple[int, str]) -> Parsed:

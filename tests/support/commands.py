@@ -100,14 +100,14 @@ class LoadedCommands:
 def _end_of(answer: socket.socket) -> int:
     """Wait for the exit code of a command. Raises TimeoutError."""
     answer.settimeout(SECONDS)
-    said = b""
+    output = b""
     try:
         while part := answer.recv(64):
-            said += part
+            output += part
     except TimeoutError:
-        os.kill(int(said.split()[0]), signal.SIGKILL)
+        os.kill(int(output.split()[0]), signal.SIGKILL)
         raise
-    return int(said.split()[1])
+    return int(output.split()[1])
 
 
 @contextmanager

@@ -176,15 +176,15 @@ def compared() -> Compared:
         for name, records in zip(spellings(one), (same_name, same_id, same_name), strict=True):
             provider = provider_of(name)
             stated = data.find(name, provider)
-            known = resolve(name, None, {}, None, stated).values
+            resolved = resolve(name, None, {}, None, stated).values
             found += stated is not None
             truths = [values for whose, values in records if whose == provider]
             for capability in MEASURED:
-                said = {values[capability] for values in truths if capability in values}
-                if capability not in known:
+                values_stated = {values[capability] for values in truths if capability in values}
+                if capability not in resolved:
                     unknown[_why(provider, truths, stated)] += 1
-                elif said and said != {known[capability]}:
-                    contradictions.add((name, capability, known[capability], tuple(said)))
+                elif values_stated and values_stated != {resolved[capability]}:
+                    contradictions.add((name, capability, resolved[capability], tuple(values_stated)))
                 else:
                     agree += 1
     return Compared(agree, tuple(sorted(contradictions, key=str)), unknown, len(listed), found)

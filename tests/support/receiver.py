@@ -20,8 +20,8 @@ class Post:
 
     @property
     def notice(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.body)
-        return told
+        payload: dict[str, Any] = json.loads(self.body)
+        return payload
 
 
 @dataclass

@@ -95,8 +95,8 @@ def catalogue_harness(
     rules = Policy(**({"default_key": DEFAULT_KEY} | policy))
     make: Callable[[], GatewayClient] | None = None
     if gateway is not None:
-        known = gateway
-        make = lambda: GatewayClient(base_url=known.url, api_key=known.api_key)  # noqa: E731
+        running = gateway
+        make = lambda: GatewayClient(base_url=running.url, api_key=running.api_key)  # noqa: E731
     refresher = Refresher(
         database=database,
         sources=Sources(load_mapping(), make),
@@ -111,7 +111,7 @@ def catalogue_harness(
     made = CatalogueHarness(
         database, refresher, Editor(database=database, mapping=load_mapping(), policy=rules), describer, rules
     )
-    sa.event.listen(database.engine, "before_cursor_execute", lambda *said: made.statements.append(said[2]))
+    sa.event.listen(database.engine, "before_cursor_execute", lambda *arguments: made.statements.append(arguments[2]))
     try:
         yield made
     finally:

@@ -18,10 +18,10 @@ def live_processes(folder: Path) -> list[str]:
             continue
         try:
             command = (process / "cmdline").read_bytes()
-            known = command + (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
+            identity = command + (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
         except OSError:  # it has ended since, or it is not ours to look at
             continue
-        if mark in known:
+        if mark in identity:
             found.append(f"{process.name}: {command.replace(bytes(1), b' ').decode(errors='replace')}")
     return found
 

@@ -26,8 +26,8 @@ def test_a_clock_is_said_to_be_ahead_or_behind() -> None:
 
 
 def production(**more: object) -> Settings:
-    known = {"database_url": "postgresql://h/d", "redis_url": "redis://h", "jwt_secret": "x" * 32}
-    return Settings(**(known | more))
+    defaults = {"database_url": "postgresql://h/d", "redis_url": "redis://h", "jwt_secret": "x" * 32}
+    return Settings(**(defaults | more))
 
 
 def levels(settings: Settings) -> list[str]:

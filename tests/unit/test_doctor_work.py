@@ -33,14 +33,14 @@ def outage(code: str = "upstream_unavailable", status: int | None = 503) -> Upst
 
 
 def look(**facts: Any) -> dict[str, Finding]:
-    known: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "database": "answers",
         "redis": "writes",
         "alive": LIVING,
         "status": read_status(),
         "health": judge([], [], chats_waiting=0),
     }
-    return {finding.name: finding for finding in of_work(Facts(**(known | facts)), concurrency=10)}
+    return {finding.name: finding for finding in of_work(Facts(**(defaults | facts)), concurrency=10)}
 
 
 def faults(findings: dict[str, Finding]) -> set[str]:

@@ -127,8 +127,8 @@ def test_a_command_takes_what_make_up_left_unless_told_otherwise(tmp_path: Path)
     (tmp_path / "state.json").write_text(json.dumps(LOCAL | {"PORT": "3100"}))
     left = read_settings({"LLM_REFRESH_HOME": str(tmp_path)})
     assert (left.local, left.port) == (True, 3100)
-    told = read_settings({"LLM_REFRESH_HOME": str(tmp_path), "PORT": "3200"})
-    assert told.port == 3200
+    read = read_settings({"LLM_REFRESH_HOME": str(tmp_path), "PORT": "3200"})
+    assert read.port == 3200
     with pytest.raises(SettingsError, match="REDIS_URL is missing"):
         read_settings({"LLM_REFRESH_HOME": str(tmp_path), "DATABASE_URL": "postgresql://h/d"})
 

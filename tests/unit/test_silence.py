@@ -57,11 +57,11 @@ def test_anything_heard_ends_a_silence() -> None:
 
 def test_who_has_waited_since_before_a_silence_can_tell() -> None:
     silence, clock = silence_and_clock()
-    asked = clock.now
+    asked_at = clock.now
     clock.now += 3
-    silence.unanswered(asked)
+    silence.unanswered(asked_at)
 
-    assert silence.began_after(asked)
+    assert silence.began_after(asked_at)
     assert not silence.began_after(clock.now + 1)
     silence.heard()
-    assert not silence.began_after(asked)
+    assert not silence.began_after(asked_at)

@@ -44,15 +44,15 @@ def test_a_call_says_who_may_what_it_takes_and_what_comes_back(pages: Pages) -> 
 
 def test_it_is_open_to_anyone_and_loads_nothing_from_elsewhere(pages: Pages, asks_for_tokens: str) -> None:
     page = pages.open(None, at=asks_for_tokens)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
     answer = page.goto("/docs")
     assert answer is not None
     assert answer.status == 200
     assert "script-src 'self'" in answer.headers["content-security-policy"]
     page.wait_for_load_state("networkidle")
-    assert asked
-    assert [url for url in asked if not url.startswith(f"{asks_for_tokens}/")] == []
+    assert addresses
+    assert [url for url in addresses if not url.startswith(f"{asks_for_tokens}/")] == []
     assert page.locator("script").count() == 0
 
 

@@ -147,8 +147,8 @@ def test_a_preview_says_that_the_list_would_be_held(pages: Pages, catalogue: Run
     catalogue.set_models(default_models()[:5])
     page = pages.open("/ops")
     page.get_by_role("button", name="Refresh now…").click()
-    told = "This list would be held: 22 of 27 active models are missing from it."
-    expect(dialog(page)).to_contain_text(told)
+    sentence = "This list would be held: 22 of 27 active models are missing from it."
+    expect(dialog(page)).to_contain_text(sentence)
     expect(dialog(page).get_by_role("button", name="Apply anyway", exact=True)).to_be_visible()
 
 
@@ -202,13 +202,13 @@ def test_an_edit_shows_in_the_ledger_and_in_the_models_by_itself(pages: Pages, a
 
 def test_the_end_of_a_long_ledger_is_found_without_reading_all_of_it(pages: Pages) -> None:
     ids = [*range(1, 60_000, 7), 63_001, 63_002]
-    asked: list[int] = []
+    requests: list[int] = []
 
     def ledger(route: Route) -> None:
         query = parse_qs(urlsplit(route.request.url).query)
         since, limit = int(query["since"][0]), int(query["limit"][0])
         page = [each for each in ids if each > since][:limit]
-        asked.append(len(page))
+        requests.append(len(page))
         change = {"run_id": None, "kind": "default", "before": None, "after": None, "actor": "x"}
         at = "2026-01-01T00:00:00+00:00"
         changes = [{**change, "id": each, "model_key": f"model-{each}", "at": at} for each in page]
@@ -220,19 +220,19 @@ def test_the_end_of_a_long_ledger_is_found_without_reading_all_of_it(pages: Page
     rows = section(page, "Ledger").locator("tbody tr")
     expect(rows.first).to_contain_text("model-63002")
     expect(rows.nth(2)).to_contain_text(f"model-{ids[-3]}")
-    assert sum(asked) < len(ids) / 5
+    assert sum(requests) < len(ids) / 5
 
 
 @pytest.fixture
 def chats(gateway: RunningStandIn, api: httpx.Client) -> Iterator[str]:
     """A chat that was answered, one that failed, and one whose model is still busy; the id of the last one."""
-    asked = {"question": "How are you?", "model": "gpt-4o"}
+    requests = {"question": "How are you?", "model": "gpt-4o"}
     wait = {"Prefer": "wait=10"}
-    assert api.post("/api/chasen/chat", json=asked, headers=wait).json()["status"] == "succeeded"
+    assert api.post("/api/chasen/chat", json=requests, headers=wait).json()["status"] == "succeeded"
     gateway.behave(completions={"status": 400})
-    assert api.post("/api/chasen/chat", json=asked, headers=wait).json()["status"] == "failed"
+    assert api.post("/api/chasen/chat", json=requests, headers=wait).json()["status"] == "failed"
     gateway.behave(completions={"delay": 60})
-    busy: str = api.post("/api/chasen/chat", json=asked).json()["id"]
+    busy: str = api.post("/api/chasen/chat", json=requests).json()["id"]
     yield busy
     assert api.delete(f"/api/chats/{busy}").is_success
 
@@ -278,16 +278,16 @@ def test_does_not_ask_while_nobody_looks(pages: Pages) -> None:
           window.look = (away) => { hidden = away; document.dispatchEvent(new Event('visibilitychange')); };
         """,
     )
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.clock.install()
     page.goto("/ops")
     expect(section(page, "Models").locator("tbody tr")).to_have_count(27)
     page.evaluate("look(true)")
     page.clock.run_for(60_000)  # what was under way ends
-    asked.clear()
+    requests.clear()
     page.clock.run_for(600_000)
-    assert asked == []
+    assert requests == []
     with page.expect_request("**/api/llms"):
         page.evaluate("look(false)")
 

@@ -23,11 +23,11 @@ def alert(page: Page, key: str) -> Locator:
 @pytest.fixture
 def chats(gateway: RunningStandIn, api: httpx.Client) -> Iterator[dict[str, str]]:
     """A chat that was answered and one that failed, by their status."""
-    asked = {"question": "What did the board decide?", "model": "gpt-4o"}
-    good = api.post("/api/chasen/chat", json=asked, headers={"Prefer": "wait=10"}).json()
+    question = {"question": "What did the board decide?", "model": "gpt-4o"}
+    good = api.post("/api/chasen/chat", json=question, headers={"Prefer": "wait=10"}).json()
     gateway.behave(completions={"status": 400})
     bad = api.post(
-        "/api/chasen/chat", json=asked | {"model": "claude-3-5-sonnet"}, headers={"Prefer": "wait=10"}
+        "/api/chasen/chat", json=question | {"model": "claude-3-5-sonnet"}, headers={"Prefer": "wait=10"}
     ).json()
     assert (good["status"], bad["status"]) == ("succeeded", "failed")
     yield {"succeeded": good["id"], "failed": bad["id"]}

@@ -31,8 +31,8 @@ def test_a_hold_asks_on_while_refreshes_fail(pages: Pages, catalogue: RunningSta
 def test_a_held_list_names_the_models_that_would_go_and_their_use(
     pages: Pages, catalogue: RunningStandIn, api: httpx.Client
 ) -> None:
-    asked = api.post("/api/chasen/chat", json=CHAT, headers={"Prefer": "wait=10"}).json()
-    assert asked["status"] == "succeeded"
+    chat = api.post("/api/chasen/chat", json=CHAT, headers={"Prefer": "wait=10"}).json()
+    assert chat["status"] == "succeeded"
     hold(catalogue, api, listed=2)
     page = pages.open("/ops")
     held = page.locator("#held")

@@ -140,8 +140,8 @@ def test_another_model_that_answers_is_announced_with_the_reason(
     try:
         ask(page, "Who is there?", "gpt-5")
         assert "Claude 3.7 Sonnet (28) answers" in answer(page)
-        told = "Claude 3.7 Sonnet answers instead of gpt-5: it is no longer active."
-        expect(page.locator("#notice")).to_have_text(told)
+        sentence = "Claude 3.7 Sonnet answers instead of gpt-5: it is no longer active."
+        expect(page.locator("#notice")).to_have_text(sentence)
         shoot(page, "panel-fallback")
     finally:
         assert api.patch("/api/llms/gpt-5", json={"is_active": None}).is_success

@@ -61,8 +61,8 @@ def test_pages_load_only_files_that_there_are_and_hold_nothing_inline() -> None:
         addresses = re.findall(loads, text, re.MULTILINE)
         assert addresses or name in LOAD_NOTHING, name
         for address in addresses:
-            known = address in ("/", "/ops", "/docs", "/metrics") or address.rpartition("/")[2] in assets
-            assert known, f"{name} loads {address}"
+            is_ours = address in ("/", "/ops", "/docs", "/metrics") or address.rpartition("/")[2] in assets
+            assert is_ours, f"{name} loads {address}"
         if name.endswith(".html"):
             assert "{{" not in text, name
             assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text), name

@@ -49,8 +49,8 @@ def test_a_default_that_moves_away_and_back_answers_at_once_each_time(
     assert replay(catalogue.ledger()) == {
         id_: {name: row[name] for name in LEDGERED} for id_, row in catalogue.models().items()
     }
-    told = [sentence(line) for line in catalogue.ledger() if line["kind"] == "moved"]
-    assert told[-2:] == [
+    sentences = [sentence(line) for line in catalogue.ledger() if line["kind"] == "moved"]
+    assert sentences[-2:] == [
         "ID 128 was left by its model and keeps the key claude-3-7-sonnet-128",
         "claude-3-7-sonnet moved from ID 128 to ID 28",
     ]

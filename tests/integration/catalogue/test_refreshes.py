@@ -181,11 +181,11 @@ def test_a_dry_run_tells_what_a_refresh_then_does_and_writes_nothing(
     assert catalogue.run("SELECT count(*) AS n FROM llm_sync_runs")[0]["n"] == 0
     outcome = catalogue.refresh()
     assert (preview.status, preview.counts) == (outcome.status, outcome.counts)
-    told = [
+    sentences = [
         {name: change[name] for name in ("kind", "matcha_llm_id", "model_key", "before", "after")}
         for change in catalogue.ledger()[lines:]
     ]
-    assert list(preview.plan or ()) == told
+    assert list(preview.plan or ()) == sentences
 
 
 def test_the_ledger_from_empty_gives_the_table(catalogue: CatalogueHarness, gateway: RunningStandIn) -> None:

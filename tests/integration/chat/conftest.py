@@ -111,8 +111,8 @@ class Chats:
 
     def submit(self, question: str = "Which?", *, runtime: Runtime | None = None, **more: Any) -> uuid.UUID:
         """The id of a chat accepted beside the routes."""
-        asked = ChatRequest(Question(question=question, **more), ANN, None, None)
-        return (runtime or self.runtime).submitter.submit(asked).snapshot.chat_id
+        request = ChatRequest(Question(question=question, **more), ANN, None, None)
+        return (runtime or self.runtime).submitter.submit(request).snapshot.chat_id
 
 
 def token(caller: Caller, **claims: Any) -> str:

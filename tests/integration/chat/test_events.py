@@ -137,9 +137,9 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
     chat_ids = [chats.submit() for _ in range(20)]
     looked: list[str] = []
 
-    def count(*said: Any) -> None:
-        if "unnest" in said[2] and "JOIN llm_chats" in said[2]:
-            looked.append(said[2])
+    def count(*arguments: Any) -> None:
+        if "unnest" in arguments[2] and "JOIN llm_chats" in arguments[2]:
+            looked.append(arguments[2])
 
     process = chats.process()
     for chat_id in chat_ids:

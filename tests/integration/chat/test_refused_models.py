@@ -164,8 +164,8 @@ def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> No
         "inactive_key": {"gpt-4o": 1},
     }
     with chats.runtime.database.transaction() as connection:
-        known = figures.figures(connection)
-    (family,) = [metric for metric in of_chats(known, {DEFAULT}) if metric.name == "llm_refresh_chat_fallbacks"]
+        totals = figures.figures(connection)
+    (family,) = [metric for metric in of_chats(totals, {DEFAULT}) if metric.name == "llm_refresh_chat_fallbacks"]
     counted = {
         (sample.labels["reason"], sample.labels["requested"]): sample.value for sample in family.samples if sample.value
     }
@@ -200,14 +200,14 @@ def test_refusals_ask_for_one_refresh_in_ten_minutes_however_many_look(chats: Ch
     assert chats.runtime.refresher.queue.request_after_refusal() is None
     lists(chats, 28)
     chats.answered(model=OTHER)
-    asked: list[uuid.UUID | None] = []
+    run_ids: list[uuid.UUID | None] = []
     queue = chats.runtime.refresher.queue
-    threads = [threading.Thread(target=lambda: asked.append(queue.request_after_refusal())) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: run_ids.append(queue.request_after_refusal())) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(refusal_runs(chats)) == len([run_id for run_id in asked if run_id is not None]) == 1
+    assert len(refusal_runs(chats)) == len([run_id for run_id in run_ids if run_id is not None]) == 1
     chats.answered("Again?", model=OTHER)
     assert chats.runtime.refresher.queue.request_after_refusal() is None
 

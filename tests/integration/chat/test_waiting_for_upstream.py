@@ -42,9 +42,9 @@ def test_an_outage_is_known_with_its_beginning_and_cause_and_ends_with_an_answer
     _, chat_ids = outage(chats)
     wait_for(lambda: health(chats).state == "down" and health(chats).chats_waiting == 6)
     wait_for(lambda: health(chats).failures["upstream_unavailable"] >= 5)
-    known = health(chats)
-    assert known.last_failure == "503 upstream_unavailable"
-    assert known.since is not None
+    health_now = health(chats)
+    assert health_now.last_failure == "503 upstream_unavailable"
+    assert health_now.since is not None
     assert chats.catalogue.run("SELECT count(*) AS number FROM llm_upstream_circuits")[0]["number"] == 1
     chats.gateway.behave()
     wait_for(lambda: health(chats).state == "up")

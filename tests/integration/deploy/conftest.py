@@ -54,8 +54,8 @@ class Stack:
         }
 
     def command(self, name: str) -> list[str]:
-        said = self.services[name]["command"]
-        words = shlex.split(self._filled(said)) if isinstance(said, str) else list(said)
+        command_line = self.services[name]["command"]
+        words = shlex.split(self._filled(command_line)) if isinstance(command_line, str) else list(command_line)
         port = f"--port={self.given['FLOWER_PORT']}"
         moved = [word.replace("/etc/llm-refresh/", f"{ROOT}/deploy/valkey/") for word in words]
         return [{"--port=5555": port, "--address=0.0.0.0": "--address=127.0.0.1"}.get(word, word) for word in moved]

@@ -96,8 +96,8 @@ def test_no_secret_stands_in_a_command_line_or_a_log(stack: Stack) -> None:
     secrets = [re.sub(r".*:([^:@]+)@.*", r"\1", secret) for secret in secrets]
     for name, process in stack.started.items():
         command = Path(f"/proc/{process.pid}/cmdline").read_text()
-        said = stack.log(name).read_text(errors="replace")
-        assert not [secret for secret in secrets if secret in command or secret in said], name
+        log_text = stack.log(name).read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in command or secret in log_text], name
 
 
 def test_valkey_s_health_check_knows_the_password(stack: Stack) -> None:
@@ -108,8 +108,8 @@ def test_valkey_s_health_check_knows_the_password(stack: Stack) -> None:
 def test_valkey_keeps_what_it_takes_and_wants_its_password(stack: Stack) -> None:
     url = stack.secret("redis_url")
     with redis.Redis.from_url(url) as client:
-        told = {name: client.config_get(name)[name] for name in ("appendonly", "maxmemory-policy")}
-    assert told == {"appendonly": "yes", "maxmemory-policy": "noeviction"}
+        config = {name: client.config_get(name)[name] for name in ("appendonly", "maxmemory-policy")}
+    assert config == {"appendonly": "yes", "maxmemory-policy": "noeviction"}
     with redis.Redis.from_url(re.sub(r":[^:@]+@", ":wrong@", url)) as stranger, pytest.raises(redis.RedisError):
         stranger.ping()
 

@@ -31,10 +31,10 @@ def examined(database: Database, redis_url: str) -> Examine:
     """What the doctor finds in database and Redis now, by name, the worst of each; settings may be given."""
 
     def look(**settings: Any) -> dict[str, Finding]:
-        known = {"llm_refresh_env": "local", "database_url": database.url, "redis_url": redis_url}
+        defaults = {"llm_refresh_env": "local", "database_url": database.url, "redis_url": redis_url}
         began = time.monotonic()
         findings = examine(
-            Settings(**(known | settings)), [("database", 15, check_database), ("redis", 8, check_redis)]
+            Settings(**(defaults | settings)), [("database", 15, check_database), ("redis", 8, check_redis)]
         )
         assert time.monotonic() - began < 30
         order = {"good": 0, "warning": 1, "fault": 2}

@@ -25,7 +25,7 @@ def gateway(started: RunningStandIn) -> RunningStandIn:
 
 
 def look(gateway: RunningStandIn, **more: Any) -> dict[str, Finding]:
-    known = {
+    defaults = {
         "database_url": "postgresql://h/d",
         "redis_url": "redis://h",
         "jwt_secret": "x" * 32,
@@ -33,7 +33,7 @@ def look(gateway: RunningStandIn, **more: Any) -> dict[str, Finding]:
         "matchaai_api_key": gateway.api_key,
         "matchaai_mission_id": 7,
     }
-    return {finding.name.removeprefix("live: "): finding for finding in check_gateway(Settings(**(known | more)))}
+    return {finding.name.removeprefix("live: "): finding for finding in check_gateway(Settings(**(defaults | more)))}
 
 
 def faults(findings: dict[str, Finding]) -> set[str]:

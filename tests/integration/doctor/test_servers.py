@@ -70,10 +70,10 @@ def doctor(tmp_path: Path) -> Doctor:
         with Process(("llm-refresh", "doctor", "--json"), variables, tmp_path / "doctor.log") as process:
             code = process.wait(60)
             assert time.monotonic() - began < 30
-            told = json.loads(process.output)
+            report = json.loads(process.output)
         order = {"good": 0, "warning": 1, "fault": 2}
-        findings = sorted(told["findings"], key=lambda each: order[each["level"]])
-        assert told["healthy"] == (code == 0)
+        findings = sorted(report["findings"], key=lambda each: order[each["level"]])
+        assert report["healthy"] == (code == 0)
         assert all(each["advice"] and each["runbook"] for each in findings if each["level"] != "good")
         return code, {each["name"]: each for each in findings}
 

@@ -349,8 +349,8 @@ def test_a_thousand_completions_at_once_get_each_its_own_answer(sandbox: Running
     sandbox.behave(completions={"delay": 0.5})
 
     async def ask_all(client: GatewayClient) -> list[str]:
-        asked = (client.complete(llm_id=40, prompt=f"Question {n}?", deadline_seconds=60) for n in range(1000))
-        return await asyncio.gather(*asked)
+        completions = (client.complete(llm_id=40, prompt=f"Question {n}?", deadline_seconds=60) for n in range(1000))
+        return await asyncio.gather(*completions)
 
     answers = with_client(client_of(sandbox), ask_all)
 

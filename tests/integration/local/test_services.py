@@ -40,9 +40,9 @@ services.stop()
 
 
 @contextlib.contextmanager
-def running(home: Path, *, said: list[str] | None = None) -> Iterator[LocalServices]:
+def running(home: Path, *, messages: list[str] | None = None) -> Iterator[LocalServices]:
     services = start_services(
-        home, postgres=True, valkey=True, durable=False, say=(said if said is not None else []).append
+        home, postgres=True, valkey=True, durable=False, say=(messages if messages is not None else []).append
     )
     try:
         yield services
@@ -52,14 +52,14 @@ def running(home: Path, *, said: list[str] | None = None) -> Iterator[LocalServi
 
 def wait_until_started(process: "subprocess.Popen[str]") -> dict[str, str]:
     """What STARTER said, by first word."""
-    said: dict[str, str] = {}
+    messages: dict[str, str] = {}
     assert process.stdout is not None
     for line in process.stdout:
         word, _, rest = line.strip().partition(" ")
-        said[word] = rest
+        messages[word] = rest
         if word == "started":
-            return said
-    raise AssertionError(f"it ended with {process.wait()}: {said}")
+            return messages
+    raise AssertionError(f"it ended with {process.wait()}: {messages}")
 
 
 def test_data_passwords_and_ports_are_the_same_after_a_restart(folder: Path) -> None:
@@ -268,26 +268,26 @@ sys.stdin.read()
 def test_as_root_postgres_runs_as_another_user_who_may_pass_through_the_home(folder: Path) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700)
-    said: list[str] = []
-    with running(home, said=said):
+    messages: list[str] = []
+    with running(home, messages=messages):
         assert stat.S_IMODE(home.stat().st_mode) == 0o711
         assert (home / "postgres").stat().st_uid == pwd.getpwnam("nobody").pw_uid
-    assert not any("its data is in" in line for line in said)
+    assert not any("its data is in" in line for line in messages)
 
 
 @as_root
 def test_as_root_below_a_closed_folder_the_data_gets_a_reachable_place(folder: Path) -> None:
     (folder / "closed").mkdir(mode=0o700)
     home = folder / "closed" / "home"
-    said: list[str] = []
-    with running(home, said=said) as services, psycopg.connect(services.migrate_database_url) as connection:
+    messages: list[str] = []
+    with running(home, messages=messages) as services, psycopg.connect(services.migrate_database_url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
-    (line,) = [line for line in said if "its data is in" in line]
+    (line,) = [line for line in messages if "its data is in" in line]
     data = Path(line.split("its data is in ")[1].split(",")[0])
     try:
         assert (data / "PG_VERSION").exists()
         again: list[str] = []
-        with running(home, said=again) as services, psycopg.connect(services.migrate_database_url) as connection:
+        with running(home, messages=again) as services, psycopg.connect(services.migrate_database_url) as connection:
             assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
         assert line in again
         assert stat.S_IMODE((folder / "closed").stat().st_mode) == 0o700
@@ -339,7 +339,7 @@ def python_for(uid: int) -> str:
     question = "import sys; print(sys.version_info[:2])"
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         with contextlib.suppress(OSError):
-            said = subprocess.run(
+            messages = subprocess.run(
                 [candidate, "-c", question],
                 user=uid,
                 group=uid,
@@ -348,6 +348,6 @@ def python_for(uid: int) -> str:
                 text=True,
                 check=False,
             )
-            if said.stdout.strip() == str(sys.version_info[:2]):
+            if messages.stdout.strip() == str(sys.version_info[:2]):
                 return candidate
     pytest.skip("no interpreter of this version can be run by another user")

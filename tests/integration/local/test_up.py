@@ -148,8 +148,8 @@ def test_the_steps_are_seen_in_order_and_end_in_ready(up: Up, project: Path) -> 
     assert running.says(r"page:   (\S+)$")[1] == f"{address}/"
     assert running.says(r"Flower: http://127\.0\.0\.1:\d+/ \(user operator, password [0-9a-f]{40}\)")
     assert sum("ready: " in line for line in running.lines) == 1
-    told = [line.split()[0] for line in running.lines if line.startswith(("page:", "/ops:", "Flower:", "ready:"))]
-    assert told == ["page:", "/ops:", "Flower:", "ready:"]
+    labels = [line.split()[0] for line in running.lines if line.startswith(("page:", "/ops:", "Flower:", "ready:"))]
+    assert labels == ["page:", "/ops:", "Flower:", "ready:"]
     running.process.send_signal(signal.SIGINT)
     assert running.ends() == 0
 

@@ -104,9 +104,9 @@ def test_the_labels_of_models_are_keys_that_the_catalogue_has_known(
     gateway.set_models([{"id": 28, "name": "Claude 3.7 Sonnet"}, {"id": 40, "name": "Mistral Large"}])
     catalogue.refresh()
     with catalogue.database.transaction() as connection:
-        known = system_status.known_keys(connection, ["gpt-4o", "claude-3-7-sonnet", "mistral-large", "made-up"])
+        keys = system_status.known_keys(connection, ["gpt-4o", "claude-3-7-sonnet", "mistral-large", "made-up"])
     # A retired key stays: its total would move into another label else, and look like a burst there.
-    assert known == {"gpt-4o", "claude-3-7-sonnet", "mistral-large"}
+    assert keys == {"gpt-4o", "claude-3-7-sonnet", "mistral-large"}
 
 
 def test_the_statements_are_as_many_for_a_thousand_runs_as_for_none(catalogue: CatalogueHarness) -> None:

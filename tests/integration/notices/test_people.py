@@ -65,10 +65,10 @@ def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
             " FROM llm_notice_receivers"
         )
     )
-    said = "".join(capfd.readouterr())
-    assert "llm_notice.refused" in said
+    output = "".join(capfd.readouterr())
+    assert "llm_notice.refused" in output
     for secret in (PASSWORD, TOKEN, "watch"):
-        assert secret not in kept + said
+        assert secret not in kept + output
     make_due(written)
     assert sender(written, address_of(hook)).send_waiting() == 1
 

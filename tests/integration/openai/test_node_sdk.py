@@ -42,11 +42,11 @@ def test_it_lists_the_models_and_shows_one(run: Run) -> None:
 
 
 def test_it_asks(run: Run, system: System) -> None:
-    asked = run("ask")
+    result = run("ask")
     ((chat_id, answer),) = system.query("SELECT id, answer FROM llm_chats")
-    assert asked["completion"]["choices"][0]["message"]["content"] == answer
-    assert asked["headers"] == [str(chat_id), "temperature"]
-    assert asked["request_id"]
+    assert result["completion"]["choices"][0]["message"]["content"] == answer
+    assert result["headers"] == [str(chat_id), "temperature"]
+    assert result["request_id"]
 
 
 def test_it_falls_back_when_it_is_asked_to(run: Run) -> None:

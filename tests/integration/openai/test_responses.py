@@ -112,8 +112,8 @@ def test_a_stream_in_the_background_that_is_left_is_resumed(client: openai.OpenA
 
 
 def test_a_conversation_goes_on_from_the_response_before(client: openai.OpenAI, system: System) -> None:
-    said = [{"role": "developer", "content": "No lists."}, {"role": "user", "content": "One?"}]
-    first = create(client, said, instructions="Be brief.")
+    earlier_turns = [{"role": "developer", "content": "No lists."}, {"role": "user", "content": "One?"}]
+    first = create(client, earlier_turns, instructions="Be brief.")
     second = create(client, "Two?", previous_response_id=first.id)
     third = create(client, [*second.output, {"role": "user", "content": "Three?"}], previous_response_id=second.id)
     prompts = system.query("SELECT system_prompt, history FROM llm_chats ORDER BY id")

@@ -193,18 +193,18 @@ def test_refresh_listing_and_chats_work_through_the_pooler(shim: Web, bearer: An
     assert refreshed.json()["syncResults"]["added"] == 27
     wait_for(lambda: shim.get("/api/llms", headers=bearer("authenticated")).json()["count"] == 27)
     for number in range(12):  # more than the pooler has connections
-        asked = shim.post(
+        chat = shim.post(
             "/api/chasen/chat",
             json={"question": f"Question {number}?"},
             headers={**bearer("authenticated"), "Prefer": "wait=20"},
         )
-        assert (asked.status_code, asked.json()["status"]) == (200, "succeeded"), asked.text
+        assert (chat.status_code, chat.json()["status"]) == (200, "succeeded"), chat.text
 
 
 def test_a_user_s_chats_are_that_user_s_alone(shim: Web, supabase: Supabase, bearer: Any) -> None:
     mine, other = "6f1e6f1c-0000-4000-8000-000000000002", "6f1e6f1c-0000-4000-8000-000000000003"
-    asked = shim.post("/api/chasen/chat", json={"question": "mine"}, headers=bearer("authenticated", mine)).json()
-    assert shim.get(f"/api/chats/{asked['id']}", headers=bearer("authenticated", other)).status_code == 404
+    chat = shim.post("/api/chasen/chat", json={"question": "mine"}, headers=bearer("authenticated", mine)).json()
+    assert shim.get(f"/api/chats/{chat['id']}", headers=bearer("authenticated", other)).status_code == 404
     count = "SELECT count(*) FROM llm_chats WHERE question = 'mine'"
     assert supabase.query(count, role="authenticated", sub=mine) == [(1,)]
     assert supabase.query(count, role="authenticated", sub=other) == [(0,)]

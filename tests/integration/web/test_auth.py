@@ -25,9 +25,9 @@ def guarded(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
-    known = {"sub": "anna", "role": "authenticated", "aud": "authenticated", "exp": int(time.time()) + 600}
+    defaults = {"sub": "anna", "role": "authenticated", "aud": "authenticated", "exp": int(time.time()) + 600}
     return jwt.encode(
-        {name: value for name, value in {**known, **claims}.items() if value is not None}, secret, algorithm
+        {name: value for name, value in {**defaults, **claims}.items() if value is not None}, secret, algorithm
     )
 
 

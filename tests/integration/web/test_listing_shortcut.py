@@ -36,9 +36,9 @@ def headers_of(answer: httpx.Response) -> list[tuple[str, str]]:
 
 
 def test_an_answer_of_the_shortcut_is_flasks(one_process: Web) -> None:
-    known = {"Authorization": f"Bearer {token()}"}
-    by_flask = one_process.get("/api/llms", headers={**known, **BY_FLASK})
-    plain = one_process.get("/api/llms", headers=known)
+    authorization = {"Authorization": f"Bearer {token()}"}
+    by_flask = one_process.get("/api/llms", headers={**authorization, **BY_FLASK})
+    plain = one_process.get("/api/llms", headers=authorization)
     assert plain.status_code == by_flask.status_code == 200
     assert plain.content == by_flask.content
     assert headers_of(plain) == headers_of(by_flask)
@@ -46,10 +46,10 @@ def test_an_answer_of_the_shortcut_is_flasks(one_process: Web) -> None:
 
 
 def test_not_modified_is_flasks_too(one_process: Web) -> None:
-    known = {"Authorization": f"Bearer {token()}"}
-    etag = one_process.get("/api/llms", headers=known).headers["ETag"]
-    by_flask = one_process.get("/api/llms", headers={**known, "If-None-Match": f'"another", {etag}'})
-    plain = one_process.get("/api/llms", headers={**known, "If-None-Match": etag})
+    authorization = {"Authorization": f"Bearer {token()}"}
+    etag = one_process.get("/api/llms", headers=authorization).headers["ETag"]
+    by_flask = one_process.get("/api/llms", headers={**authorization, "If-None-Match": f'"another", {etag}'})
+    plain = one_process.get("/api/llms", headers={**authorization, "If-None-Match": etag})
     assert plain.status_code == by_flask.status_code == 304
     assert headers_of(plain) == headers_of(by_flask)
 

@@ -100,9 +100,9 @@ def test_every_line_of_every_process_is_an_object(logged: Logged) -> None:
         for line in logged.lines(process):
             assert {"event", "level", "timestamp", "process"} <= line.keys()
         assert logged.lines(process) or process == "flower"
-    said = "".join(path.read_text() for path in logged.folder.glob("*.log"))
+    log_text = "".join(path.read_text() for path in logged.folder.glob("*.log"))
     for secret in (SECRET, PASSWORD, json.dumps(PASSWORD)[1:-1]):
-        assert secret not in said
+        assert secret not in log_text
 
 
 def test_a_request_is_a_line_with_who_asked_and_how_it_ended(logged: Logged) -> None:
@@ -115,9 +115,9 @@ def test_a_request_is_a_line_with_who_asked_and_how_it_ended(logged: Logged) -> 
 
 
 def test_both_ways_to_the_listing_write_the_same_line(logged: Logged) -> None:
-    known = bearer("authenticated", "anna")
-    logged.web.get("/api/llms", headers=known | {"X-Request-ID": "by-flask"})
-    logged.web.get("/api/llms", headers=known | {"X-Request-ID": "before-flask"})
+    authorization = bearer("authenticated", "anna")
+    logged.web.get("/api/llms", headers=authorization | {"X-Request-ID": "by-flask"})
+    logged.web.get("/api/llms", headers=authorization | {"X-Request-ID": "before-flask"})
     lines = [logged.of_request(request_id) for request_id in ("by-flask", "before-flask")]
     own = ("ms", "request_id", "timestamp")
     kept = [{name: value for name, value in line.items() if name not in own} for line in lines]

@@ -189,7 +189,7 @@ def test_a_key_set_that_does_not_answer_holds_up_nobody(migrated: Database, serv
     with Provider() as provider, guarded(migrated, servers, tmp_path, JWKS_URL=provider.url, **variables) as shim:
         good = provider.token(**claims)
         assert status(shim, good) == 200
-        known = [provider.token(**claims, jti=str(number)) for number in range(5)]
+        tokens = [provider.token(**claims, jti=str(number)) for number in range(5)]
         provider.mode, provider.asked = "silent", 0
         provider.rotate("second")
         strangers = [provider.token(**claims, jti=str(number)) for number in range(20)]
@@ -203,7 +203,7 @@ def test_a_key_set_that_does_not_answer_holds_up_nobody(migrated: Database, serv
         # The set was read a moment ago: until it may be asked again, its word on strangers stands.
         wait_for(lambda: ask(strangers[0])[0] == 503, seconds=30)
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(ask, strangers[1:] + known))
+            answers = list(pool.map(ask, strangers[1:] + tokens))
         assert [code for code, _ in answers] == [503] * 19 + [200] * 5
         assert max(seconds for _, seconds in answers) < 10
         assert provider.asked <= 3

@@ -344,12 +344,12 @@ def test_origins_that_are_named_may_ask_and_others_not(stack: Stack) -> None:
     assert "Origin" in ours.headers["vary"]
     other = stack.web.get("/api/llms", headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
-    asked = stack.web.client.options(
+    reply = stack.web.client.options(
         "/api/llms/refresh", headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     )
-    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "https://app.example")
-    assert "Authorization" in asked.headers["access-control-allow-headers"]
-    assert asked.headers["access-control-allow-methods"] == "POST"
+    assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (204, "https://app.example")
+    assert "Authorization" in reply.headers["access-control-allow-headers"]
+    assert reply.headers["access-control-allow-methods"] == "POST"
     names = "authorization,content-type,x-stainless-lang,x-stainless-retry-count,openai-project,x-mine"
     sdk = stack.web.client.options(
         "/v1/chat/completions",
@@ -397,8 +397,8 @@ def test_openapi_describes_every_route_and_the_answers_fit_it(stack: Stack) -> N
     # Of two models with one class name neither is found by it.
     named = {name.rpartition("/")[2] for name in re.findall(r'"\$ref": "([^"]+)"', json.dumps(document))}
     assert named == set(document["components"]["schemas"])
-    asked = document["paths"]["/api/chasen/chat"]["post"]["parameters"]
-    assert [(each["name"], each["in"]) for each in asked] == [("Idempotency-Key", "header"), ("Prefer", "header")]
+    reply = document["paths"]["/api/chasen/chat"]["post"]["parameters"]
+    assert [(each["name"], each["in"]) for each in reply] == [("Idempotency-Key", "header"), ("Prefer", "header")]
     for path, model in (
         ("/api/llms", bodies.ListingBody),
         ("/api/llms/runs", bodies.RunsBody),

@@ -100,9 +100,9 @@ def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: S
     before = len(stack.worker.output)
     stack.gateway.behave(llms={"status": 401})
     run_id = send(stack)["error"]["arguments"][1]["run_id"]
-    said = stack.worker.output[before:]
-    assert "Traceback" not in said
-    assert [json.loads(line)["event"] for line in said.splitlines() if run_id in line] == ["llm_refresh.failed"]
+    new_output = stack.worker.output[before:]
+    assert "Traceback" not in new_output
+    assert [json.loads(line)["event"] for line in new_output.splitlines() if run_id in line] == ["llm_refresh.failed"]
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_chat_task_with_wrong_arguments_leaves_one_line_that_quotes_nothing(
     lines = wait_for(lambda: lines_about(task_id, stack.worker.output[before:]))
     assert [(line["event"], line["code"]) for line in lines] == [("llm_task.refused", "invalid_arguments")]
     assert "chat_id" in lines[0]["detail"]
-    said = stack.worker.output[before:]
-    assert "by mistake" not in said
-    assert "Traceback" not in said
+    new_output = stack.worker.output[before:]
+    assert "by mistake" not in new_output
+    assert "Traceback" not in new_output
 
 
 def lines_about(task_id: str, output: str) -> list[dict[str, Any]]:

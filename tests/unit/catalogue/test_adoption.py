@@ -151,9 +151,9 @@ def test_a_last_use_that_cannot_be_is_bounded_and_said(last_used: str | None) ->
         (old(1, "A", "a", provider="Acme"), "the provider 'Acme' becomes other"),
     ],
 )
-def test_what_cannot_be_kept_is_left_out_with_a_note(row: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_kept_is_left_out_with_a_note(row: dict[str, Any], expected_note: str) -> None:
     adoption = adopted(row)
-    assert said in notes(adoption)
+    assert expected_note in notes(adoption)
     assert "\n" not in describe_model(adoption.models[0])
 
 

@@ -40,7 +40,7 @@ def test_file_types_tell_vision_and_files_and_nothing_where_there_are_none(
 
     assert resolved.values == values
     assert set(resolved.provenance) == set(values)
-    assert all(said == {"source": "upstream", "detail": "file types"} for said in resolved.provenance.values())
+    assert all(origin == {"source": "upstream", "detail": "file types"} for origin in resolved.provenance.values())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_upstream_says_in_the_name_is_upstreams_word(name: str, values: dic
     resolved = resolve(name, None, {})
 
     assert resolved.values == values
-    assert all(said == {"source": "upstream", "detail": "name"} for said in resolved.provenance.values())
+    assert all(origin == {"source": "upstream", "detail": "name"} for origin in resolved.provenance.values())
 
 
 def test_what_nobody_states_is_absent_and_not_false() -> None:

@@ -106,6 +106,6 @@ def test_what_a_model_states_is_not_overruled_by_an_addition() -> None:
         (ONE + NEWER + NEWER.replace("Acme Two", "two acme"), r"the same name of capabilities stands there twice"),
     ],
 )
-def test_a_wrong_mapping_is_refused_with_the_place_and_the_fault(text: str, told: str) -> None:
-    with pytest.raises(MappingError, match=told):
+def test_a_wrong_mapping_is_refused_with_the_place_and_the_fault(text: str, fault: str) -> None:
+    with pytest.raises(MappingError, match=fault):
         read_mapping(text)

@@ -68,8 +68,8 @@ def test_an_entry_is_its_id_its_name_and_its_file_types() -> None:
         ({"id": 1, "name": "GPT\ud83d"}, "name has half of a surrogate pair (U+D83D)"),
     ],
 )
-def test_a_bad_entry_is_rejected_with_its_reason(entry: object, told: str) -> None:
-    assert reason(entry) == told
+def test_a_bad_entry_is_rejected_with_its_reason(entry: object, expected: str) -> None:
+    assert reason(entry) == expected
 
 
 @pytest.mark.parametrize("id_", [1, MAX_ID])
@@ -159,11 +159,11 @@ def test_each_listed_entry_is_storable_or_rejected_with_a_reason(raw: list[Any])
     assert len(set(ids)) == len(ids)
     assert set(ids) <= parsed.ids_seen
     assert all(0 < len(entry.name) <= MAX_NAME for entry in parsed.entries)
-    told = [(bad.id, bad.name, bad.reason) for bad in parsed.rejected + parsed.warnings]
-    stored = json.dumps([told, [(entry.name, entry.mime_types) for entry in parsed.entries]], allow_nan=False)
+    expected = [(bad.id, bad.name, bad.reason) for bad in parsed.rejected + parsed.warnings]
+    stored = json.dumps([expected, [(entry.name, entry.mime_types) for entry in parsed.entries]], allow_nan=False)
     assert "\\u0000" not in stored
     stored.encode().decode("unicode_escape").encode("utf-16", "surrogatepass").decode("utf-16")
-    assert all(len(text) <= 2 * MAX_NAME for bad in told for text in bad if isinstance(text, str))
+    assert all(len(text) <= 2 * MAX_NAME for bad in expected for text in bad if isinstance(text, str))
 
 
 @given(st.text())

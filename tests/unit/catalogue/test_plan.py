@@ -380,8 +380,8 @@ def retired_after(retired: dict[str, str], rows: list[ModelRow], plan: Plan) -> 
     """As `store.retired_keys` reads it out of the ledger."""
     held = {row.model_key for row in rows}
     lines = [change.before for change in plan.changes if change.before and "upstream_name" in change.before]
-    known = retired | {before["model_key"]: before["upstream_name"] for before in lines}
-    return {key: name for key, name in known.items() if key not in held}
+    names_by_key = retired | {before["model_key"]: before["upstream_name"] for before in lines}
+    return {key: name for key, name in names_by_key.items() if key not in held}
 
 
 def edited(rows: list[ModelRow], id_: int, **edit: object) -> list[ModelRow]:

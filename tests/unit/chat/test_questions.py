@@ -33,8 +33,8 @@ def test_a_list_of_models_is_absent_null_or_holds_one() -> None:
 
 
 def test_all_that_is_sent_counts_as_characters() -> None:
-    asked = Question(question="abc", systemPrompt="de", history=(Turn(role="user", content="f"),))
-    assert asked.characters == 6
+    parsed = Question(question="abc", systemPrompt="de", history=(Turn(role="user", content="f"),))
+    assert parsed.characters == 6
 
 
 def test_a_lone_surrogate_that_comes_in_as_python_text_is_refused_too() -> None:

@@ -59,13 +59,13 @@ def selectors(query: str) -> list[tuple[str, set[str]]]:
 
 @pytest.mark.parametrize("query", [rule["expr"] for rule in rules()] + queries())
 def test_every_query_reads_series_and_labels_that_exist(query: str) -> None:
-    known = exported()
+    exported_names = exported()
     assert selectors(query)
     for name, labels in selectors(query):
-        assert name in known
-        assert labels <= known[name]
+        assert name in exported_names
+        assert labels <= exported_names[name]
     for labels in re.findall(r"by \(([^)]*)\)", query):
-        read = set().union(*(known[name] for name, _ in selectors(query)))
+        read = set().union(*(exported_names[name] for name, _ in selectors(query)))
         assert set(labels.split(", ")) <= read
 
 

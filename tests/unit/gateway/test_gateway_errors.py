@@ -21,6 +21,6 @@ def test_an_error_reads_as_its_code_and_its_detail() -> None:
 def test_another_detail_changes_nothing_else() -> None:
     error = GatewayError("upstream_unavailable", "HTTP 503.", False, 503, 4.0, True)
 
-    told = error.with_detail("HTTP 503, three times.")
+    detailed = error.with_detail("HTTP 503, three times.")
 
-    assert vars(told) == {**vars(error), "detail": "HTTP 503, three times."}
+    assert vars(detailed) == {**vars(error), "detail": "HTTP 503, three times."}

@@ -257,14 +257,14 @@ def test_a_list_call_that_failed_inside_a_good_status_is_a_rejection() -> None:
         (b"upstream connect error", "not JSON"),
     ],
 )
-def test_a_body_that_is_no_json_is_named_for_what_it_is(body: bytes, told: str) -> None:
+def test_a_body_that_is_no_json_is_named_for_what_it_is(body: bytes, expected_text: str) -> None:
     for read in (read_list, read_completion):
         with pytest.raises(GatewayError) as caught:
             read(200, JSON, body)
 
         error = caught.value
         assert (error.code, error.permanent, error.trips_circuit) == ("upstream_not_json", True, False)
-        assert told in error.detail
+        assert expected_text in error.detail
         assert error.__context__ is None
 
 
@@ -279,14 +279,14 @@ def test_a_body_that_is_no_json_is_named_for_what_it_is(body: bytes, told: str) 
         ('{"output": "né'.encode()[:-1], "cut short"),
     ],
 )
-def test_half_a_body_is_a_connection_that_broke_off(body: bytes, told: str) -> None:
+def test_half_a_body_is_a_connection_that_broke_off(body: bytes, expected_text: str) -> None:
     for read in (read_list, read_completion):
         with pytest.raises(GatewayError) as caught:
             read(200, JSON, body, retry_after_seconds=3.0)
 
         error = caught.value
         assert (error.code, error.permanent, error.trips_circuit) == ("upstream_unavailable", False, True)
-        assert told in error.detail
+        assert expected_text in error.detail
         assert error.retry_after_seconds == 3.0
         assert error.__context__ is None
 

@@ -28,8 +28,8 @@ def test_each_line_says_who_wrote_it() -> None:
 
 def test_the_loss_of_the_reader_is_told_once_and_ends_nothing() -> None:
     output = Output(Gone(), width=3)  # a raw stream is enough to write to # a raw stream is enough to write to
-    told: list[bool] = []
-    output.on_closed = lambda: told.append(True)
+    notified: list[bool] = []
+    output.on_closed = lambda: notified.append(True)
     output.say("one")
     output.line("web", b"two")
-    assert told == [True]
+    assert notified == [True]

@@ -25,8 +25,8 @@ FAILED = {"error": {"code": "timeout", "detail": "late"}}
 
 
 def snapshot(status: str, version: int = 1, **body: Any) -> Snapshot:
-    known = {"status": status, "model": {"key": "m"}, "created_at": datetime(2026, 3, 1, tzinfo=UTC)}
-    return Snapshot(CHAT_ID, version, {**known, **body}, "anna")
+    defaults = {"status": status, "model": {"key": "m"}, "created_at": datetime(2026, 3, 1, tzinfo=UTC)}
+    return Snapshot(CHAT_ID, version, {**defaults, **body}, "anna")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from worker.web.problems import Problem
 
 
 def body(*messages: Any, **more: Any) -> ChatCompletionBody:
-    asked = [{"role": "user", "content": each} if isinstance(each, str) else each for each in messages or ("Which?",)]
-    return ChatCompletionBody.model_validate({"model": "m", "messages": asked, **more})
+    turns = [{"role": "user", "content": each} if isinstance(each, str) else each for each in messages or ("Which?",)]
+    return ChatCompletionBody.model_validate({"model": "m", "messages": turns, **more})
 
 
 def test_what_has_no_effect_is_named_and_what_stands_in_no_header_is_not() -> None:
