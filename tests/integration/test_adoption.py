@@ -187,7 +187,7 @@ def test_a_table_that_was_changed_by_hand_is_adopted_too(old: Old, scripts: tupl
 
 
 @pytest.mark.parametrize(
-    ("scripts", "said"),
+    ("scripts", "expected_text"),
     [
         (("CREATE TABLE llm_models (id int, weights text)",), "it has no matcha_llm_id, model_name, model_key"),
         (("CREATE VIEW llm_models AS SELECT 1 AS matcha_llm_id",), "llm_models is a view"),

@@ -132,7 +132,7 @@ def test_a_last_use_that_cannot_be_is_bounded_and_said(last_used: str | None) ->
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "expected_note"),
     [
         (old(1, "A\x07\nB", "a"), "the name 'A\\x07\\nB' becomes 'A B'"),
         (old(1, None, "a"), "the name NULL becomes 'a'"),

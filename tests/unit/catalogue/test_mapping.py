@@ -90,7 +90,7 @@ def test_what_a_model_states_is_not_overruled_by_an_addition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "fault"),
     [
         ("models = 1 2", r"mapping\.toml: .*line 1, column"),
         ("", r"mapping\.toml: models: Field required"),

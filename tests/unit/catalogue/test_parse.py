@@ -42,7 +42,7 @@ def test_an_entry_is_its_id_its_name_and_its_file_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "expected"),
     [
         (None, "not an object but null"),
         (["a"], "not an object but a list"),

@@ -246,7 +246,7 @@ def test_a_list_call_that_failed_inside_a_good_status_is_a_rejection() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected_text"),
     [
         (b"[1, NaN]", "not JSON"),
         (b"[1e999]", "not JSON"),
@@ -269,7 +269,7 @@ def test_a_body_that_is_no_json_is_named_for_what_it_is(body: bytes, expected_te
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected_text"),
     [
         (b"", "an empty body"),
         (b" \r\n", "an empty body"),
