@@ -1,4 +1,8 @@
-"""What Redis keeps beside Celery's messages: the listing's last good copy, and who is alive.
+"""The few keys that Redis keeps beside Celery's messages, and the guard before every call for one of them.
+
+The listing's last good copy, signs of life, tasks without a row, changes of chats and the server's own figures are a
+command or two each. They stand together for what they share: one client, one bound of time, and one memory of a server
+that has stopped answering, so that whichever call meets the silence spares all others the wait.
 
 Nothing here is the only copy of anything; every call is bounded and its failure is told apart from an answer.
 """
