@@ -72,8 +72,15 @@ def list_endpoints(subject: str | None, as_json: bool) -> None:
         return
     grid = table("id", "subject", "address", "events", "state", "last delivered", "last error")
     for row in rows:
-        grid.add_row(str(row["id"]), row["subject"], row["url"], ", ".join(row["events"]), _state(row),
-                     short(row["last_delivered_at"]), row["last_error"] or "-")  # fmt: skip
+        grid.add_row(
+            str(row["id"]),
+            row["subject"],
+            row["url"],
+            ", ".join(row["events"]),
+            _state(row),
+            short(row["last_delivered_at"]),
+            row["last_error"] or "-",
+        )
     console().print(grid)
 
 
@@ -119,9 +126,17 @@ def list_deliveries(endpoint_id: uuid.UUID | None, limit: int, as_json: bool) ->
         return
     grid = table("id", "event", "of", "written", "status", "attempts", "answer", "next attempt", "error")
     for row in rows:
-        grid.add_row(str(row["id"]), row["type"], row["object_id"], short(row["created_at"]), row["status"],
-                     str(row["attempts"]), str(row["last_status"] or "-"), short(row["next_attempt_at"]),
-                     row["last_error"] or "-")  # fmt: skip
+        grid.add_row(
+            str(row["id"]),
+            row["type"],
+            row["object_id"],
+            short(row["created_at"]),
+            row["status"],
+            str(row["attempts"]),
+            str(row["last_status"] or "-"),
+            short(row["next_attempt_at"]),
+            row["last_error"] or "-",
+        )
     console().print(grid)
 
 

@@ -20,9 +20,9 @@ from shared.webhooks.deliveries import EndpointOff, UnknownDelivery
 from shared.webhooks.destinations import check_url
 from shared.webhooks.endpoints import NewEndpoint, TooManyEndpoints, UnknownEndpoint
 from worker.runtime import Runtime
-from worker.web.bodies import Query
+from worker.web.bodies import NoQuery, Query
 from worker.web.problems import Problem
-from worker.web.routing import SERVICE, ApiRequest, Route, as_json
+from worker.web.routing import SERVICE, ApiRequest, PlainRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
 
@@ -88,29 +88,75 @@ class WebhookRoutes:
     def routes(self) -> list[Route]:
         one = "/api/webhooks/{endpoint_id}"
         return [
-            Route("GET", "/api/webhooks", self.list_endpoints, "Webhook endpoints, without their secrets, newest first",
-                  roles=SERVICE, query=EndpointsQuery, returns={200: EndpointsBody}),
-            Route("POST", "/api/webhooks", self.add, "Register an endpoint; its secret is shown this once",
-                  roles=SERVICE, body=NewEndpoint, returns={201: MadeEndpoint}),
-            Route("DELETE", one, self.remove, "Remove an endpoint and end its deliveries",
-                  roles=SERVICE, returns={200: ShownEndpoint}),
-            Route("POST", f"{one}/enable", self.enable, "Switch an endpoint on again",
-                  roles=SERVICE, returns={200: ShownEndpoint}),
-            Route("GET", f"{one}/deliveries", self.list_of_endpoint, "Its deliveries, newest first",
-                  roles=SERVICE, query=DeliveriesQuery, returns={200: DeliveriesBody}),
-            Route("GET", "/api/webhooks/deliveries", self.list_all, "The deliveries of all endpoints, newest first",
-                  roles=SERVICE, query=DeliveriesQuery, returns={200: DeliveriesBody}),
-            Route("POST", "/api/webhooks/deliveries/{delivery_id}/redeliver", self.redeliver,
-                  "Send an event again, with the same webhook-id", roles=SERVICE, returns={200: ShownDelivery}),
-        ]  # fmt: skip
+            Route(
+                "GET",
+                "/api/webhooks",
+                self.list_endpoints,
+                "Webhook endpoints, without their secrets, newest first",
+                roles=SERVICE,
+                query=EndpointsQuery,
+                returns={200: EndpointsBody},
+            ),
+            Route(
+                "POST",
+                "/api/webhooks",
+                self.add,
+                "Register an endpoint; its secret is shown this once",
+                roles=SERVICE,
+                body=NewEndpoint,
+                returns={201: MadeEndpoint},
+            ),
+            Route(
+                "DELETE",
+                one,
+                self.remove,
+                "Remove an endpoint and end its deliveries",
+                roles=SERVICE,
+                returns={200: ShownEndpoint},
+            ),
+            Route(
+                "POST",
+                f"{one}/enable",
+                self.enable,
+                "Switch an endpoint on again",
+                roles=SERVICE,
+                returns={200: ShownEndpoint},
+            ),
+            Route(
+                "GET",
+                f"{one}/deliveries",
+                self.list_of_endpoint,
+                "Its deliveries, newest first",
+                roles=SERVICE,
+                query=DeliveriesQuery,
+                returns={200: DeliveriesBody},
+            ),
+            Route(
+                "GET",
+                "/api/webhooks/deliveries",
+                self.list_all,
+                "The deliveries of all endpoints, newest first",
+                roles=SERVICE,
+                query=DeliveriesQuery,
+                returns={200: DeliveriesBody},
+            ),
+            Route(
+                "POST",
+                "/api/webhooks/deliveries/{delivery_id}/redeliver",
+                self.redeliver,
+                "Send an event again, with the same webhook-id",
+                roles=SERVICE,
+                returns={200: ShownDelivery},
+            ),
+        ]
 
-    def list_endpoints(self, call: ApiRequest) -> Response:
-        query: EndpointsQuery = call.query
+    def list_endpoints(self, call: ApiRequest[None, EndpointsQuery]) -> Response:
+        query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"webhooks": endpoints.list_endpoints(connection, subject=query.subject)})
 
-    def add(self, call: ApiRequest) -> Response:
-        body: NewEndpoint = call.body
+    def add(self, call: ApiRequest[NewEndpoint, NoQuery]) -> Response:
+        body = call.body
         try:
             url = check_url(body.url, local=self.runtime.settings.local)
         except ValueError as wrong:
@@ -123,30 +169,30 @@ class WebhookRoutes:
         log_endpoint("added", endpoint, call.caller.subject)
         return as_json(endpoint, 201, {"Location": f"/api/webhooks/{endpoint['id']}"})
 
-    def remove(self, call: ApiRequest) -> Response:
+    def remove(self, call: PlainRequest) -> Response:
         with self._known(), self.runtime.database.transaction(call.caller) as connection:
             endpoint = endpoints.remove(connection, _id(call.path["endpoint_id"]), actor=call.caller.subject)
         log_endpoint("removed", endpoint, call.caller.subject)
         return as_json(endpoint)
 
-    def enable(self, call: ApiRequest) -> Response:
+    def enable(self, call: PlainRequest) -> Response:
         with self._known(), self.runtime.database.transaction(call.caller) as connection:
             endpoint = endpoints.enable(connection, _id(call.path["endpoint_id"]))
         log_endpoint("enabled", endpoint, call.caller.subject)
         return as_json(endpoint)
 
-    def list_of_endpoint(self, call: ApiRequest) -> Response:
-        query: DeliveriesQuery = call.query
+    def list_of_endpoint(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:
+        query = call.query
         with self._known(), self.runtime.database.transaction(call.caller) as connection:
             rows = deliveries.list_deliveries(connection, endpoint_id=_id(call.path["endpoint_id"]), limit=query.limit)
         return as_json({"deliveries": rows})
 
-    def list_all(self, call: ApiRequest) -> Response:
-        query: DeliveriesQuery = call.query
+    def list_all(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:
+        query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"deliveries": deliveries.list_deliveries(connection, limit=query.limit)})
 
-    def redeliver(self, call: ApiRequest) -> Response:
+    def redeliver(self, call: PlainRequest) -> Response:
         try:
             with self._known(), self.runtime.database.transaction(call.caller) as connection:
                 return as_json(deliveries.redeliver(connection, _id(call.path["delivery_id"])))
@@ -171,5 +217,10 @@ def _id(text: str) -> uuid.UUID:
 
 def log_endpoint(event: str, endpoint: dict[str, Any], actor: str) -> None:
     """Log what was done with an endpoint; of its address nothing: that may hold a token."""
-    log.info(f"llm_webhook.{event}", message=f"Webhook endpoint {event}", endpoint_id=str(endpoint["id"]),
-             subject=endpoint["subject"], actor=actor)  # fmt: skip
+    log.info(
+        f"llm_webhook.{event}",
+        message=f"Webhook endpoint {event}",
+        endpoint_id=str(endpoint["id"]),
+        subject=endpoint["subject"],
+        actor=actor,
+    )

@@ -97,10 +97,13 @@ class Hooks:
     def later(self, **past: float) -> None:
         """Let so much time pass for all that waits and all that fails, such as `hours=73`."""
         interval = f"interval '{' '.join(f'{number} {unit}' for unit, number in past.items())}'"
-        self.catalogue.run(f"UPDATE llm_webhook_endpoints SET send_at = send_at - {interval},"
-                           f" failing_since = failing_since - {interval}")  # fmt: skip
-        self.catalogue.run(f"UPDATE llm_webhook_deliveries SET send_at = send_at - {interval},"
-                           f" give_up_at = give_up_at - {interval}")  # fmt: skip
+        self.catalogue.run(
+            f"UPDATE llm_webhook_endpoints SET send_at = send_at - {interval},"
+            f" failing_since = failing_since - {interval}"
+        )
+        self.catalogue.run(
+            f"UPDATE llm_webhook_deliveries SET send_at = send_at - {interval}, give_up_at = give_up_at - {interval}"
+        )
 
 
 @pytest.fixture
