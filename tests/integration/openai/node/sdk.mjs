@@ -1,7 +1,7 @@
 // What OpenAI's SDK for Node makes of this API: `node sdk.mjs SCENARIO BASE_URL`, an object as JSON on standard output.
 import OpenAI from "openai";
 
-const [scenario, baseURL] = process.argv.slice(2);
+const [scenario, baseURL, given] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "anything" });
 const messages = [{ role: "user", content: "Which?" }];
 const ask = (more, options) => client.chat.completions.create({ model: "gpt-4o", messages, ...more }, options);
@@ -74,6 +74,14 @@ const scenarios = {
     await client.responses.delete(id);
     const gone = await client.responses.retrieve(id).catch((error) => error.constructor.name);
     return { status, text: response.output_text, types, next: next.previous_response_id === id, items, gone };
+  },
+
+  async unwrap() {
+    const { body, headers, secret } = JSON.parse(given);
+    const event = await client.webhooks.unwrap(body, headers, secret);
+    const other = `whsec_${Buffer.alloc(32).toString("base64")}`;
+    const refused = await client.webhooks.unwrap(body, headers, other).catch((error) => error.constructor.name);
+    return { event, refused };
   },
 
   async resend() {
