@@ -78,21 +78,33 @@ class DueDelivery:
         return json.dumps(content, separators=(",", ":")).encode()
 
 
+# The endpoints that anything waits for, by jumps through llm_webhook_deliveries_waiting: they cost, not the rows.
+_WAITING = """
+WITH RECURSIVE waiting (id) AS (
+  (SELECT endpoint_id FROM llm_webhook_deliveries WHERE ended_at IS NULL ORDER BY endpoint_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT endpoint_id FROM llm_webhook_deliveries WHERE ended_at IS NULL AND endpoint_id > waiting.id
+          ORDER BY endpoint_id LIMIT 1) FROM waiting WHERE waiting.id IS NOT NULL),
+"""
+
+
 # Takes what is due for endpoints that do well, the oldest first, at most so many for each; by
-# llm_webhook_deliveries_waiting. Whoever takes a delivery has it for the lease.
-_TAKE = """
-WITH open_endpoint AS MATERIALIZED (
+# llm_webhook_deliveries_waiting. Whoever takes a delivery has it for the lease. The inner limit is a constant: for
+# `room`, which differs by row, the planner would expect a tenth of all that waits and sort it.
+_TAKE = f"""{_WAITING}
+open_endpoint AS MATERIALIZED (
   SELECT endpoint.id, url, secret, %(each)s - coalesce(busy.number, 0) AS room
-  FROM llm_webhook_endpoints AS endpoint
+  FROM waiting JOIN llm_webhook_endpoints AS endpoint USING (id)
   LEFT JOIN unnest(%(busy)s::uuid[], %(numbers)s::int[]) AS busy (id, number) USING (id)
   WHERE failing_since IS NULL AND removed_at IS NULL AND disabled_at IS NULL AND send_at <= now()
     AND coalesce(busy.number, 0) < %(each)s),
-due AS MATERIALIZED (
-  SELECT delivery.id, url, secret FROM open_endpoint CROSS JOIN LATERAL (
-    SELECT id FROM llm_webhook_deliveries
+ranked AS MATERIALIZED (
+  SELECT delivery.id, url, secret, room, row_number() OVER (PARTITION BY open_endpoint.id ORDER BY send_at) AS place
+  FROM open_endpoint CROSS JOIN LATERAL (
+    SELECT id, send_at FROM llm_webhook_deliveries
     WHERE endpoint_id = open_endpoint.id AND ended_at IS NULL AND send_at <= now()
-    ORDER BY send_at LIMIT room FOR UPDATE SKIP LOCKED) AS delivery
-  LIMIT %(limit)s)
+    ORDER BY send_at LIMIT %(each)s FOR UPDATE SKIP LOCKED) AS delivery),
+due AS (SELECT id, url, secret FROM ranked WHERE place <= room ORDER BY place LIMIT %(limit)s)
 UPDATE llm_webhook_deliveries AS delivery SET attempts = attempts + 1, attempted_at = now(),
   send_at = now() + make_interval(secs => %(lease)s)
 FROM due WHERE delivery.id = due.id
@@ -102,15 +114,15 @@ RETURNING delivery.id, endpoint_id, event_id, type, object_id, created_at, attem
 
 # Takes one delivery for each endpoint that fails and may be tried now: of several senders one has it, by a lock on its
 # row. What is due is found by llm_webhook_deliveries_waiting.
-_PROBE = """
-WITH tried AS (
+_PROBE = f"""{_WAITING}
+tried AS (
   UPDATE llm_webhook_endpoints SET send_at = now() + make_interval(secs => %(lease)s)
   WHERE id IN (
-    SELECT id FROM llm_webhook_endpoints AS endpoint
+    SELECT endpoint.id FROM waiting JOIN llm_webhook_endpoints AS endpoint USING (id)
     WHERE failing_since IS NOT NULL AND removed_at IS NULL AND disabled_at IS NULL AND send_at <= now()
-      AND EXISTS (SELECT FROM llm_webhook_deliveries
-                  WHERE endpoint_id = endpoint.id AND ended_at IS NULL AND send_at <= now())
-    ORDER BY send_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+      AND (SELECT true FROM llm_webhook_deliveries
+           WHERE endpoint_id = endpoint.id AND ended_at IS NULL AND send_at <= now() LIMIT 1)
+    ORDER BY send_at LIMIT %(limit)s FOR UPDATE OF endpoint SKIP LOCKED)
   RETURNING id, url, secret),
 due AS MATERIALIZED (
   SELECT delivery.id, url, secret FROM tried CROSS JOIN LATERAL (
