@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
@@ -125,6 +127,33 @@ def enable(connection: sa.Connection, endpoint_id: uuid.UUID) -> dict[str, Any]:
         .returning(*SHOWN)
     )
     return _one(row, endpoint_id)
+
+
+@dataclass(frozen=True, slots=True)
+class UnhealthyEndpoint:
+    """An endpoint that is switched off, or fails for ten minutes."""
+
+    id: uuid.UUID
+    subject: str
+    since: datetime
+    is_disabled: bool
+    last_error: str | None
+
+
+def list_unhealthy(connection: sa.Connection) -> list[UnhealthyEndpoint]:
+    """The endpoints that are switched off or have failed for ten minutes, the latest first."""
+    table = endpoints.c
+    since = sa.func.coalesce(table.disabled_at, table.failing_since)
+    # Selects endpoints of the table, which is short.
+    rows = connection.execute(
+        sa.select(table.id, table.subject, since, table.disabled_at.is_not(None), table.last_error)
+        .where(
+            table.removed_at.is_(None),
+            table.disabled_at.is_not(None) | (table.failing_since < sa.text("now() - interval '10 minutes'")),
+        )
+        .order_by(since.desc())
+    )
+    return [UnhealthyEndpoint(*row) for row in rows]
 
 
 def end_waiting(connection: sa.Connection, endpoint_id: uuid.UUID, why: str) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutants import chats, edges, refreshes
+from tests.mutants import chats, edges, refreshes, webhooks
 
-MUTANTS = (*chats.MUTANTS, *refreshes.MUTANTS, *edges.MUTANTS)
+MUTANTS = (*chats.MUTANTS, *refreshes.MUTANTS, *edges.MUTANTS, *webhooks.MUTANTS)

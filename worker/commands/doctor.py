@@ -23,6 +23,7 @@ from shared.redis_rights import ADVICE, missing_rights
 from shared.redis_store import CommandForbidden, RedisStore, RedisUnavailable, WritesRefused, connect
 from shared.settings import DOTENV, Settings, SettingsError, misnamed
 from shared.upstream_health import read_health
+from shared.webhooks.endpoints import list_unhealthy
 from worker.commands.context import echo_json, json_option, quiet_logs, say
 from worker.commands.entry import GOOD, NOT_GOOD, settings_or_exit
 from worker.doctor import checks
@@ -177,6 +178,7 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
         status, hold, waiting = system_status.read_status(connection), open_hold(connection), backlog(connection)
+        unhealthy = list_unhealthy(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)
         facts.health, facts.endings = read_health(connection), system_status.chat_endings(connection)
         configured = configured_source(settings)
@@ -186,6 +188,7 @@ def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Find
     yield from checks.of_status(status, stale_after=cadence_of_settings(settings).stale_after)
     receivers = {receiver.id: receiver.label for receiver in receivers_of(settings)}
     yield from checks.of_notices(receivers, waiting, status.notices_waiting)
+    yield from checks.of_webhooks(unhealthy)
     yield from checks.of_hold(hold, dismissed_before=held_run and held_run["dismissed_before"])
     yield from checks.of_source(configured, changed=changed, tried=tried)
 

@@ -12,6 +12,7 @@ from shared.notices.deliveries import Backlog
 from shared.redis_store import RedisServerInfo
 from shared.settings import Settings
 from shared.system_status import LoginRights, SystemStatus
+from shared.webhooks.endpoints import UnhealthyEndpoint
 from worker.doctor.findings import Finding, fault, good, warning
 
 SKEW_WARNING_SECONDS: Final = 5.0
@@ -19,6 +20,7 @@ SKEW_FAULT_SECONDS: Final = 60.0
 """The skew that the schedule allows for."""
 _MAKE_ROOM: Final = "make room on its machine; never delete anything below its data by hand"
 MEMORY_WARNING_SHARE: Final = 0.85
+MAX_ENDPOINTS_NAMED: Final = 5
 
 
 def of_settings(settings: Settings, misnamed: Sequence[str] = ()) -> Iterator[Finding]:
@@ -218,6 +220,21 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
         )
     if receivers and not overdue and not unsent:
         yield good("notices", f"receivers: {len(receivers)}; nothing has waited for ten minutes")
+
+
+def of_webhooks(unhealthy: Sequence[UnhealthyEndpoint]) -> Iterator[Finding]:
+    """Endpoints of callers that are switched off, or have failed for ten minutes."""
+    for endpoint in unhealthy[:MAX_ENDPOINTS_NAMED]:
+        why = f": {endpoint.last_error}" if endpoint.last_error else ""
+        state = "is switched off" if endpoint.is_disabled else f"fails since {endpoint.since:%Y-%m-%d %H:%M} UTC"
+        yield warning(
+            "webhooks",
+            f"the endpoint {endpoint.id} of {endpoint.subject} {state}{why}",
+            "its owner has to look at it; `llm-refresh webhooks enable` or `remove`",
+        )
+    if len(unhealthy) > MAX_ENDPOINTS_NAMED:
+        more = len(unhealthy) - MAX_ENDPOINTS_NAMED
+        yield warning("webhooks", f"{more} more endpoints fail or are off", "`llm-refresh webhooks list` shows them")
 
 
 def _catalogue(now: SystemStatus) -> Iterator[Finding]:

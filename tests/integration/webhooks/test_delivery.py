@@ -15,12 +15,17 @@ from shared.notices.deliveries import address
 from shared.signing import verify
 from shared.webhooks import deliveries, endpoints
 from shared.webhooks.deliveries import EndpointOff
-from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints
+from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
 from tests.integration.webhooks.conftest import Hooks
 from tests.support.receiver import Receiver, receiver
 from tests.support.waiting import wait_for
 
 NOWHERE = "http://127.0.0.1:9/hook"
+
+
+def unhealthy(hooks: Hooks) -> list[UnhealthyEndpoint]:
+    with hooks.catalogue.database.transaction() as connection:
+        return endpoints.list_unhealthy(connection)
 
 
 def test_it_arrives_as_the_sdk_of_openai_takes_it(hooks: Hooks, hook: Receiver) -> None:
@@ -107,6 +112,20 @@ def test_an_endpoint_that_fails_is_tried_with_one_and_then_gets_all(hooks: Hooks
     assert {row["status"] for row in hooks.deliveries()} == {"delivered"}
 
 
+def test_a_recovered_endpoint_gets_what_paused_at_once(hooks: Hooks, hook: Receiver) -> None:
+    hooks.event(hook.url)
+    hooks.finish(hooks.ask())
+    hook.answers = [500, 500]
+    hooks.send()
+    first = hooks.deliveries()[0]["id"]
+    hooks.catalogue.run(
+        "UPDATE llm_webhook_deliveries SET send_at = now() + interval '1 hour' WHERE id <> :id", id=first
+    )
+    hooks.later(seconds=30)
+    hooks.send()
+    assert [row["status"] for row in hooks.deliveries()] == ["delivered", "delivered"]
+
+
 def test_one_event_that_is_never_taken_stops_no_other(hooks: Hooks, hook: Receiver) -> None:
     hooks.event(hook.url)
     bad = hooks.delivery()["event_id"]
@@ -120,11 +139,13 @@ def test_one_event_that_is_never_taken_stops_no_other(hooks: Hooks, hook: Receiv
     assert waiting == [bad]
 
 
-def test_after_three_days_the_endpoint_is_switched_off_and_operators_are_told(hooks: Hooks, hook: Receiver) -> None:
+def test_an_endpoint_that_fails_for_three_days_is_switched_off(hooks: Hooks, hook: Receiver) -> None:
     endpoint = hooks.event(f"{hook.url}?token=hidden")
     hook.answers = [500, 500]
     hooks.send()
+    assert unhealthy(hooks) == []
     hooks.later(hours=71)
+    assert [(each.is_disabled, each.subject) for each in unhealthy(hooks)] == [(False, "ann")]
     hooks.sender().disable_failing()
     hooks.send()
     assert hooks.state(endpoint)["disabled_at"] is None
@@ -133,6 +154,7 @@ def test_after_three_days_the_endpoint_is_switched_off_and_operators_are_told(ho
     state = hooks.state(endpoint)
     assert state["disabled_at"]
     assert state["disabled_reason"] == "failing"
+    assert [(each.is_disabled, each.id) for each in unhealthy(hooks)] == [(True, endpoint["id"])]
     assert hooks.delivery()["status"] == "failed"
     (notice,) = hooks.catalogue.run("SELECT kind, run_id, data FROM llm_notices")
     assert (notice["kind"], notice["run_id"], notice["data"]["subject"]) == ("webhook_disabled", None, "ann")
@@ -142,7 +164,7 @@ def test_after_three_days_the_endpoint_is_switched_off_and_operators_are_told(ho
     assert len(hooks.deliveries()) == 1  # what is off makes no events
 
 
-def test_an_endpoint_that_nobody_could_try_is_not_switched_off_untried(hooks: Hooks, hook: Receiver) -> None:
+def test_an_endpoint_that_nobody_could_try_is_not_switched_off(hooks: Hooks, hook: Receiver) -> None:
     endpoint = hooks.event(hook.url)
     hook.answers = [500]
     hooks.send()
