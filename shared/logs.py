@@ -23,6 +23,7 @@ _QUIET = (
     "celery.redirected",
     "kombu.pidbox",
     "alembic.runtime",
+    "markdown_it",
     "celery.worker.strategy",
     "celery.app.trace",  # "received" and "succeeded", which our own lines say with more
 )

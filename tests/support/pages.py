@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import jwt
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.support.folders import server_folder
 from tests.support.up import ROOT, own_environment, process
@@ -147,6 +147,27 @@ class Pages:
         # A refused request is the test's business; a violated policy or a script's complaint is a fault.
         if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
             self.faults.append(f"{message.type}: {message.text}")
+
+
+def ask(page: Page, question: str, model: str | None = None) -> None:
+    """Ask on the page `/`, when its models are there."""
+    expect(page.locator("llm-model-select select")).to_be_enabled()
+    if model is not None:
+        page.locator("llm-model-select select").select_option(model)
+    page.locator("textarea").first.fill(question)
+    page.get_by_role("button", name="Send").click()
+
+
+def state(page: Page, says: str) -> None:
+    """Wait until the page `/` says this of the question under way."""
+    expect(page.locator("#state")).to_have_text(says)
+
+
+def answer(page: Page) -> str:
+    """The text of the last answer of the page `/`, when it is there."""
+    shown = page.locator(".turn").last.locator(".answer")
+    expect(shown).to_be_visible(timeout=20_000)
+    return shown.inner_text()
 
 
 def shoot(page: Page, name: str, *, full: bool = False) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from shared.chat.requests import Question
 from shared.vocabulary import ChatErrorCode, ChatStatus, FallbackReason, GatewayErrorCode, WaitingFor
 from worker.web.bodies import Query, Story
+from worker.web.markdown_tree import Kind
 
 ChatBody = Question
 Status = ChatStatus
@@ -151,6 +152,26 @@ class Chat(BaseModel):
         datetime | None, Field(description="When its content was taken away: `answer` and the question are gone")
     ] = None
     links: dict[str, str]
+
+
+class MarkdownNode(BaseModel):
+    kind: Kind
+    text: Annotated[str | None, Field(description="Of text, code and code_span")] = None
+    level: Annotated[int | None, Field(description="Of a heading: 1 to 6")] = None
+    ordered: Annotated[bool | None, Field(description="Of a list")] = None
+    start: Annotated[int | None, Field(description="Of an ordered list: its first number")] = None
+    language: Annotated[str | None, Field(description="Of code, as the answer names it")] = None
+    head: Annotated[bool | None, Field(description="Of a cell: whether it stands in the table's head")] = None
+    align: Annotated[Literal["left", "center", "right"] | None, Field(description="Of a cell")] = None
+    href: Annotated[str | None, Field(description="Of a link: an address by http, https or mailto")] = None
+    children: list[MarkdownNode] | None = None
+
+
+class ChatMarkdown(Chat):
+    markdown: Annotated[
+        list[MarkdownNode] | None,
+        Field(description="The blocks of `answer`; null without an answer, and where parsing it would cost too much"),
+    ]
 
 
 class ChatsBody(BaseModel):

@@ -16,7 +16,7 @@ from flask import Response, request
 from shared.chat import erasure, lifecycle, read, usage
 from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
-from shared.db import Caller, DatabaseFailure, DatabaseUnavailable
+from shared.db import Caller, Database, DatabaseFailure, DatabaseUnavailable
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
@@ -126,7 +126,7 @@ class ChatRoutes:
             else self._sent_and_awaited(accepted, call, wait)
         )
         links = _links(snapshot)
-        return as_json(_shown(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
+        return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
     def _sent(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
         if accepted.new:
@@ -147,7 +147,7 @@ class ChatRoutes:
     def _looked_up_again(self, snapshot: Snapshot, caller: Caller) -> Snapshot:
         """The chat may have ended while no wake-up came through; what was accepted stays accepted in any case."""
         try:
-            return self._find(snapshot.chat_id, caller)
+            return find_chat(self.runtime.database, snapshot.chat_id, caller)
         except DatabaseFailure as error:
             log.warning("llm_web.not_looked_up", message="PostgreSQL went away during a wait", error=str(error))
             return snapshot
@@ -166,7 +166,7 @@ class ChatRoutes:
                 raise
             detail = "too many chats to look through in time: name a caller, or a shorter time by since and until"
             raise Problem(503, "search_too_long", detail) from None
-        return as_json({"chats": [_shown(snapshot, call.caller) for snapshot in snapshots]})
+        return as_json({"chats": [shown_chat(snapshot, call.caller) for snapshot in snapshots]})
 
     def show(self, call: ApiRequest[None, bodies.ChatQuery]) -> Response:
         caller, asked_for = call.caller, call.query.content
@@ -177,23 +177,23 @@ class ChatRoutes:
             content = "none"
         if call.query.cause and caller.role not in READERS:
             raise forbidden(caller, READERS, what="more than read a chat without the cause for operators")
-        chat_id = _uuid(call.path["chat_id"])
-        snapshot = self._find(chat_id, caller, content)
-        body = _shown(snapshot, caller) | dict(snapshot.prompt or {})
+        chat_id = chat_id_of(call.path["chat_id"])
+        snapshot = find_chat(self.runtime.database, chat_id, caller, content)
+        body = shown_chat(snapshot, caller) | dict(snapshot.prompt or {})
         if call.query.cause:
             with self.runtime.database.transaction(caller) as connection:
                 body["cause"] = read.read_cause(connection, chat_id)
         return as_json(body)
 
     def cancel(self, call: ApiRequest[None, bodies.CancelQuery]) -> Response:
-        chat_id = _uuid(call.path["chat_id"])
+        chat_id = chat_id_of(call.path["chat_id"])
         if call.query.erase:
             return self._erase(chat_id, call.caller)
         with self.runtime.database.transaction() as connection:
             cancelled = lifecycle.cancel(connection, chat_id, call.caller)
         if cancelled:
             self.runtime.notifier.notify([chat_id])
-        return as_json(_shown(self._find(chat_id, call.caller), call.caller))
+        return as_json(shown_chat(find_chat(self.runtime.database, chat_id, call.caller), call.caller))
 
     def _erase(self, chat_id: uuid.UUID, caller: Caller) -> Response:
         match erasure.erase_chat(self.runtime.database, chat_id, caller):
@@ -202,7 +202,7 @@ class ChatRoutes:
             case "open":
                 detail = "the chat is open: DELETE it without erase, which cancels it, and then erase it"
                 raise Problem(409, "chat_open", detail)
-        snapshot = self._find(chat_id, caller, "none")
+        snapshot = find_chat(self.runtime.database, chat_id, caller, "none")
         log.info(
             "llm_chat.erased",
             message="The content of a chat was erased",
@@ -211,7 +211,7 @@ class ChatRoutes:
             subject=caller.subject,
             role=caller.role,
         )
-        return as_json(_shown(snapshot, caller))
+        return as_json(shown_chat(snapshot, caller))
 
     def erase_caller(self, call: PlainRequest) -> Response:
         result = erasure.erase_caller(self.runtime.database, call.path["subject"], actor=call.caller.subject)
@@ -220,12 +220,12 @@ class ChatRoutes:
         return as_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
 
     def follow(self, call: PlainRequest) -> Response:
-        chat_id, seen = _uuid(call.path["chat_id"]), _last_event_id()
+        chat_id, seen = chat_id_of(call.path["chat_id"]), _last_event_id()
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many readers follow chats here; ask for the chat itself")
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
-            snapshot = self._find(chat_id, call.caller)
+            snapshot = find_chat(self.runtime.database, chat_id, call.caller)
             if snapshot.ended and seen >= snapshot.version:
                 return Response(status=204)
             response = Response(_events(snapshot, watch, seen), content_type="text/event-stream")
@@ -238,17 +238,20 @@ class ChatRoutes:
         with self.runtime.database.transaction(call.caller) as connection:
             return as_json({"usage": usage.by_model(connection, days=call.query.days)})
 
-    def _find(self, chat_id: uuid.UUID, caller: Caller, content: read.Content = "answer") -> Snapshot:
-        with self.runtime.database.transaction(caller) as connection:
-            snapshot = read.find(connection, chat_id, content=content)
-        if snapshot is None:
-            raise _no_chat()
-        if content != "none" and snapshot.subject != caller.subject:
-            read.log_read_by_another(snapshot, caller)
-        return snapshot
+
+def find_chat(database: Database, chat_id: uuid.UUID, caller: Caller, content: read.Content = "answer") -> Snapshot:
+    """A chat that this caller may see; reading another's content is logged. Raises Problem 404."""
+    with database.transaction(caller) as connection:
+        snapshot = read.find(connection, chat_id, content=content)
+    if snapshot is None:
+        raise _no_chat()
+    if content != "none" and snapshot.subject != caller.subject:
+        read.log_read_by_another(snapshot, caller)
+    return snapshot
 
 
-def _shown(snapshot: Snapshot, caller: Caller | None = None) -> dict[str, Any]:
+def shown_chat(snapshot: Snapshot, caller: Caller | None = None) -> dict[str, Any]:
+    """A chat as the API shows it to this caller."""
     body = {**snapshot.body, "links": _links(snapshot)}
     if caller is not None and caller.role in READERS:
         body |= {"caller": snapshot.subject, "request_id": snapshot.request_id}
@@ -277,7 +280,7 @@ def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
 
 def _event(snapshot: Snapshot) -> bytes:
     kind = _EVENTS.get(snapshot.status, "error") if "erased_at" not in snapshot.body else "status"
-    data = json.dumps(_shown(snapshot), ensure_ascii=False, separators=(",", ":"), default=json_value)
+    data = json.dumps(shown_chat(snapshot), ensure_ascii=False, separators=(",", ":"), default=json_value)
     return f"id: {snapshot.version}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 
@@ -286,7 +289,8 @@ def _last_event_id() -> int:
     return int(header) if header.isascii() and header.isdigit() and len(header) < 19 else 0
 
 
-def _uuid(text: str) -> uuid.UUID:
+def chat_id_of(text: str) -> uuid.UUID:
+    """The id in a path. Raises Problem 404 where it is none."""
     try:
         return uuid.UUID(text)
     except ValueError:

@@ -49,8 +49,8 @@ class Asset:
 class PageRoutes:
     """The handlers, with the files, which are read once."""
 
-    def __init__(self, *, flower_port: int) -> None:
-        self._assets = read_assets({"flower_port": str(flower_port)})
+    def __init__(self, *, flower_port: int, chat_max_chars: int) -> None:
+        self._assets = read_assets({"flower_port": str(flower_port), "chat_max_chars": str(chat_max_chars)})
 
     def routes(self) -> list[Route]:
         return [

@@ -19,6 +19,7 @@ from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
+from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
 from worker.web.key_verifier import KeyVerifier
@@ -55,6 +56,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += StatusRoutes(runtime, keeper).routes()
     readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
     routes += ChatRoutes(runtime, publisher, readers).routes()
+    routes += ChatMarkdownRoutes(runtime).routes()
     routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes()]
     openai_listing = OpenAIListing(keeper)
     routes += [
@@ -64,7 +66,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += ResponseRoutes(runtime, publisher, readers).routes()
     times = RequestTimes(metrics_folder)
     routes += MetricsRoutes(runtime, authenticator, times).routes()
-    routes += PageRoutes(flower_port=settings.flower_port).routes()
+    routes += PageRoutes(flower_port=settings.flower_port, chat_max_chars=settings.chat_max_chars).routes()
     description = DescriptionRoutes()
     routes += description.routes()
     description.describe(routes)

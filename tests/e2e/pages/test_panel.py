@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.pages import Pages, Profiles, answers, shoot, token, too_wide, violations
+from tests.support.pages import Pages, Profiles, answer, answers, ask, shoot, state, token, too_wide, violations
 from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 from tests.support.waiting import live_processes, wait_for
@@ -22,23 +22,6 @@ WATCH_CLOCK = """() => {
   new MutationObserver(() => shown.push(clock.textContent))
     .observe(clock, { childList: true, characterData: true, subtree: true });
 }"""
-
-
-def ask(page: Page, question: str, model: str | None = None) -> None:
-    expect(page.locator("llm-model-select select")).to_be_enabled()
-    if model is not None:
-        page.locator("llm-model-select select").select_option(model)
-    page.locator("textarea").first.fill(question)
-    page.get_by_role("button", name="Send").click()
-
-
-def state(page: Page, says: str) -> None:
-    expect(page.locator("#state")).to_have_text(says)
-
-
-def answer(page: Page) -> str:
-    expect(page.locator("#answer")).to_be_visible(timeout=20_000)
-    return page.locator("#answer").inner_text()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +45,7 @@ def test_the_chosen_model_answers(pages: Pages, gateway: RunningStandIn) -> None
     ask(page, "How tall is Mont Blanc?", "claude-3-5-sonnet")
     assert "model Claude 3.5 Sonnet (25) answers: you asked “How tall is Mont Blanc?”" in answer(page)
     state(page, "Claude 3.5 Sonnet answered.")
-    expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator(".note.warn")).to_be_hidden()
     assert [request["llm_id"] for request in gateway.calls()["requests"]] == [25]
 
 
@@ -85,7 +68,7 @@ def test_a_reload_in_mid_answer_asks_nothing_twice(pages: Pages, gateway: Runnin
     state(page, "Claude 3.7 Sonnet is answering…")
     expect(page.locator("#clock")).to_have_text("1 s")
     page.reload()
-    expect(page.locator("#asked")).to_have_text("Still there?")
+    expect(page.locator(".asked")).to_have_text("Still there?")
     assert int(page.locator("#clock").inner_text().removesuffix(" s")) >= 1  # it did not begin again
     assert "you asked “Still there?”" in answer(page)
     assert gateway.calls()["completions"] == 1
@@ -141,7 +124,7 @@ def test_another_model_that_answers_is_announced_with_the_reason(
         ask(page, "Who is there?", "gpt-5")
         assert "Claude 3.7 Sonnet (28) answers" in answer(page)
         sentence = "Claude 3.7 Sonnet answers instead of gpt-5: it is no longer active."
-        expect(page.locator("#notice")).to_have_text(sentence)
+        expect(page.locator(".note.warn")).to_have_text(sentence)
         shoot(page, "panel-fallback")
     finally:
         assert api.patch("/api/llms/gpt-5", json={"is_active": None}).is_success
@@ -153,7 +136,8 @@ def test_markup_in_an_answer_is_text(pages: Pages, gateway: RunningStandIn) -> N
     page = pages.open()
     ask(page, "Write some HTML.")
     assert answer(page) == hostile
-    assert page.locator("#answer *").count() == 0
+    assert page.locator(".answer").evaluate("(answer) => answer.innerHTML").startswith("<p>&lt;script&gt;")
+    assert page.locator(".answer *").count() == 1
     assert page.evaluate("window.ran") is None
 
 
@@ -259,6 +243,7 @@ def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningStandI
 
     gateway.behave(completions={"delay": 60})
     page.locator("textarea").focus()
+    page.keyboard.type("And now?")
     page.keyboard.press("Control+Enter")
     state(page, "GPT-5 Mini is answering…")
     page.keyboard.press("Tab")
@@ -278,7 +263,6 @@ def test_360_pixels_are_wide_enough(pages: Pages, gateway: RunningStandIn) -> No
     ask(page, "Q" * 500)
     answer(page)
     assert too_wide(page) == 0
-    shoot(page, "panel-360-dark")
 
 
 def test_axe_finds_nothing(pages: Pages, gateway: RunningStandIn, axe: str, asks_for_tokens: str) -> None:

@@ -9,7 +9,17 @@ from shared.settings import read_settings
 from worker.web.app import create_app
 from worker.web.pages import PageRoutes, read_assets
 
-LOAD_NOTHING = ("api.js", "dom.js", "words.js", "llm-model-select.js", "style.css", "ops.css", "docs.css", "icon.svg")
+LOAD_NOTHING = (
+    "api.js",
+    "conversation.css",
+    "dom.js",
+    "words.js",
+    "llm-model-select.js",
+    "style.css",
+    "ops.css",
+    "docs.css",
+    "icon.svg",
+)
 SERVERS = {"DATABASE_URL": "postgresql://127.0.0.1/nothing", "REDIS_URL": "redis://127.0.0.1"}
 
 
@@ -17,7 +27,7 @@ SERVERS = {"DATABASE_URL": "postgresql://127.0.0.1/nothing", "REDIS_URL": "redis
 def client() -> FlaskClient:
     """A server that asks everyone for a token."""
     settings = read_settings(SERVERS | {"JWT_SECRET": "x" * 32})
-    return create_app(settings, PageRoutes(flower_port=5999).routes()).test_client()
+    return create_app(settings, PageRoutes(flower_port=5999, chat_max_chars=200_000).routes()).test_client()
 
 
 @pytest.mark.parametrize("path", ["/", "/ops", "/assets/panel.js", "/assets/style.css", "/assets/icon.svg"])
@@ -54,7 +64,7 @@ def test_the_port_of_flower_is_the_one_that_is_set(client: FlaskClient) -> None:
 
 
 def test_pages_load_only_files_that_there_are_and_hold_nothing_inline() -> None:
-    assets = read_assets({"flower_port": "1"})
+    assets = read_assets({"flower_port": "1", "chat_max_chars": "2"})
     for name, asset in assets.items():
         text = asset.body.decode()
         loads = r'(?:src|href)="([^"#]+)"' if name.endswith(".html") else r'^import (?:.* from )?"([^"]+)"'

@@ -28,6 +28,7 @@ from worker.chat.gateway import make_chat_gateway
 from worker.chat.process import ChatProcess
 from worker.runtime import Runtime, build_runtime
 from worker.web.app import create_app
+from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.readers import Readers
 
@@ -133,7 +134,8 @@ def _runtime(settings: Settings) -> Any:
 
 def _client(runtime: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
     readers = Readers(runtime.database, runtime.store)
-    app = create_app(runtime.settings, ChatRoutes(runtime, sent, readers).routes())
+    routes = [*ChatRoutes(runtime, sent, readers).routes(), *ChatMarkdownRoutes(runtime).routes()]
+    app = create_app(runtime.settings, routes)
     return app.test_client(), readers
 
 

@@ -34,7 +34,8 @@ BEHAVIOURS: dict[str, tuple[dict[str, Any], str]] = {
 
 def seen(chats: Chats, chat_id: uuid.UUID, caller: Caller) -> dict[str, str]:
     """What a caller gets of a chat, by where."""
-    paths = [f"/api/chats/{chat_id}", "/api/chats", f"/api/chats/{chat_id}/events"]
+    chat = f"/api/chats/{chat_id}"
+    paths = [chat, "/api/chats", f"{chat}/events", f"{chat}/markdown"]
     return {path: chats.call("GET", path, caller).text for path in paths}
 
 

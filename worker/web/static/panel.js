@@ -1,28 +1,29 @@
 // @ts-check
-/** The page `/`: choose a model, ask, watch. What is under way survives a reload: its id stands in the tab's storage. */
+/** The page `/`: a conversation with models. What was asked survives a reload: ids stand in the tab's storage. */
 
-import { ApiError, access, ask, currentToken, pause, store, stored } from "./api.js";
-import { byId } from "./dom.js";
+import { ApiError, access, ask, currentToken, pause } from "./api.js";
+import { historyOf, keepTurns, keptTurns, newKey } from "./conversation.js";
+import { byId, el } from "./dom.js";
 import { ENDED, follow } from "./events.js";
 import "./llm-model-select.js";
 import { offerToken } from "./token.js";
-import { brief, cause, duration, fallbackReason, sentence } from "./words.js";
+import { TurnView } from "./turn.js";
+import { brief, cause, duration } from "./words.js";
 
-const PLACE = "llm-refresh.chat";
-const POST_TRIES = 5;
-const SHOWN_CHARS = 300; // of the question, above its answer
+const TRIES = 5;
+const NEAR_PX = 160; // from the page's end: whoever is there follows the conversation
 
-/**
- * A question of this tab. `key` is its Idempotency-Key: sent again after a lost answer or a reload, it is the same chat.
- * @typedef {{key: string, body: {question: string, model?: string}, askedAt: number, id?: string}} Asked
- */
+/** @typedef {import("./conversation.js").Turn & {view?: TurnView}} Turn */
 
-const form = byId("ask"), question = byId("question"), send = byId("send"), cancel = byId("cancel"), again = byId("again");
-const result = byId("result"), state = byId("state"), clock = byId("clock"), notice = byId("notice"), answer = byId("answer");
-const trouble = byId("trouble"), asked = byId("asked"), model = byId("model"), facts = byId("facts");
+const form = byId("ask"), question = byId("question"), send = byId("send"), model = byId("model"), fresh = byId("fresh");
+const log = byId("log"), progress = byId("progress"), state = byId("state"), clock = byId("clock"), cancel = byId("cancel");
+const maxChars = Number(form.dataset.maxChars);
+const again = el("button", { type: "button", id: "again" }, "Try again");
+const cut = el("p", { class: "cut" }, "Nothing above this line goes along any more: a question may hold "
+  + `${maxChars.toLocaleString("en")} characters, with all that goes along.`);
 
-/** @type {Asked | null} */ let current = null;
-/** @type {any} */ let latest = null;
+/** @type {Turn[]} */ let turns = [];
+/** @type {any} of the last turn */ let latest = null;
 /** @type {AbortController | null} */ let watching = null;
 /** @type {AbortController | null} for a token */ let waiting = null;
 let cancelling = false, ticking = 0;
@@ -31,60 +32,111 @@ function say(/** @type {string} */ text) {
   if (state.textContent !== text) state.textContent = text; // a repeated text would be read out again
 }
 
-function keep(/** @type {Asked | null} */ chat) {
-  current = chat;
-  store(PLACE, chat && JSON.stringify(chat));
+/** @returns {Turn | undefined} */
+function last() {
+  return turns[turns.length - 1];
 }
 
 function submit() {
-  const text = question.value;
+  const text = question.value, former = last();
   if (!text.trim()) return question.focus();
-  begin({ key: newKey(), body: { question: text, ...(model.value ? { model: model.value } : {}) }, askedAt: Date.now() });
+  if (former?.body?.question === text) return retry(former); // it was not accepted
+  const turn = shown({ key: newKey(), askedAt: Date.now(), question: text });
+  turns.push(turn);
+  begin(turn);
 }
 
-function begin(/** @type {Asked} */ chat) {
-  keep(chat);
-  run(chat);
+/** The same question once more, in its place. @param {Turn} turn */
+function retry(turn) {
+  Object.assign(turn, { key: newKey(), askedAt: Date.now(), id: undefined });
+  begin(turn);
 }
 
-/** From a question, asked now or before a reload, to its end. */
-async function run(/** @type {Asked} */ chat) {
-  watching?.abort();
-  const signal = (watching = new AbortController()).signal;
-  latest = waiting = null;
-  cancelling = false;
-  showBegun(chat);
+function begin(/** @type {Turn} */ turn) {
+  const text = String(turn.question), { history, first, left } = historyOf(text, turns.slice(0, -1), maxChars);
+  turn.body = { question: text, ...(model.value ? { model: model.value } : {}), ...(history.length ? { history } : {}) };
+  showCut(left, first);
+  keepTurns(turns);
+  run(turn);
+  turn.view?.element.scrollIntoView({ block: "start" });
+}
+
+/** A line above the first turn that goes along, if any do not. @param {number} left @param {Turn | null} first */
+function showCut(left, first) {
+  if (left) (first ?? last())?.view?.element.before(cut);
+  else cut.remove();
+}
+
+/** With a place in the log. @param {Turn} turn */
+function shown(turn) {
+  turn.view = new TurnView();
+  if (turn.question !== undefined) turn.view.question(turn.question);
+  log.append(turn.view.element);
+  fresh.hidden = log.hidden = false;
+  return turn;
+}
+
+/** From a question, asked now or before a reload, to its end. @param {Turn} turn */
+async function run(turn) {
+  const signal = startWatching("Sending…");
+  turn.view?.clear();
   try {
-    if (!chat.id) {
-      const accepted = await post(chat, signal);
+    if (!turn.id) {
+      const accepted = await post(turn, signal);
       if (signal.aborted) return;
-      keep((chat = { ...chat, id: accepted.id }));
+      turn.id = accepted.id;
+      delete turn.body;
+      keepTurns(turns);
+      if (question.value === turn.question) question.value = "";
       showChat(accepted);
       if (cancelling) await askToCancel(accepted.id);
     }
-    await follow(/** @type {string} */ (chat.id), {
+    const chat = await follow(String(turn.id), {
       signal,
       snapshot: showChat,
       connected: (yes) => say(yes ? stateOf(latest) : "Connection lost, connecting again…"),
     });
+    await showEnd(turn, chat, signal);
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof ApiError && error.status === 401) return waitForToken();
-    if (error instanceof ApiError && error.status === 404) keep(null); // nothing to come back to
-    showTrouble(error instanceof ApiError ? error : { code: "", detail: String(error) });
+    if (error instanceof ApiError && error.status === 401) return waitForToken(() => run(turn));
+    turn.view?.trouble(error instanceof ApiError ? error : { code: "", detail: String(error) }, true);
+    say(turn.id ? "Failed." : "Not sent.");
   }
-  ended();
+  if (!signal.aborted) ended();
 }
 
-/** Send the question; after a lost answer again, with the same key. */
-async function post(/** @type {Asked} */ chat, /** @type {AbortSignal} */ signal) {
-  const headers = { "Idempotency-Key": chat.key, Prefer: "respond-async, wait=0" };
+/** What is done from now on, until something else is. @param {string} words @returns {AbortSignal} */
+function startWatching(words) {
+  watching?.abort();
+  watching = new AbortController();
+  latest = waiting = null;
+  cancelling = false;
+  again.remove();
+  progress.classList.remove("unseen");
+  cancel.hidden = false;
+  send.disabled = true;
+  say(words);
+  tick();
+  ticking ||= window.setInterval(tick, 250);
+  return watching.signal;
+}
+
+/** Send the question; after a lost answer again, with the same key. @param {Turn} turn @param {AbortSignal} signal */
+async function post(turn, signal) {
+  const headers = { "Idempotency-Key": turn.key, Prefer: "respond-async, wait=0" };
+  const sent = { method: "POST", body: turn.body, headers, signal, timeout: 15000 };
+  return persistently(() => ask("/api/chasen/chat", sent), signal, "Connection lost, sending again…");
+}
+
+/** The data of a request that is made again when no answer to it comes. @param {() => Promise<{data: any}>} request @param {AbortSignal} signal @param {string} words */
+async function persistently(request, signal, words) {
   for (let tries = 1; ; tries++) {
     try {
-      return (await ask("/api/chasen/chat", { method: "POST", body: chat.body, headers, signal, timeout: 15000 })).data;
+      return (await request()).data;
     } catch (error) {
-      if (!(error instanceof ApiError) || error.status !== 0 || signal.aborted || tries === POST_TRIES) throw error;
-      say("Connection lost, sending again…");
+      if (!(error instanceof ApiError) || error.status !== 0 || signal.aborted || tries === TRIES) throw error;
+      say(words);
       await pause(500 * 2 ** tries, signal);
     }
   }
@@ -93,35 +145,24 @@ async function post(/** @type {Asked} */ chat, /** @type {AbortSignal} */ signal
 async function askToCancel(/** @type {string} */ id) {
   try {
     const { data } = await ask(`/api/chats/${encodeURIComponent(id)}`, { method: "DELETE" });
-    if (data?.status) showChat(data);
+    if (data?.status && id === last()?.id) showChat(data);
   } catch (error) {
     cancelling = false;
     if (!(error instanceof ApiError && error.status === 404)) say("It could not be cancelled; try again.");
   }
 }
 
-function waitForToken() {
+/** Go on with `task` once there is a token. @param {() => void} task */
+function waitForToken(task) {
   stopClock();
   say("A token is needed.");
   waiting = new AbortController();
-  access.addEventListener("token", () => current && currentToken() && run(current), { once: true, signal: waiting.signal });
-}
-
-function showBegun(/** @type {Asked} */ chat) {
-  result.hidden = false;
-  const text = chat.body.question;
-  asked.textContent = text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}…` : text;
-  answer.textContent = notice.textContent = trouble.textContent = facts.textContent = "";
-  answer.hidden = notice.hidden = trouble.hidden = again.hidden = true;
-  cancel.hidden = false;
-  send.disabled = true;
-  say("Sending…");
-  tick();
-  ticking ||= window.setInterval(tick, 250);
+  access.addEventListener("token", () => currentToken() && task(), { once: true, signal: waiting.signal });
 }
 
 function tick() {
-  if (current) clock.textContent = `${Math.max(0, Math.floor((Date.now() - current.askedAt) / 1000))} s`;
+  const turn = last();
+  if (turn) clock.textContent = `${Math.max(0, Math.floor((Date.now() - turn.askedAt) / 1000))} s`;
 }
 
 function stopClock() {
@@ -153,61 +194,109 @@ function waitingText(chat) {
 function showChat(/** @type {any} */ chat) {
   latest = chat;
   say(stateOf(chat));
-  showFallback(chat.model);
+  last()?.view?.model(chat.model);
+}
+
+/** The end of a chat, with its answer formatted where that can be had. @param {Turn} turn @param {any} chat @param {AbortSignal} signal */
+async function showEnd(turn, chat, signal) {
+  if (chat.status !== "succeeded") return showOutcome(turn, chat, true);
+  const formatted = await ask(markdownOf(turn), { signal, timeout: 10000 }).catch(() => null);
+  if (signal.aborted) return;
+  const follows = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - NEAR_PX;
+  showOutcome(turn, formatted?.data ?? chat, true);
+  if (follows) turn.view?.element.scrollIntoView({ block: "start" });
+}
+
+/** How a chat ended. @param {Turn} turn @param {any} chat @param {boolean} now and not before a reload */
+function showOutcome(turn, chat, now) {
+  turn.view?.model(chat.model);
+  if (chat.erased_at) return turn.view?.note("Its content was erased.");
   if (chat.status === "succeeded") {
-    answer.textContent = chat.answer ?? "";
-    answer.hidden = false;
-    facts.textContent = factsOf(chat);
-  } else if (ENDED.has(chat.status) && chat.status !== "cancelled") {
-    showTrouble(chat.error ?? { code: chat.status });
-  }
+    turn.answer = chat.answer ?? "";
+    turn.view?.answered(chat, chat.markdown ?? null);
+  } else if (chat.status === "cancelled") turn.view?.note("Cancelled.");
+  else if (ENDED.has(chat.status)) turn.view?.trouble(chat.error ?? { code: chat.status }, now);
 }
 
-function showFallback(/** @type {any} */ used) {
-  const given = used?.fallback === true;
-  const words = given
-    ? `${used.name ?? used.key} answers instead of ${used.requested ?? "the model that was asked for"}: ${fallbackReason(used)}.`
-    : "";
-  if (notice.textContent !== words) notice.textContent = words;
-  notice.hidden = !given;
-}
-
-function showTrouble(/** @type {{code?: string, detail?: string}} */ error) {
-  const words = cause(error);
-  const detail = error.detail && sentence(error.detail) !== words ? error.detail : "";
-  trouble.replaceChildren(words, ...(detail ? [document.createElement("br"), small(detail)] : []));
-  trouble.hidden = false;
-  if (latest === null) say("Not sent.");
-}
-
-function small(/** @type {string} */ text) {
-  const element = document.createElement("small");
-  element.textContent = text;
-  return element;
-}
-
-function factsOf(/** @type {any} */ chat) {
-  const facts = [`${chat.model.name ?? chat.model.key} (id ${chat.model.matcha_llm_id})`];
-  if (chat.timings?.upstream_ms != null) facts.push(`the model took ${duration(chat.timings.upstream_ms)}`);
-  if (chat.timings?.queued_ms > 500) facts.push(`waited ${duration(chat.timings.queued_ms)}`);
-  if (chat.attempts > 1) facts.push(`attempt ${chat.attempts}`);
-  return facts.join(" · ");
+function markdownOf(/** @type {Turn} */ turn) {
+  return `/api/chats/${encodeURIComponent(String(turn.id))}/markdown`;
 }
 
 function ended() {
   stopClock();
   tick();
   if (latest?.timings?.total_ms != null) clock.textContent = duration(latest.timings.total_ms);
-  const hadFocus = document.activeElement === cancel;
+  const hadFocus = document.activeElement === cancel, turn = last();
   cancel.hidden = true;
+  progress.classList.add("unseen"); // read out; to be seen it stands at the answer
   send.disabled = false;
-  again.hidden = latest?.status === "succeeded";
-  if (hadFocus) (again.hidden ? question : again).focus();
+  if (turn?.question !== undefined && turn.answer === undefined) turn.view?.foot.prepend(again);
+  if (hadFocus) (again.isConnected ? again : question).focus();
 }
 
-/** A random key; randomUUID is there only over https and on this very machine. */
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** The turns of this tab, as the server has them. */
+async function restore() {
+  log.replaceChildren();
+  turns = keptTurns();
+  if (!turns.length) return;
+  const signal = startWatching("Loading the conversation…");
+  cancel.hidden = true;
+  turns.forEach(shown);
+  try {
+    await Promise.all(turns.map((turn) => load(turn, signal)));
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof ApiError && error.status === 401) return waitForToken(restore);
+    throw error;
+  }
+  if (signal.aborted) return;
+  const turn = /** @type {Turn} */ (last());
+  const { left, first } = historyOf(turn.question ?? "", turns.slice(0, -1), maxChars);
+  showCut(left, first);
+  if (turn.body || (latest && !ENDED.has(latest.status))) run(turn);
+  else {
+    say(latest ? stateOf(latest) : "");
+    ended();
+  }
+  turn.view?.element.scrollIntoView({ block: "start" });
+}
+
+async function load(/** @type {Turn} */ turn, /** @type {AbortSignal} */ signal) {
+  if (!turn.id) {
+    turn.question = turn.body?.question ?? "";
+    turn.view?.question(turn.question);
+    if (turn !== last()) turn.view?.note("Not sent.");
+    return;
+  }
+  try {
+    const chat = await persistently(() => ask(markdownOf(turn), { signal }), signal, "Connection lost, trying again…");
+    if (chat.question != null) turn.question = chat.question;
+    turn.view?.question(chat.question ?? "");
+    if (turn === last()) latest = chat;
+    showOutcome(turn, chat, false);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof ApiError) || error.status === 401) throw error;
+    turn.view?.trouble(error, false);
+  }
+}
+
+/** Begin anew. What is under way is cancelled; the chats stay on the server for as long as it keeps them. */
+function startAnew() {
+  const open = send.disabled && last()?.id;
+  watching?.abort();
+  waiting?.abort();
+  if (open) askToCancel(open);
+  turns = [];
+  latest = null;
+  keepTurns(turns);
+  log.replaceChildren();
+  stopClock();
+  cut.remove();
+  fresh.hidden = log.hidden = cancel.hidden = true;
+  progress.classList.add("unseen");
+  send.disabled = false;
+  say("A new conversation.");
+  question.focus();
 }
 
 form.addEventListener("submit", (/** @type {Event} */ event) => {
@@ -227,26 +316,23 @@ cancel.addEventListener("click", () => {
   if (cancelling) return; // not disabled meanwhile: the focus would be lost with it
   cancelling = true;
   say("Cancelling…");
-  if (current?.id) askToCancel(current.id);
+  const id = last()?.id;
+  if (id) askToCancel(id);
 });
 again.addEventListener("click", () => {
-  if (current) begin({ key: newKey(), body: current.body, askedAt: Date.now() });
+  const turn = last();
+  if (turn) retry(turn);
 });
+fresh.addEventListener("click", startAnew);
 
 offerToken();
 model.token = currentToken();
-access.addEventListener("token", () => { model.token = currentToken(); });
+access.addEventListener("token", () => {
+  model.token = currentToken();
+  if (!currentToken()) keepTurns([]); // whoever comes next in this tab is somebody else
+});
 model.addEventListener("models", (/** @type {CustomEvent} */ event) => {
   const { error } = event.detail;
   if (error?.status === 401) access.dispatchEvent(new CustomEvent("unauthenticated", { detail: error.message }));
 });
-
-const unfinished = stored(PLACE);
-if (unfinished) {
-  try {
-    current = JSON.parse(unfinished);
-    if (current) run(current);
-  } catch {
-    keep(null); // not ours
-  }
-}
+restore();
