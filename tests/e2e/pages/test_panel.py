@@ -27,6 +27,7 @@ WATCH_CLOCK = """() => {
 @pytest.fixture(scope="module", autouse=True)
 def long_wait(profiles: Profiles, up: RunningUp, sandbox: RunningStandIn) -> Iterator[Page]:
     """A page that waits for a model that takes 15 s, while the other tests go on: the last one looks at it."""
+    sandbox.forget_calls()
     sandbox.behave(by_llm_id={30: {"delay": 15.5}})
     opened = Pages(profiles, up.url)
     page = opened.open()
@@ -246,10 +247,9 @@ def test_everything_is_done_without_a_mouse(pages: Pages, gateway: RunningStandI
     page.keyboard.type("And now?")
     page.keyboard.press("Control+Enter")
     state(page, "GPT-5 Mini is answering…")
-    page.keyboard.press("Tab")
-    while page.evaluate("document.activeElement.id") != "cancel":
+    while page.evaluate("document.activeElement.id") != "cancel":  # above the form, where the answer will stand
+        page.keyboard.press("Shift+Tab")
         assert page.evaluate("document.activeElement !== document.body")
-        page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     state(page, "Cancelled.")
     assert page.evaluate("document.activeElement.id") == "again"  # the focus is not lost with the button
