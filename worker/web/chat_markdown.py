@@ -11,7 +11,7 @@ from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
 from worker.web.chats import chat_id_of, find_chat, shown_chat
 from worker.web.markdown_tree import Node, parse
-from worker.web.routing import CALLERS, AnyRoute, PlainRequest, Route, as_json
+from worker.web.routing import CALLERS, PlainRequest, Route, as_json
 
 MAX_WAITING = 20
 """Answers that wait for the thread; more are shown as they are."""
@@ -43,7 +43,7 @@ class ChatMarkdownRoutes:
     runtime: Runtime
     thread: MarkdownThread = field(default_factory=MarkdownThread)
 
-    def routes(self) -> list[AnyRoute]:
+    def routes(self) -> list[Route]:
         return [
             Route(
                 "GET",

@@ -18,10 +18,9 @@ from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-Kind = Literal[
-    "paragraph", "heading", "list", "item", "quote", "code", "rule", "table", "row", "cell",
-    "text", "strong", "emphasis", "strike", "code_span", "link",
-]  # fmt: skip
+Block = Literal["paragraph", "heading", "list", "item", "quote", "code", "rule", "table", "row", "cell"]
+Inline = Literal["text", "strong", "emphasis", "strike", "code_span", "link"]
+Kind = Literal[Block, Inline]
 KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 Node = dict[str, Any]
 """`kind`, and by its kind: `text`, `children`, `level`, `ordered`, `start`, `language`, `head`, `align`, `href`."""
