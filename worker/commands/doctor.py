@@ -30,16 +30,18 @@ from worker.doctor import checks
 from worker.doctor.disks import folders, measure, noted_state, of_disks
 from worker.doctor.findings import Finding, fault, good, warning
 from worker.doctor.live_probe import check_gateway
+from worker.doctor.web import check_web
 from worker.doctor.work import Facts, of_work
 from worker.runtime import cadence_of_settings, configured_source
 from worker.web.key_set import KeysUnavailable, fetch_keys
 
 DATABASE_SECONDS, REDIS_SECONDS, SETTINGS_SECONDS, DISK_SECONDS, LIVE_SECONDS = 15.0, 8.0, 25.0, 5.0, 27.0
+WEB_SECONDS = 8.0
 """Each group has its own time; all of them run at once, and end within 30 seconds together."""
 MOST_SAID = 400
 _MARKS = {"good": "✓", "warning": "!", "fault": "✗"}
 
-GroupName = Literal["settings", "disk", "database", "redis", "live"]
+GroupName = Literal["settings", "disk", "web", "database", "redis", "live"]
 Check = Callable[[Settings, Facts], Iterator[Finding]]
 Group = tuple[GroupName, float, Check]
 
@@ -54,6 +56,7 @@ def doctor(live: bool, as_json: bool) -> None:
     groups: list[Group] = [
         ("settings", SETTINGS_SECONDS, check_settings),
         ("disk", DISK_SECONDS, check_disks),
+        ("web", WEB_SECONDS, lambda settings, _: check_web(settings.port)),
         ("database", DATABASE_SECONDS, check_database),
         ("redis", REDIS_SECONDS, check_redis),
     ]
@@ -181,6 +184,8 @@ def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Find
         unhealthy = list_unhealthy(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)
         facts.health, facts.endings = read_health(connection), system_status.chat_endings(connection)
+        facts.fallbacks = system_status.fallbacks(connection)
+        facts.holders = system_status.lock_holders(connection)
         configured = configured_source(settings)
         changed = queued_runs.source_changed(connection, configured)
         tried = changed and queued_runs.source_tried(connection, configured)

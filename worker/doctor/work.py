@@ -6,11 +6,11 @@ or for Redis. Who has seen all of it can tell which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.system_status import ChatEndings, SystemStatus
+from shared.system_status import ChatEndings, Fallbacks, LockHolder, SystemStatus
 from shared.upstream_health import UpstreamHealth, describe_health
 from worker.doctor.findings import Finding, Line, fault, good, warning
 
@@ -28,6 +28,8 @@ class Facts:
     status: SystemStatus | None = None
     health: UpstreamHealth | None = None
     endings: ChatEndings | None = None
+    fallbacks: Fallbacks | None = None
+    holders: Sequence[LockHolder] = ()
     alive: Mapping[str, int] | None = None
     """kind -> processes that say that they are alive"""
 
@@ -44,13 +46,11 @@ def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
         yield _runs(facts.status, facts)
         yield _chats(facts.status, facts, concurrency)
         if facts.status.chats_past_deadline:
-            yield fault(
-                "deadlines",
-                f"{facts.status.chats_past_deadline} chats are open past their deadline",
-                "start a worker, or end the transaction that holds their rows",
-            )
+            yield _past_deadline(facts.status.chats_past_deadline, facts)
     if facts.endings is not None:
         yield of_endings(facts.endings, facts.health)
+    if facts.fallbacks is not None:
+        yield from of_fallbacks(facts.fallbacks)
 
 
 def _workers(facts: Facts) -> Iterator[Finding]:
@@ -112,6 +112,27 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
     return level("upstream", f"{text}; nothing to do here", "chats that wait are answered when it is back")
 
 
+def _past_deadline(number: int, facts: Facts) -> Finding:
+    text = f"{_chats_of(number)} {'is' if number == 1 else 'are'} open past {'its' if number == 1 else 'their'} deadline"
+    return _held(
+        "deadlines", text, "llm_chats", facts, other="start a worker, or end the transaction that holds their rows"
+    )
+
+
+def _held(name: Line, text: str, table: str, facts: Facts, *, other: str) -> Finding:
+    """A fault of rows that do not move: with who holds them where that is seen, and else with `other` advice."""
+    holders = [holder for holder in facts.holders if holder.table.rpartition(".")[2] == table]
+    if not holders:
+        return fault(name, text, other)
+    named = ", ".join(f"pid {each.pid} ({each.login}, {each.application or 'without a name'})" for each in holders[:3])
+    ends = f"`SELECT pg_terminate_backend({holders[0].pid})` as that login or a superuser"
+    return fault(
+        name,
+        f"{text}; rows of {table} are held by a transaction of another program: {named}",
+        f"end it with {ends}, or `kill {holders[0].pid}` on PostgreSQL's machine",
+    )
+
+
 def _runs(now: SystemStatus, facts: Facts) -> Finding:
     if not (now.runs_without_lease or now.runs_waiting):
         return good("runs", "none is stuck")
@@ -161,10 +182,12 @@ def _stuck(name: Line, text: str, kind: str, facts: Facts) -> Finding:
             "mend Redis: within half a minute they are published again",
         )
     if facts.lives(kind):
-        return fault(
+        return _held(
             name,
             f"{text}, although a {kind} worker is alive",
-            f"look at the {kind} worker's log, and restart it: what it holds is taken up again",
+            "llm_chats" if kind == "chat" else "llm_sync_runs",
+            facts,
+            other=f"look at the {kind} worker's log, and restart it: what it holds is taken up again",
         )
     return fault(name, f"{text}: no {kind} worker is alive", f"start the {kind} worker: it takes up what lies")
 
@@ -190,7 +213,7 @@ _ADVICE_BY_CODE: Final[Mapping[str, str]] = {
     "upstream_not_json": "a login or gateway page answers: look at MATCHAAI_BASE_URL, then `llm-refresh doctor --live`",
     "upstream_shape": "MatchaAI answers in another form: `llm-refresh doctor --live` says in which",
     "timeout": "MatchaAI was too slow: see the line `upstream`, and MATCHAAI_TIMEOUT_SECONDS",
-    "expired": "they waited too long: see the lines `chats`, `chat worker` and `upstream`",
+    "expired": "they waited too long: see the lines `deadlines`, `chats`, `chat worker` and `upstream`; if all are good, it is over",
     "attempts_exhausted": "chat workers died in mid-call: their log, and the memory limit of their container",
 }
 
@@ -200,18 +223,50 @@ def of_endings(endings: ChatEndings, health: UpstreamHealth | None = None) -> Fi
     hour = sum(endings.last_hour.values())
     if not hour:
         return good("chat failures", "none in the last hour")
-    codes = sorted(endings.last_hour.items(), key=lambda each: (-each[1], each[0]))
-    code_counts = ", ".join(f"{number} {code}" for code, number in codes[:_CODES_NAMED])
-    rest = "" if len(codes) <= _CODES_NAMED else f", {sum(number for _, number in codes[_CODES_NAMED:])} others"
-    detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {code_counts}{rest}"
+    code_counts, model_counts = _most(endings.last_hour), _most(endings.by_model)
+    detail = f"{hour} of {endings.ended_last_hour} chats failed or expired in the last hour: {code_counts}"
+    if model_counts:
+        detail += f" (models: {model_counts})"
     if health is not None and _is_over(endings, health):
         return warning(
             "chat failures",
             f"{detail}; none since MatchaAI answered at {health.last_success_at:%H:%M} UTC",
             "nothing to do here: who asked may ask again",
         )
-    advice = _ADVICE_BY_CODE.get(codes[0][0], "`llm-refresh chats --status failed --since 1h` lists them")
+    if endings.last_failed_at is not None and endings.good_since >= FAILING_NUMBER:
+        return warning(
+            "chat failures",
+            f"{detail}; none since {endings.last_failed_at:%H:%M} UTC, and {endings.good_since} succeeded since",
+            "it seems to be over; the alert ends within 15 minutes",
+        )
+    codes = endings.failing_now or endings.last_hour
+    advice = _ADVICE_BY_CODE.get(
+        max(sorted(codes), key=codes.__getitem__), "`llm-refresh chats --status failed --since 1h` lists them"
+    )
     if endings.failed_lately >= FAILING_NUMBER and endings.failed_lately > FAILING_SHARE * endings.ended_lately:
         lately = f"{endings.failed_lately} of {endings.ended_lately} in the last 15 minutes"
         return fault("chat failures", f"{detail}; {lately}", advice)
     return warning("chat failures", detail, advice)
+
+
+_ADVICE_BY_REASON: Final[Mapping[str, str]] = {
+    "unknown_key": "that key never existed: its callers must use another; `llm-refresh chats --model KEY` names them",
+    "retired_key": "`llm-refresh changes --key KEY` says when it was retired; `llm-refresh chats --model KEY` who asks",
+    "inactive_key": "`llm-refresh models --all` says why the model is inactive",
+    "unknown_upstream": "run `llm-refresh refresh`: MatchaAI does not know a model that it listed",
+}
+
+
+def of_fallbacks(seen: Fallbacks) -> Iterator[Finding]:
+    """Names that are asked for in vain, from where the alert `LlmRefreshChatFallbacks` fires; else nothing."""
+    if seen.fallbacks >= FAILING_NUMBER and seen.fallbacks > FAILING_SHARE * seen.ended:
+        named = ", ".join(f"{number} for {requested} ({reason})" for requested, reason, number in seen.most)
+        total = f"{seen.fallbacks} of {seen.ended} chats of the last 15 minutes were answered by another model"
+        yield warning("chat fallbacks", f"{total}: {named}", _ADVICE_BY_REASON[seen.most[0][1]])
+
+
+def _most(numbers: Mapping[str, int]) -> str:
+    """`6 timeout, 2 expired`: the largest, and how many others there are."""
+    largest = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))
+    rest = sum(number for _, number in largest[_CODES_NAMED:])
+    return ", ".join(f"{number} {name}" for name, number in largest[:_CODES_NAMED]) + (f", {rest} others" if rest else "")

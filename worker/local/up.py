@@ -28,13 +28,9 @@ STAND_IN = "stand-in"
 _STAND_IN_PATH = "/rest/api/v1"
 # A chat worker lets its calls finish for 30 s; a refresh ends within 15 s; web lets its readers go.
 _GRACE_SECONDS = {"chat": 35.0, "worker": 35.0, "web": 35.0}
-_STATE = (
-    *("LLM_REFRESH_ENV", "DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL", "STAND_IN_URL", "STAND_IN_API_KEY"),
-    *("PORT", "FLOWER_PORT", "FLOWER_USER", "FLOWER_PASSWORD"),
-    # What a command in another terminal must know to mean the same system.
-    *("MATCHAAI_BASE_URL", "MATCHAAI_API_KEY", "MATCHAAI_MISSION_ID", "MATCHAAI_MODEL_FIELD", "MATCHAAI_DEFAULT_MODEL"),
-    *("JWT_SECRET", "JWKS_URL", "JWT_AUDIENCE", "JWT_ROLE_CLAIM", "JWT_ROLE_MAP"),
-)
+# Not for commands in another terminal: which home they mean led them to the state, and their logs are their own. All
+# else they must know to mean the same system: who gets notices of a refresh, when a list is stale, what is held.
+_NOT_IN_STATE = frozenset(("LLM_REFRESH_HOME", "LOG_FORMAT", "LOG_LEVEL"))
 # Celery's command line reads these, and each would take its place before what the application says.
 _CELERYS_OWN = ("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
 _STOPPED, _FAILED, _WRONG, _INTERRUPTED = 0, 1, 2, 130
@@ -69,7 +65,7 @@ def up(environ: Mapping[str, str], cwd: Path, stream: BinaryIO | None = None) ->
         return _INTERRUPTED
     try:
         variables = plan.variables | _addresses(plan, services)
-        write_state(plan.home, {name: variables[name] for name in _STATE if name in variables})
+        write_state(plan.home, {name: variables[name] for name in sorted(NAMES - _NOT_IN_STATE) if name in variables})
         return asyncio.run(_Run(plan, variables, services, environ, cwd, output).until_stopped())
     except KeyboardInterrupt:
         return _INTERRUPTED

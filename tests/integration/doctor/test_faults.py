@@ -273,6 +273,22 @@ def test_13_rows_that_should_not_stand_so(
     assert detail in faults(findings)[named]
 
 
+def test_who_holds_the_rows_of_chats_past_their_deadline_is_named(
+    healthy: CatalogueHarness, database: Database, examined: Examine
+) -> None:
+    change(healthy, "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+                    f" deadline_at) VALUES ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40,"
+                    " now() - interval '1 minute')")  # fmt: skip
+    assert faults(examined())["deadlines"] == "1 chat is open past its deadline"
+    # Another login, whose transactions pg_stat_activity does not show to ours.
+    with psycopg.connect(database.migrate_url, application_name="by-hand") as holder:
+        holder.execute("LOCK TABLE llm_chats IN ROW EXCLUSIVE MODE")
+        finding = examined()["deadlines"]
+        pid = holder.info.backend_pid
+    assert finding.detail.endswith(f"transaction of another program: pid {pid} (llm_refresh_owner, by-hand)")
+    assert f"pg_terminate_backend({pid})" in str(finding.advice)
+
+
 def test_an_outage_of_matchaai_is_told_as_one_and_no_worker_is_blamed(
     healthy: CatalogueHarness, examined: Examine
 ) -> None:
