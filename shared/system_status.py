@@ -328,7 +328,8 @@ def fallbacks(connection: sa.Connection) -> Fallbacks:
     # Counts the chats that ended in the last 15 minutes by requested name, by llm_chats_finished.
     rows = connection.execute(
         sa.text("""
-            SELECT CASE WHEN fallback_reason IS NOT NULL THEN coalesce(left(requested_model, 60), 'the default') END AS requested,
+            SELECT CASE WHEN fallback_reason IS NOT NULL
+                   THEN coalesce(left(requested_model, 60), 'the default') END AS requested,
               fallback_reason, count(*) AS number
             FROM llm_chats
             WHERE finished_at > now() - interval '15 minutes' AND status IN ('succeeded', 'failed', 'expired')

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.catalogue.sync.outcomes import Outcome
+from shared.vocabulary import SOURCE_NOT_SET_UP
 
 INVALID_ARGUMENTS: Final = "invalid_arguments"
 _ASK_AGAIN = "MatchaAI did not answer as it should: ask for the refresh again when it does; the list stays as it was"
@@ -22,7 +23,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "upstream_rejected": "MatchaAI refuses the request: look at it with `llm-refresh doctor --live`",
     "upstream_not_json": "look at what MatchaAI answers with `llm-refresh doctor --live`",
     "upstream_shape": "look at what MatchaAI answers with `llm-refresh doctor --live`",
-    "source_unknown": "name a source that is set up, or none",
+    SOURCE_NOT_SET_UP: "name a source that is set up, or none",
     "not_held": "look at what is held with `llm-refresh runs`, and ask again without force or with its sha256",
     "busy": "ask again when the running refresh has ended",
     "queued": "it begins by itself when the running refresh has ended; its run says how it ends",

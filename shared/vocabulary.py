@@ -88,6 +88,9 @@ DisabledReason = Literal["failing", "gone"]
 """Why an endpoint was switched off: it failed for three days, or it answered 410."""
 DISABLED_REASONS: Final[tuple[DisabledReason, ...]] = get_args(DisabledReason)
 
+SOURCE_NOT_SET_UP: Final = "source_not_set_up"
+"""The code of a refresh of MatchaAI where that is not set up: of the refused call, and of a task's failure."""
+
 _FOR_CALLERS: Final[Mapping[str, str]] = {
     "unauthorised": "MatchaAI refused the key of this service: its operator has to look at it.",
     "unknown_model": "MatchaAI does not know this model.",

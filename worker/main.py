@@ -2,8 +2,10 @@
 
 import os
 import sys
+import warnings
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 
 from shared.logs import configure, log_misnamed
 from shared.notices.receivers import check_receivers
@@ -33,6 +35,10 @@ def main(settings: Settings, process: str) -> Celery:
         _prepare_flower(settings)
     if process not in _KINDS:
         check_receivers(settings)
+    if settings.local:
+        # Celery warns root of messages that are code. Ours are JSON alone (worker/celery_app.py), and local mode
+        # listens to this machine alone. In production the warning stays: no process needs root there.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
     raise_limit()
     configure(
         as_json=settings.logs_as_json,

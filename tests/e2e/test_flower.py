@@ -79,9 +79,10 @@ def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: http
 
 
 def test_nothing_but_log_lines_is_said(up: RunningUp) -> None:
-    """No banner of Celery's, which is many lines of drawing."""
+    """No banner of Celery's, which is many lines of drawing, and no warning that a good start has no ground for."""
     output = "".join(up.lines)
-    for word in ("-- ** --", "[config]", "Visit me at", "Registered tasks", "LocalTime ->"):
+    banners = ("-- ** --", "[config]", "Visit me at", "Registered tasks", "LocalTime ->")
+    for word in (*banners, "SecurityWarning", "superuser", "Inspect method"):
         assert word not in output
 
 

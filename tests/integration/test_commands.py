@@ -161,6 +161,7 @@ def test_a_callers_chats_are_erased_and_reading_anothers_is_a_log_line(command: 
     assert all(word in shown.stderr for word in ("llm_chat.read_by_another", chat_id, "anna", "cli:"))
     done = command("erase", "--subject", "anna")
     assert (done.returncode, "the content of 1 chat of anna is erased" in done.stdout) == (0, True)
+    assert all(word in done.stderr for word in ("llm_chat.caller_erased", "anna", "cli:"))
     shown = command("chat", "show", chat_id)
     assert ("Because." in shown.stdout, "erased" in shown.stdout) == (False, True)
     assert json.loads(command("erase", "--subject", "anna", "--json").stdout)["erased"] == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.system_status import ChatEndings, SystemStatus
+from shared.system_status import ChatEndings, Fallbacks, LockHolder, SystemStatus
 from shared.upstream_health import TargetCalls, UpstreamHealth, judge
 from worker.doctor.findings import Finding
 from worker.doctor.work import Facts, of_endings, of_work
@@ -122,6 +122,41 @@ def test_failures_are_named_by_code_the_most_frequent_first_with_what_helps() ->
     counted = "7 unauthorised, 2 timeout, 1 expired, 1 rate_limited, 2 others"
     assert finding.detail == f"13 of 40 chats failed or expired in the last hour: {counted}"
     assert "MATCHAAI_API_KEY" in str(finding.advice)
+
+
+def test_what_fails_now_says_what_to_do_and_the_models_are_named() -> None:
+    finding = of_endings(
+        ChatEndings({"expired": 8, "prompt_too_long": 6}, 14, 14, 14, NOON, failing_now={"prompt_too_long": 6},
+                    by_model={"gpt-4o": 13, "gpt-5": 1})
+    )  # fmt: skip
+    assert "(models: 13 gpt-4o, 1 gpt-5)" in finding.detail
+    assert str(finding.advice).startswith("callers send too much")
+
+
+@pytest.mark.parametrize(("good_since", "level"), [(2, "fault"), (3, "warning")])
+def test_failures_after_which_chats_succeed_are_over(good_since: int, level: str) -> None:
+    finding = of_endings(ChatEndings({"upstream_rejected": 6}, 9, 6, 9, NOON, good_since=good_since))
+    assert finding.level == level
+    assert (f"none since 12:00 UTC, and {good_since} succeeded since" in finding.detail) == (level == "warning")
+
+
+@pytest.mark.parametrize(
+    ("ended", "number", "shown"), [(40, 2, False), (40, 3, True), (60, 3, False)], ids=["few", "many", "a small share"]
+)
+def test_names_asked_for_in_vain_are_named_from_where_the_alert_fires(ended: int, number: int, shown: bool) -> None:
+    found = look(fallbacks=Fallbacks(ended, number, [("gpt-99", "unknown_key", number)]))
+    assert ("chat fallbacks" in found) == shown
+    if shown:
+        assert found["chat fallbacks"].detail.endswith(f"by another model: {number} for gpt-99 (unknown_key)")
+        assert "llm-refresh chats --model KEY" in str(found["chat fallbacks"].advice)
+
+
+def test_rows_that_another_program_holds_are_not_blamed_on_a_worker() -> None:
+    holder = LockHolder(4711, "postgres", "", "public.llm_sync_runs")
+    found = look(status=read_status(runs_waiting=1, chats_past_deadline=1), holders=[holder])
+    assert found["runs"].detail.endswith("by a transaction of another program: pid 4711 (postgres, without a name)")
+    assert "pg_terminate_backend(4711)" in str(found["runs"].advice)
+    assert "4711" not in found["deadlines"].detail  # it holds the other table
 
 
 @pytest.mark.parametrize(

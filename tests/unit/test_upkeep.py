@@ -2,7 +2,7 @@
 
 import threading
 
-from worker.upkeep.loop import Duty, Upkeep, grouped
+from worker.upkeep.loop import Duty, RepeatedFailures, Upkeep, grouped
 
 
 def test_a_duty_apart_holds_up_no_other() -> None:
@@ -44,3 +44,18 @@ def test_a_duty_that_fails_is_done_again_and_so_are_the_others() -> None:
         assert again.wait(10)
     finally:
         upkeep.stop()
+
+
+def test_a_failure_that_lasts_is_logged_once_a_minute_and_a_new_one_at_once() -> None:
+    now = 0.0
+    failures = RepeatedFailures(clock=lambda: now)
+    logged = []
+    for now in range(0, 130, 2):
+        if failures.is_news("alive", "Redis takes no writes: memory"):
+            logged.append(now)
+    assert logged == [0, 60, 120]
+    assert failures.is_news("alive", "Redis cannot be reached")
+    assert failures.is_news("sweep", "Redis cannot be reached")  # another duty
+    assert failures.end("alive")
+    assert not failures.end("alive")
+    assert failures.is_news("alive", "Redis cannot be reached")

@@ -35,10 +35,13 @@ def quiet_logs(settings: Settings, *, level: str = "warning") -> None:
 
 
 @contextmanager
-def open_runtime() -> Iterator[Runtime]:
-    """The runtime of a command; a database that cannot be used ends it with 1 and one line."""
+def open_runtime(*, log_level: str = "warning") -> Iterator[Runtime]:
+    """The runtime of a command; a database that cannot be used ends it with 1 and one line.
+
+    `log_level`: `info` for a command whose act is a line in the log of web as well.
+    """
     settings = settings_or_exit()
-    quiet_logs(settings)
+    quiet_logs(settings, level=log_level)
     runtime = build_runtime(settings, "cli", pool_size=2)
     try:
         yield runtime

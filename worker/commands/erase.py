@@ -18,7 +18,7 @@ def erase(subject: str, as_json: bool) -> None:
     """
     if not subject.strip() or "\x00" in subject:
         raise click.UsageError("--subject: name a caller; `llm-refresh chats` shows whose chats there are")
-    with open_runtime() as runtime:
+    with open_runtime(log_level="info") as runtime:
         result = erasure.erase_caller(runtime.database, subject, actor=actor())
         runtime.notifier.notify(result.cancelled)
         erasure.log_erasure(result, actor=actor(), role="service_role")

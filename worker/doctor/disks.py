@@ -39,6 +39,15 @@ class Disk:
     read_only: bool
 
 
+LABELS: Final[Mapping[str, str]] = {
+    "home": "home",
+    "temporary folder": "tmp",
+    "metrics folder": "metrics",
+    "PostgreSQL's data": "postgresql",
+}
+"""What each folder is called in the metrics."""
+
+
 def folders(settings: Settings, environ: Mapping[str, str], state: Mapping[str, str]) -> list[tuple[str, Path]]:
     """The folders that are written to, with what each is. `state`: what local servers have noted in the home."""
     home = settings.llm_refresh_home
@@ -79,6 +88,15 @@ def measure(places: Sequence[tuple[str, Path]]) -> list[Disk]:
         )
         for names, seen in by_device.values()
     ]
+
+
+def room(places: Sequence[tuple[str, Path]]) -> dict[str, tuple[int, int]]:
+    """For each of these folders, by its label: bytes that are free on its disk, and the disk's size. Raises OSError."""
+    figures = {}
+    for what, folder in places:
+        (disk,) = measure([(what, folder)])
+        figures[LABELS[what]] = disk.free_bytes, disk.total_bytes
+    return figures
 
 
 def noted_state(home: Path) -> dict[str, str]:

@@ -25,7 +25,7 @@ def check_web(port: int, *, answer_seconds: float = ANSWER_SECONDS) -> Iterator[
             yield fault(
                 "web",
                 f"takes connections on {where} and does not answer within {answer_seconds:g} s",
-                "look whether its process is stopped (`ps -eo pid,stat,args | grep '[g]unicorn'` says T), and restart it",
+                "look whether it is stopped (`ps -eo pid,stat,args | grep '[g]unicorn'` says T), and restart it",
             )
         except (OSError, http.client.HTTPException) as error:
             yield fault("web", f"breaks off on {where} ({type(error).__name__})", "look at its log, and restart it")

@@ -113,7 +113,9 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
 
 
 def _past_deadline(number: int, facts: Facts) -> Finding:
-    text = f"{_chats_of(number)} {'is' if number == 1 else 'are'} open past {'its' if number == 1 else 'their'} deadline"
+    text = (
+        f"{_chats_of(number)} {'is' if number == 1 else 'are'} open past {'its' if number == 1 else 'their'} deadline"
+    )
     return _held(
         "deadlines", text, "llm_chats", facts, other="start a worker, or end the transaction that holds their rows"
     )
@@ -213,7 +215,7 @@ _ADVICE_BY_CODE: Final[Mapping[str, str]] = {
     "upstream_not_json": "a login or gateway page answers: look at MATCHAAI_BASE_URL, then `llm-refresh doctor --live`",
     "upstream_shape": "MatchaAI answers in another form: `llm-refresh doctor --live` says in which",
     "timeout": "MatchaAI was too slow: see the line `upstream`, and MATCHAAI_TIMEOUT_SECONDS",
-    "expired": "they waited too long: see the lines `deadlines`, `chats`, `chat worker` and `upstream`; if all are good, it is over",
+    "expired": "they waited too long: see the lines `deadlines`, `chats`, `chat worker` and `upstream`",
     "attempts_exhausted": "chat workers died in mid-call: their log, and the memory limit of their container",
 }
 
@@ -269,4 +271,5 @@ def _most(numbers: Mapping[str, int]) -> str:
     """`6 timeout, 2 expired`: the largest, and how many others there are."""
     largest = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))
     rest = sum(number for _, number in largest[_CODES_NAMED:])
-    return ", ".join(f"{number} {name}" for name, number in largest[:_CODES_NAMED]) + (f", {rest} others" if rest else "")
+    named = ", ".join(f"{number} {name}" for name, number in largest[:_CODES_NAMED])
+    return f"{named}, {rest} others" if rest else named

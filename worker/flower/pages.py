@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 
 from flower.api.tasks import GetQueueLengths
 from flower.options import default_options
@@ -27,12 +28,21 @@ def set_up_flower(settings: Settings) -> None:
     default_options.basic_auth = [flower_login(settings)]
     default_options.logging = settings.log_level
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    logging.getLogger("flower.inspector").addFilter(_without_silent_inspections)
     handlers[:0] = [
         url(r"/metrics", GuardedMetrics, {"token": token}),
         url(r"/healthcheck", GuardedHealthcheck, {"token": token}),
         url(r"/broker", Broker),
         url(r"/api/queues/length", QueueLengths),
     ]
+
+
+def _without_silent_inspections(record: logging.LogRecord) -> bool:
+    """Flower asks all workers as soon as it starts, and warns where none answers: it is there before they are.
+
+    That no worker answers is for doctor and for Flower's own pages to say; a failure with a cause stays.
+    """
+    return record.msg != "Inspect method %s failed"
 
 
 class _Guarded(BaseHandler):

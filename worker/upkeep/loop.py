@@ -34,6 +34,28 @@ class Duty:
     """It waits for others than our own servers: it gets a thread of its own, and holds up nobody."""
 
 
+class RepeatedFailures:
+    """Which failures of duties are worth a line: each new one, and one that lasts once a minute."""
+
+    def __init__(self, *, every_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_seconds = every_seconds
+        self._clock = clock
+        self._last: dict[str, tuple[str, float]] = {}
+
+    def is_news(self, duty: str, text: str) -> bool:
+        """Whether to log this failure now."""
+        now = self._clock()
+        last_text, logged_at = self._last.get(duty, ("", float("-inf")))
+        if text == last_text and now < logged_at + self._every_seconds:
+            return False
+        self._last[duty] = text, now
+        return True
+
+    def end(self, duty: str) -> bool:
+        """The duty was done; whether it had failed before."""
+        return self._last.pop(duty, None) is not None
+
+
 class Upkeep:
     """A thread that does its duties in turn until it is stopped."""
 
@@ -41,6 +63,7 @@ class Upkeep:
         self._duties = duties
         self._due = {duty.name: 0.0 for duty in duties}
         self._stopping = False
+        self._failures = RepeatedFailures()
         self._loop = BackgroundLoop("upkeep", self._turn, event="llm_upkeep.failed", message="Upkeep goes on")
 
     def start(self) -> None:
@@ -61,8 +84,12 @@ class Upkeep:
     def _do(self, duty: Duty) -> None:
         try:
             duty.run()
+            if self._failures.end(duty.name):
+                log.info("llm_upkeep.recovered", duty=duty.name)
         except (DatabaseUnavailable, RedisUnavailable, OperationalError, OSError) as error:
-            log.warning("llm_upkeep.unreachable", duty=duty.name, error=str(error) or type(error).__name__)
+            text = str(error) or type(error).__name__
+            if self._failures.is_news(duty.name, text):
+                log.warning("llm_upkeep.unreachable", duty=duty.name, error=text)
         except (DatabaseError, RoleNotGranted) as error:
             log.error("llm_upkeep.failed", duty=duty.name, error=str(error))  # noqa: TRY400 - the text says it all
         except Exception:  # the thread must outlive what nobody foresaw; it is told, with where it came from

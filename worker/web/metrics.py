@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,7 @@ from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import UpstreamHealth, read_health
 from shared.vocabulary import FALLBACK_REASONS, GATEWAY_ERROR_CODES
+from worker.doctor.disks import folders, noted_state, room
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
@@ -109,6 +111,7 @@ class MetricsRoutes:
             _Families(self._database()),
             _Families(self._redis()),
             _Families([of_sharing(self.times.shared)]),
+            _Families(self._disks()),
             self.times.collector(),
         ):
             registry.register(collector)
@@ -153,6 +156,15 @@ class MetricsRoutes:
         yield up("redis", True)
         yield of_workers(alive)
 
+    def _disks(self) -> Iterator[Metric]:
+        settings = self.runtime.settings
+        try:
+            figures = room(folders(settings, os.environ, noted_state(settings.llm_refresh_home)))
+        except OSError as error:
+            log.warning("llm_metrics.without_disks", error=error.strerror)
+            return
+        yield from of_disks(figures)
+
 
 class _Families(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
@@ -176,6 +188,14 @@ def of_sharing(shared: bool) -> Metric:
         "1: figures of requests are of all web processes; 0: there was no room on the disk, they are of the one asked"
     )
     return _gauge("web_metrics_shared", says, int(shared))
+
+
+def of_disks(figures: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
+    """The room on the disks of this machine. `figures`: folder -> free and all bytes."""
+    free = {(folder,): numbers[0] for folder, numbers in figures.items()}
+    size = {(folder,): numbers[1] for folder, numbers in figures.items()}
+    yield _gauge("disk_free_bytes", "Bytes that are free on the disk of a folder that is written to", free, ("folder",))
+    yield _gauge("disk_size_bytes", "Bytes of the disk of a folder that is written to", size, ("folder",))
 
 
 def of_catalogue(catalogue: system_status.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:

@@ -23,7 +23,7 @@ from shared.db import Connection
 from shared.redis_store import RedisUnavailable
 from shared.task_errors import TaskFailure
 from shared.task_names import REFRESH_TASK
-from shared.vocabulary import GATEWAY_ERROR_CODES, text_for_callers
+from shared.vocabulary import GATEWAY_ERROR_CODES, SOURCE_NOT_SET_UP, text_for_callers
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
@@ -37,7 +37,7 @@ LOOK_SECONDS = 2.0
 MAX_CHANGES_REPORTED = 1000
 _FOR_CALLERS = {
     "database_unavailable": "PostgreSQL could not be reached, or not do this at the moment; ask again.",
-    "source_unknown": "The source is not set up here: name no source.",
+    SOURCE_NOT_SET_UP: "The source is not set up here: name no source.",
 }
 """By the code of a refresh's failure whose own text is for operators."""
 _HTTP_STATUS = {"succeeded": 200, "partial": 200, "held": 409, "failed": 502, "abandoned": 502}
@@ -76,7 +76,7 @@ class RefreshRoutes:
             raise forbidden(call.caller, what="more than preview a refresh (dryRun: true)")
         if body.source == "matchaai" and not self.runtime.settings.upstream_given:
             detail = "MatchaAI is not set up here: name no source, or have the operator of this service set it up"
-            raise Problem(422, "source_not_set_up", detail)
+            raise Problem(422, SOURCE_NOT_SET_UP, detail)
         if body.dry_run:
             return self._preview(call, body)
         if body.force is not None:

@@ -21,6 +21,7 @@ from shared.catalogue.sync.runs import MAX_ERRORS_KEPT
 from shared.catalogue.sync.sources import Fetched, Sources
 from shared.db import Connection, Database, DatabaseUnavailable
 from shared.gateway.errors import GatewayError
+from shared.vocabulary import SOURCE_NOT_SET_UP
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ class Planner:
         except GatewayError as error:
             raise RunFailed(error.code, error.detail) from None
         except LookupError as error:
-            raise RunFailed("source_unknown", str(error)) from None
+            raise RunFailed(SOURCE_NOT_SET_UP, str(error)) from None
 
     def plan(
         self,

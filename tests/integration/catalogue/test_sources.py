@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from shared.catalogue.sync import queued_runs
+from shared.task_errors import of_outcome
+from shared.vocabulary import SOURCE_NOT_SET_UP
 from tests.support.processes import local_variables, worker
 from tests.support.refreshing import CatalogueHarness, catalogue_harness
 from tests.support.servers import Database
@@ -133,6 +135,12 @@ def test_two_kinds_of_processes_do_not_refresh_by_turns(upstream: CatalogueHarne
     assert follow(upstream) == "succeeded"
     with catalogue_harness(str(upstream.database.engine.url.render_as_string(hide_password=False)), None) as old:
         assert follow(old) is None
+
+
+def test_matchaai_asked_for_where_it_is_not_set_up_fails_with_the_code_of_the_call(mapped: CatalogueHarness) -> None:
+    outcome = mapped.refresh(source="matchaai")
+    assert (outcome.status, outcome.code) == ("failed", SOURCE_NOT_SET_UP)
+    assert "What to do: name a source that is set up" in str(of_outcome(outcome))
 
 
 def test_a_worker_that_starts_with_another_source_refreshes_by_itself(

@@ -281,7 +281,7 @@ def test_who_holds_the_rows_of_chats_past_their_deadline_is_named(
                     " now() - interval '1 minute')")  # fmt: skip
     assert faults(examined())["deadlines"] == "1 chat is open past its deadline"
     # Another login, whose transactions pg_stat_activity does not show to ours.
-    with psycopg.connect(database.migrate_url, application_name="by-hand") as holder:
+    with psycopg.connect(database.owner_url, application_name="by-hand") as holder:
         holder.execute("LOCK TABLE llm_chats IN ROW EXCLUSIVE MODE")
         finding = examined()["deadlines"]
         pid = holder.info.backend_pid

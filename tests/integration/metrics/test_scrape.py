@@ -81,6 +81,8 @@ def test_every_name_of_the_contract_is_there(shim: Web) -> None:
         "upstream_failures_total",
         "chats_waiting",
         "chats_past_deadline",
+        "disk_free_bytes",
+        "disk_size_bytes",
     ):
         # A total by model has no sample before the first chat, and no model before the first refresh.
         assert name == "models" or f"llm_refresh_{name}" in names

@@ -43,6 +43,7 @@ def exported() -> dict[str, set[str]]:
         *metrics.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
         *metrics.of_chats(CHATS, {"gpt-4o"}),
         *metrics.of_upstream(HEALTH),
+        *metrics.of_disks({"home": (1, 2)}),
         metrics.of_workers({}),
         metrics.up("postgresql", True),
         metrics.up("redis", True),
