@@ -89,6 +89,9 @@ class Settings(BaseModel):
     stand_in_url: BaseAddress | None = None
     stand_in_api_key: SecretStr | None = None
     matchaai_timeout_seconds: float = Field(default=300, gt=0, le=3600)
+    matchaai_max_parallel: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    matchaai_requests_per_minute: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    """Both over all processes; None: MatchaAI takes any number."""
 
     refresh_cron: Annotated[str, BeforeValidator(_cron)] = "0 0 * * *"
     refresh_timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
@@ -107,6 +110,7 @@ class Settings(BaseModel):
     chat_max_queued: int = Field(default=5000, ge=1, le=MAX_INTEGER)
     chat_max_chars: int = Field(default=200_000, ge=1, le=MAX_INTEGER)
     chat_retention_days: float = Field(default=30, gt=0, le=36_500)
+    caller_max_running: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
 
     jwt_secret: SecretStr | None = None
     jwks_url: WebAddress | None = None

@@ -27,17 +27,19 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.chat import read
+from shared.clock import new_id
 from shared.db import DatabaseFailure
 from shared.redis_rights import ADVICE, missing_rights
 from shared.redis_store import RedisUnavailable, connect
 from shared.settings import Settings
 from shared.task_names import CHAT_QUEUE, REFRESH_QUEUE, REQUEST_ID_HEADER
 from worker.celery_app import make_celery
+from worker.chat.dispatcher import ChatPlaces
 from worker.chat.gateway import make_chat_gateway
 from worker.chat.process import ChatProcess
 from worker.flower.task_events import ChatEnds
 from worker.process_limits import return_large_blocks
-from worker.runtime import Runtime
+from worker.runtime import Runtime, dispatch_limits_of
 from worker.shutdown import ShutdownDeadline
 from worker.tasks import chat, refresh
 from worker.upkeep import loop as upkeep
@@ -98,7 +100,8 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     lazy_runtime = Lazy(lambda: build_runtime(settings, process))
     shutting_down = threading.Event()
     ends = ChatEnds(app)
-    chats = Lazy(lambda: _chat_process(lazy_runtime(), shutting_down, ends))
+    places = Lazy(lambda: _chat_places(app, lazy_runtime()))
+    chats = Lazy(lambda: _chat_process(lazy_runtime(), shutting_down, ends, places))
     refresh.register(app, lazy_runtime)
     chat.register(app, chats, lambda chat_id: _state_of(lazy_runtime(), chat_id))
 
@@ -118,7 +121,8 @@ def create_worker(settings: Settings, build_runtime: BuildRuntime, *, process: s
     upkeep.install(app, duties)
     _bind_logs()
     _check_rights_first(settings)
-    _bind_shutdown(lazy_runtime, chats, shutting_down)
+    _announce_places(app, places)
+    _bind_shutdown(lazy_runtime, chats, places, shutting_down)
     return app
 
 
@@ -130,7 +134,22 @@ def _state_of(runtime: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
         return "unknown", None  # the row says it to whoever asks
 
 
-def _chat_process(runtime: Runtime, shutting_down: threading.Event, ends: ChatEnds) -> ChatProcess:
+def _chat_places(app: Celery, runtime: Runtime) -> ChatPlaces:
+    settings = runtime.settings
+    limits = dispatch_limits_of(settings)
+    return ChatPlaces(app, runtime.database, limits, lease_seconds=settings.chat_lease_seconds)
+
+
+def _announce_places(app: Celery, places: Lazy[ChatPlaces]) -> None:
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    def _start(sender: Any, **_: Any) -> None:
+        if CHAT_QUEUE in app.amqp.queues.consume_from:
+            places().start(new_id(), sender.hostname, sender.controller.concurrency)
+
+
+def _chat_process(
+    runtime: Runtime, shutting_down: threading.Event, ends: ChatEnds, places: Lazy[ChatPlaces]
+) -> ChatProcess:
     return_large_blocks()
     settings = runtime.settings
     process = ChatProcess(
@@ -139,6 +158,7 @@ def _chat_process(runtime: Runtime, shutting_down: threading.Event, ends: ChatEn
         runtime.notifier,
         lambda: make_chat_gateway(settings),
         on_probed=lambda end: ends.publish([(end.chat_id, end.status, end.error_code)]),
+        place_freed=places().place_freed,
     )
     process.start()
     if shutting_down.is_set():  # its first chat came after the signal
@@ -146,7 +166,9 @@ def _chat_process(runtime: Runtime, shutting_down: threading.Event, ends: ChatEn
     return process
 
 
-def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_down: threading.Event) -> None:
+def _bind_shutdown(
+    runtime: Lazy[Runtime], chats: Lazy[ChatProcess], places: Lazy[ChatPlaces], shutting_down: threading.Event
+) -> None:
     shutdown_deadline = ShutdownDeadline(chats.close)
 
     @worker_shutting_down.connect(weak=False)
@@ -154,6 +176,8 @@ def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_do
         log.info("llm_worker.stopping", signal=sig)
         shutting_down.set()
         shutdown_deadline.begin()
+        if places.built is not None:
+            places.built.drain(lambda: chats.built.running if chats.built is not None else 0)
         if chats.built is not None:
             chats.built.drain()
 
@@ -179,6 +203,7 @@ def _bind_shutdown(runtime: Lazy[Runtime], chats: Lazy[ChatProcess], shutting_do
     @worker_shutdown.connect(weak=False)
     def _close(**_: Any) -> None:
         chats.close()
+        places.close()
         runtime.close()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import structlog
 from celery import Celery
@@ -13,6 +14,11 @@ from kombu.exceptions import OperationalError
 
 from shared.background import BackgroundLoop
 from shared.catalogue.sync.options import RefreshOptions
+from shared.chat import dispatch
+from shared.chat.accept import AcceptedChat
+from shared.chat.dispatch import DispatchedChat, Turn
+from shared.clock import new_id
+from shared.db import Database, DatabaseFailure
 from shared.task_names import CHAT_QUEUE, CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
 
 log = structlog.get_logger(__name__)
@@ -21,6 +27,9 @@ SOCKET_TIMEOUT_SECONDS = 2.0
 MAX_UNSENT = 10_000
 REST_SECONDS = 2.0
 """After a message that Redis did not take, the next ones are left to upkeep for so long."""
+BUSY_SECONDS = 0.005
+BUSY_TURNS = 5
+"""So often is looked again whether somebody else still gives places away; then it is left to the chat processes."""
 
 
 def send_chat(
@@ -37,6 +46,27 @@ def send_chat(
         ignore_result=True,
         producer=producer,
     )
+
+
+def send_dispatched(app: Celery, database: Database, chats: Sequence[DispatchedChat]) -> None:
+    """Send the messages of chats whose dispatch is committed. Those that Redis does not take wait for another turn.
+
+    Raises what `Database.transaction` raises; the chats get their messages as lost ones then.
+    """
+    unsent = list(chats)
+    try:
+        with app.producer_or_acquire() as producer:
+            for chat in chats:
+                # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
+                task_id = str(chat.chat_id if chat.first else new_id())
+                send_chat(app, chat.chat_id, task_id=task_id, request_id=chat.request_id, producer=producer)
+                unsent.pop(0)
+    except (OperationalError, OSError) as error:
+        log.warning(
+            "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
+        )
+        with database.transaction() as connection:
+            dispatch.take_back(connection, [chat.chat_id for chat in unsent], seconds=dispatch.MESSAGE_SECONDS)
 
 
 def send_refresh(
@@ -60,12 +90,21 @@ def send_refresh(
     )
 
 
+class _Unsent(NamedTuple):
+    """A chat that has a place and no message yet; of None others look which chat's turn it is."""
+
+    chat_id: uuid.UUID | None
+    request_id: str | None
+
+
 class Publisher:
     """The web process's messages: sent within bounded time. One that was not sent is upkeep's to send."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, take_turn: Callable[[], Turn]) -> None:
+        """`take_turn` dispatches waiting chats and sends their messages."""
         self._app = app
-        self._unsent: queue.SimpleQueue[tuple[uuid.UUID, str | None]] = queue.SimpleQueue()
+        self._take_turn = take_turn
+        self._unsent: queue.SimpleQueue[_Unsent] = queue.SimpleQueue()
         self._resting_until = float("-inf")
         self._sender = BackgroundLoop(
             "chat-messages",
@@ -73,30 +112,43 @@ class Publisher:
             pause_seconds=0.0,
             event="llm_queue.not_published",
             message="Redis takes no message, upkeep sends it",
-            expected=(OperationalError, OSError),
+            expected=(OperationalError, OSError, DatabaseFailure),
         )
 
-    def chat(self, chat_id: uuid.UUID, *, request_id: str | None) -> None:
-        """Send `llm.chat` soon, from a thread of its own: no caller waits for Redis; a lost message costs seconds."""
-        if self._unsent.qsize() < MAX_UNSENT:
-            self._unsent.put((chat_id, request_id))
+    def chat(self, accepted: AcceptedChat, *, request_id: str | None) -> None:
+        """Send `llm.chat` soon where this chat is new and has a place, from a thread of its own: no caller waits for
+        Redis; a lost message costs seconds. One that waits is left to who dispatches.
+        """
+        if not accepted.new or accepted.place == "full" or self._unsent.qsize() >= MAX_UNSENT:
+            return
+        chat_id = accepted.snapshot.chat_id
+        self._unsent.put(_Unsent(chat_id if accepted.place == "free" else None, request_id))
         self._sender.start()
 
     def _send_chats(self) -> None:
-        chat_id, request_id = self._unsent.get()
+        unsent = [self._unsent.get()]
+        while not self._unsent.empty():
+            unsent.append(self._unsent.get())
         if time.monotonic() < self._resting_until:
             return
         try:
             with self._app.producer_or_acquire() as producer:
-                while True:
-                    # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
-                    send_chat(self._app, chat_id, task_id=str(chat_id), request_id=request_id, producer=producer)
-                    if self._unsent.empty():
-                        break
-                    chat_id, request_id = self._unsent.get()
+                for chat_id, request_id in unsent:
+                    if chat_id is not None:
+                        # It has the chat's own id, which /api/tasks is asked for; later messages have new ones.
+                        send_chat(self._app, chat_id, task_id=str(chat_id), request_id=request_id, producer=producer)
         except Exception:
             self._resting_until = time.monotonic() + REST_SECONDS
             raise
+        if any(chat_id is None for chat_id, _ in unsent):
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Take the turn of chats that came while somebody else gave places away; that takes some milliseconds."""
+        for _ in range(BUSY_TURNS):
+            if not self._take_turn().busy:
+                return
+            time.sleep(BUSY_SECONDS)
 
     def refresh(self, arguments: RefreshOptions, *, task_id: str, run_id: str | None, request_id: str) -> bool:
         """Send `llm.refresh`; `run_id` is the queued run's, None for a dry run. False where Redis did not take it."""

@@ -17,6 +17,7 @@ from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
 from shared.catalogue.sync.sources import Sources
 from shared.chat.accept import Submitter
+from shared.chat.dispatch import DispatchLimits
 from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
 from shared.clock import new_id, utc_now
@@ -60,6 +61,13 @@ def policy_of(settings: Settings, cadence: Cadence) -> Policy:
         max_shrink=settings.refresh_max_shrink,
         grace_syncs=settings.refresh_grace_syncs,
         grace_min_hours=cadence.grace_min_hours if setting is None else setting,
+    )
+
+
+def dispatch_limits_of(settings: Settings) -> DispatchLimits:
+    """What holds chats back beside places."""
+    return DispatchLimits(
+        settings.caller_max_running, settings.matchaai_max_parallel, settings.matchaai_requests_per_minute
     )
 
 
@@ -119,6 +127,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         deadline_seconds=settings.chat_deadline_seconds,
         max_open=settings.chat_max_queued,
         default_key=settings.matchaai_default_model,
+        limits=dispatch_limits_of(settings),
     )
     return Runtime(
         settings, database, store, describer, policy, cadence, refresher, editor, submitter, ChatNotifier(store)

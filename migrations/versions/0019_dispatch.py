@@ -85,18 +85,23 @@ CREATE POLICY {table}_service ON {table} TO service_role USING (true) WITH CHECK
     for table in ("llm_callers", "llm_chat_processes")
 )
 
+# As shared/chat/dispatch.py has it.
+HAS_PLACE = (
+    "dispatched_at IS NOT NULL AND finished_at IS NULL AND (status = 'queued' OR lease_until IS NULL"
+    " OR lease_until > now())"
+)
+
 # A function takes the lock and then looks anew, within the statement that inserts a chat: no exchange more, and nobody
 # else gives the same place away before that transaction ends. Who holds the lock and does nothing loses it: a process
 # that was stopped halfway must not halt every chat.
-FUNCTIONS = """
+FUNCTIONS = f"""
 CREATE FUNCTION llm_place_is_free(asking text, max_running integer, max_parallel integer) RETURNS boolean
-LANGUAGE sql VOLATILE AS $$
+LANGUAGE sql VOLATILE SET enable_seqscan = off AS $$
   SELECT NOT EXISTS (SELECT FROM llm_chats WHERE class = 'interactive' AND status = 'queued' AND dispatched_at IS NULL
                        AND waiting_for IS NULL AND publish_at <= now())
-    AND (SELECT count(*) FROM llm_chats WHERE dispatched_at IS NOT NULL AND finished_at IS NULL)
+    AND (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE})
       < least((SELECT sum(places) FROM llm_chat_processes WHERE lease_until > now()), llm_place_is_free.max_parallel)
-    AND (SELECT count(*) FROM llm_chats
-           WHERE dispatched_at IS NOT NULL AND finished_at IS NULL AND subject = llm_place_is_free.asking)
+    AND (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE} AND subject = asking)
       < coalesce((SELECT callers.max_running FROM llm_callers AS callers WHERE callers.subject = asking),
                  llm_place_is_free.max_running, 2147483647)
 $$;

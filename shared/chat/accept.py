@@ -17,15 +17,16 @@ import sqlalchemy as sa
 from shared.catalogue import resolve
 from shared.catalogue.resolve import Resolution
 from shared.chat import read
+from shared.chat.dispatch import MESSAGE_SECONDS, NO_LIMITS, DispatchLimits
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 
-PUBLISH_PAUSE_SECONDS = 5.0
-"""After this a queued chat that nobody claimed counts as one whose message was lost."""
-
 RESEND_MINUTES = 15
 """So long after a question the same one, marked as sent again, means the same chat."""
+
+
+Place = Literal["free", "busy", "full"]
 
 
 class TooManyOpen(Exception):
@@ -63,12 +64,15 @@ class ChatRequest:
 class AcceptedChat:
     """A chat that is committed; `new` is false when it was there: by its idempotency key, or because it was joined.
 
-    `resends`: how often the question has come again. Only who came last may give the chat up.
+    `resends`: how often the question has come again. Only who came last may give the chat up. `place`: `free` where
+    the chat has one already, so that its message is to be sent; `busy` where the places could not be looked at, so that
+    somebody is to take a turn (`shared.chat.dispatch`); `full` where it waits.
     """
 
     snapshot: Snapshot
     new: bool
     resends: int = 0
+    place: Place = "full"
 
 
 COUNT_MARGIN = 2000
@@ -116,19 +120,25 @@ _COUNT_OPEN = sa.text("""
 _ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
 
 
-# Inserts a chat with the active model that {wanted} selects, in one exchange with PostgreSQL; a second one with the
-# same idempotency key (llm_chats_idempotency) inserts nothing.
+# Inserts a chat with the active model that {wanted} selects, and gives it a place where one is free and nobody waits
+# (migration 0019), all in one exchange with PostgreSQL; a second one with the same idempotency key
+# (llm_chats_idempotency) inserts nothing.
 _INSERT = f"""
-    INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
-      requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
-      response, deadline_at, publish_at)
-    SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s, %(system_prompt)s,
-      %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s, %(story)s::jsonb,
-      %(others)s::text[], %(strict)s, %(response)s::jsonb,
-      now() + make_interval(secs => %(deadline)s), now() + make_interval(secs => %(pause)s)
-    FROM llm_models WHERE is_active AND {{wanted}}
-    ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts
+    WITH place AS MATERIALIZED (SELECT llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken),
+    accepted AS (
+      INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
+        requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
+        response, deadline_at, dispatched_at, publish_at, publishes)
+      SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s,
+        %(system_prompt)s, %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s,
+        %(story)s::jsonb, %(others)s::text[], %(strict)s, %(response)s::jsonb,
+        now() + make_interval(secs => %(deadline)s), CASE WHEN taken = 'free' THEN now() END,
+        CASE WHEN taken = 'free' THEN now() + make_interval(secs => {MESSAGE_SECONDS}) ELSE now() END,
+        CASE WHEN taken = 'free' THEN 1 ELSE 0 END
+      FROM llm_models CROSS JOIN place WHERE is_active AND {{wanted}}
+      ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+      RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts)
+    SELECT accepted.*, place.taken FROM accepted CROSS JOIN place
 """
 
 # Inserts a chat with the active model of a key, by llm_models_model_key_key.
@@ -179,12 +189,14 @@ class Submitter:
         deadline_seconds: float,
         max_open: int,
         default_key: str = "",
+        limits: DispatchLimits = NO_LIMITS,
     ) -> None:
         """`default_key`: MATCHAAI_DEFAULT_MODEL."""
         self._database = database
         self._ids = ids
         self._deadline_seconds = deadline_seconds
         self._default_key = default_key
+        self._limits = limits
         self._open = OpenChats(max_open)
 
     def submit(self, request: ChatRequest) -> AcceptedChat:
@@ -247,7 +259,8 @@ class Submitter:
             "reason": fallback.reason if fallback is not None else None,
             "story": None if story is None else json.dumps(story),
             "deadline": self._deadline_seconds,
-            "pause": PUBLISH_PAUSE_SECONDS,
+            "max_running": self._limits.caller_max_running,
+            "max_parallel": self._limits.max_parallel,
         }
         with self._database.transaction() as connection:
             if request.joins == "given_up" and request.idempotency_key is None:
@@ -261,7 +274,7 @@ class Submitter:
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:
-                return AcceptedChat(read.snapshot_of(row), new=True)
+                return AcceptedChat(read.snapshot_of(row), new=True, place=row["taken"])
             if request.idempotency_key is None:
                 return None
             earlier = connection.execute(_EARLIER, values).first()

@@ -44,10 +44,11 @@ _LEASE = f"least(now() + make_interval(secs => %s), deadline_at + interval '{DEA
 
 
 # Gives each of these chats that is queued, or whose lease ran out, one more attempt with a lease, and returns what a
-# call needs; locked by id (llm_chats_pkey), the model's key looked up by llm_models_model_key_key.
+# call needs; locked by id (llm_chats_pkey), the model's key looked up by llm_models_model_key_key. One that was not
+# dispatched takes a place all the same; it counts as an old one, for it has overtaken no message.
 _CLAIM = f"""
 UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1, waiting_for = NULL,
-  started_at = coalesce(started_at, now()), lease_until = {_LEASE}
+  started_at = coalesce(started_at, now()), lease_until = {_LEASE}, dispatched_at = coalesce(dispatched_at, created_at)
 WHERE id = ANY(ARRAY(
   SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[])
     AND (status = 'queued' OR (status = 'running' AND lease_until < now()))

@@ -132,6 +132,7 @@ def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UU
 # Queues the chat of each running attempt again, with its failure and its pause; finds its chats by llm_chats_pkey.
 _RELEASE = """
 UPDATE llm_chats c SET status = 'queued', tries = c.tries + n.tries, lease_until = NULL, version = version + 1,
+  dispatched_at = NULL,
   attempts_returned = attempts_returned + CASE WHEN n.counted THEN 0 ELSE 1 END, publishes = 0,
   last_failure = coalesce(n.failure, c.last_failure), publish_at = now() + make_interval(secs => n.kept),
   waiting_for = CASE WHEN n.code IS NOT NULL THEN 'upstream' END,

@@ -6,31 +6,31 @@ Several processes may do this at the same time: none takes what another is takin
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from shared.chat import counting
+from shared.chat import counting, waiting
 from shared.chat.claims import DEADLINE_GRACE_SECONDS
+from shared.chat.dispatch import HAS_PLACE, LIVING_PLACES, MESSAGE_SECONDS, DispatchedChat
 
-FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
-"""Between two messages for a chat that stays queued: doubling from the first to the longest."""
+"""Between two messages for a dispatched chat: doubling from MESSAGE_SECONDS to this."""
 BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did: chats to publish with their request ids, and chats whose readers are to be told."""
+    """What a sweep did: chats whose message is to be sent again, and chats whose readers are to be told."""
 
-    publish: tuple[tuple[uuid.UUID, str | None], ...] = ()
+    resend: tuple[DispatchedChat, ...] = ()
     changed: tuple[uuid.UUID, ...] = ()
     ended: Mapping[uuid.UUID, str] = field(default_factory=dict)
     lost_leases: tuple[uuid.UUID, ...] = ()
 
 
-# Expires chats past their deadline, a batch of queued ones (llm_chats_queued) and a batch of running ones
+# Expires chats past their deadline, a batch of queued ones (llm_chats_deadlines) and a batch of running ones
 # (llm_chats_running) whose lease or whose grace is over.
 _EXPIRE = f"""
 UPDATE llm_chats SET status = 'expired', version = version + 1, finished_at = now(), lease_until = NULL,
@@ -64,7 +64,7 @@ RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS 
 # Queues a batch of running chats whose lease ran out again, or fails them after their last attempt, by
 # llm_chats_running.
 _END_LEASES = f"""
-UPDATE llm_chats SET version = version + 1, lease_until = NULL, publish_at = now(),
+UPDATE llm_chats SET version = version + 1, lease_until = NULL, dispatched_at = NULL, publish_at = now(),
   status = CASE WHEN attempt - attempts_returned < %s THEN 'queued' ELSE 'failed' END,
   finished_at = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE now() END,
   error_code = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE 'attempts_exhausted' END,
@@ -78,19 +78,26 @@ RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS 
 """
 
 
-# Sets the next publication of a batch of queued chats that are due, the oldest first, by llm_chats_queued.
-_TAKE_UNPUBLISHED = f"""
-UPDATE llm_chats SET publishes = publishes + 1,
-  publish_at = now() + make_interval(secs => least(%s::float8, %s::float8 * power(2, least(publishes, 16))))
-WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND publish_at <= now()
-                     ORDER BY created_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
+# Chooses dispatched chats whose message is lost, and sets when it would be lost again, by llm_chats_dispatched: nobody
+# has claimed them for a while, though a place is free, or a chat that was dispatched later has been claimed. While all
+# places are taken a message may merely wait. Who has a chat in hand moves its `publish_at`.
+_TAKE_LOST = f"""
+WITH taken AS MATERIALIZED (
+  SELECT count(*) AS running, max(dispatched_at) AS newest FROM llm_chats WHERE {HAS_PLACE} AND status = 'running')
+UPDATE llm_chats SET publishes = publishes + 1, dispatched_at = now(), publish_at = now()
+  + make_interval(secs => least({LONGEST_PAUSE_SECONDS}, {MESSAGE_SECONDS} * power(2, least(publishes - 1, 16))))
+WHERE id = ANY(ARRAY(
+  SELECT c.id FROM llm_chats c CROSS JOIN taken
+  WHERE c.dispatched_at IS NOT NULL AND c.finished_at IS NULL AND c.status = 'queued' AND c.publish_at <= now()
+    AND (c.dispatched_at < taken.newest OR taken.running < ({LIVING_PLACES}))
+  ORDER BY c.dispatched_at LIMIT {BATCH} FOR UPDATE OF c SKIP LOCKED))
 RETURNING id, request_id
 """
 
 
 def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) -> Swept:
-    """Expire what is past its deadline, cancel what its caller gave up, take back what lost its lease, and take what
-    has to be published (again).
+    """Expire what is past its deadline, cancel what its caller gave up, take back what lost its lease, end pauses, and
+    take what was dispatched and needs another message.
 
     Without `leases` those that ran out are left as they are.
     """
@@ -98,27 +105,15 @@ def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) 
     given_up = connection.exec_driver_sql(_CANCEL_GIVEN_UP).all()
     lost = connection.exec_driver_sql(_END_LEASES, (max_attempts,) * 5).all() if leases else []
     exhausted = [row for row in lost if row.status == "failed"]
-    publish = connection.exec_driver_sql(_TAKE_UNPUBLISHED, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()
+    waiting.end_pauses(connection)
+    resend = connection.exec_driver_sql(_TAKE_LOST).all()
     counting.count_rows(connection, [*expired, *given_up, *exhausted])
     return Swept(
-        publish=tuple((row.id, row.request_id) for row in publish),
+        resend=tuple(DispatchedChat(row.id, row.request_id, first=False) for row in resend),
         changed=tuple(row.id for row in (*expired, *given_up, *lost)),
         ended={row.id: row.status for row in (*expired, *given_up, *exhausted)},
         lost_leases=tuple(row.id for row in lost),
     )
-
-
-# Takes one publication of these queued chats back and sets the next; finds them by llm_chats_pkey and skips locked
-# rows.
-_MARK_UNPUBLISHED = """
-UPDATE llm_chats SET publishes = greatest(publishes - 1, 0), publish_at = now() + make_interval(secs => %s)
-WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[]) AND status = 'queued' FOR UPDATE SKIP LOCKED))
-"""
-
-
-def mark_unpublished(connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> None:
-    """Take back that these queued chats were published: Redis took no message. They are due again soon."""
-    connection.exec_driver_sql(_MARK_UNPUBLISHED, (FIRST_PAUSE_SECONDS, list(chat_ids)))
 
 
 # Deletes chats that ended before a moment, the oldest first, by llm_chats_finished.

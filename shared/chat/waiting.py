@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from shared.chat.circuit_breaker import CircuitScope
 
 PARK_SECONDS = 30.0
-"""A chat that waits gets a message again after this, should the process that would wake it be gone."""
+"""A chat that waits has its turn again after this, should the process that would wake it be gone."""
 WAKE_BATCH = 5000
 RETRY_LATER_SECONDS = 2.0
 """Chats that have failed themselves come after those that have not."""
@@ -48,7 +48,7 @@ WITH barred AS MATERIALIZED (
   WHERE c.id = ANY(%(ids)s::uuid[]) AND c.status = 'queued' AND c.deadline_at > now()
   ORDER BY c.id FOR UPDATE OF c)
 UPDATE llm_chats c SET waiting_for = 'upstream', waiting_since = coalesce(c.waiting_since, now()), publishes = 0,
-  publish_at = now() + make_interval(secs => %(pause)s),
+  dispatched_at = NULL, publish_at = now() + make_interval(secs => %(pause)s),
   last_failure_code = barred.code, last_failure_at = now() - make_interval(secs => barred.ago),
   version = version + CASE WHEN barred.new THEN 1 ELSE 0 END
 FROM barred WHERE c.id = barred.id
@@ -68,10 +68,10 @@ def park(connection: sa.Connection, chat_ids: Collection[uuid.UUID], barred: Seq
     return {row.id: row.new for row in connection.exec_driver_sql(_PARK, values)}
 
 
-# Lets waiting chats of these scopes be published soon, the oldest first, by llm_chats_waiting_for_upstream.
+# Lets paused chats of these scopes wait for their turn again, the oldest first, by llm_chats_waiting_for_upstream.
 _WAKE = f"""
-UPDATE llm_chats SET publish_at = least(publish_at,
-  now() + make_interval(secs => CASE WHEN tries = 0 THEN 0 ELSE %(later)s END))
+UPDATE llm_chats SET waiting_for = CASE WHEN tries > 0 THEN waiting_for END,
+  publish_at = least(publish_at, now() + make_interval(secs => CASE WHEN tries = 0 THEN 0 ELSE %(later)s END))
 WHERE id = ANY(ARRAY(
   SELECT c.id FROM llm_chats c
   WHERE c.status = 'queued' AND c.waiting_for = 'upstream' AND c.publish_at > now()
@@ -81,8 +81,22 @@ WHERE id = ANY(ARRAY(
 
 
 def wake(connection: sa.Connection, scopes: Sequence[CircuitScope]) -> int:
-    """Let the chats of these scopes that wait for the gateway be published soon; returns how many."""
+    """Let the chats of these scopes that wait for the gateway have their turn soon; returns how many."""
     return connection.exec_driver_sql(_WAKE, {**_arrays(scopes), "later": RETRY_LATER_SECONDS}).rowcount
+
+
+# Ends the pauses that are over, of a batch of chats, by llm_chats_paused.
+_END_PAUSES = f"""
+UPDATE llm_chats SET waiting_for = NULL
+WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'queued' AND waiting_for IS NOT NULL
+                       AND publish_at <= now()
+                     ORDER BY publish_at LIMIT {WAKE_BATCH} FOR UPDATE SKIP LOCKED))
+"""
+
+
+def end_pauses(connection: sa.Connection) -> None:
+    """Let chats whose pause is over wait for their turn again."""
+    connection.exec_driver_sql(_END_PAUSES)
 
 
 # Selects the waiting chat to probe a circuit with, by llm_chats_waiting_for_upstream.

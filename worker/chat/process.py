@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from shared.chat import claims
+from shared.chat import dispatch
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.calls import CallLimits, Gateway, ModelCalls
 from shared.chat.circuit_breaker import CircuitBreaker
@@ -66,9 +66,13 @@ class ChatProcess:
         *,
         drain_seconds: float = DRAIN_SECONDS,
         on_probed: Callable[[Finish], None] = lambda end: None,
+        place_freed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it."""
+        """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it.
+        `place_freed` is called when the process is done with a chat; it must not block.
+        """
         self._on_probed = on_probed
+        self._place_freed = place_freed
         self._database = database
         self._gateway = make_gateway()
         self._lease_seconds = settings.chat_lease_seconds
@@ -126,6 +130,11 @@ class ChatProcess:
         Returns how this process ended the chat, without the answer; None where it did not.
         """
         return asyncio.run_coroutine_threadsafe(self._take(chat_id), self._loop).result()
+
+    @property
+    def running(self) -> int:
+        """How many chats it has in hand."""
+        return len(self._claimed_ids)
 
     def _circuits_changed(self) -> None:
         self._probes.notify()
@@ -188,6 +197,7 @@ class ChatProcess:
                 return None
         finally:
             self._claimed_ids.discard(chat_id)
+            self._place_freed()
 
     async def _probe(self, chat_id: uuid.UUID) -> bool:
         """Make one call for a chat whose circuit is open; False where it is not to be had. It needs no place."""
@@ -247,7 +257,7 @@ class ChatProcess:
     def _requeue(self, chat_id: uuid.UUID) -> None:
         try:
             with self._database.transaction() as connection:
-                claims.postpone(connection, [chat_id], seconds=0)
+                dispatch.take_back(connection, [chat_id], seconds=0)
         except DatabaseFailure as error:
             log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error))
 

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, read
-from shared.chat.accept import ChatRequest, TooManyOpen
+from shared.chat.accept import AcceptedChat, ChatRequest, TooManyOpen
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.clock import new_id
@@ -68,10 +68,11 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
     with open_runtime() as runtime:
         accepted = _accepted(runtime, request)
         try:
-            _send(runtime, accepted)
-            snapshot = _awaited(runtime, accepted)
+            if accepted.place == "free":
+                _send(runtime, accepted.snapshot)
+            snapshot = _awaited(runtime, accepted.snapshot)
         except KeyboardInterrupt:
-            snapshot = _cancelled(runtime, accepted.chat_id)
+            snapshot = _cancelled(runtime, accepted.snapshot.chat_id)
     if as_json:
         echo_json(snapshot.body)
     else:
@@ -130,14 +131,14 @@ def _read(question: str) -> str:
     return text
 
 
-def _accepted(runtime: Runtime, question: Question) -> Snapshot:
+def _accepted(runtime: Runtime, question: Question) -> AcceptedChat:
     missing = missing_configuration(runtime.settings)
     if missing is not None:
         fail(f"{missing.code}: {missing.advice}")
     if question.characters > runtime.settings.chat_max_chars:
         raise click.UsageError(f"question and system prompt may hold {runtime.settings.chat_max_chars} characters")
     try:
-        return runtime.submitter.submit(ChatRequest(question, OPERATOR, str(new_id()), None)).snapshot
+        return runtime.submitter.submit(ChatRequest(question, OPERATOR, str(new_id()), None))
     except (NoModel, TooManyOpen) as error:
         raise click.ClickException(str(error)) from None
 

@@ -6,13 +6,11 @@ import time
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from shared.chat import sweeper
-from shared.clock import new_id
 from shared.db import DatabaseUnavailable
 from worker.flower.task_events import ChatEnds
-from worker.messages import send_chat
+from worker.messages import send_dispatched
 from worker.runtime import Runtime
 from worker.upkeep.loop import Duty
 
@@ -80,20 +78,8 @@ def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
             log_end = log.info if status == "cancelled" else log.error  # its caller has gone: nothing is wrong here
             log_end("llm_chat.ended_by_upkeep", message="Not answered", chat_id=str(chat_id), status=status)
         ends.publish((chat_id, status, _CODES.get(status)) for chat_id, status in swept.ended.items())
-        if not swept.publish:
-            return
-        unsent = dict(swept.publish)
-        try:
-            with app.producer_or_acquire() as producer:
-                for chat_id, request_id in swept.publish:
-                    send_chat(app, chat_id, task_id=str(new_id()), request_id=request_id, producer=producer)
-                    del unsent[chat_id]
-        except (OperationalError, OSError) as error:  # a later round finds them again
-            log.warning(
-                "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
-            )
-            with runtime.database.transaction() as connection:
-                sweeper.mark_unpublished(connection, list(unsent))
+        if swept.resend:
+            send_dispatched(app, runtime.database, swept.resend)
 
     def delete_old() -> None:
         for _ in range(DELETE_BATCHES):

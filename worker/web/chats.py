@@ -129,8 +129,7 @@ class ChatRoutes:
         return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
 
     def _sent(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
-        if accepted.new:
-            self.publisher.chat(accepted.snapshot.chat_id, request_id=call.request_id)
+        self.publisher.chat(accepted, request_id=call.request_id)
         return accepted.snapshot
 
     def _sent_and_awaited(self, accepted: AcceptedChat, call: AnyRequest, seconds: float) -> Snapshot:

@@ -13,8 +13,9 @@ from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker import process_limits
 from worker.celery_app import make_celery
+from worker.chat.dispatcher import Dispatcher
 from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
-from worker.runtime import build_runtime
+from worker.runtime import build_runtime, dispatch_limits_of
 from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
@@ -49,7 +50,9 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     runtime = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
     runtime.database.open_ahead(OPENED_AHEAD)
     authenticator = Authenticator(settings, verify_key=KeyVerifier(runtime.database).verify)
-    publisher = Publisher(make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS))
+    app_of_messages = make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS)
+    dispatcher = Dispatcher(app_of_messages, runtime.database, dispatch_limits_of(settings))
+    publisher = Publisher(app_of_messages, dispatcher.take_turn)
     keeper = ListingKeeper(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
     routes = [*ModelRoutes(runtime, keeper).routes(), *RefreshRoutes(runtime, publisher).routes()]
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.chat.accept import ChatRequest
+from shared.chat import places
+from shared.chat.accept import AcceptedChat, ChatRequest
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
@@ -35,6 +36,7 @@ from worker.web.readers import Readers
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 ANN, BEN = Caller("authenticated", "ann"), Caller("authenticated", "ben")
 SERVICE = Caller("service_role", "service")
+PROCESS = uuid.UUID(int=1)
 
 
 @dataclass
@@ -43,8 +45,9 @@ class Unsent:
 
     chat_ids: list[uuid.UUID] = field(default_factory=list)
 
-    def chat(self, chat_id: uuid.UUID, *, request_id: str | None) -> None:
-        self.chat_ids.append(chat_id)
+    def chat(self, accepted: AcceptedChat, *, request_id: str | None) -> None:
+        if accepted.new and accepted.place == "free":
+            self.chat_ids.append(accepted.snapshot.chat_id)
 
 
 @dataclass
@@ -151,7 +154,8 @@ class Place:
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")  # the ledger is append-only for all others
             connection.execute(
-                "TRUNCATE llm_chats, llm_usage_stats, llm_usage_totals, llm_models, llm_model_changes RESTART IDENTITY"
+                "TRUNCATE llm_chats, llm_usage_stats, llm_usage_totals, llm_models, llm_model_changes,"
+                " llm_callers, llm_chat_processes, llm_call_starts RESTART IDENTITY"
             )
 
 
@@ -182,6 +186,8 @@ def chats(servers: Servers, place: Place, gateway: RunningStandIn) -> Iterator[C
             }
         )
         runtime = ending.enter_context(_runtime(settings))
+        with runtime.database.transaction() as connection:  # every chat has its turn at once
+            places.announce(connection, PROCESS, "chat@test", 1000, lease_seconds=3600)
         sent = Unsent()
         client, readers = _client(runtime, sent)
         yield Chats(settings, runtime, gateway, place.catalogue, sent, client, readers, place.superuser_url, ending)

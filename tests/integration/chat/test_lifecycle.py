@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.chat import claims, counting, figures, lifecycle, read, sweeper, usage
+from shared.chat import claims, counting, dispatch, figures, lifecycle, read, sweeper, usage
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release
 from shared.chat.sweeper import Swept
@@ -55,13 +55,20 @@ def test_a_renewal_waits_for_nobody_and_keeps_what_is_being_written(chats: Chats
     assert renewed == {held[1].chat_id}
 
 
+def dispatched_now(chats: Chats) -> tuple[dispatch.DispatchedChat, ...]:
+    with chats.runtime.database.transaction() as connection:
+        return dispatch.take_turn(connection, dispatch.NO_LIMITS).dispatched
+
+
 def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> None:
     chat_id = chats.submit()
+    with chats.runtime.database.transaction() as connection:
+        dispatch.take_back(connection, [chat_id], seconds=5)
     for _ in range(6):
         chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
-        assert [sent for sent, _ in sweep(chats).publish] == [chat_id]
+        assert [each.chat_id for each in dispatched_now(chats)] == [chat_id]
         with chats.runtime.database.transaction() as connection:
-            sweeper.mark_unpublished(connection, [chat_id])
+            dispatch.take_back(connection, [chat_id], seconds=5)
     (row,) = chats.catalogue.run("SELECT publishes, publish_at < now() + interval '6 seconds' AS soon FROM llm_chats")
     assert (row["publishes"], row["soon"]) == (0, True)
 
@@ -162,7 +169,7 @@ def test_lost_leases_are_queued_again_until_the_attempts_are_used_up(chats: Chat
     assert (row["status"], row["error_code"]) == ("failed", "attempts_exhausted")
     assert claim(chats, chat_id) == []
     assert swept.ended == {chat_id: "failed"}
-    assert swept.publish == ()
+    assert swept.resend == ()
 
 
 def test_a_sweep_leaves_those_whose_lease_lasts(chats: Chats) -> None:
@@ -182,12 +189,12 @@ def test_a_chat_whose_attempts_are_used_up_is_not_claimed(chats: Chats) -> None:
 
 def test_a_lost_message_is_sent_again_with_growing_pauses(chats: Chats) -> None:
     chat_id = chats.submit()
-    assert sweep(chats).publish == (), "its first message may still be on its way"
+    assert sweep(chats).resend == (), "its first message may still be on its way"
     pauses = []
     for _ in range(6):
         chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
-        assert [each[0] for each in sweep(chats).publish] == [chat_id]
-        assert sweep(chats).publish == ()
+        assert [each.chat_id for each in sweep(chats).resend] == [chat_id]
+        assert sweep(chats).resend == ()
         (row,) = chats.catalogue.run("SELECT round(extract(epoch FROM publish_at - now())) AS pause FROM llm_chats")
         pauses.append(int(row["pause"]))
     assert pauses == [5, 10, 20, 40, 60, 60]
@@ -197,7 +204,9 @@ def test_sweeps_at_the_same_time_take_nothing_twice(chats: Chats) -> None:
     chat_ids = {chats.submit() for _ in range(40)}
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     taken: list[uuid.UUID] = []
-    threads = [threading.Thread(target=lambda: taken.extend(i for i, _ in sweep(chats).publish)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: taken.extend(each.chat_id for each in sweep(chats).resend)) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -210,7 +219,7 @@ def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     database = chats.runtime.database
     with database.transaction() as first:
-        assert [sent for sent, _ in sweeper.sweep(first, max_attempts=3).publish] == [chat_id]
+        assert [each.chat_id for each in sweeper.sweep(first, max_attempts=3).resend] == [chat_id]
         with database.transaction(lock_seconds=0.2) as second:
             assert sweeper.sweep(second, max_attempts=3) == Swept()
 
@@ -220,7 +229,7 @@ def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:
     chats.catalogue.run("UPDATE llm_chats SET publish_at = now()")
     with chats.runtime.database.transaction() as connection:
         claims.postpone(connection, [chat_id], seconds=30)
-    assert sweep(chats).publish == ()
+    assert sweep(chats).resend == ()
 
 
 def test_what_is_past_its_deadline_expires_with_the_last_failure_as_its_cause(chats: Chats) -> None:
@@ -400,7 +409,7 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
         lifecycle.cancel(connection, open_ids[2], ANN)
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)
-    assert [chat_id for chat_id, _ in swept.publish] == [open_ids[3]]
+    assert [each.chat_id for each in swept.resend] == [open_ids[3]]
     with chats.runtime.database.transaction(ANN) as connection:
         assert len(read.newest(connection, ANN, limit=50, before=None)) == 4
         assert connection.exec_driver_sql(read_whole).one() == (0, 0)

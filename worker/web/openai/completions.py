@@ -72,8 +72,7 @@ class CompletionRoutes:
         headers = {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
-            if accepted.new:
-                self.publisher.chat(chat_id, request_id=call.request_id)
+            self.publisher.chat(accepted, request_id=call.request_id)
             first = waiting.begin(watch, accepted)
             if not body.stream:
                 return _in_one_piece(waiting.until_ended(watch, first), headers)

@@ -117,8 +117,7 @@ class ResponseRoutes:
         )
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
-            if accepted.new:
-                self.publisher.chat(chat_id, request_id=call.request_id)
+            self.publisher.chat(accepted, request_id=call.request_id)
             first = waiting.begin(watch, accepted)
             if body.stream:
                 return self._stream(waiting, watch, first, options, ending, headers=headers)

@@ -1,0 +1,171 @@
+"""Who dispatches: a turn, and the thread of a chat process that takes one when a call ends and five times a second."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from shared.background import BackgroundLoop
+from shared.chat import dispatch, places
+from shared.chat.dispatch import DispatchLimits, Turn
+from shared.db import Database, DatabaseFailure
+from worker.messages import send_dispatched
+
+TURN_SECONDS = 0.2
+"""How soon a chat has its turn of which no process was told that a place is free for it."""
+PAUSE_SECONDS = 0.025
+"""Between two turns at least: calls that end within it share one."""
+DATABASE_SECONDS = 5.0
+ANNOUNCE_SECONDS = 2.0
+SHORTEST_LEASE_SECONDS = 5.0
+
+
+class Dispatcher:
+    """Takes turns for whoever asks. Belongs to one thread."""
+
+    def __init__(self, app: Celery, database: Database, limits: DispatchLimits) -> None:
+        self._app = app
+        self._database = database
+        self._limits = limits
+        self._after = ""
+
+    def take_turn(self) -> Turn:
+        """Dispatch the chats whose turn it is and send their messages.
+
+        Raises what `Database.transaction` raises; what has been dispatched gets its message as a lost one then.
+        """
+        while True:
+            with self._database.transaction(timeout_seconds=DATABASE_SECONDS) as connection:
+                turn = dispatch.take_turn(connection, self._limits, after=self._after)
+            self._after = turn.after
+            if turn.dispatched:
+                send_dispatched(self._app, self._database, turn.dispatched)
+            if not turn.again:
+                return turn
+
+
+class DispatchLoop:
+    """Takes turns in a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._waiting = True
+        self._wanted = threading.Event()
+        self._loop = BackgroundLoop(
+            "chat-dispatcher",
+            self._turn,
+            pause_seconds=PAUSE_SECONDS,
+            event="llm_chat.not_dispatched",
+            message="Waiting chats were not dispatched",
+            expected=(DatabaseFailure, OperationalError, OSError),
+        )
+
+    def start(self) -> None:
+        """Start the thread. Does nothing where it has been started."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """End the thread after the turn under way."""
+        self._loop.finish()
+        self._wanted.set()
+        self._loop.join(DATABASE_SECONDS)
+
+    def place_freed(self) -> None:
+        """A call has ended: a waiting chat has its turn. Where none waited of late nothing happens."""
+        if self._waiting:
+            self._wanted.set()
+
+    def _turn(self) -> None:
+        self._wanted.wait(TURN_SECONDS)
+        self._wanted.clear()
+        turn = self._dispatcher.take_turn()
+        self._waiting = turn.waiting
+        if turn.busy:
+            self._wanted.set()
+
+
+class Places:
+    """Announces the places of one chat process: all of them until it drains, then those of the calls it finishes."""
+
+    def __init__(
+        self, database: Database, process_id: uuid.UUID, node: str, places: int, *, lease_seconds: float
+    ) -> None:
+        self._database = database
+        self._process_id = process_id
+        self._node = node
+        self._number: Callable[[], int] = lambda: places
+        self._lease_seconds = max(lease_seconds, SHORTEST_LEASE_SECONDS)
+        self._wanted = threading.Event()
+        self._loop = BackgroundLoop(
+            "chat-places",
+            self._turn,
+            event="llm_chat.places_not_announced",
+            message="The places of this process are not announced",
+            expected=DatabaseFailure,
+        )
+
+    def start(self) -> None:
+        """Announce at once and every two seconds from now on."""
+        self._wanted.set()
+        self._loop.start()
+
+    def drain(self, running: Callable[[], int]) -> None:
+        """Take the free places back at once; `running` says how many calls are left. Safe in a signal handler."""
+        self._number = running
+        self._wanted.set()
+
+    def withdraw(self) -> None:
+        """End the announcements and take all places back; they end with their lease where PostgreSQL is away."""
+        self._loop.finish()
+        self._wanted.set()
+        self._loop.join(DATABASE_SECONDS)
+        try:
+            with self._database.transaction(timeout_seconds=1) as connection:
+                places.withdraw(connection, self._process_id)
+        except DatabaseFailure:
+            return
+
+    def _turn(self) -> None:
+        self._wanted.wait(min(ANNOUNCE_SECONDS, self._lease_seconds / 3))
+        self._wanted.clear()
+        with self._database.transaction(timeout_seconds=DATABASE_SECONDS) as connection:
+            places.announce(connection, self._process_id, self._node, self._number(), lease_seconds=self._lease_seconds)
+
+
+class ChatPlaces:
+    """What a chat process does for its turn among all: its places are announced, and it dispatches.
+
+    Nothing happens before `start`, which is when the process takes messages.
+    """
+
+    def __init__(self, app: Celery, database: Database, limits: DispatchLimits, *, lease_seconds: float) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+        self._dispatching = DispatchLoop(Dispatcher(app, database, limits))
+        self._places: Places | None = None
+
+    def start(self, process_id: uuid.UUID, node: str, places: int) -> None:
+        """Announce so many places and begin to dispatch. Does nothing where it has been started."""
+        if self._places is None:
+            self._places = Places(self._database, process_id, node, places, lease_seconds=self._lease_seconds)
+            self._places.start()
+            self._dispatching.start()
+
+    def place_freed(self) -> None:
+        """As `DispatchLoop.place_freed`."""
+        self._dispatching.place_freed()
+
+    def drain(self, running: Callable[[], int]) -> None:
+        """As `Places.drain`. Others dispatch what is left."""
+        if self._places is not None:
+            self._places.drain(running)
+
+    def close(self) -> None:
+        """End both."""
+        self._dispatching.stop()
+        if self._places is not None:
+            self._places.withdraw()
