@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from bench import chats, growth, latency, listing, planning, refresh
+from bench import chats, dispatch, growth, latency, listing, planning, refresh
 from bench.figures import Figure, table
 from bench.place import Place, place
 from shared.logs import configure
@@ -24,6 +24,7 @@ LINES: dict[str, Callable[[Place], Iterator[Figure]]] = {
     "chats": chats.run,
     "latency": latency.run,
     "growth": growth.run,
+    "dispatch": dispatch.run,
 }
 
 

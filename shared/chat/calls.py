@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from shared.catalogue.resolve import Resolution
-from shared.chat.circuit_breaker import CallKey, CircuitBreaker, CircuitScope
+from shared.chat.circuit_breaker import RATE_LIMITED, CallKey, CircuitBreaker, CircuitScope
 from shared.chat.claims import ChatClaim
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
@@ -171,6 +171,9 @@ class ModelCalls:
             raise failure
         if pause is None:
             raise gave_up(progress.real_cause, failure, tries, within_seconds=round(claim.seconds_left, 1))
+        if failure.code == RATE_LIMITED and failure.retry_after_seconds:
+            self._pause_all(failure.retry_after_seconds, key)
+            pause, blocked = PARK_SECONDS, True
         if blocked or counted or pause > IN_PLACE_SECONDS:
             raise PlaceGivenUp(progress.real_cause.code, progress.real_cause.detail, pause, counted=counted)
         return pause
@@ -184,6 +187,8 @@ class ModelCalls:
 
     def _record(self, error: GatewayError | None, key: CallKey) -> None:
         self._record_outcome(key.model, error)
+        if error is not None and error.code == RATE_LIMITED and self._breaker.is_paused:
+            return
         if error is None or not error.trips_circuit:
             closed = self._breaker.record_success(key)
             for scope in closed:
@@ -207,6 +212,12 @@ class ModelCalls:
                 detail=error.detail,
             )
             self._wake_pauses()
+
+    def _pause_all(self, seconds: float, key: CallKey) -> None:
+        if not self._breaker.is_paused:
+            log.warning("llm_chat.paused", message="MatchaAI asked for a pause, chats wait", seconds=round(seconds, 1))
+        self._breaker.pause(key, seconds)
+        self._wake_pauses()
 
     def _wake_pauses(self) -> None:
         self._circuits_changed.set()

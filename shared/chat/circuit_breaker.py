@@ -44,6 +44,7 @@ class CircuitScope:
 
 
 GATEWAY = CircuitScope(None, None)
+RATE_LIMITED = "rate_limited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class OpenCircuit:
     failed_at: float
     subjects: tuple[str, ...]
     """callers whose failures opened it: others make better probes"""
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether it stops calls because the gateway has asked for that, and not because it fails."""
+        return self.code == RATE_LIMITED
 
 
 @dataclass(slots=True)
@@ -95,7 +101,8 @@ class CircuitBreaker:
 
     So a caller whose questions draw errors from a healthy model stops nobody else, and a model that is down stops no
     other model. An answer closes all four. A failure is one of the gateway's (connection, time-out, 5xx, HTML page);
-    any other answer, a refusal as well, is a success here.
+    any other answer, a refusal as well, is a success here. A 429 is neither: it stops all calls for as long as the
+    gateway asks, then one call goes first.
     """
 
     def __init__(
@@ -162,6 +169,22 @@ class CircuitBreaker:
                 self._open(scope, now)
                 return scope
         return None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether all calls are stopped because the gateway has asked for that."""
+        return any(circuit.is_pause for circuit in self.open_circuits)
+
+    def pause(self, key: CallKey, seconds: float) -> None:
+        """Stop all calls for so long, because the gateway has asked for it.
+
+        Then one call goes first, and its answer lets the others follow.
+        """
+        now = self._clock()
+        streak = self._streaks[GATEWAY] = _Streak(code=RATE_LIMITED, failed_at=now, opened_at=now)
+        streak.subjects[key.subject] += 1
+        streak.probe_at = now + seconds
+        self._refresh_open()
 
     def acquire(self) -> OpenCircuit | None:
         """Take the turn of a probe that is due: the caller makes one call of that scope, whatever `blocks` says."""

@@ -20,16 +20,15 @@ MUTANTS = (
     Mutant(
         "sweeper-of-lost-messages",
         "shared/chat/sweeper.py",
-        "publish = connection.exec_driver_sql(_TAKE_UNPUBLISHED, (LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS)).all()",
-        "publish = []",
+        "resend = connection.exec_driver_sql(_TAKE_LOST).all()",
+        "resend = []",
         (f"{_LIFECYCLE}::test_a_lost_message_is_sent_again_with_growing_pauses",),
     ),
     Mutant(
         "messages-taken-once",
         "shared/chat/sweeper.py",
-        "WHERE status = 'queued' AND publish_at <= now()\n"
-        "                     ORDER BY created_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED))",
-        "WHERE status = 'queued' AND publish_at <= now()\n                     ORDER BY created_at LIMIT {BATCH}))",
+        "ORDER BY c.dispatched_at LIMIT {BATCH} FOR UPDATE OF c SKIP LOCKED))",
+        "ORDER BY c.dispatched_at LIMIT {BATCH}))",
         (f"{_LIFECYCLE}::test_a_sweep_leaves_what_another_is_taking",),
     ),
     Mutant(

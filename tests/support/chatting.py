@@ -66,12 +66,14 @@ class System:
         return self.start(REFRESH)
 
     def start_chat_worker(self, *, concurrency: int = 200, wait: bool = True, **variables: str) -> Process:
-        """A chat worker; by default returns when it consumes."""
+        """A chat worker; by default returns when it consumes and its places are known."""
         name = f"chat{next(self._numbers)}"
         command = [word.format(name=name, concurrency=concurrency) for word in CHAT]
         process = self.start(command, **variables)
         if wait:
             wait_for(lambda: f"{name}@" in process.output and "ready." in process.output, seconds=40)
+            announced = f"SELECT FROM llm_chat_processes WHERE node LIKE '{name}@%'"
+            wait_for(lambda: self.query(announced) != [], seconds=40)
         return process
 
     def ask(self, question: str = "Which?", *, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:

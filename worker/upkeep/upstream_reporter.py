@@ -98,9 +98,12 @@ class UpstreamReporter:
 
 
 def _reports_of(breaker: CircuitBreaker) -> list[CircuitReport]:
-    """The open circuits without their callers: of several callers' ones for the same model, the oldest."""
+    """The open circuits without their callers: of several callers' ones for the same model, the oldest.
+
+    A gateway that asks for a pause is not down.
+    """
     reports: dict[tuple[str, bool], CircuitReport] = {}
-    for circuit in breaker.open_circuits:
+    for circuit in (each for each in breaker.open_circuits if not each.is_pause):
         scope = circuit.scope
         target = ALL_TARGETS if scope.model is None else str(scope.model)
         report = CircuitReport(target, scope.subject is not None, breaker.now() - circuit.opened_at, circuit.code)
