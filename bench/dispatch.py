@@ -1,4 +1,4 @@
-"""Whether giving the next places away costs the same with a million waiting chats of 10,000 callers as with 100 of one."""
+"""Whether giving places away costs the same with a million waiting chats of 10,000 callers as with a few of one."""
 
 from __future__ import annotations
 

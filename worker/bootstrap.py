@@ -27,6 +27,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from shared.chat import read
+from shared.chat.dispatch import dispatch_limits_of
 from shared.clock import new_id
 from shared.db import DatabaseFailure
 from shared.redis_rights import ADVICE, missing_rights
@@ -39,7 +40,7 @@ from worker.chat.gateway import make_chat_gateway
 from worker.chat.process import ChatProcess
 from worker.flower.task_events import ChatEnds
 from worker.process_limits import return_large_blocks
-from worker.runtime import Runtime, dispatch_limits_of
+from worker.runtime import Runtime
 from worker.shutdown import ShutdownDeadline
 from worker.tasks import chat, refresh
 from worker.upkeep import loop as upkeep
@@ -137,14 +138,14 @@ def _state_of(runtime: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
 def _chat_places(app: Celery, runtime: Runtime) -> ChatPlaces:
     settings = runtime.settings
     limits = dispatch_limits_of(settings)
-    return ChatPlaces(app, runtime.database, limits, lease_seconds=settings.chat_lease_seconds)
+    return ChatPlaces(app, runtime.database, limits, process_id=new_id(), lease_seconds=settings.chat_lease_seconds)
 
 
 def _announce_places(app: Celery, places: Lazy[ChatPlaces]) -> None:
     @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
     def _start(sender: Any, **_: Any) -> None:
         if CHAT_QUEUE in app.amqp.queues.consume_from:
-            places().start(new_id(), sender.hostname, sender.controller.concurrency)
+            places().start(sender.hostname, sender.controller.concurrency)
 
 
 def _chat_process(
@@ -159,6 +160,7 @@ def _chat_process(
         lambda: make_chat_gateway(settings),
         on_probed=lambda end: ends.publish([(end.chat_id, end.status, end.error_code)]),
         place_freed=places().place_freed,
+        process_id=places().process_id,
     )
     process.start()
     if shutting_down.is_set():  # its first chat came after the signal

@@ -17,7 +17,7 @@ from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
 from shared.catalogue.sync.sources import Sources
 from shared.chat.accept import Submitter
-from shared.chat.dispatch import DispatchLimits
+from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
 from shared.clock import new_id, utc_now
@@ -61,13 +61,6 @@ def policy_of(settings: Settings, cadence: Cadence) -> Policy:
         max_shrink=settings.refresh_max_shrink,
         grace_syncs=settings.refresh_grace_syncs,
         grace_min_hours=cadence.grace_min_hours if setting is None else setting,
-    )
-
-
-def dispatch_limits_of(settings: Settings) -> DispatchLimits:
-    """What holds chats back beside places."""
-    return DispatchLimits(
-        settings.caller_max_running, settings.matchaai_max_parallel, settings.matchaai_requests_per_minute
     )
 
 

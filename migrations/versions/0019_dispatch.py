@@ -85,7 +85,8 @@ CREATE POLICY {table}_service ON {table} TO service_role USING (true) WITH CHECK
     for table in ("llm_callers", "llm_chat_processes")
 )
 
-# As shared/chat/dispatch.py has it.
+# As shared/chat/dispatch.py has them.
+WAITS = "status = 'queued' AND dispatched_at IS NULL AND waiting_for IS NULL"
 HAS_PLACE = (
     "dispatched_at IS NOT NULL AND finished_at IS NULL AND (status = 'queued' OR lease_until IS NULL"
     " OR lease_until > now())"
@@ -95,39 +96,38 @@ HAS_PLACE = (
 # else gives the same place away before that transaction ends. Who holds the lock and does nothing loses it: a process
 # that was stopped halfway must not halt every chat.
 FUNCTIONS = f"""
-CREATE FUNCTION llm_place_is_free(asking text, max_running integer, max_parallel integer) RETURNS boolean
+CREATE FUNCTION llm_has_room(asking text, max_running integer, max_parallel integer) RETURNS boolean
 LANGUAGE sql VOLATILE SET enable_seqscan = off AS $$
-  SELECT NOT EXISTS (SELECT FROM llm_chats WHERE class = 'interactive' AND status = 'queued' AND dispatched_at IS NULL
-                       AND waiting_for IS NULL AND publish_at <= now())
-    AND (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE})
-      < least((SELECT sum(places) FROM llm_chat_processes WHERE lease_until > now()), llm_place_is_free.max_parallel)
+  SELECT (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE})
+      < least((SELECT sum(places) FROM llm_chat_processes WHERE lease_until > now()), llm_has_room.max_parallel)
     AND (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE} AND subject = asking)
       < coalesce((SELECT callers.max_running FROM llm_callers AS callers WHERE callers.subject = asking),
-                 llm_place_is_free.max_running, 2147483647)
+                 llm_has_room.max_running, 2147483647)
 $$;
 CREATE FUNCTION llm_take_place(asking text, max_running integer, max_parallel integer) RETURNS text
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-  IF llm_place_is_free(asking, max_running, max_parallel) IS NOT TRUE THEN
+  IF llm_has_room(asking, max_running, max_parallel) IS NOT TRUE THEN
     RETURN 'full';
   END IF;
-  IF NOT pg_try_advisory_xact_lock(7293450128892) THEN
+  IF EXISTS (SELECT FROM llm_chats WHERE class = 'interactive' AND {WAITS} AND publish_at <= now())
+    OR NOT pg_try_advisory_xact_lock(7293450128892) THEN
     RETURN 'busy';
   END IF;
   PERFORM set_config('idle_in_transaction_session_timeout', '3s', true);
-  RETURN CASE WHEN llm_place_is_free(asking, max_running, max_parallel) THEN 'free' ELSE 'full' END;
+  RETURN CASE WHEN llm_has_room(asking, max_running, max_parallel) THEN 'free' ELSE 'full' END;
 END $$;
-REVOKE ALL ON FUNCTION llm_place_is_free, llm_take_place FROM PUBLIC;
+REVOKE ALL ON FUNCTION llm_has_room, llm_take_place FROM PUBLIC;
 DO $$
 DECLARE stranger text;
 BEGIN
   FOREACH stranger IN ARRAY ARRAY['anon', 'authenticated', 'operator'] LOOP
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = stranger) THEN
-      EXECUTE format('REVOKE ALL ON FUNCTION llm_place_is_free, llm_take_place FROM %I', stranger);
+      EXECUTE format('REVOKE ALL ON FUNCTION llm_has_room, llm_take_place FROM %I', stranger);
     END IF;
   END LOOP;
 END $$;
-GRANT EXECUTE ON FUNCTION llm_place_is_free, llm_take_place TO service_role;
+GRANT EXECUTE ON FUNCTION llm_has_room, llm_take_place TO service_role;
 """
 
 
@@ -138,7 +138,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("""
-        DROP FUNCTION llm_take_place, llm_place_is_free;
+        DROP FUNCTION llm_take_place, llm_has_room;
         DROP TABLE llm_callers, llm_chat_processes, llm_call_starts;
         DROP INDEX llm_chats_turn, llm_chats_dispatched, llm_chats_paused, llm_chats_deadlines;
         ALTER TABLE llm_chats DROP COLUMN class, DROP COLUMN dispatched_at;

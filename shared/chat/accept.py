@@ -65,8 +65,8 @@ class AcceptedChat:
     """A chat that is committed; `new` is false when it was there: by its idempotency key, or because it was joined.
 
     `resends`: how often the question has come again. Only who came last may give the chat up. `place`: `free` where
-    the chat has one already, so that its message is to be sent; `busy` where the places could not be looked at, so that
-    somebody is to take a turn (`shared.chat.dispatch`); `full` where it waits.
+    the chat has one already, so that its message is to be sent; `busy` where a place may be free and others wait or are
+    given places just now, so that somebody is to take a turn (`shared.chat.dispatch`); `full` where it waits.
     """
 
     snapshot: Snapshot

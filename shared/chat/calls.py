@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,13 +55,21 @@ class Progress:
     real_cause: GatewayError | None = None
 
 
+class Admission(Protocol):
+    """What says when a call may begin."""
+
+    async def begin(self, chat_id: uuid.UUID) -> uuid.UUID | float: ...
+
+    def end(self, call_id: uuid.UUID) -> None: ...
+
+
 class PlaceGivenUp(Exception):
     """The chat goes back to the queue for so many seconds, because of a failure: `detail` is None where it was others'.
 
-    `counted`: the attempt is the chat's to spend.
+    `counted`: the attempt is the chat's to spend. `code` is None where a limit of the gateway's lets no call begin.
     """
 
-    def __init__(self, code: str, detail: str | None, seconds: float, *, counted: bool = False) -> None:
+    def __init__(self, code: str | None, detail: str | None, seconds: float, *, counted: bool = False) -> None:
         super().__init__(code, detail, seconds, counted)
         self.code = code
         self.detail = detail
@@ -79,12 +88,14 @@ class ModelCalls:
         *,
         circuits_closed: Callable[[tuple[CircuitScope, ...]], None] = lambda scopes: None,
         record: Callable[[int, GatewayError | None], None] = lambda model, error: None,
+        admission: Admission | None = None,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`circuits_closed` is called with the circuits that an answer closed, `record` with the model's id and how a
-        call ended; they must not block.
+        call ended; they must not block. `admission` counts calls; None: no limit does.
         """
+        self._admission = admission
         self._gateway = gateway
         self._breaker = breaker
         self._patience = limits
@@ -105,10 +116,14 @@ class ModelCalls:
             blocking = None if claim.is_probe and progress.tries == 0 else self._breaker.blocks(key)
             if blocking is not None:
                 raise PlaceGivenUp(blocking.code, None, PARK_SECONDS)
+            call_id = await self._begin(claim, ends_at)
             try:
                 return await self._call(claim, model, prompt, ends_at, progress, key)
             except GatewayError as error:
                 failure = error
+            finally:
+                if self._admission is not None and call_id is not None:
+                    self._admission.end(call_id)
             pause = self._pause_after(failure, claim, ends_at, progress, key)
             await self._wait(pause, key)
             if self._breaker.shutting_down:
@@ -118,6 +133,18 @@ class ModelCalls:
         """Pauses end now, and their chats go back to the queue."""
         self._breaker.shutdown()
         self._wake_pauses()
+
+    async def _begin(self, claim: ChatClaim, ends_at: float) -> uuid.UUID | None:
+        """Wait until the limits let a call begin, for a moment in place. Raises PlaceGivenUp where it takes longer."""
+        until = min(ends_at, self._clock() + IN_PLACE_SECONDS)
+        while self._admission is not None:
+            begun = await self._admission.begin(claim.chat_id)
+            if isinstance(begun, uuid.UUID):
+                return begun
+            if self._clock() + begun > until or self._breaker.shutting_down:
+                raise PlaceGivenUp(None, None, begun)
+            await asyncio.sleep(begun)
+        return None
 
     async def _call(
         self, claim: ChatClaim, model: Resolution, prompt: str, ends_at: float, progress: Progress, key: CallKey

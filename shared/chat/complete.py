@@ -67,6 +67,7 @@ class Completer:
                     pause.seconds,
                     code=pause.code,
                     counted=pause.counted,
+                    limited=pause.code is None,
                 )
             if failure.code != "unknown_model":
                 text = text_for_callers(failure.code, tries=claim.tries + progress.tries)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from shared.settings import Settings
 from shared.vocabulary import CHAT_CLASSES, ChatClass
 
 MESSAGE_SECONDS: Final = 5.0
@@ -49,6 +50,13 @@ class DispatchLimits:
 
 
 NO_LIMITS: Final = DispatchLimits()
+
+
+def dispatch_limits_of(settings: Settings) -> DispatchLimits:
+    """What holds chats back beside places."""
+    return DispatchLimits(
+        settings.caller_max_running, settings.matchaai_max_parallel, settings.matchaai_requests_per_minute
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +150,7 @@ dispatched AS (
   UPDATE llm_chats SET dispatched_at = now(), publishes = publishes + 1,
     publish_at = now() + make_interval(secs => {MESSAGE_SECONDS})
   WHERE id = ANY(ARRAY(SELECT id FROM chosen))
-  RETURNING id, request_id, publishes)
+  RETURNING id, request_id, publishes = 1 AND attempt = 0 AND waiting_since IS NULL AS first)
 SELECT dispatched.*, budget.number AS budget,
   CASE WHEN (SELECT count(*) FROM compared) = {CALLERS_AT_ONCE}
     THEN (SELECT subject FROM compared WHERE place = {CALLERS_AT_ONCE}) ELSE '' END AS after
@@ -164,7 +172,7 @@ def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str =
     following = ""
     for chat_class in CHAT_CLASSES:
         rows = _dispatch(connection, chat_class, limits, after)
-        found = [DispatchedChat(row.id, row.request_id, row.publishes == 1) for row in rows if row.id is not None]
+        found = [DispatchedChat(row.id, row.request_id, row.first) for row in rows if row.id is not None]
         dispatched += found
         following = following or rows[0].after
         if len(found) == rows[0].budget:

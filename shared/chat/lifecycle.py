@@ -50,7 +50,8 @@ class Release:
     """An attempt that ends without a result: the gateway is down, the chat pauses, or the process is going.
 
     `pause_seconds`: for so long no message is to be sent. `code`: the failure after which the chat waits for the
-    gateway; None when it waits for nothing. `counted`: the attempt is the chat's to spend.
+    gateway; None when it waits for nothing. `counted`: the attempt is the chat's to spend. `limited`: a
+    limit of the gateway's lets no call begin.
     """
 
     chat_id: uuid.UUID
@@ -60,6 +61,7 @@ class Release:
     pause_seconds: float = 0.0
     code: str | None = None
     counted: bool = False
+    limited: bool = False
 
 
 # Writes the model that each running attempt asks next; finds its chats by llm_chats_pkey.
@@ -135,12 +137,13 @@ UPDATE llm_chats c SET status = 'queued', tries = c.tries + n.tries, lease_until
   dispatched_at = NULL,
   attempts_returned = attempts_returned + CASE WHEN n.counted THEN 0 ELSE 1 END, publishes = 0,
   last_failure = coalesce(n.failure, c.last_failure), publish_at = now() + make_interval(secs => n.kept),
-  waiting_for = CASE WHEN n.code IS NOT NULL THEN 'upstream' END,
+  waiting_for = CASE WHEN n.code IS NOT NULL THEN 'upstream' WHEN n.limited THEN 'limit' END,
   waiting_since = CASE WHEN n.code IS NOT NULL THEN coalesce(c.waiting_since, now()) END,
   last_failure_code = coalesce(n.code, c.last_failure_code),
   last_failure_at = CASE WHEN n.code IS NOT NULL THEN now() ELSE c.last_failure_at END
-FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::text[], %s::boolean[])
-  AS n (id, attempt, tries, failure, kept, code, counted)
+FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::float8[], %s::text[], %s::boolean[],
+            %s::boolean[])
+  AS n (id, attempt, tries, failure, kept, code, counted, limited)
 WHERE c.id = n.id AND c.attempt = n.attempt AND c.status = 'running'
 RETURNING c.id
 """
@@ -156,6 +159,7 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
         [r.pause_seconds for r in releases],
         [r.code for r in releases],
         [r.counted for r in releases],
+        [r.limited for r in releases],
     )
     return set(connection.exec_driver_sql(_RELEASE, columns).scalars())
 

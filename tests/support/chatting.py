@@ -72,7 +72,7 @@ class System:
         process = self.start(command, **variables)
         if wait:
             wait_for(lambda: f"{name}@" in process.output and "ready." in process.output, seconds=40)
-            announced = f"SELECT FROM llm_chat_processes WHERE node LIKE '{name}@%'"
+            announced = f"SELECT 1 FROM llm_chat_processes WHERE node LIKE '{name}@%'"
             wait_for(lambda: self.query(announced) != [], seconds=40)
         return process
 

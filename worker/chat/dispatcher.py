@@ -142,16 +142,19 @@ class ChatPlaces:
     Nothing happens before `start`, which is when the process takes messages.
     """
 
-    def __init__(self, app: Celery, database: Database, limits: DispatchLimits, *, lease_seconds: float) -> None:
+    def __init__(
+        self, app: Celery, database: Database, limits: DispatchLimits, *, process_id: uuid.UUID, lease_seconds: float
+    ) -> None:
+        self.process_id = process_id
         self._database = database
         self._lease_seconds = lease_seconds
         self._dispatching = DispatchLoop(Dispatcher(app, database, limits))
         self._places: Places | None = None
 
-    def start(self, process_id: uuid.UUID, node: str, places: int) -> None:
+    def start(self, node: str, places: int) -> None:
         """Announce so many places and begin to dispatch. Does nothing where it has been started."""
         if self._places is None:
-            self._places = Places(self._database, process_id, node, places, lease_seconds=self._lease_seconds)
+            self._places = Places(self._database, self.process_id, node, places, lease_seconds=self._lease_seconds)
             self._places.start()
             self._dispatching.start()
 

@@ -20,12 +20,15 @@ from shared.chat.calls import CallLimits, Gateway, ModelCalls
 from shared.chat.circuit_breaker import CircuitBreaker
 from shared.chat.claims import ChatClaim
 from shared.chat.complete import Completer
+from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.notifier import ChatNotifier
 from shared.chat.waiting import Parked
+from shared.clock import new_id
 from shared.db import Database, DatabaseFailure
 from shared.gateway.answer_memory import AnswerMemory
 from shared.settings import Settings
+from worker.chat.admission import CallAdmission
 from worker.chat.database_threads import DatabaseThreads
 from worker.chat.default_models import DefaultModels
 from worker.chat.heartbeat import Heartbeat
@@ -67,9 +70,11 @@ class ChatProcess:
         drain_seconds: float = DRAIN_SECONDS,
         on_probed: Callable[[Finish], None] = lambda end: None,
         place_freed: Callable[[], None] = lambda: None,
+        process_id: uuid.UUID | None = None,
     ) -> None:
         """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it.
         `place_freed` is called when the process is done with a chat; it must not block.
+        `process_id`: by which it announces its places.
         """
         self._on_probed = on_probed
         self._place_freed = place_freed
@@ -84,12 +89,16 @@ class ChatProcess:
         self._reporter = UpstreamReporter(
             database, self._breaker, self._threads, f"{socket.gethostname()}:{os.getpid()}"
         )
+        self._admission = CallAdmission(
+            database, self._threads, dispatch_limits_of(settings), process_id or new_id(), new_id
+        )
         self._calls = ModelCalls(
             self._gateway,
             self._breaker,
             CallLimits(settings.matchaai_timeout_seconds, settings.chat_retry_base_seconds),
             circuits_closed=self._probes.wake,
             record=self._reporter.record,
+            admission=self._admission if self._admission.is_needed else None,
         )
         defaults = DefaultModels(database, preferred_key=settings.matchaai_default_model)
         self._completer = Completer(
@@ -173,9 +182,11 @@ class ChatProcess:
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(self._probes.start)
         self._loop.call_soon(self._reporter.start)
+        self._loop.call_soon(self._admission.start)
         self._loop.run_forever()
         self._loop.run_until_complete(self._probes.stop())
         self._loop.run_until_complete(self._reporter.stop())
+        self._loop.run_until_complete(self._admission.stop())
         self._loop.run_until_complete(self._threads.finish(within_seconds=3))
         self._loop.run_until_complete(self._gateway.aclose())
         self._loop.close()

@@ -25,6 +25,9 @@ from worker.web.validation import MAX_BODY_BYTES, read_body
 
 log = structlog.get_logger(__name__)
 
+_UNDEFINED = ("42P01", "42703", "42883", "42501")
+"""SQLSTATEs of a table, column or function that is not there, or not granted: nobody has migrated."""
+
 RETRY_AFTER_SECONDS = "5"
 """What a 503 says that knows no better."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -169,7 +172,7 @@ def register_error_handlers(app: Flask) -> None:
     def not_migrated(error: Exception) -> Response:
         log.error("llm_web.database_refused", error=str(error))
         detail = "the database does not hold what this version needs: the operator of this service has to migrate it"
-        undefined = isinstance(error, RoleNotGranted) or getattr(error, "sqlstate", None) in ("42P01", "42703", "42501")
+        undefined = isinstance(error, RoleNotGranted) or getattr(error, "sqlstate", None) in _UNDEFINED
         if undefined:
             return _as_response(Problem(503, "database_not_migrated", detail))
         return _as_response(Problem(500, "internal", "something went wrong here; the log has it by the request id"))

@@ -8,6 +8,7 @@ from flask import Flask
 
 from shared.background import BackgroundLoop
 from shared.catalogue.listing import ListingKeeper
+from shared.chat.dispatch import dispatch_limits_of
 from shared.db import PROMPT
 from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
@@ -15,7 +16,7 @@ from worker import process_limits
 from worker.celery_app import make_celery
 from worker.chat.dispatcher import Dispatcher
 from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
-from worker.runtime import build_runtime, dispatch_limits_of
+from worker.runtime import build_runtime
 from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
