@@ -142,7 +142,7 @@ def _chat_places(app: Celery, runtime: Runtime) -> ChatPlaces:
 
 
 def _announce_places(app: Celery, places: Lazy[ChatPlaces]) -> None:
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+    @worker_ready.connect(weak=False)
     def _start(sender: Any, **_: Any) -> None:
         if CHAT_QUEUE in app.amqp.queues.consume_from:
             places().start(sender.hostname, sender.controller.concurrency)
