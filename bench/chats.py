@@ -10,12 +10,12 @@ from uuid import UUID
 from bench.figures import Aim, Figure
 from bench.place import Place, alone
 from bench.processes import cpu_seconds, peak_megabytes
+from harness.chatting import System, chat_system
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller, Database
 from shared.settings import read_settings
-from tests.support.chatting import System, chat_system
 from worker.celery_app import make_celery
 from worker.messages import send_chat
 

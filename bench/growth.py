@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from bench.figures import Aim, Figure
 from bench.place import Place
 from bench.processes import cpu_of_one
+from harness.refreshing import catalogue_harness
+from harness.servers import Database as Addresses
 from shared.catalogue.listing import READER, read_models, read_state
 from shared.chat import claims, figures, lifecycle, read, sweeper, usage
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Database as Addresses
 
 FLAT = Aim(1.5)
 ANNA = Caller("authenticated", "anna")

@@ -13,7 +13,7 @@ from bench.listing import SECRET, port_of, token
 from bench.load import Drizzled, drizzle, request
 from bench.place import Place
 from bench.readers import follow
-from tests.support.chatting import System, chat_system
+from harness.chatting import System, chat_system
 
 BEGIN_PER_SECOND = 100
 POST_PER_SECOND = 200

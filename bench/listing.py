@@ -17,8 +17,8 @@ from bench.models import entries
 from bench.place import Place
 from bench.processes import cpu_seconds
 from bench.refresh import Catalogue
-from tests.support.processes import Process, Web, free_port, local_variables, web
-from tests.support.waiting import wait_for
+from harness.processes import Process, Web, free_port, local_variables, web
+from harness.waiting import wait_for
 
 MODELS = 27
 CONNECTIONS = 32

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import redis
 
+from harness.servers import Servers
 from migrations.run import upgrade
-from tests.support.servers import Servers
 from worker.local.services import start_services
 
 ROOT = Path(__file__).parents[1]

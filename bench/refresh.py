@@ -19,6 +19,7 @@ from bench.figures import Aim, Figure
 from bench.models import InHand, entries, with_changes
 from bench.place import Place, alone
 from bench.processes import cpu_of_one, peak_megabytes
+from harness.stand_in import RunningStandIn
 from shared.catalogue.facts import names, spelling
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
@@ -32,7 +33,6 @@ from shared.catalogue.sync.sources import Sources
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database
 from shared.gateway.client import GatewayClient
-from tests.support.stand_in import RunningStandIn
 
 POLICY = Policy(default_key="claude-3-7-sonnet")
 NEW, UNCHANGED = Aim(2.0), Aim(0.7)

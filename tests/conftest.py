@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from harness.servers import Database, Servers, running_servers
+from harness.stand_in import RunningStandIn
 from tests.support.commands import LoadedCommands, loaded_commands
 from tests.support.examples import THOROUGH
 from tests.support.scheduling import SharedServers
-from tests.support.servers import Database, Servers, running_servers
-from tests.support.stand_in import RunningStandIn
 
 # An example may take as long as the machine needs: time is no assertion.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.servers import running_servers
 from tests.chaos import faults
 from tests.chaos.checks import CHATS, ChatRow, FaultSpan, Verdict, charge, judge, repeated_calls
 from tests.chaos.cluster import DEADLINE_SECONDS, LEASE_SECONDS, Cluster, running_cluster
 from tests.chaos.driver import Driver, wait_until_ended
 from tests.chaos.faults import FAULTS, Fault, FaultFailed, Undo
 from tests.chaos.plan import PlannedFault, make_plan
-from tests.support.servers import running_servers
 
 COMPLETION_SECONDS = 1.5
 """So that some calls are under way whenever a fault begins: two or three, as often as the callers ask."""

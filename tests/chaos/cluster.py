@@ -16,14 +16,14 @@ import httpx
 import psycopg
 import redis
 
+from harness.chatting import CHAT
+from harness.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
+from harness.refreshing import catalogue_harness
+from harness.servers import Database, Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.chaos.hosts import SecondHost, second_host
 from tests.chaos.keys import KeyServer
-from tests.support.chatting import CHAT
-from tests.support.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 
 CHAT_PLACES = 40
 """Of each chat worker."""

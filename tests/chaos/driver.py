@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import httpx
 
+from harness.waiting import wait_for
 from tests.chaos.cluster import Cluster
-from tests.support.waiting import wait_for
 
 CALLERS: Final = ("ann", "ben", "carl")
 PAUSE_SECONDS: Final = 0.5

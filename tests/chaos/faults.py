@@ -15,9 +15,9 @@ import httpx
 import psycopg
 import redis
 
+from harness.waiting import wait_for
 from tests.chaos.cluster import LEASE_SECONDS, Cluster
 from tests.chaos.plan import FaultKind, PlannedFault
-from tests.support.waiting import wait_for
 
 Undo = Callable[[], None]
 MAXIMUM_ANSWER_CHARS: Final = 1_900_000

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from tests.support.processes import BIN, ROOT
+from harness.processes import BIN, ROOT
 
 _NEAR, _FAR = "10.231.7.1", "10.231.7.2"  # within the two namespaces alone
 _PASSED_ON: Final = ("DATABASE_URL", "REDIS_URL", "MATCHAAI_BASE_URL")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.stand_in import RunningStandIn
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.up import RunningUp, running_up
-from tests.support.waiting import wait_for
 
 TOKEN = "a-token-of-these-tests"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.stand_in import RunningStandIn
+from harness.stand_in import RunningStandIn
 from tests.support.up import ROOT, RunningUp, own_environment, running_up
 from worker.local.stand_in import default_models
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.chatting import System, chat_system
-from tests.support.servers import Servers
+from harness.chatting import System, chat_system
+from harness.servers import Servers
 
 StartSystem = Callable[..., System]
 Report = Callable[..., None]

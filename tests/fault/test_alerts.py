@@ -20,12 +20,12 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.chatting import System, chat_system
+from harness.chatting import System, chat_system
+from harness.processes import BEAT
+from harness.servers import Servers
+from harness.waiting import wait_for
 from tests.support.pooler import transaction_pooler
-from tests.support.processes import BEAT
-from tests.support.servers import Servers
 from tests.support.tools import ROOT, tool
-from tests.support.waiting import wait_for
 from worker.local.binaries import find_valkey
 from worker.local.ports import free_port
 

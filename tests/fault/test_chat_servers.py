@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 
+from harness.chatting import System
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
-from tests.support.chatting import System
-from tests.support.waiting import wait_for
 
 
 def postgres_pid(system: System) -> int:

@@ -6,9 +6,9 @@ from statistics import quantiles
 
 import jwt
 
+from harness.chatting import System
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
-from tests.support.chatting import System
-from tests.support.waiting import wait_for
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 DEAD, HEALTHY = "claude-3-5-sonnet", "gpt-4o"

@@ -5,9 +5,9 @@ import time
 
 from celery import Celery
 
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.support.stopping import stopped
-from tests.support.waiting import wait_for
 
 
 def test_sixty_chats_survive_a_kill_9_and_a_flushall_at_once(start_system: StartSystem, report: Report) -> None:

@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
+from harness.chatting import System
+from harness.processes import BEAT, free_port
 from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.fault.test_silent_servers import redis_pid
-from tests.support.chatting import System
-from tests.support.processes import BEAT, free_port
 from tests.support.stopping import stopped, with_children
 
 GRACE_SECONDS = {"chat": 45, "refresh": 45, "beat": 15, "flower": 15, "web": 40}

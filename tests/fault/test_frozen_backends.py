@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
+from harness.chatting import System
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
-from tests.support.chatting import System
 from tests.support.stopping import stopped, with_children
-from tests.support.waiting import wait_for
 from worker.local.database_roles import with_database
 
 LEASE = 6

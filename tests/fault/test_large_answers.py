@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.stopping import stopped, with_children
 from tests.support.tools import ROOT
-from tests.support.waiting import wait_for
 
 MIB = 1024 * 1024
 

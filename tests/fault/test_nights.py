@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import BEAT, local_variables, worker
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
+from harness.processes import BEAT, local_variables, worker
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 
 EVERY_MINUTE = "* * * * *"
 

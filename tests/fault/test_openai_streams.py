@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
+from harness.chatting import System
+from harness.processes import Process
 from tests.fault.conftest import Report, StartSystem
-from tests.support.chatting import System
-from tests.support.processes import Process
 
 STREAMS = 200
 AT_ONCE = 25

@@ -2,8 +2,8 @@
 
 import time
 
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
-from tests.support.waiting import wait_for
 
 
 def test_a_dropped_default_is_replaced_within_a_minute_though_redis_is_wiped(

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.chatting import System
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
-from tests.support.chatting import System
 from tests.support.stopping import stopped, with_children
-from tests.support.waiting import wait_for
 
 DATABASE_SECONDS = 5.0
 CHAT_SECONDS = 3.0

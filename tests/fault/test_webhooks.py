@@ -9,7 +9,7 @@ import pytest
 
 from tests.fault.conftest import StartSystem
 from tests.support.receiver import receiver
-from tests.support.waiting import wait_for
+from harness.waiting import wait_for
 
 
 @pytest.mark.timeout(240)

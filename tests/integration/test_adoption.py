@@ -10,15 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 
+from harness.processes import ROOT, local_variables, web
+from harness.servers import Database, Servers
+from harness.stand_in import RunningStandIn
 from migrations.run import Upgrade, preview, upgrade
 from migrations.schema import head
 from shared.catalogue.adoption import CannotAdopt
 from shared.settings import Settings
 from tests.support.commands import Commands, LoadedCommands
 from tests.support.old_system import INDEXES_AND_POLICIES, MODELS, ROWS, SUPABASE_PARTS, USAGE, WHOLE
-from tests.support.processes import ROOT, local_variables, web
-from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningStandIn
 from worker.commands.doctor import check_database
 from worker.runtime import adopter_of
 

@@ -7,11 +7,11 @@ import jwt
 import psycopg
 import pytest
 
+from harness.processes import local_variables
+from harness.servers import Database, Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.commands import Commands, LoadedCommands
-from tests.support.processes import local_variables
-from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 
 FOUND = """Found 5 LLM models in database:
   ✓ Claude 3.7 Sonnet (ID: 28, Key: claude-3-7-sonnet) [DEFAULT]

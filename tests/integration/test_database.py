@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from harness.processes import ROOT
+from harness.servers import Database, Servers
 from migrations.run import downgrade, upgrade
 from migrations.schema import VERSION_TABLE
 from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable
 from shared.db import Database as Pool
 from shared.models import metadata
-from tests.support.processes import ROOT
-from tests.support.servers import Database, Servers
 
 ANNA = Caller("authenticated", "anna")
 

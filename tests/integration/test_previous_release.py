@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.processes import BIN, REFRESH, ROOT, Web, local_variables, web, worker
-from tests.support.servers import Database, Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
+from harness.processes import BIN, REFRESH, ROOT, Web, local_variables, web, worker
+from harness.servers import Database, Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 
 CHAT = (
     "celery",

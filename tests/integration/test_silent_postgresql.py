@@ -14,12 +14,12 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
+from harness.processes import ROOT
+from harness.servers import Database
+from harness.waiting import wait_for
 from shared.db import Database as Pool
 from shared.db import DatabaseUnavailable, Limits
-from tests.support.processes import ROOT
-from tests.support.servers import Database
 from tests.support.stopping import stopped
-from tests.support.waiting import wait_for
 
 QUICK = Limits(statement=0.3, connect=1.0, pool=1.0)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from harness.processes import ROOT, local_variables
+from harness.servers import Database, Servers
 from migrations.run import upgrade
 from migrations.schema import SHARED_REVISIONS, head
 from tests.support.commands import Commands, LoadedCommands
-from tests.support.processes import ROOT, local_variables
-from tests.support.servers import Database, Servers
 
 FOREIGN = (
     "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY); INSERT INTO alembic_version VALUES ('{}')"

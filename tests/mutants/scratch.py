@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", ".local", ".ci", ".env", ".*_cache", ".hypothesis", "node_modules", "__pycache__", "build"
 )
-_PACKAGES = ("shared", "worker", "migrations", "tests")
+_PACKAGES = ("shared", "worker", "migrations", "tests", "harness")
 TEST_SECONDS = 60
 """How long one test may take: a mutant may make it wait for what never comes."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.refreshing import CatalogueHarness
 from shared.catalogue.sync.outcomes import RunEnded
 from shared.clock import new_id
 from shared.notices.outbox import Outbox
-from tests.support.refreshing import CatalogueHarness
 
 DETAIL = "no answer – in <15> s"
 

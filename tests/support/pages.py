@@ -13,9 +13,9 @@ import httpx
 import jwt
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from tests.support.folders import server_folder
+from harness.folders import server_folder
+from harness.waiting import wait_for
 from tests.support.up import ROOT, own_environment, process
-from tests.support.waiting import wait_for
 from worker.local.ports import free_port
 
 SECRET = "a secret of the tests, of 32 bytes or more"

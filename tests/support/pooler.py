@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from tests.support.folders import server_folder
+from harness.folders import server_folder
+from harness.waiting import wait_for
 from tests.support.tools import tool
-from tests.support.waiting import wait_for
 from worker.local.ports import free_port
 
 CONFIG = """

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from harness.folders import server_folder
+from harness.waiting import wait_for
 from shared.environment import STATE_FILE
-from tests.support.folders import server_folder
-from tests.support.waiting import wait_for
 from worker.local.ports import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from harness.stand_in import RunningStandIn
 from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_web
-from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from tests.support.pages import Pages, answer, ask, running_web, shoot, state, token, too_wide, violations
-from tests.support.stand_in import RunningStandIn
+from harness.stand_in import RunningStandIn
 from tests.support.up import RunningUp
 
 MAX_CHARS = 600

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.pages import Profiles, shoot
-from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
-from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
 QUESTION = "zebra-question"

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
 NEW = {"id": 99, "name": "Claude Opus 5", "allowed_file_input_mime_types": ["image/png"]}

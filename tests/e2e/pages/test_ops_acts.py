@@ -7,10 +7,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.e2e.pages.test_ops import dialog, keys, section
 from tests.support.pages import Pages, shoot, token, too_wide, violations
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 
 LONG = "meta-llama-4-maverick-17b-128e-instruct-fp8-eu-west-3-provisioned-throughput"
 WIDTHS = (360, 768, 1200, 1600)

@@ -5,10 +5,10 @@ import re
 import httpx
 from playwright.sync_api import expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.e2e.pages.test_ops import dialog, hold, keys, section
 from tests.support.pages import Pages, too_wide, violations
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
 CHAT = {"question": "How are you?", "model": "gpt-4o"}

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import live_processes, wait_for
 from tests.support.pages import Pages, Profiles, answer, answers, ask, shoot, state, token, too_wide, violations
-from tests.support.stand_in import RunningStandIn
 from tests.support.up import RunningUp
-from tests.support.waiting import live_processes, wait_for
 
 WATCH_CLOCK = """() => {
   window.shown = [];

@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Locator, Page, Route, expect
 
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.facts.mapping import load_mapping
 from tests.support.pages import SECRET, Pages, Profiles, running_web, shoot, token
-from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
 from tests.support.up import RunningUp
-from tests.support.waiting import wait_for
 
 # Every list that a selector shows, from its first moment on.
 WATCH_LISTS = """

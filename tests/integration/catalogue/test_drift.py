@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared.catalogue import resolve
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.report import sentence
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import Caller
 from tests.support.catalogue import replay
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 OPERATOR = Caller("service_role", "operator")
 OTHERS = [(25, "Claude 3.5 Sonnet"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o")]

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from harness.refreshing import CatalogueHarness, catalogue_harness, entries
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.sync import holds
 from shared.catalogue.sync import runs as sync_runs
 from shared.catalogue.sync.options import RefreshOptions
 from shared.db import SYSTEM
-from tests.support.refreshing import CatalogueHarness, catalogue_harness, entries
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 ALL = [(1_000 + number, f"Model {number}") for number in range(206)]
 TWO = ALL[:2]

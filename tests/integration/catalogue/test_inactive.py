@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.inactive import read_all_models
 from shared.db import Caller
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 ANN = Caller("service_role", "ann")
 THREE = [{"id": 1, "name": "GPT-4o"}, {"id": 2, "name": "Kimi K2"}, {"id": 3, "name": "Gemini 2.5 Pro"}]

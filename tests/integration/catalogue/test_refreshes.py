@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 
+from harness.refreshing import CatalogueHarness, catalogue_harness, entries
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.sync import queued_runs, runs, store
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.rows import LEDGERED
 from shared.db import SYSTEM, DatabaseUnavailable
 from tests.support.catalogue import replay
-from tests.support.refreshing import CatalogueHarness, catalogue_harness, entries
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 FIVE = [
     (28, "Claude 3.7 Sonnet"),

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.processes import local_variables, worker
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.catalogue.sync import queued_runs
 from shared.task_errors import of_outcome
 from shared.vocabulary import SOURCE_NOT_SET_UP
-from tests.support.processes import local_variables, worker
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 from worker.local.stand_in import default_models
 
 REAL = [{"id": 500 + number, "name": f"Real {number}"} for number in range(20)]

@@ -2,10 +2,10 @@
 
 import pytest
 
+from harness.refreshing import catalogue_harness
+from harness.servers import Database
 from shared.catalogue.sync import store
 from shared.catalogue.sync.rows import ModelChange, ModelRow
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Database
 
 TEXTS = [
     "back\\slash",

@@ -18,13 +18,13 @@ from werkzeug.test import TestResponse
 
 from shared.chat import places
 from shared.chat.accept import AcceptedChat, ChatRequest
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 from worker.chat.gateway import make_chat_gateway
 from worker.chat.process import ChatProcess
 from worker.runtime import Runtime, build_runtime

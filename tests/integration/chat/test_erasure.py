@@ -10,10 +10,10 @@ import psycopg
 import pytest
 import redis
 
+from harness.servers import Servers
 from shared.chat import erasure
 from shared.db import Caller, DatabaseError
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, as_caller
-from tests.support.servers import Servers
 
 MARK = "xyzzy-4711"
 OPERATOR = Caller("operator", "olga")

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from harness.waiting import wait_for
 from shared.catalogue.sync import queued_runs
 from shared.chat import claims, figures, lifecycle, sweeper
 from shared.clock import new_id
 from tests.integration.chat.conftest import Chats
-from tests.support.waiting import wait_for
 from worker.web.metrics import of_chats
 
 DEFAULT, OTHER = "claude-3-7-sonnet", "claude-3-5-sonnet"

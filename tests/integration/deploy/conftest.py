@@ -16,11 +16,11 @@ import httpx
 import pytest
 import yaml
 
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.receiver import Receiver, receiver
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT, run_tool
-from tests.support.waiting import wait_for
 from worker.local.binaries import find_postgres, find_valkey
 from worker.local.ports import free_port
 

@@ -14,13 +14,13 @@ import psycopg
 import pytest
 import redis
 
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.signing import verify
 from tests.integration.deploy.conftest import Stack
 from tests.support.receiver import Receiver
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
 from tests.support.tools import tool
-from tests.support.waiting import wait_for
 from worker.local.database_roles import APP, OWNER
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
 from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
 from worker.commands.doctor import check_database, check_redis, examine
 from worker.doctor.findings import Finding
 

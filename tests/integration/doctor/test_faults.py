@@ -12,14 +12,14 @@ import psycopg
 import pytest
 import redis
 
+from harness.processes import ROOT, local_variables, worker
+from harness.refreshing import CatalogueHarness
+from harness.servers import Database, Servers
+from harness.waiting import wait_for
 from migrations.schema import head
 from shared.clock import new_id
 from shared.redis_rights import ADVICE
 from tests.integration.doctor.conftest import Examine
-from tests.support.processes import ROOT, local_variables, worker
-from tests.support.refreshing import CatalogueHarness
-from tests.support.servers import Database, Servers
-from tests.support.waiting import wait_for
 
 
 def faults(findings: Any) -> dict[str, str]:

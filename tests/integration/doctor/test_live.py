@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from harness.stand_in import RunningStandIn
 from shared.settings import Settings
-from tests.support.stand_in import RunningStandIn
 from worker.doctor.findings import Finding
 from worker.doctor.live_probe import check_gateway
 

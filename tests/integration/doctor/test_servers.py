@@ -14,6 +14,9 @@ import psycopg
 import pytest
 import redis
 
+from harness.processes import BIN, Process, local_variables
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database, Servers, running_servers
 from migrations.run import upgrade
 from shared.clock import new_id
 from shared.db import Database as Pool
@@ -22,9 +25,6 @@ from shared.redis_store import RedisStore, connect
 from shared.system_status import spill_to_disk
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
-from tests.support.processes import BIN, Process, local_variables
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database, Servers, running_servers
 from tests.support.stopping import stopped, with_children
 from worker.local.services import start_services
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stand_in import RunningStandIn
+from harness.stand_in import RunningStandIn
 
 
 @pytest.fixture(scope="session")

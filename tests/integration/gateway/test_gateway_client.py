@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import pytest
 
+from harness.stand_in import RunningStandIn
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
 from shared.vocabulary import ModelField
-from tests.support.stand_in import RunningStandIn
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ import socket
 import httpx
 import pytest
 
-from tests.support.stand_in import RunningStandIn
+from harness.stand_in import RunningStandIn
 
 
 def asked(sandbox: RunningStandIn, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from harness.stand_in import RunningStandIn
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
-from tests.support.stand_in import RunningStandIn
 
 ROOT = Path(__file__).parents[3]
 CALL = """

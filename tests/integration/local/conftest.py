@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.folders import server_folder
-from tests.support.waiting import live_processes
+from harness.folders import server_folder
+from harness.waiting import live_processes
 
 ROOT = Path(__file__).parents[3]
 

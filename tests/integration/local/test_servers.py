@@ -4,7 +4,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.support.servers import Database, Servers
+from harness.servers import Database, Servers
 
 
 def test_each_test_gets_a_database_of_its_own_as_the_migrations_leave_it(servers: Servers) -> None:

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 import redis
 
+from harness.waiting import live_processes, wait_for
 from shared.environment import STATE_FILE
 from tests.integration.local.conftest import ROOT, Start
-from tests.support.waiting import live_processes, wait_for
 from worker.local.errors import LocalServicesError
 from worker.local.services import LocalServices, local_env_lines, start_services, write_state
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.servers import Servers
+from harness.waiting import live_processes, wait_for
 from shared.environment import STATE_FILE
 from tests.integration.local.conftest import ROOT
-from tests.support.servers import Servers
-from tests.support.waiting import live_processes, wait_for
 from worker.local import FIRST_HELD
 from worker.local.ports import free_port
 

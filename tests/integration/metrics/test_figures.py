@@ -6,10 +6,10 @@ from datetime import datetime
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared import system_status
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 
 @pytest.fixture

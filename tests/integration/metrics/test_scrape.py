@@ -11,9 +11,9 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import Web, local_variables, web
-from tests.support.servers import Servers
-from tests.support.waiting import wait_for
+from harness.processes import Web, local_variables, web
+from harness.servers import Servers
+from harness.waiting import wait_for
 
 SECRET, TOKEN = "a-secret-of-the-tests-of-metrics-123", "token-of-the-scraper"
 

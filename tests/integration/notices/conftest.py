@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
 from tests.support.notices import write_notice
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
 
 
 @pytest.fixture

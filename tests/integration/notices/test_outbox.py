@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
+from harness.stand_in import RunningStandIn
 from shared.clock import new_id
 from shared.notices.outbox import Outbox
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
-from tests.support.stand_in import RunningStandIn
 
 SEEDED = ((25, "Claude 3.5 Sonnet"), (30, "Claude Opus 4.1"), (35, "Gemini 2.5 Flash-Lite"), (40, "GPT-4o"))
 SONNET, HAIKU, GPT, GEMINI = (28, "Claude 3.7 Sonnet"), (25, "Claude 3.5 Haiku"), (40, "GPT-4o"), (35, "Gemini 2.5 Pro")

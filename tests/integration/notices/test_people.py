@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, make_due
 from shared.notices.people import People, check, receiver_id
 from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from tests.support.mail_server import MailServer, mail_server
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, make_due
 from tests.support.tools import ROOT
 
 PASSWORD, TOKEN = "hook-pa55word", "t0ken-of-the-channel"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, make_due
 from shared.clock import utc_now
 from shared.notices import deliveries, outbox
 from shared.notices.sender import Receiver as Recipient
@@ -20,7 +21,6 @@ from shared.notices.webhook import Webhook
 from shared.signing import new_secret
 from tests.support.notices import DETAIL, write_notice
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, make_due
 
 SECRET = new_secret()
 

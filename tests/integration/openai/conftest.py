@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.support.chatting import System, chat_system
-from tests.support.servers import Servers
+from harness.chatting import System, chat_system
+from harness.servers import Servers
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.chatting import System
+from harness.chatting import System
 from tests.support.node import installed
 
 FOLDER = Path(__file__).parent / "node"

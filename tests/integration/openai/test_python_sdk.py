@@ -7,8 +7,8 @@ import httpx
 import openai
 import pytest
 
-from tests.support.chatting import System
-from tests.support.waiting import wait_for
+from harness.chatting import System
+from harness.waiting import wait_for
 
 ASKED = [{"role": "user", "content": "Which?"}]
 GPT = "gpt-4o"

@@ -5,8 +5,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.chatting import System
-from tests.support.waiting import wait_for
+from harness.chatting import System
+from harness.waiting import wait_for
 
 GPT = "gpt-4o"
 KINDS = [

@@ -11,10 +11,10 @@ from typing import Any
 import openai
 import pytest
 
-from tests.support.chatting import System
+from harness.chatting import System
 from tests.support.node import installed
 from tests.support.receiver import Post, Receiver, receiver
-from tests.support.waiting import wait_for
+from harness.waiting import wait_for
 
 GPT = "gpt-4o"
 EVENTS = ["response.completed", "response.failed", "response.cancelled"]

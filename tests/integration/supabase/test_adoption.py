@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from harness.servers import running_servers
 from migrations.run import grant_roles, upgrade
 from shared.settings import Settings
 from tests.integration.supabase.test_supabase import CLUSTER, INSIDE, PASSWORDS, execute
 from tests.support.old_system import SUPABASE_PARTS, WHOLE
 from tests.support.pooler import transaction_pooler
-from tests.support.servers import running_servers
 from tests.support.tools import ROOT
 from worker.commands.doctor import check_database
 from worker.local.database_roles import with_database

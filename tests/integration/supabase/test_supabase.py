@@ -19,13 +19,13 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from harness.processes import REFRESH, Web, local_variables, web, worker
+from harness.servers import running_servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from migrations.run import grant_roles, upgrade
 from tests.support.pooler import transaction_pooler
-from tests.support.processes import REFRESH, Web, local_variables, web, worker
-from tests.support.servers import running_servers
-from tests.support.stand_in import RunningStandIn
 from tests.support.tools import ROOT
-from tests.support.waiting import wait_for
 from worker.local.database_roles import with_database
 
 CHAT = (

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.processes import Process, Web, local_variables, web, worker
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.catalogue.facts.mapping import load_mapping
-from tests.support.processes import Process, Web, local_variables, web, worker
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 
 FIVE = [{"id": model.id, "name": model.name} for model in load_mapping().models]
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"

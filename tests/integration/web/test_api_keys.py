@@ -14,13 +14,13 @@ import openai
 import psycopg
 import pytest
 
+from harness.processes import Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
+from harness.waiting import wait_for
 from shared.db import Caller
 from tests.integration.web.conftest import SECRET
 from tests.support.commands import Commands, LoadedCommands
-from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
-from tests.support.waiting import wait_for
 
 FORM = re.compile(r"lr_[a-z0-9]{12}_[A-Za-z0-9]{43}")
 NOTICED_SECONDS = 5

@@ -7,10 +7,10 @@ import httpx
 import jwt
 import pytest
 
+from harness.processes import Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
 from tests.integration.web.conftest import SECRET
-from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
 
 
 @pytest.fixture(scope="module")

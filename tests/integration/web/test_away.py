@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.folders import server_folder
+from harness.processes import Process, free_port, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.waiting import wait_for
 from migrations.run import upgrade
-from tests.support.folders import server_folder
-from tests.support.processes import Process, free_port, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.waiting import wait_for
 from worker.local.services import start_services
 
 

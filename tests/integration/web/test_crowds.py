@@ -13,10 +13,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import BIN, WEB, Process, Web, free_port, local_variables
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Database, Servers
-from tests.support.waiting import wait_for
+from harness.processes import BIN, WEB, Process, Web, free_port, local_variables
+from harness.refreshing import catalogue_harness
+from harness.servers import Database, Servers
+from harness.waiting import wait_for
 
 PLACES = 100
 """Of a web process with 400 open files."""

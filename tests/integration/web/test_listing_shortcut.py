@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from harness.processes import Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
 from tests.integration.web.conftest import SECRET
 from tests.integration.web.test_auth import token
-from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
 
 OF_ITS_OWN = ("date", "x-request-id")
 BY_FLASK = {"If-None-Match": '"another"'}  # which the shortcut leaves to Flask

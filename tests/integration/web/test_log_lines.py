@@ -9,15 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.chatting import CHAT
+from harness.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from shared.roles import Role
 from tests.integration.web.conftest import FIVE, SECRET
 from tests.integration.web.test_auth import token
-from tests.support.chatting import CHAT
-from tests.support.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
 
 PASSWORD = 'a "quoted" \\ password'
 FLOWER = ("celery", "-A", "worker.main", "flower", "--address=127.0.0.1")

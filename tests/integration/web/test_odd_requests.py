@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.processes import Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
+from harness.processes import Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
 
 
 @pytest.fixture(scope="module")

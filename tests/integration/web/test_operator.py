@@ -11,8 +11,8 @@ import jwt
 import psycopg
 import pytest
 
+from harness.processes import Process, Web, web
 from tests.integration.web.conftest import SECRET, Stack
-from tests.support.processes import Process, Web, web
 
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 QUESTION, ANSWER = "What did the board decide?", "It decided nothing."

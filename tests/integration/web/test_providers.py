@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from harness.processes import Process, Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Database, Servers
+from harness.waiting import wait_for
 from tests.integration.web.conftest import SECRET
 from tests.support.key_set import Provider
-from tests.support.processes import Process, Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Database, Servers
-from tests.support.waiting import wait_for
 from worker.web.key_set import FETCH_SECONDS, KeysUnavailable, fetch_keys
 
 SUPABASE = {

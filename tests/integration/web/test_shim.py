@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from harness.waiting import wait_for
 from tests.integration.web.conftest import FIVE, Stack
-from tests.support.waiting import wait_for
 
 
 def problem(response, status: int, code: str) -> dict:

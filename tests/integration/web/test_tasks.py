@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from celery import Celery
 
+from harness.waiting import wait_for
 from shared.clock import new_id
 from tests.integration.web.conftest import FIVE, Stack
-from tests.support.waiting import wait_for
 
 CLIENT = """
 import json, sys

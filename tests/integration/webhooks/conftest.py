@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.refreshing import CatalogueHarness, catalogue_harness
+from harness.servers import Database
 from shared.chat import claims, lifecycle, sweeper
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.lifecycle import Finish
@@ -20,8 +22,6 @@ from shared.webhooks import deliveries, endpoints
 from shared.webhooks.endpoints import NewEndpoint
 from shared.webhooks.sender import EventSender
 from tests.support.receiver import Receiver, receiver
-from tests.support.refreshing import CatalogueHarness, catalogue_harness
-from tests.support.servers import Database
 
 ANN = Caller("authenticated", "ann")
 RESPONSES = ("response.completed", "response.failed", "response.cancelled")

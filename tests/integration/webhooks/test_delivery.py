@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
+from harness.waiting import wait_for
 from shared.clock import utc_now
 from shared.notices.deliveries import address
 from shared.signing import verify
@@ -18,7 +19,6 @@ from shared.webhooks.deliveries import EndpointOff
 from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
 from tests.integration.webhooks.conftest import Hooks
 from tests.support.receiver import Receiver, receiver
-from tests.support.waiting import wait_for
 
 NOWHERE = "http://127.0.0.1:9/hook"
 

@@ -13,7 +13,7 @@ import httpx
 
 from worker.local.stand_in import PREFIX
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 READY_SECONDS = 20.0
 WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.02

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from tests.support.waiting import wait_for
+from harness.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 WEB = ("gunicorn", "-c", "python:worker.web.gunicorn_conf", "worker.web.wsgi:app")
 REFRESH = (

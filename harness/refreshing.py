@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from harness.stand_in import RunningStandIn
 from shared.catalogue import seed
 from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
@@ -21,7 +22,6 @@ from shared.chat.usage import callers_of
 from shared.clock import new_id
 from shared.db import Database
 from shared.gateway.client import GatewayClient
-from tests.support.stand_in import RunningStandIn
 from worker.runtime import used
 
 DEFAULT_KEY = "claude-3-7-sonnet"

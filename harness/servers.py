@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import psycopg
 import redis
 
+from harness.folders import server_folder
 from migrations.run import upgrade
-from tests.support.folders import server_folder
 from worker.local.database_roles import APP, OWNER, create_database, with_database
 from worker.local.services import LocalServices, start_services
 

@@ -14,11 +14,11 @@ from typing import Any
 import psycopg
 import redis
 
-from tests.support.processes import REFRESH, Process, Web, local_variables, web
-from tests.support.refreshing import catalogue_harness
-from tests.support.servers import Servers
-from tests.support.stand_in import RunningStandIn
-from tests.support.waiting import wait_for
+from harness.processes import REFRESH, Process, Web, local_variables, web
+from harness.refreshing import catalogue_harness
+from harness.servers import Servers
+from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 
 CHAT = (
     "celery",
