@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from flask import Response, request
+from flask import Response
 
 from worker.web.api_docs import render
 from worker.web.openapi import document
 from worker.web.pages import SECURITY, AnyQuery
-from worker.web.routing import ApiRequest, PlainRequest, Route, as_json
+from worker.web.routing import ApiRequest, PlainRequest, Route, as_json, conditional
 
 
 class DescriptionRoutes:
@@ -52,5 +52,4 @@ class DescriptionRoutes:
         response.set_etag(self._etag)
         response.headers["Cache-Control"] = "no-cache"
         response.headers.extend(SECURITY)
-        response.make_conditional(request)
-        return response
+        return conditional(response)

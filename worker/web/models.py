@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import Response, request
+from flask import Response
 
 from shared.catalogue.edits import EditRefused, UnknownModel
 from shared.catalogue.inactive import read_all_models
@@ -14,7 +14,7 @@ from worker.web import bodies
 from worker.web.bodies import NoQuery
 from worker.web.model_page import find_model
 from worker.web.problems import Problem
-from worker.web.routing import READERS, SERVICE, ApiRequest, PlainRequest, Route, as_json, forbidden
+from worker.web.routing import READERS, SERVICE, ApiRequest, PlainRequest, Route, as_json, conditional, forbidden
 
 LISTING_PATH = "/api/llms"
 
@@ -94,8 +94,7 @@ def listing_response(current: Encoded) -> Response:
     """A listing, or 304 for those who have it."""
     response = Response(current.body, content_type="application/json")
     response.headers.update(listing_headers(current))
-    response.make_conditional(request)
-    return response
+    return conditional(response)
 
 
 def listing_headers(current: Encoded) -> dict[str, str]:

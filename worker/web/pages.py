@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from flask import Response, request
+from flask import Response
 from pydantic import ConfigDict
 
 from worker.web.bodies import Query
 from worker.web.problems import Problem
-from worker.web.routing import ApiRequest, Route
+from worker.web.routing import ApiRequest, Route, conditional
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -103,8 +103,7 @@ class PageRoutes:
         response.set_etag(asset.etag)
         response.headers["Cache-Control"] = "no-cache"  # kept, and asked about each time: a new version shows at once
         response.headers.extend(SECURITY)
-        response.make_conditional(request)
-        return response
+        return conditional(response)
 
 
 def read_assets(values: Mapping[str, str]) -> dict[str, Asset]:

@@ -139,6 +139,13 @@ def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return response
 
 
+def conditional(response: Response) -> Response:
+    """The response, or 304 for who has it by its ETag. The server in front dates it: a second Date would be wrong."""
+    response.make_conditional(request)
+    del response.headers["Date"]
+    return response
+
+
 def json_value(value: object) -> object:
     """How a value that JSON does not know goes out."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

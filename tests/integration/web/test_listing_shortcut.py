@@ -51,6 +51,7 @@ def test_not_modified_is_flasks_too(one_process: Web) -> None:
     by_flask = one_process.get("/api/llms", headers={**authorization, "If-None-Match": f'"another", {etag}'})
     plain = one_process.get("/api/llms", headers={**authorization, "If-None-Match": etag})
     assert plain.status_code == by_flask.status_code == 304
+    assert [len(answer.headers.get_list("date")) for answer in (plain, by_flask)] == [1, 1]
     assert headers_of(plain) == headers_of(by_flask)
 
 
