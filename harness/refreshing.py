@@ -13,10 +13,12 @@ from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync import store
+from shared.catalogue.sync.endings import RecordNotices, UsageLookup, record_nothing
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.outcomes import USE_DAYS, Outcome, RecordNotices, UsageLookup, record_nothing
+from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
+from shared.catalogue.sync.rows import USE_DAYS
 from shared.catalogue.sync.sources import Sources
 from shared.chat.usage import callers_of
 from shared.clock import new_id

@@ -10,10 +10,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from shared.catalogue.sync.holds import open_hold
-from shared.catalogue.sync.runs import ENDED, GOOD
 from shared.models import metadata
 from shared.roles import ROLES
-from shared.vocabulary import CHANGE_KINDS, RUN_TRIGGERS
+from shared.vocabulary import CHANGE_KINDS, ENDED_RUNS, GOOD_RUNS, RUN_TRIGGERS
 
 OTHER = "other"
 """The label of a key that neither the catalogue nor its ledger knows: labels stay as many as there are models."""
@@ -90,8 +89,8 @@ _NOTICES_WAITING = "SELECT count(*) FROM llm_notices WHERE ended_at IS NULL"
 
 def of_catalogue(connection: sa.Connection) -> CatalogueFigures:
     """The figures of the catalogue, as of now."""
-    ended, good = {"ended": list(ENDED)}, {"good": list(GOOD)}
-    runs: dict[tuple[str, str], int] = {(status, trigger): 0 for status in ENDED for trigger in RUN_TRIGGERS}
+    ended, good = {"ended": list(ENDED_RUNS)}, {"good": list(GOOD_RUNS)}
+    runs: dict[tuple[str, str], int] = {(status, trigger): 0 for status in ENDED_RUNS for trigger in RUN_TRIGGERS}
     runs |= {(status, trigger): number for status, trigger, number in connection.execute(sa.text(_RUNS), ended)}
     # Counts the model rows by state and provider; it reads all of them.
     by_provider = sa.text(
@@ -223,7 +222,7 @@ def read_status(connection: sa.Connection) -> SystemStatus:
               SELECT status, error_code, error_detail FROM llm_sync_runs WHERE status = ANY(:ended)
               ORDER BY finished_at DESC, id DESC LIMIT 1) AS last ON true
         """),
-        {"ended": list(ENDED)},
+        {"ended": list(ENDED_RUNS)},
     ).one()
     return SystemStatus(*row)
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 ChatStatus = Literal["queued", "running", "succeeded", "failed", "cancelled", "expired"]
 CHAT_STATUSES: Final[tuple[ChatStatus, ...]] = get_args(ChatStatus)
+ENDED_CHATS: Final[tuple[ChatStatus, ...]] = ("succeeded", "failed", "cancelled", "expired")
 
 ChatClass = Literal["interactive", "batch"]
 CHAT_CLASSES: Final[tuple[ChatClass, ...]] = get_args(ChatClass)
@@ -19,6 +20,9 @@ CHAT_CLASSES: Final[tuple[ChatClass, ...]] = get_args(ChatClass)
 RunStatus = Literal["queued", "running", "succeeded", "partial", "held", "failed", "abandoned"]
 """Of a sync run."""
 RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
+ENDED_RUNS: Final[tuple[RunStatus, ...]] = ("succeeded", "partial", "held", "failed", "abandoned")
+GOOD_RUNS: Final[tuple[RunStatus, ...]] = ("succeeded", "partial")
+"""Of those that changed the catalogue as they should."""
 
 RunTrigger = Literal["schedule", "api", "cli", "task", "startup", "catch-up", "refusal"]
 RUN_TRIGGERS: Final[tuple[RunTrigger, ...]] = get_args(RunTrigger)

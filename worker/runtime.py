@@ -11,10 +11,10 @@ from shared.catalogue.adoption import Adoption, adopt
 from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
-from shared.catalogue.sync.outcomes import USE_DAYS, record_nothing
+from shared.catalogue.sync.endings import record_nothing
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.refresh import Refresher
-from shared.catalogue.sync.rows import MAPPING, MATCHAAI, Json
+from shared.catalogue.sync.rows import MAPPING, MATCHAAI, USE_DAYS, Json
 from shared.catalogue.sync.sources import Sources
 from shared.chat.accept import Submitter
 from shared.chat.dispatch import dispatch_limits_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared.catalogue.sync.outcomes import USE, USE_DAYS
+from shared.catalogue.sync.rows import USE, USE_DAYS
 
 _FIELDS = ("model_name", "model_key", "provider", "is_active", "is_default", "display_order")
 

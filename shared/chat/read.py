@@ -13,13 +13,13 @@ import structlog
 
 from shared.db import Caller
 from shared.models import llm_chats as chats
+from shared.vocabulary import ENDED_CHATS
 
 log = structlog.get_logger(__name__)
 
 Content = Literal["none", "answer", "all"]
 """How much of what was asked and answered is read with a chat."""
 
-ENDED = ("succeeded", "failed", "cancelled", "expired")
 
 SHOWN = (
     chats.c.id,
@@ -72,7 +72,7 @@ class Snapshot:
 
     @property
     def ended(self) -> bool:
-        return self.status in ENDED
+        return self.status in ENDED_CHATS
 
 
 def read_cause(connection: sa.Connection, chat_id: uuid.UUID) -> str | None:
@@ -218,7 +218,7 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
         body["answer"] = row["answer"]
     if row["error_code"] is not None:
         body["error"] = {"code": row["error_code"], "detail": row["error_detail"]}
-    if row["status"] not in ENDED:
+    if row["status"] not in ENDED_CHATS:
         waits = row["status"] == "queued" and row["waiting_for"] is not None
         body["waiting_for"] = row["waiting_for"] if waits else None
         if waits:

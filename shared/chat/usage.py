@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.outcomes import USE_DAYS
+from shared.catalogue.sync.rows import USE_DAYS
 from shared.chat.counting import BUCKETS_MS, OUTCOMES, SUMMED_BUCKETS, reason_and_key
 
 

@@ -9,10 +9,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.catalogue.sync.held import most_used, summary
-from shared.catalogue.sync.outcomes import USE_DAYS, RunEnded
-from shared.catalogue.sync.rows import ModelChange
-from shared.catalogue.sync.runs import GOOD
-from shared.vocabulary import DisabledReason, NoticeKind
+from shared.catalogue.sync.outcomes import RunEnded
+from shared.catalogue.sync.rows import USE_DAYS, ModelChange
+from shared.vocabulary import GOOD_RUNS, DisabledReason, NoticeKind
 
 MODELS_TOLD: Final = 50
 """A notice names so many models; how many there are it says in any case."""
@@ -72,12 +71,12 @@ def notices_of(ending: RunEnded, *, before: str | None, use: Mapping[str, Mappin
     if ending.status == "held":
         held = ending.held or {}
         return [Notice("held", {"text": _held(held), **held})]
-    if ending.status not in GOOD:
+    if ending.status not in GOOD_RUNS:
         text = f"The refresh failed: {ending.detail or 'its worker stopped without a word'}"
         return [Notice("failed", {"text": text, "code": ending.code or ending.status, "attempt": ending.attempt})]
     notices: list[Notice] = []
-    if ending.attempt > 1 or (before is not None and before not in GOOD):
-        was = before if before is not None and before not in GOOD else "failed"
+    if ending.attempt > 1 or (before is not None and before not in GOOD_RUNS):
+        was = before if before is not None and before not in GOOD_RUNS else "failed"
         notices.append(
             Notice("recovered", {"text": f"The refresh works again; the one before was {was}", "before": was})
         )

@@ -8,11 +8,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.outcomes import USE_DAYS, RunEnded
-from shared.catalogue.sync.runs import ENDED
+from shared.catalogue.sync.outcomes import RunEnded
+from shared.catalogue.sync.rows import USE_DAYS
 from shared.chat.usage import requests_of
 from shared.clock import Ids
 from shared.notices.news import DisabledEndpoint, Notice, notice_of_endpoint, notices_of, removed_keys
+from shared.vocabulary import ENDED_RUNS
 
 KEEP_DAYS: Final = 30
 """For so long a notice is kept after its end."""
@@ -37,7 +38,7 @@ class Outbox:
 
     def record(self, connection: sa.Connection, ending: RunEnded) -> None:
         """Write the notices of this ending; nothing where there is nothing to tell."""
-        values = {"id": ending.run_id, "ended": list(ENDED)}
+        values = {"id": ending.run_id, "ended": list(ENDED_RUNS)}
         before = connection.execute(sa.text(_BEFORE), values).scalar()
         removed = removed_keys(ending)
         use = requests_of(connection, removed, days=USE_DAYS) if removed else {}

@@ -20,7 +20,7 @@ from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
-from shared.vocabulary import RunTrigger
+from shared.vocabulary import GOOD_RUNS, RunTrigger
 from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
@@ -94,7 +94,7 @@ def refresh(
             )
     if first and outcome.status == "held":
         sys.exit(FIRST_HELD)
-    sys.exit(GOOD if outcome.status in runs.GOOD or (dry_run and outcome.status == "held") else NOT_GOOD)
+    sys.exit(GOOD if outcome.status in GOOD_RUNS or (dry_run and outcome.status == "held") else NOT_GOOD)
 
 
 def _dismiss(sha256: str, *, as_json: bool) -> None:

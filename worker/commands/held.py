@@ -8,7 +8,7 @@ from typing import Any
 from shared.catalogue.sync import holds
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.outcomes import USE_DAYS
+from shared.catalogue.sync.rows import USE_DAYS
 from worker.commands.context import actor, console, say, short, table
 from worker.commands.entry import fail
 from worker.runtime import Runtime

@@ -74,7 +74,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
+class DocumentedSchema:
     name: str
     meaning: str
     type: list[Part]
@@ -141,13 +141,13 @@ def _answer(status: str, answer: Json) -> Answer:
     return Answer(name, meaning, type_of(shape) if shape else [], "" if media == "application/json" else media)
 
 
-def _schema(name: str, schema: Json) -> Schema:
+def _schema(name: str, schema: Json) -> DocumentedSchema:
     required = set(schema.get("required", ()))
     members = [
         Member(member, type_of(shape), _meaning(shape), member in required)
         for member, shape in schema.get("properties", {}).items()
     ]
-    return Schema(name, schema.get("description", ""), type_of(schema), members)
+    return DocumentedSchema(name, schema.get("description", ""), type_of(schema), members)
 
 
 def type_of(schema: Json) -> list[Part]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.catalogue.edits import ModelEdit
 from shared.catalogue.facts.capabilities import CapabilityValues
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.outcomes import USE_DAYS
+from shared.catalogue.sync.rows import USE_DAYS
 from shared.roles import Role
 from shared.vocabulary import FallbackReason
 

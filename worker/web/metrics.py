@@ -18,12 +18,11 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from shared import system_status
-from shared.catalogue.sync.runs import ENDED
 from shared.chat import counting, figures
 from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import UpstreamHealth, read_health
-from shared.vocabulary import FALLBACK_REASONS, GATEWAY_ERROR_CODES
+from shared.vocabulary import ENDED_RUNS, FALLBACK_REASONS, GATEWAY_ERROR_CODES
 from worker.doctor.disks import folders, noted_state, room
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
@@ -201,7 +200,7 @@ def of_disks(figures: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
 def of_catalogue(catalogue: system_status.CatalogueFigures, *, stale_after: timedelta) -> Iterator[Metric]:
     """The families of the catalogue. `stale_after`: the age at which it is stale."""
     yield _counter("sync_runs", "Attempts at a sync that ended", ("status", "trigger"), catalogue.runs)
-    last = {(status,): int(status == catalogue.last_run) for status in ENDED}
+    last = {(status,): int(status == catalogue.last_run) for status in ENDED_RUNS}
     yield _gauge("last_run", "1 for the status of the run that ended last", last, ("status",))
     yield _gauge("failed_in_a_row", "Attempts that failed since the last good sync", catalogue.failed_in_a_row)
     yield _gauge("catalogue_age_seconds", "Seconds since the last good sync", catalogue.age_seconds)

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
 from shared.catalogue.listing import read_models
-from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync import holds, store
 from shared.catalogue.sync.outcomes import FORCE_REFUSED, Outcome
 from shared.catalogue.sync.plan import COUNTED
 from shared.chat import usage
@@ -23,7 +23,7 @@ from shared.db import Connection
 from shared.redis_store import RedisUnavailable
 from shared.task_errors import TaskFailure
 from shared.task_names import REFRESH_TASK
-from shared.vocabulary import GATEWAY_ERROR_CODES, SOURCE_NOT_SET_UP, text_for_callers
+from shared.vocabulary import ENDED_RUNS, GATEWAY_ERROR_CODES, GOOD_RUNS, SOURCE_NOT_SET_UP, text_for_callers
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
@@ -146,7 +146,7 @@ class RefreshRoutes:
         look = time.monotonic() + LOOK_SECONDS
         while True:
             outcome = self.runtime.refresher.outcome(run_id)
-            if outcome.status in runs.ENDED:
+            if outcome.status in ENDED_RUNS:
                 return self._done(outcome)
             if time.monotonic() > deadline:
                 return _accepted(run_id, outcome.status, links)
@@ -177,7 +177,7 @@ class RefreshRoutes:
             removed = usage.of_removed(connection, _changes_of(connection, outcome))
         dry_run = outcome.plan is not None
         body: dict[str, Any] = {
-            "success": outcome.status in runs.GOOD or (dry_run and outcome.status == "held"),
+            "success": outcome.status in GOOD_RUNS or (dry_run and outcome.status == "held"),
             "status": "failed" if outcome.status == "abandoned" else outcome.status,
             "runId": outcome.run_id,
             "syncResults": {name: outcome.counts.get(name, 0) for name in COUNTED} | {"errors": list(outcome.errors)},

@@ -15,6 +15,7 @@ from shared.chat import read
 from shared.chat.read import Snapshot
 from shared.task_errors import TaskFailure
 from shared.task_names import CHAT_TASK, REFRESH_TASK
+from shared.vocabulary import ENDED_RUNS
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import bodies
@@ -65,7 +66,7 @@ class TaskRoutes:
         with self.runtime.database.transaction(call.caller) as connection:
             run = runs.find_by_task(connection, task_id)
         if run is not None:
-            ended = run["status"] in runs.ENDED
+            ended = run["status"] in ENDED_RUNS
             body: dict[str, Any] = {
                 "id": task_id,
                 "name": REFRESH_TASK,

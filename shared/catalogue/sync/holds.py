@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.runs import GOOD
+from shared.vocabulary import GOOD_RUNS
 
 # Held runs that no good run has followed.
 _UNDECIDED = """
@@ -48,7 +48,7 @@ _NEWEST = sa.text(f"SELECT id, finished_at, held, source, dismissed_at {_UNDECID
 
 def open_hold(connection: sa.Connection) -> Hold | None:
     """The hold that waits for a decision; None where none does."""
-    row = connection.execute(_NEWEST, {"good": list(GOOD)}).first()
+    row = connection.execute(_NEWEST, {"good": list(GOOD_RUNS)}).first()
     if row is None or row.dismissed_at is not None:
         return None
     return Hold(row.id, row.finished_at, row.held, row.source)
@@ -66,7 +66,7 @@ _OF_SHA256 = sa.text(f"SELECT id {_UNDECIDED} AND held ->> 'sha256' = :sha256 OR
 
 def run_of(connection: sa.Connection, sha256: str) -> uuid.UUID | None:
     """The newest undecided run that held the list with this sha256."""
-    return connection.execute(_OF_SHA256, {"good": list(GOOD), "sha256": sha256}).scalar()
+    return connection.execute(_OF_SHA256, {"good": list(GOOD_RUNS), "sha256": sha256}).scalar()
 
 
 # Dismisses each undecided run that held the same list as this one (llm_sync_runs_pkey): other runs that held the very
@@ -80,7 +80,7 @@ WHERE dismissed_at IS NULL AND held ->> 'sha256' = (SELECT held ->> 'sha256' FRO
 
 def dismiss(connection: sa.Connection, run_id: uuid.UUID, *, actor: str) -> None:
     """End a hold without applying it; a second dismissal changes nothing. Raises NotHeld."""
-    values = {"good": list(GOOD), "id": run_id, "actor": actor}
+    values = {"good": list(GOOD_RUNS), "id": run_id, "actor": actor}
     if connection.execute(_DISMISS, values).rowcount:
         return
     # Selects how a run stands, by llm_sync_runs_pkey.

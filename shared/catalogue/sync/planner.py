@@ -12,11 +12,12 @@ import structlog
 from shared.catalogue import resolve
 from shared.catalogue.sync import holds, store
 from shared.catalogue.sync.draft import Describe
+from shared.catalogue.sync.endings import UsageLookup
 from shared.catalogue.sync.held import hold_report, with_use
-from shared.catalogue.sync.outcomes import FORCE_REFUSED, USE, UsageLookup
+from shared.catalogue.sync.outcomes import FORCE_REFUSED
 from shared.catalogue.sync.parse import Parsed, Rejected
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
-from shared.catalogue.sync.rows import ModelRow
+from shared.catalogue.sync.rows import USE, ModelRow
 from shared.catalogue.sync.runs import MAX_ERRORS_KEPT
 from shared.catalogue.sync.sources import Fetched, Sources
 from shared.db import Connection, Database, DatabaseUnavailable

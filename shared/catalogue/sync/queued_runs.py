@@ -10,9 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.runs import GOOD
 from shared.models import llm_sync_runs as runs
-from shared.vocabulary import RunTrigger
+from shared.vocabulary import GOOD_RUNS, RunTrigger
 
 REPUBLISH_SECONDS = 30.0
 """After this the message of a run that is still queued is taken for lost, and published again."""
@@ -161,7 +160,7 @@ def publish_soon(connection: sa.Connection, run_id: uuid.UUID) -> None:
 def ever_good(connection: sa.Connection) -> bool:
     """Whether a sync has ever been applied."""
     # Says whether any run was good; it reads the table of runs up to the first.
-    return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD)))).scalar_one())
+    return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD_RUNS)))).scalar_one())
 
 
 # Selects the newest good run that says which source was set up: runs that named another one on purpose do not. It sorts
@@ -175,7 +174,7 @@ ORDER BY finished_at DESC LIMIT 1
 
 def source_changed(connection: sa.Connection, configured: str) -> bool:
     """Whether the last good run asked another source than the one that is set up now; False where there was none."""
-    row = connection.execute(sa.text(_LAST_SOURCE), {"good": list(GOOD), "configured": configured}).first()
+    row = connection.execute(sa.text(_LAST_SOURCE), {"good": list(GOOD_RUNS), "configured": configured}).first()
     return row is not None and row.source != configured
 
 
@@ -188,7 +187,7 @@ def source_tried(connection: sa.Connection, configured: str) -> bool:
                 SELECT EXISTS (SELECT FROM llm_sync_runs, ({_LAST_SOURCE}) AS last
                                WHERE llm_sync_runs.source = :configured AND created_at > last.finished_at)
             """),
-            {"good": list(GOOD), "configured": configured},
+            {"good": list(GOOD_RUNS), "configured": configured},
         ).scalar_one()
     )
 

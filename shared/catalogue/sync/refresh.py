@@ -14,16 +14,9 @@ import structlog
 
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
+from shared.catalogue.sync.endings import RecordNotices, UsageLookup, log_outcome, nothing_used, record_nothing
 from shared.catalogue.sync.options import RefreshOptions
-from shared.catalogue.sync.outcomes import (
-    Outcome,
-    RecordNotices,
-    RunEnded,
-    UsageLookup,
-    log_outcome,
-    nothing_used,
-    record_nothing,
-)
+from shared.catalogue.sync.outcomes import Outcome, RunEnded
 from shared.catalogue.sync.parse import Parsed, parse_entries
 from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json
 from shared.catalogue.sync.planner import Planner, RunFailed, errors_of

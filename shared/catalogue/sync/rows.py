@@ -17,6 +17,11 @@ MAPPING: Final = "mapping"
 UNORDERED: Final = 1000
 """The display order of a model that nobody has given one: after those that have, then by name."""
 
+USE_DAYS: Final = 30
+"""How far back it is counted how often the models were used that a refresh takes away, and by how many callers."""
+USE: Final = f"used_{USE_DAYS}_days"
+"""In the ledger's line of a removal: how often the model was asked in the days before it."""
+
 LEDGERED: Final = (
     "model_name",
     "model_key",

@@ -14,8 +14,6 @@ from shared.models import llm_sync_runs as runs
 
 LEASE_SECONDS = 180
 """Longer than the longest fetch and the longest apply together, both of which have their own bounds."""
-ENDED = ("succeeded", "partial", "held", "failed", "abandoned")
-GOOD = ("succeeded", "partial")
 MAX_ERRORS_KEPT = 200
 _UNIQUE_VIOLATION = "23505"
 
