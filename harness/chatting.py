@@ -50,7 +50,7 @@ class System:
     database_url: str
     ending: contextlib.ExitStack
     web: Web = field(init=False)
-    asked: dict[str, str] = field(default_factory=dict)
+    questions: dict[str, str] = field(default_factory=dict)
     """chat id -> its question"""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -81,7 +81,7 @@ class System:
         response = self.web.post("/api/chasen/chat", json={"question": question, **body}, headers=headers)
         assert response.status_code in (200, 202), response.text
         chat: dict[str, Any] = response.json()
-        self.asked[chat["id"]] = question
+        self.questions[chat["id"]] = question
         return chat
 
     def ask_many(self, number: int) -> list[str]:
@@ -122,11 +122,11 @@ class System:
         Returns figures: accepted, by status, calls made upstream, chats called more than once.
         """
         rows = self.query("SELECT id::text, status, answer, question FROM llm_chats")
-        assert {row[0] for row in rows} == set(self.asked), "an accepted chat is missing, or one came from nowhere"
+        assert {row[0] for row in rows} == set(self.questions), "an accepted chat is missing, or one came from nowhere"
         for chat_id, status, answer, question in rows:
             assert status not in OPEN, f"chat {chat_id} is still {status}"
             assert (answer is not None) == (status == "succeeded")
-            assert question == self.asked[chat_id]
+            assert question == self.questions[chat_id]
             assert answer is None or f"{question}”" in answer, f"chat {chat_id} has another's answer"
         ended = self.statuses()
         counted = self.query("SELECT coalesce(sum(request_count), 0), coalesce(sum(successes), 0) FROM llm_usage_stats")

@@ -32,7 +32,7 @@ USAGE_MARKS: Final = ("model_key", "request_count")
 
 _LARGEST_ID: Final = MAX_ID - 1_000_000  # of `id`: the sequence goes on after it
 _LARGEST_COUNT: Final = 2**53
-_FAULTS_SAID: Final = 3
+_MAX_FAULTS: Final = 3
 
 
 class CannotAdopt(Exception):
@@ -138,8 +138,8 @@ def _upstream_ids(models: Sequence[Json]) -> list[int]:
             faults.append(f"{place_of(raw)}: matcha_llm_id {id_} stands in another row too")
         ids.append(id_)
     if faults:
-        more = f"; and {len(faults) - _FAULTS_SAID} more" if len(faults) > _FAULTS_SAID else ""
-        raise CannotAdopt(f"llm_models: {'; '.join(faults[:_FAULTS_SAID])}{more}: change or delete these rows first")
+        more = f"; and {len(faults) - _MAX_FAULTS} more" if len(faults) > _MAX_FAULTS else ""
+        raise CannotAdopt(f"llm_models: {'; '.join(faults[:_MAX_FAULTS])}{more}: change or delete these rows first")
     return ids
 
 

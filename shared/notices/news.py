@@ -13,7 +13,7 @@ from shared.catalogue.sync.outcomes import RunEnded
 from shared.catalogue.sync.rows import USE_DAYS, ModelChange
 from shared.vocabulary import GOOD_RUNS, DisabledReason, NoticeKind
 
-MODELS_TOLD: Final = 50
+MAX_MODELS_NAMED: Final = 50
 """A notice names so many models; how many there are it says in any case."""
 
 
@@ -113,7 +113,7 @@ def _repointed(changes: Sequence[ModelChange]) -> list[Notice]:
             "before": _name_and_key(change.before),
             "after": _name_and_key(change.after),
         }
-        for change in changes[:MODELS_TOLD]
+        for change in changes[:MAX_MODELS_NAMED]
     ]
     text = f"{len(changes)} ids mean another model now: " + ", ".join(_listed([change.model_key for change in changes]))
     return [Notice("repointed", {"text": text, "count": len(changes), "models": models})]
@@ -129,7 +129,7 @@ def _removed(keys: Sequence[str], use: Mapping[str, Mapping[str, Any]]) -> list[
             "last_used": use[key]["last_used"].isoformat(),
             "days": USE_DAYS,
         }
-        for key in keys[:MODELS_TOLD]
+        for key in keys[:MAX_MODELS_NAMED]
     ]
     texts = [f"{key} ({use[key]['request_count']} requests in {USE_DAYS} days)" for key in keys]
     text = "Models that were in use are gone: " + ", ".join(_listed(texts))

@@ -143,10 +143,10 @@ def _happen(cluster: Cluster, driver: Driver, fault: Fault, planned: PlannedFaul
     met = Happened(planned, calls["completions"])
     _say(f"{time.monotonic() - began:6.1f} s  {planned.kind}, {planned.seconds:g} s")
     undo = faults.start(fault, planned, cluster)
-    asked_before = len(driver.notes.asked)
+    sent_before = len(driver.notes.questions)
     time.sleep(planned.seconds)
     _undo(undo, planned)
-    met.open_chats = calls["open"] + len(driver.notes.asked) - asked_before
+    met.open_chats = calls["open"] + len(driver.notes.questions) - sent_before
     met.to_normal = driver.seconds_to_normal(patience=PATIENCE_SECONDS)
     met.calls_after = cluster.gateway.calls()["completions"]
     return met

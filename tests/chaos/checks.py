@@ -50,16 +50,16 @@ def judge(notes: Notes, rows: Sequence[ChatRow], usage: Mapping[str, int]) -> Ve
     verdict = Verdict()
     by_id = {row.chat_id: row for row in rows}
     verdict.accepted = len(rows)
-    for asked in notes.asked.values():
-        if asked.chat_id is not None and asked.chat_id not in by_id:
+    for sent in notes.questions.values():
+        if sent.chat_id is not None and sent.chat_id not in by_id:
             verdict.lost += 1
-            verdict.broken.append(f"lost: {asked.chat_id}, {asked.question!r} was accepted and is not stored")
+            verdict.broken.append(f"lost: {sent.chat_id}, {sent.question!r} was accepted and is not stored")
     asked_once = Counter(row.question for row in rows)
     for question, number in asked_once.items():
         if number > 1:
             verdict.doubled += number - 1
             verdict.broken.append(f"doubled: {question!r} is stored {number} times")
-        if question not in notes.asked:
+        if question not in notes.questions:
             verdict.broken.append(f"from nowhere: {question!r} was never asked")
     for row in rows:
         _judge_row(verdict, row, notes)
@@ -97,8 +97,8 @@ def _judge_row(verdict: Verdict, row: ChatRow, notes: Notes) -> None:
         if f"{row.question}”" not in row.answer or expected not in row.answer:
             verdict.wrong += 1
             verdict.broken.append(f"wrong: chat {row.chat_id} of model {row.llm_id} has {row.answer[:200]!r}")
-    asked = notes.asked.get(row.question)
-    if row.status == "cancelled" and asked is not None and not asked.cancelled:
+    sent = notes.questions.get(row.question)
+    if row.status == "cancelled" and sent is not None and not sent.cancelled:
         verdict.broken.append(f"chat {row.chat_id} was cancelled by nobody")
     if row.late is not None and row.late > LATE_SECONDS:
         verdict.broken.append(f"late: chat {row.chat_id} ended {row.late:.0f} s after its deadline")

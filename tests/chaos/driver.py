@@ -30,7 +30,7 @@ NORMAL_SECONDS: Final = 4.0
 
 
 @dataclass(slots=True)
-class Asked:
+class SentQuestion:
     """A question, who asked it, and what came back. `chat_id` None: nobody said that it was accepted."""
 
     question: str
@@ -45,7 +45,7 @@ class Asked:
 class Notes:
     """What the callers were told; shared by their threads."""
 
-    asked: dict[str, Asked] = field(default_factory=dict)
+    questions: dict[str, SentQuestion] = field(default_factory=dict)
     statuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
     wrongs: list[str] = field(default_factory=list)
@@ -132,29 +132,29 @@ class Driver:
             time.sleep(0.3)
         return None
 
-    def _new(self, caller: str) -> Asked:
+    def _new(self, caller: str) -> SentQuestion:
         number = next(self._numbers)
-        asked = Asked(f"Question {number:06} of {caller}?", caller, f"key-{number}")
+        sent = SentQuestion(f"Question {number:06} of {caller}?", caller, f"key-{number}")
         with self.notes.lock:
-            self.notes.asked[asked.question] = asked
-        return asked
+            self.notes.questions[sent.question] = sent
+        return sent
 
-    def _put(self, client: httpx.Client, asked: Asked, *, model: str | None = None, wait: int = 0) -> Any:
+    def _put(self, client: httpx.Client, sent: SentQuestion, *, model: str | None = None, wait: int = 0) -> Any:
         """Ask; returns the chat, or None when it was refused. Raises httpx.HTTPError when nobody can say."""
-        headers = {"Idempotency-Key": asked.key} | ({"Prefer": f"wait={wait}"} if wait else {})
-        body = {"question": asked.question} | ({"model": model} if model else {})
+        headers = {"Idempotency-Key": sent.key} | ({"Prefer": f"wait={wait}"} if wait else {})
+        body = {"question": sent.question} | ({"model": model} if model else {})
         with self.notes.counting_silence("ask"):
             response = client.post("/api/chasen/chat", json=body, headers=headers)
         self.notes.count("ask", response)
         if response.status_code not in (200, 202):
-            asked.refused = response.status_code == 503
+            sent.refused = response.status_code == 503
             if response.status_code == 503 and "retry-after" not in response.headers:
                 self.notes.wrong(f"503 without Retry-After: {response.text[:200]}")
             return None
         chat = response.json()
-        if asked.chat_id not in (None, chat["id"]):
-            self.notes.wrong(f"the same key gave two chats: {asked.chat_id} and {chat['id']}")
-        asked.chat_id = chat["id"]
+        if sent.chat_id not in (None, chat["id"]):
+            self.notes.wrong(f"the same key gave two chats: {sent.chat_id} and {chat['id']}")
+        sent.chat_id = chat["id"]
         self.notes.saw(chat)
         return chat
 
@@ -162,42 +162,42 @@ class Driver:
         chance = random.Random(f"{self._seed} {caller}")
         web = place
         while not self._over.wait(chance.uniform(0, 2 * PAUSE_SECONDS)):
-            asked, model, then = self._new(caller), chance.choice(MODELS), chance.random()
+            sent, model, then = self._new(caller), chance.choice(MODELS), chance.random()
             with self._cluster.client(caller, web=web, timeout=40) as client:
                 try:
-                    chat = self._put(client, asked, model=model)
+                    chat = self._put(client, sent, model=model)
                     if chat is None:
                         continue
                     if then < 0.2:
-                        self._follow(asked)
+                        self._follow(sent)
                     elif then < 0.3:
                         time.sleep(chance.uniform(0, 1))
-                        self._cancel(client, asked)
+                        self._cancel(client, sent)
                     elif then < 0.4:
-                        self._put(client, asked, model=model)
+                        self._put(client, sent, model=model)
                     elif then < 0.6:
-                        self._look(client, asked)
+                        self._look(client, sent)
                 except httpx.HTTPError:
                     web += 1  # as a load balancer would
 
-    def _look(self, client: httpx.Client, asked: Asked) -> None:
+    def _look(self, client: httpx.Client, sent: SentQuestion) -> None:
         with self.notes.counting_silence("read"):
-            response = client.get(f"/api/chats/{asked.chat_id}")
+            response = client.get(f"/api/chats/{sent.chat_id}")
         self.notes.count("read", response)
         if response.status_code == 200:
             self.notes.saw(response.json())
         elif response.status_code == 404:
-            self.notes.wrong(f"accepted chat {asked.chat_id} was not found")
+            self.notes.wrong(f"accepted chat {sent.chat_id} was not found")
 
-    def _cancel(self, client: httpx.Client, asked: Asked) -> None:
-        asked.cancelled = True
+    def _cancel(self, client: httpx.Client, sent: SentQuestion) -> None:
+        sent.cancelled = True
         with self.notes.counting_silence("cancel"):
-            response = client.delete(f"/api/chats/{asked.chat_id}")
+            response = client.delete(f"/api/chats/{sent.chat_id}")
         self.notes.count("cancel", response)
         if response.status_code == 200:
             self.notes.saw(response.json())
 
-    def _follow(self, asked: Asked) -> None:
+    def _follow(self, sent: SentQuestion) -> None:
         """Read the events to their end, by whichever web process answers."""
         ends_at = time.monotonic() + 30
         for web in itertools.count():
@@ -206,8 +206,8 @@ class Driver:
             with (
                 contextlib.suppress(httpx.HTTPError),
                 self.notes.counting_silence("follow"),
-                self._cluster.client(asked.caller, web=web, timeout=12) as client,
-                client.stream("GET", f"/api/chats/{asked.chat_id}/events") as response,
+                self._cluster.client(sent.caller, web=web, timeout=12) as client,
+                client.stream("GET", f"/api/chats/{sent.chat_id}/events") as response,
             ):
                 self.notes.count("follow", response)
                 if response.status_code == 204:

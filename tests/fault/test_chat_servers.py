@@ -85,8 +85,8 @@ def test_chats_asked_while_postgresql_is_away_are_refused_and_none_is_half_there
         question = f"Question number {number:04}?"
         response = system.web.post("/api/chasen/chat", json={"question": question})
         if response.status_code == 202:
-            system.asked[response.json()["id"]] = question
-            if len(system.asked) == 20:
+            system.questions[response.json()["id"]] = question
+            if len(system.questions) == 20:
                 break
         else:
             assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")

@@ -76,7 +76,7 @@ def test_sigterm_gives_longer_calls_to_others_and_counts_no_attempt(start_system
 
     figures = system.check(succeeded=5)
     assert 29 < drained < 35
-    assert all(system.chat(chat_id)["attempts"] == 1 for chat_id in system.asked)
+    assert all(system.chat(chat_id)["attempts"] == 1 for chat_id in system.questions)
     report(drained_after=round(drained, 1), **figures)
 
 

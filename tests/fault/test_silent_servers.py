@@ -127,7 +127,7 @@ def test_with_redis_stopped_chats_are_accepted_and_a_refresh_is_answered(
             )
             ready = asking("GET", "/readyz", READY_SECONDS)
         assert {chat.status_code for chat in chats} == {202}
-        system.asked.update({chat.json()["id"]: "q" for chat in chats})
+        system.questions.update({chat.json()["id"]: "q" for chat in chats})
         assert {run.status_code for run in runs} == {202}
         assert {(each.status_code, each.json()["code"]) for each in previews} == {(503, "redis_unavailable")}
         assert ready.status_code == 200

@@ -19,7 +19,7 @@ class Provider:
 
     def __init__(self, algorithm: str = "RS256") -> None:
         self.mode = "good"
-        self.asked = 0
+        self.fetches = 0
         self._go = threading.Event()
         self._algorithm = algorithm
         self._keys: dict[str, Any] = {}
@@ -28,7 +28,7 @@ class Provider:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                provider.asked += 1
+                provider.fetches += 1
                 provider._answer(self)
 
             def log_message(self, *_: Any) -> None:

@@ -15,7 +15,7 @@ from worker.web.bodies import Query
 from worker.web.problems import Problem
 
 MAX_BODY_BYTES = 1024 * 1024
-MAX_FAULTS_TOLD = 3
+MAX_FAULTS_SHOWN = 3
 UNION_TAGS = frozenset(("~text", "~parts"))
 """Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them."""
 
@@ -109,8 +109,8 @@ def _invalid(error: ValidationError, status: int, code: str, where: str) -> Prob
 
 def _describe_errors(error: ValidationError, where: str) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_TOLD]]
-    more = len(faults) - MAX_FAULTS_TOLD
+    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_SHOWN]]
+    more = len(faults) - MAX_FAULTS_SHOWN
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
 
 

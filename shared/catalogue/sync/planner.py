@@ -99,10 +99,10 @@ class Planner:
 
     def with_use(self, connection: Connection, plan: Plan) -> Plan:
         """The plan, with how much each model that goes was used of late: a removal nobody notices is none to fear."""
-        going = {change.model_key for change in plan.changes if change.kind == "deactivated"}
-        if not going:
+        removed = {change.model_key for change in plan.changes if change.kind == "deactivated"}
+        if not removed:
             return plan
-        used = self._used(connection, going)
+        used = self._used(connection, removed)
         changes = tuple(
             replace(change, after={**(change.after or {}), USE: used.get(change.model_key, 0)})
             if change.kind == "deactivated"

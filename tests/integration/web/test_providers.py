@@ -190,7 +190,7 @@ def test_a_key_set_that_does_not_answer_holds_up_nobody(migrated: Database, serv
         good = provider.token(**claims)
         assert status(shim, good) == 200
         tokens = [provider.token(**claims, jti=str(number)) for number in range(5)]
-        provider.mode, provider.asked = "silent", 0
+        provider.mode, provider.fetches = "silent", 0
         provider.rotate("second")
         strangers = [provider.token(**claims, jti=str(number)) for number in range(20)]
 
@@ -206,7 +206,7 @@ def test_a_key_set_that_does_not_answer_holds_up_nobody(migrated: Database, serv
             answers = list(pool.map(ask, strangers[1:] + tokens))
         assert [code for code, _ in answers] == [503] * 19 + [200] * 5
         assert max(seconds for _, seconds in answers) < 10
-        assert provider.asked <= 3
+        assert provider.fetches <= 3
         provider.mode = "good"
         wait_for(lambda: ask(strangers[1])[0] == 200, seconds=30)
 

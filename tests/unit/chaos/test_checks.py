@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chaos.checks import ChatRow, FaultSpan, Repeat, charge, judge, repeated_calls
-from tests.chaos.driver import Asked, Notes
+from tests.chaos.driver import Notes, SentQuestion
 
 QUESTION = "Question 000001 of ann?"
 ANSWER = f"[stand-in for MatchaAI] model X (28) answers: you asked “{QUESTION}” (input …)"
@@ -20,10 +20,10 @@ def row(**changes: Any) -> ChatRow:
 
 
 def notes(**changes: Any) -> Notes:
-    asked = Asked(QUESTION, "ann", "key-1", chat_id="a")
+    sent = SentQuestion(QUESTION, "ann", "key-1", chat_id="a")
     for name, value in changes.items():
-        setattr(asked, name, value)
-    return Notes(asked={QUESTION: asked})
+        setattr(sent, name, value)
+    return Notes(questions={QUESTION: sent})
 
 
 def counted(requests: int = 1, successes: int = 1) -> dict[str, int]:

@@ -35,16 +35,16 @@ class Gateway:
     """Answers one after the other what it was given; the last one for ever."""
 
     says: Sequence[str | GatewayError]
-    asked: list[tuple[int, str, float]] = field(default_factory=list)
+    calls: list[tuple[int, str, float]] = field(default_factory=list)
 
     async def complete(
         self, *, llm_id: int, prompt: str, deadline_seconds: float, request_id: str | None = None
     ) -> str:
-        self.asked.append((llm_id, prompt, deadline_seconds))
-        said = self.says[min(len(self.asked), len(self.says)) - 1]
-        if isinstance(said, GatewayError):
-            raise said
-        return said
+        self.calls.append((llm_id, prompt, deadline_seconds))
+        answer = self.says[min(len(self.calls), len(self.says)) - 1]
+        if isinstance(answer, GatewayError):
+            raise answer
+        return answer
 
 
 @dataclass
@@ -89,7 +89,7 @@ def attempt(
     async def switch_model(switch: SwitchModel) -> bool:
         assert (switch.chat_id, switch.attempt) == (uuid.UUID(int=1), 4)
         if switched is not None:
-            assert switch.model.matcha_llm_id not in [asked[0] for asked in gateway.asked]
+            assert switch.model.matcha_llm_id not in [call[0] for call in gateway.calls]
             switched.append(switch.model)
         return still_ours
 
@@ -109,7 +109,7 @@ def test_an_answer_ends_the_attempt_it_was_given_for() -> None:
     assert isinstance(end, Finish)
     assert (end.chat_id, end.attempt, end.status, end.answer) == (uuid.UUID(int=1), 4, "succeeded", "Forty-two.")
     assert (end.tries, end.model) == (1, SONNET)
-    ((llm_id, prompt, _),) = gateway.asked
+    ((llm_id, prompt, _),) = gateway.calls
     assert llm_id == 25
     assert prompt.startswith("Brief.\n\n")
     assert prompt.endswith("Which?")
@@ -119,8 +119,8 @@ def test_no_call_is_given_more_time_than_one_may_have_or_than_is_left() -> None:
     patient, hurried = Gateway(["A."]), Gateway(["A."])
     attempt(patient, call_seconds=5)
     attempt(hurried, seconds_left=2)
-    assert patient.asked[0][2] == 5
-    assert 1.5 < hurried.asked[0][2] <= 2
+    assert patient.calls[0][2] == 5
+    assert 1.5 < hurried.calls[0][2] <= 2
 
 
 def test_what_may_pass_is_tried_again() -> None:
@@ -157,7 +157,7 @@ def test_an_unknown_model_is_answered_by_the_next_that_upstream_knows() -> None:
     end = attempt(gateway, instead=(DEFAULT, SECOND), switched=switched)
     assert isinstance(end, Finish)
     assert (end.status, end.model, end.tries) == ("succeeded", SECOND, 3)
-    assert [asked[0] for asked in gateway.asked] == [25, 28, 30]
+    assert [call[0] for call in gateway.calls] == [25, 28, 30]
     assert switched == [DEFAULT, SECOND]  # each before it is asked
 
 
@@ -182,7 +182,7 @@ def test_a_model_is_not_asked_before_it_is_written_that_it_is() -> None:
     gateway = Gateway([UNKNOWN, "A."])
     end = attempt(gateway, instead=(DEFAULT,), still_ours=False)
     assert end == Release(uuid.UUID(int=1), 4, 1, "Not known.", 5.0)
-    assert [asked[0] for asked in gateway.asked] == [25]
+    assert [call[0] for call in gateway.calls] == [25]
 
 
 def test_while_nobody_can_say_which_the_default_is_the_attempt_is_given_back() -> None:
@@ -211,7 +211,7 @@ def test_a_chat_whose_circuit_is_open_makes_no_call_unless_it_is_the_probe() -> 
     waiting, probe = Gateway(["A."]), Gateway(["A."])
     end = attempt(waiting, breaker=breaker())
     assert end == Release(uuid.UUID(int=1), 4, 0, None, PARK_SECONDS, code="timeout")
-    assert waiting.asked == []
+    assert waiting.calls == []
     end = attempt(probe, breaker=breaker(), is_probe=True)
     assert isinstance(end, Finish)
     assert end.status == "succeeded"
@@ -231,7 +231,7 @@ def test_a_probe_of_a_lost_model_does_not_call_a_default_that_is_down() -> None:
     gateway = Gateway([UNKNOWN])
     end = attempt(gateway, instead=(DEFAULT,), breaker=breaker, is_probe=True)
     assert end == Release(uuid.UUID(int=1), 4, 1, None, PARK_SECONDS, code="timeout")
-    assert [asked[0] for asked in gateway.asked] == [SONNET.matcha_llm_id]
+    assert [call[0] for call in gateway.calls] == [SONNET.matcha_llm_id]
 
 
 @pytest.mark.parametrize("failure", [DOWN, BUSY])
