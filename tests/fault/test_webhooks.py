@@ -7,9 +7,9 @@ import signal
 import openai
 import pytest
 
+from harness.waiting import wait_for
 from tests.fault.conftest import StartSystem
 from tests.support.receiver import receiver
-from harness.waiting import wait_for
 
 
 @pytest.mark.timeout(240)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from tests.support.pages import Pages, answer, ask, running_web, shoot, state, token, too_wide, violations
 from harness.stand_in import RunningStandIn
+from tests.support.pages import Pages, answer, ask, running_web, shoot, state, token, too_wide, violations
 from tests.support.up import RunningUp
 
 MAX_CHARS = 600

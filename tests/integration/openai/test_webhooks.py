@@ -12,9 +12,9 @@ import openai
 import pytest
 
 from harness.chatting import System
+from harness.waiting import wait_for
 from tests.support.node import installed
 from tests.support.receiver import Post, Receiver, receiver
-from harness.waiting import wait_for
 
 GPT = "gpt-4o"
 EVENTS = ["response.completed", "response.failed", "response.cancelled"]

@@ -14,12 +14,12 @@ import jwt
 import psycopg
 import pytest
 
-from shared.signing import signing_key
-from shared.vocabulary import WEBHOOK_EVENTS
-from tests.support.commands import Commands
 from harness.processes import Web, local_variables, web
 from harness.refreshing import catalogue_harness
 from harness.servers import Servers
+from shared.signing import signing_key
+from shared.vocabulary import WEBHOOK_EVENTS
+from tests.support.commands import Commands
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 URL = "http://127.0.0.1:9/hook?token=of-the-receiver"
