@@ -33,6 +33,7 @@ from worker.web.routing import (
     PlainRequest,
     Route,
     as_json,
+    event_stream,
     forbidden,
     json_value,
 )
@@ -227,11 +228,7 @@ class ChatRoutes:
             snapshot = find_chat(self.runtime.database, chat_id, call.caller)
             if snapshot.ended and seen >= snapshot.version:
                 return Response(status=204)
-            response = Response(_events(snapshot, watch, seen), content_type="text/event-stream")
-            response.headers["Cache-Control"] = "no-store"
-            response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
-            response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
-            return response
+            return event_stream(_events(snapshot, watch, seen), ending)
 
     def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
@@ -136,6 +137,15 @@ def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = No
     response = Response(data, status=status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     response.headers.extend(dict(headers or {}))
+    return response
+
+
+def event_stream(events: Iterator[bytes], ending: ExitStack, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that goes out as its events come; `ending` closes with it, also when nothing was ever read of it."""
+    response = Response(events, content_type="text/event-stream")
+    response.headers.extend({**(headers or {}), "Cache-Control": "no-store"})
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
+    response.call_on_close(ending.pop_all().close)
     return response
 
 

@@ -29,7 +29,7 @@ from worker.web.openai.waiting import (
 )
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, ApiRequest, Route, as_json
+from worker.web.routing import CALLERS, ApiRequest, Route, as_json, event_stream
 
 EMPTY_CHUNK_SECONDS = 15.0
 """Some clients count only data as a sign of life."""
@@ -76,12 +76,8 @@ class CompletionRoutes:
             first = waiting.begin(watch, accepted)
             if not body.stream:
                 return _in_one_piece(waiting.until_ended(watch, first), headers)
-            response = Response(_stream(waiting, watch, first), content_type="text/event-stream")
-            response.headers.extend({**headers, **wire.headers_of(first), "Cache-Control": "no-store"})
-            response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
             ending.callback(waiting.leave)
-            response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
-            return response
+            return event_stream(_stream(waiting, watch, first), ending, {**headers, **wire.headers_of(first)})
 
 
 def _in_one_piece(snapshot: Snapshot | None, headers: dict[str, str]) -> Response:

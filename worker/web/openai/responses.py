@@ -34,7 +34,7 @@ from worker.web.openai.waiting import (
 from worker.web.openai.wire import data_line, headers_of, ignored
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
-from worker.web.routing import CALLERS, AnyRequest, ApiRequest, PlainRequest, Route, as_json
+from worker.web.routing import CALLERS, AnyRequest, ApiRequest, PlainRequest, Route, as_json, event_stream
 
 PATH = "/v1/responses"
 
@@ -240,12 +240,9 @@ class ResponseRoutes:
         first: int = 0,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        response = Response(_events(waiting, watch, snapshot, options, first), content_type="text/event-stream")
-        response.headers.extend({**(headers or {}), **headers_of(snapshot), "Cache-Control": "no-store"})
-        response.headers["X-Accel-Buffering"] = "no"  # nginx would collect events
         ending.callback(waiting.leave)
-        response.call_on_close(ending.pop_all().close)  # also when nothing was ever read of it
-        return response
+        events = _events(waiting, watch, snapshot, options, first)
+        return event_stream(events, ending, {**(headers or {}), **headers_of(snapshot)})
 
 
 def _events(
