@@ -31,19 +31,19 @@ class Watch:
 
     def __init__(self, chat_id: uuid.UUID) -> None:
         self.chat_id = chat_id
-        self.newest_version = 0
+        self.version = 0
         self._latest: Snapshot | None = None
         self._news = threading.Event()
 
     def offer(self, snapshot: Snapshot) -> None:
         """Let the reader have a snapshot, unless it has that or a later one."""
-        if snapshot.version > self.newest_version and (self._latest is None or snapshot.version > self._latest.version):
+        if snapshot.version > self.version and (self._latest is None or snapshot.version > self._latest.version):
             self._latest = snapshot
             self._news.set()
 
     def mark_seen(self, snapshot: Snapshot) -> None:
         """The reader has this one: only later ones are news."""
-        self.newest_version = max(self.newest_version, snapshot.version)
+        self.version = max(self.version, snapshot.version)
 
     def wait(self, seconds: float) -> Snapshot | None:
         """The next snapshot; None when nothing has changed in so many seconds. States in between may be skipped."""
@@ -51,10 +51,8 @@ class Watch:
         while self._news.wait(max(0.0, deadline - time.monotonic())):
             self._news.clear()
             snapshot, self._latest = self._latest, None
-            if (
-                snapshot is not None and snapshot.version > self.newest_version
-            ):  # it may have been offered before `mark_seen`
-                self.newest_version = snapshot.version
+            if snapshot is not None and snapshot.version > self.version:  # it may have been offered before `mark_seen`
+                self.version = snapshot.version
                 return snapshot
         return None
 
@@ -123,9 +121,7 @@ class Readers:
 
     def _read(self, chat_ids: set[uuid.UUID]) -> None:
         watched = {chat_id: self._watches.get(chat_id, set()) for chat_id in chat_ids}
-        versions = {
-            chat_id: min(watch.newest_version for watch in watches) for chat_id, watches in watched.items() if watches
-        }
+        versions = {chat_id: min(watch.version for watch in watches) for chat_id, watches in watched.items() if watches}
         if not versions:
             return
         with self._database.transaction() as connection:
