@@ -126,9 +126,16 @@ def test_failures_are_named_by_code_the_most_frequent_first_with_what_helps() ->
 
 def test_what_fails_now_says_what_to_do_and_the_models_are_named() -> None:
     finding = of_endings(
-        ChatEndings({"expired": 8, "prompt_too_long": 6}, 14, 14, 14, NOON, failing_now={"prompt_too_long": 6},
-                    by_model={"gpt-4o": 13, "gpt-5": 1})
-    )  # fmt: skip
+        ChatEndings(
+            {"expired": 8, "prompt_too_long": 6},
+            14,
+            14,
+            14,
+            NOON,
+            failing_now={"prompt_too_long": 6},
+            by_model={"gpt-4o": 13, "gpt-5": 1},
+        )
+    )
     assert "(models: 13 gpt-4o, 1 gpt-5)" in finding.detail
     assert str(finding.advice).startswith("callers send too much")
 

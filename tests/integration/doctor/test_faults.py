@@ -276,9 +276,12 @@ def test_13_rows_that_should_not_stand_so(
 def test_who_holds_the_rows_of_chats_past_their_deadline_is_named(
     healthy: CatalogueHarness, database: Database, examined: Examine
 ) -> None:
-    change(healthy, "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
-                    f" deadline_at) VALUES ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40,"
-                    " now() - interval '1 minute')")  # fmt: skip
+    change(
+        healthy,
+        "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+        f" deadline_at) VALUES ('{new_id()}', 's', 'x', 'q', 'gpt-4o', 'GPT-4o', 40,"
+        " now() - interval '1 minute')",
+    )
     assert faults(examined())["deadlines"] == "1 chat is open past its deadline"
     # Another login, whose transactions pg_stat_activity does not show to ours.
     with psycopg.connect(database.owner_url, application_name="by-hand") as holder:
