@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.chat import places
-from shared.chat.accept import AcceptedChat, ChatRequest
 from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Servers
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
+from shared.chat import places
+from shared.chat.accept import AcceptedChat, ChatRequest
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings

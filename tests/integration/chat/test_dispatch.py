@@ -197,9 +197,12 @@ def test_more_callers_than_are_compared_at_once_come_around(chats: Chats) -> Non
 
 
 def expected(
-    waiting: Mapping[str, Sequence[uuid.UUID]], loads: Mapping[str, int], weights: Mapping[str, float],
-    limits: Mapping[str, int], room: int,
-) -> list[uuid.UUID]:  # fmt: skip
+    waiting: Mapping[str, Sequence[uuid.UUID]],
+    loads: Mapping[str, int],
+    weights: Mapping[str, float],
+    limits: Mapping[str, int],
+    room: int,
+) -> list[uuid.UUID]:
     """One place after the other goes to the caller with the fewest for its weight, the oldest chat first."""
     left = {subject: list(ids) for subject, ids in waiting.items()}
     have = Counter(loads)
@@ -227,9 +230,14 @@ SUBJECTS = st.sampled_from(["ann", "ben", "carl", "dora", "Zoë", ""])
     after=SUBJECTS,
 )
 def test_a_turn_gives_places_as_the_model_does(
-    chats: Chats, waiting: list[str], running: list[str], weights: dict[str, float], limits: dict[str, int],
-    number: int, after: str,
-) -> None:  # fmt: skip
+    chats: Chats,
+    waiting: list[str],
+    running: list[str],
+    weights: dict[str, float],
+    limits: dict[str, int],
+    number: int,
+    after: str,
+) -> None:
     with psycopg.connect(chats.superuser_url, autocommit=True) as connection:
         connection.execute("TRUNCATE llm_chats, llm_callers")
         for subject in {*weights, *limits}:
