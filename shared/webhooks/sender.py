@@ -119,6 +119,8 @@ class EventSender:
         def ended(task: asyncio.Task[None]) -> None:
             under_way.discard(task)
             freed.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("llm_webhook.failed", message="A webhook event was not sent", exc_info=error)
 
         connector = aiohttp.TCPConnector(
             ssl=self._certificates,
@@ -152,21 +154,26 @@ class EventSender:
         self, session: aiohttp.ClientSession, delivery: DueDelivery, recorders: asyncio.Semaphore
     ) -> None:
         try:
-            outcome = await post_signed(
-                session,
-                delivery.url,
-                delivery.body,
-                secret=delivery.secret,
-                message_id=delivery.event_id,
-                timestamp=int(self._now().timestamp()),
-                deadline_seconds=self._deadline_seconds,
-            )
+            outcome = await self._post(session, delivery)
             async with recorders:
                 await asyncio.to_thread(self._record, delivery, outcome)
         except DatabaseFailure as error:  # sent again after its lease, with the same id
             log.warning("llm_webhook.not_recorded", message="PostgreSQL is away", error=str(error))
         finally:
             self._count(delivery, -1)
+
+    async def _post(self, session: aiohttp.ClientSession, delivery: DueDelivery) -> PostOutcome:
+        if not self._local and not delivery.url.startswith("https://"):  # registered while the mode was local
+            return PostOutcome(None, "nothing was sent: production sends over https alone")
+        return await post_signed(
+            session,
+            delivery.url,
+            delivery.body,
+            secret=delivery.secret,
+            message_id=delivery.event_id,
+            timestamp=int(self._now().timestamp()),
+            deadline_seconds=self._deadline_seconds,
+        )
 
     def _count(self, delivery: DueDelivery, number: int) -> None:
         if delivery.is_probe:

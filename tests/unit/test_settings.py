@@ -67,6 +67,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("CORS_ORIGINS", "*"),
         ("FLOWER_PASSWORD", "passwörd"),
         ("FLOWER_USER", "a:b"),
+        ("NOTIFY_WEBHOOK_SECRET", "whsec_c2hvcnQ="),
+        ("NOTIFY_WEBHOOK_SECRET", "whsec_nothing-like-base64"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(name: str, value: str) -> None:

@@ -22,6 +22,12 @@ def schema_of(model: Any) -> dict[str, Any]:
     return dict(model.model_json_schema(mode="serialization"))
 
 
+def sdk_events() -> list[Any]:
+    """The classes of events that OpenAI's SDK can make of a webhook."""
+    union = get_args(UnwrapWebhookEvent)[0]
+    return list(get_args(union) or get_args(UnwrapWebhookEvent))
+
+
 def enum(schema: dict[str, Any]) -> set[str]:
     """The values that a schema allows, null left out."""
     found = list(schema.get("enum", ()))
@@ -98,6 +104,25 @@ def test_the_docs_explain_each() -> None:
     assert reasons == set(FALLBACK_REASONS)
     frontend = (ROOT / "docs" / "frontend.md").read_text() + (ROOT / "docs" / "catalogue.md").read_text()
     assert [name for name in CAPABILITIES if f"`{name}`" not in frontend] == []
+
+
+def test_events_of_webhooks_are_listed_documented_and_known_to_the_sdk() -> None:
+    events = schema_of(NewEndpoint)["properties"]["events"]["items"]
+    assert set(events["enum"]) == set(WEBHOOK_EVENTS)
+    page = (ROOT / "docs" / "openai.md").read_text()
+    assert [name for name in WEBHOOK_EVENTS if f"`{name}`" not in page] == []
+    types = {get_args(event.model_fields["type"].annotation)[0] for event in sdk_events()}
+    assert set(WEBHOOK_EVENTS) <= types
+
+
+def test_the_tables_of_webhooks_allow_their_words() -> None:
+    checks = {
+        str(check.sqltext)
+        for name in ("llm_webhook_endpoints", "llm_webhook_deliveries")
+        for check in metadata.tables[name].constraints
+        if hasattr(check, "sqltext")
+    }
+    assert {one_of("status", DELIVERY_STATUSES), one_of("disabled_reason", DISABLED_REASONS)} <= checks
 
 
 def test_no_value_is_written_twice() -> None:

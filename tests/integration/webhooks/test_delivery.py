@@ -13,7 +13,10 @@ import pytest
 from harness.waiting import wait_for
 from shared.clock import utc_now
 from shared.notices.deliveries import address
-from shared.signing import verify
+from shared.notices.sender import Receiver as OperatorReceiver
+from shared.notices.sender import Sender
+from shared.notices.webhook import Webhook
+from shared.signing import new_secret, verify
 from shared.webhooks import deliveries, endpoints
 from shared.webhooks.deliveries import EndpointOff
 from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
@@ -281,10 +284,30 @@ def test_a_receiver_that_does_not_answer_is_left_at_the_deadline(hooks: Hooks, h
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_the_connection_is_refused_where_the_address_is(hooks: Hooks, hook: Receiver, host: str) -> None:
     """The name was fine when it was registered: what it leads to at the connection counts."""
-    hooks.event(hook.url.replace("127.0.0.1", host))
+    hooks.event(hook.url.replace("http://127.0.0.1", f"https://{host}"))
     hooks.send(local=False)
     assert hook.posts == []
     assert "nothing was sent: the address of its host is loopback" in hooks.delivery()["last_error"]
+
+
+def test_production_sends_nothing_in_plain_text(hooks: Hooks, hook: Receiver) -> None:
+    hooks.event(hook.url)
+    hooks.send(local=False)
+    assert hook.posts == []
+    assert "over https alone" in hooks.delivery()["last_error"]
+
+
+def test_the_notice_of_a_disabled_endpoint_reaches_operators(hooks: Hooks, hook: Receiver) -> None:
+    hooks.event(hook.url)
+    hook.answers = [410]
+    hooks.send()
+    secret = new_secret()
+    operators = OperatorReceiver("webhook", "NOTIFY_WEBHOOK_URL", Webhook(hook.url, secret, now=utc_now))
+    assert Sender(hooks.catalogue.database, operators, receivers=["webhook"]).send_waiting() == 1
+    post = hook.posts[-1]
+    assert (post.notice["kind"], post.notice["run_id"]) == ("webhook_disabled", None)
+    assert "answered 410 Gone" in post.notice["data"]["text"]
+    assert verify(secret, post.body, post.headers, now=time.time())
 
 
 def test_events_go_to_no_receiver_of_notices(hooks: Hooks) -> None:

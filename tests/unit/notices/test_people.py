@@ -31,6 +31,12 @@ def test_a_message_has_a_title_its_text_and_where_to_look() -> None:
     ]
 
 
+def test_a_notice_of_no_run_names_none() -> None:
+    message = message_of(Waiting(UUID(int=1), "webhook_disabled", None, WRITTEN, {"text": "It is off."}, 1))
+    assert message["title"] == "LLM Refresh: a webhook was switched off"
+    assert message["body"].splitlines()[-1] == f"2026-03-01 00:00 UTC; notice {UUID(int=1)}"
+
+
 def test_a_kind_that_has_no_title_yet_is_its_own() -> None:
     assert message_of(waiting("news", "x"))["title"] == "LLM Refresh: news"
 
