@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from openai.types.webhooks.unwrap_webhook_event import UnwrapWebhookEvent
 
 from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues, Flag
 from shared.models import metadata, one_of
-from shared.vocabulary import CHAT_ERROR_CODES, CHAT_STATUSES, FALLBACK_REASONS, GATEWAY_ERROR_CODES, WAITING_FOR
+from shared.vocabulary import (
+    CHAT_ERROR_CODES,
+    CHAT_STATUSES,
+    DELIVERY_STATUSES,
+    DISABLED_REASONS,
+    FALLBACK_REASONS,
+    GATEWAY_ERROR_CODES,
+    WAITING_FOR,
+    WEBHOOK_EVENTS,
+)
+from shared.webhooks.endpoints import NewEndpoint
 from worker.web import bodies, chat_bodies
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +35,7 @@ def schema_of(model: Any) -> dict[str, Any]:
 
 def sdk_events() -> list[Any]:
     """The classes of events that OpenAI's SDK can make of a webhook."""
-    union = get_args(UnwrapWebhookEvent)[0]
-    return list(get_args(union) or get_args(UnwrapWebhookEvent))
+    return list(get_args(get_args(UnwrapWebhookEvent)[0]))
 
 
 def enum(schema: dict[str, Any]) -> set[str]:
