@@ -230,11 +230,14 @@ class _Outages(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OSError | RedisError | OperationalError):
             record.exc_info = None
+            text = record.getMessage()
+            if str(error) not in text:  # Celery's line of a worker that ends names only the class
+                record.msg, record.args = f"{text}: {error}", None
         return True
 
 
 def _bind_logs() -> None:
-    for name in ("celery.worker.request", "celery.worker.consumer.consumer"):
+    for name in ("celery.worker", "celery.worker.request", "celery.worker.consumer.consumer", "kombu.transport.redis"):
         logging.getLogger(name).addFilter(_Outages())
 
     @setup_logging.connect(weak=False)

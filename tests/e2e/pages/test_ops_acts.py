@@ -164,6 +164,23 @@ def test_a_chat_is_found_by_its_id_and_shows_no_content(pages: Pages, chats: dic
     expect(region).to_contain_text("No chat fits.")
 
 
+def test_a_failed_chat_shows_its_cause_and_an_erased_one_that_it_was(
+    pages: Pages, chats: dict[str, str], gateway: RunningStandIn, api: httpx.Client
+) -> None:
+    assert api.delete(f"/api/chats/{chats['succeeded']}?erase=1").status_code < 300
+    page = pages.open("/ops")
+    region = section(page, "Chats")
+    region.get_by_text("Find chats").click()
+    details = region.locator(".details")
+    region.get_by_label("Id").fill(chats["failed"])
+    region.get_by_label("Id").press("Enter")
+    expect(details).to_contain_text(f"Cause: POST 127.0.0.1:{gateway.port}/rest/api/v1/completions answered HTTP 400")
+    region.get_by_label("Id").fill(chats["succeeded"])
+    region.get_by_label("Id").press("Enter")
+    expect(details).to_contain_text("Content erased")
+    expect(details.get_by_role("button", name="Show question and answer…")).to_have_count(0)
+
+
 def test_chats_are_filtered_by_status_and_model(pages: Pages, chats: dict[str, str]) -> None:
     page = pages.open("/ops")
     region = section(page, "Chats")
