@@ -16,7 +16,7 @@ from shared.background import BackgroundLoop
 from shared.catalogue.sync.options import RefreshOptions
 from shared.chat import dispatch
 from shared.chat.accept import AcceptedChat
-from shared.chat.dispatch import DispatchedChat, Turn
+from shared.chat.dispatch import DispatchedChat, DispatchTurn
 from shared.clock import new_id
 from shared.db import Database, DatabaseFailure
 from shared.task_names import CHAT_QUEUE, CHAT_TASK, REFRESH_QUEUE, REFRESH_TASK, REQUEST_ID_HEADER, RUN_ID_HEADER
@@ -100,7 +100,7 @@ class _Unsent(NamedTuple):
 class Publisher:
     """The web process's messages: sent within bounded time. One that was not sent is upkeep's to send."""
 
-    def __init__(self, app: Celery, take_turn: Callable[[], Turn]) -> None:
+    def __init__(self, app: Celery, take_turn: Callable[[], DispatchTurn]) -> None:
         """`take_turn` dispatches waiting chats and sends their messages."""
         self._app = app
         self._take_turn = take_turn

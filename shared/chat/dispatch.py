@@ -69,7 +69,7 @@ class DispatchedChat:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DispatchTurn:
     """What one turn did.
 
     `waiting`: chats waited when it began. `busy`: another process gives places away just now, so nothing was done.
@@ -160,14 +160,14 @@ START_WINDOW_SECONDS: Final = 61.0
 """A minute, and what a call may be late by from our count to the gateway's."""
 
 
-def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str = "") -> Turn:
+def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str = "") -> DispatchTurn:
     """Dispatch the chats whose turn it is; their messages are to be sent once this is committed.
 
     Of several processes that do this at once one does it, and the others are told that it is busy.
     """
     may_begin = connection.exec_driver_sql(_BEGIN).one()[2]
     if not may_begin:
-        return Turn(waiting=may_begin is not None, busy=may_begin is False, after=after)
+        return DispatchTurn(waiting=may_begin is not None, busy=may_begin is False, after=after)
     dispatched: list[DispatchedChat] = []
     following = ""
     for chat_class in CHAT_CLASSES:
@@ -177,7 +177,7 @@ def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str =
         following = following or rows[0].after
         if len(found) == rows[0].budget:
             break  # the next class has what is left
-    return Turn(tuple(dispatched), waiting=True, after=following, again=len(dispatched) >= CHATS_AT_ONCE)
+    return DispatchTurn(tuple(dispatched), waiting=True, after=following, again=len(dispatched) >= CHATS_AT_ONCE)
 
 
 def _dispatch(

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.system_status import ChatEndings, Fallbacks, LockHolder, SystemStatus
+from shared.chat.recent import ChatEndings, Fallbacks
+from shared.system_status import LockHolder, SystemStatus
 from shared.upstream_health import TargetCalls, UpstreamHealth, judge
 from worker.doctor.findings import Finding
 from worker.doctor.work import Facts, of_endings, of_work

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from shared.background import BackgroundLoop
 from shared.chat import dispatch, places
-from shared.chat.dispatch import DispatchLimits, Turn
+from shared.chat.dispatch import DispatchLimits, DispatchTurn
 from shared.db import Database, DatabaseFailure
 from worker.messages import send_dispatched
 
@@ -33,7 +33,7 @@ class Dispatcher:
         self._limits = limits
         self._after = ""
 
-    def take_turn(self) -> Turn:
+    def take_turn(self) -> DispatchTurn:
         """Dispatch the chats whose turn it is and send their messages.
 
         Raises what `Database.transaction` raises; what has been dispatched gets its message as a lost one then.

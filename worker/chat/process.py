@@ -33,6 +33,7 @@ from worker.chat.database_threads import DatabaseThreads
 from worker.chat.default_models import DefaultModels
 from worker.chat.heartbeat import Heartbeat
 from worker.chat.probes import CircuitProbes, barred_by
+from worker.chat.result_log import log_result
 from worker.upkeep.upstream_reporter import UpstreamReporter
 
 log = structlog.get_logger(__name__)
@@ -249,7 +250,7 @@ class ChatProcess:
         if not written:
             log.warning("llm_chat.fenced", message="It had ended, or is another's, nothing written")
         elif isinstance(end, Finish):
-            _log_result(end)
+            log_result(end)
             return replace(end, answer=None)  # it is stored, and its room is given back
         elif end.code is not None:
             self._breaker.request_probe()
@@ -296,25 +297,3 @@ class ChatProcess:
             running = self._running.get(chat_id)
             if running is not None and running.claim.attempt == attempt:
                 running.call.cancel()
-
-
-def _log_result(end: Finish) -> None:
-    if end.status == "succeeded":
-        log.info(
-            "llm_chat.answered",
-            message="Answered",
-            attempt=end.attempt,
-            tries=end.tries,
-            model_key=end.model.key,
-            upstream_ms=end.upstream_ms,
-        )
-    else:
-        log.error(
-            "llm_chat.failed",
-            message="Failed",
-            attempt=end.attempt,
-            tries=end.tries,
-            model_key=end.model.key,
-            code=end.error_code,
-            detail=end.error_cause or end.error_detail,
-        )

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from shared import system_status
 from shared.catalogue.sync import queued_runs, runs
 from shared.catalogue.sync.holds import open_hold
+from shared.chat import recent
 from shared.db import DISK_FULL, Database, DatabaseError, DatabaseFailure, DatabaseUnavailable
 from shared.notices.deliveries import backlog
 from shared.notices.receivers import check_receivers, receivers_of
@@ -183,8 +184,8 @@ def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Find
         status, hold, waiting = system_status.read_status(connection), open_hold(connection), backlog(connection)
         unhealthy = list_unhealthy(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)
-        facts.health, facts.endings = read_health(connection), system_status.chat_endings(connection)
-        facts.fallbacks = system_status.fallbacks(connection)
+        facts.health, facts.endings = read_health(connection), recent.chat_endings(connection)
+        facts.fallbacks = recent.fallbacks(connection)
         facts.holders = system_status.lock_holders(connection)
         configured = configured_source(settings)
         changed = queued_runs.source_changed(connection, configured)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from shared.system_status import ChatEndings, Fallbacks, LockHolder, SystemStatus
+from shared.chat.recent import ChatEndings, Fallbacks
+from shared.system_status import LockHolder, SystemStatus
 from shared.upstream_health import UpstreamHealth, describe_health
 from worker.doctor.findings import Finding, Line, fault, good, warning
 

@@ -23,7 +23,7 @@ from shared.upstream_health import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
-from worker.web.metrics import KINDS_OF_WORKERS
+from worker.web.metric_families import KINDS_OF_WORKERS
 from worker.web.routing import PlainRequest, Route, as_json
 
 log = structlog.get_logger(__name__)

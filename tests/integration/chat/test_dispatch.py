@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.chat import dispatch, places, sweeper
 from shared.chat.accept import ChatRequest
-from shared.chat.dispatch import NO_LIMITS, DispatchLimits, Turn
+from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.chat.requests import Question
 from shared.db import Caller
 from tests.integration.chat.conftest import PROCESS, Chats
@@ -24,7 +24,7 @@ def set_places(chats: Chats, number: int) -> None:
         places.announce(connection, PROCESS, "chat@test", number, lease_seconds=3600)
 
 
-def take_turn(chats: Chats, limits: DispatchLimits = NO_LIMITS, *, after: str = "") -> Turn:
+def take_turn(chats: Chats, limits: DispatchLimits = NO_LIMITS, *, after: str = "") -> DispatchTurn:
     with chats.runtime.database.transaction() as connection:
         return dispatch.take_turn(connection, limits, after=after)
 
@@ -35,7 +35,7 @@ def submit(chats: Chats, subject: str, number: int = 1) -> list[uuid.UUID]:
     return [chats.runtime.submitter.submit(each).snapshot.chat_id for each in asked]
 
 
-def subjects_of(chats: Chats, turn: Turn) -> Counter[str]:
+def subjects_of(chats: Chats, turn: DispatchTurn) -> Counter[str]:
     return Counter(chats.row(each.chat_id)["subject"] for each in turn.dispatched)
 
 

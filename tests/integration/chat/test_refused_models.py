@@ -15,7 +15,7 @@ from shared.catalogue.sync import queued_runs
 from shared.chat import claims, figures, lifecycle, sweeper
 from shared.clock import new_id
 from tests.integration.chat.conftest import Chats
-from worker.web.metrics import of_chats
+from worker.web.metric_families import of_chats
 
 DEFAULT, OTHER = "claude-3-7-sonnet", "claude-3-5-sonnet"
 

@@ -13,7 +13,7 @@ from shared.system_status import CatalogueFigures
 from shared.upstream_health import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
 from worker.doctor.findings import SECTIONS, Line
-from worker.web import metrics
+from worker.web import metric_families, metrics
 from worker.web.access_log import Answered
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -40,13 +40,13 @@ def exported() -> dict[str, set[str]]:
     times = metrics.RequestTimes(None)
     times.observe(Answered("GET", "/api/llms", 200, 0.1, None, "request"))
     families = [
-        *metrics.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
-        *metrics.of_chats(CHATS, {"gpt-4o"}),
-        *metrics.of_upstream(HEALTH),
-        *metrics.of_disks({"home": (1, 2)}),
-        metrics.of_workers({}),
-        metrics.up("postgresql", True),
-        metrics.up("redis", True),
+        *metric_families.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
+        *metric_families.of_chats(CHATS, {"gpt-4o"}),
+        *metric_families.of_upstream(HEALTH),
+        *metric_families.of_disks({"home": (1, 2)}),
+        metric_families.of_workers({}),
+        metric_families.up("postgresql", True),
+        metric_families.up("redis", True),
         *times.collector().collect(),
     ]
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
