@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from shared.catalogue import resolve
 from shared.catalogue.resolve import Resolution
 from shared.chat import read
 from shared.chat.dispatch import MESSAGE_SECONDS, NO_LIMITS, DispatchLimits
+from shared.chat.open_chats import OpenChats, TooManyOpen
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.db import Caller, Database
@@ -27,10 +26,6 @@ RESEND_MINUTES = 15
 
 
 Place = Literal["free", "busy", "full"]
-
-
-class TooManyOpen(Exception):
-    """As many chats are open as may be."""
 
 
 class IdempotencyConflict(Exception):
@@ -73,51 +68,6 @@ class AcceptedChat:
     new: bool
     resends: int = 0
     place: Place = "full"
-
-
-COUNT_MARGIN = 2000
-"""More than several web processes accept in half a second."""
-
-
-class OpenChats:
-    """Says whether one more chat may be opened, without counting for each while there is plenty of room.
-
-    The figure is looked up every half second while there is room for more than all processes together accept in that
-    time, and for each chat when there is less.
-    """
-
-    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._count = 0
-        self._count_until = float("-inf")
-
-    def must_count(self) -> bool:
-        """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
-        with self._lock:
-            if self._clock() >= self._count_until or self._limit - self._count <= COUNT_MARGIN:
-                return True
-            self._count += 1
-            return False
-
-    def counted(self, open_now: int) -> None:
-        """Take over a figure. Raises TooManyOpen when it leaves no room."""
-        with self._lock:
-            self._count, self._count_until = open_now + 1, self._clock() + 0.5
-        if open_now >= self._limit:
-            raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
-
-
-# Counts open chats: those that are queued by llm_chats_queued, those that are running by llm_chats_running.
-_COUNT_OPEN = sa.text("""
-    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
-         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
-""")
-
-
-# Lets processes that count take turns until their commit: an advisory lock, no index.
-_ONE_AT_A_TIME = sa.text("SELECT pg_advisory_xact_lock(7293450128891)")
 
 
 # Inserts a chat with the active model that {wanted} selects, and gives it a place where one is free and nobody waits
@@ -269,8 +219,7 @@ class Submitter:
                 if returned is not None and snapshot is not None:
                     return AcceptedChat(snapshot, new=False, resends=returned.resends)
             if counting:
-                connection.execute(_ONE_AT_A_TIME)
-                self._open.counted(connection.execute(_COUNT_OPEN).scalar_one())
+                self._open.look_up(connection)
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
             row = connection.exec_driver_sql(statement, values).mappings().first()
             if row is not None:

@@ -180,8 +180,8 @@ MUTANTS = (
     ),
     Mutant(
         "places-given-away-in-turn",
-        "shared/chat/accept.py",
-        "                connection.execute(_ONE_AT_A_TIME)\n",
+        "shared/chat/open_chats.py",
+        "        connection.execute(_ONE_AT_A_TIME)\n",
         "",
         (f"{_ASKING}::test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time",),
     ),

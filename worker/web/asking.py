@@ -9,7 +9,8 @@ import structlog
 from flask import request
 
 from shared.catalogue.resolve import ModelNotFound, NoModel
-from shared.chat.accept import AcceptedChat, ChatRequest, IdempotencyConflict, TooManyOpen
+from shared.chat.accept import AcceptedChat, ChatRequest, IdempotencyConflict
+from shared.chat.open_chats import TooManyOpen
 from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
 from worker.chat.gateway import missing_configuration
 from worker.runtime import Runtime

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.chat.accept import TooManyOpen
+from shared.chat.open_chats import TooManyOpen
 from shared.db import Caller, DatabaseError
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, as_caller, token
 

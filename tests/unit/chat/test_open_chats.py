@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.chat.accept import COUNT_MARGIN, OpenChats, TooManyOpen
+from shared.chat.open_chats import COUNT_MARGIN, OpenChats, TooManyOpen
 
 
 class Clock:
