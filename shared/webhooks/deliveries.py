@@ -3,6 +3,8 @@
 A delivery that was taken is due again after its lease, so that one whose sender died is sent again. Pauses grow with
 the time that has gone by since the first failure: no counter has to be right. An endpoint that fails is tried with
 one delivery at a time; when it takes that one, all that waits for it is due.
+
+It is longer than 300 lines because these statements have to agree about the pauses and the end of one row.
 """
 
 from __future__ import annotations
