@@ -37,15 +37,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`ids_seen`: every valid id that was listed, also on a rejected entry, so that it does not count as absent.
-
-    `warnings`: entries that were taken although something in them was not understood.
-    """
+    """`ids_seen`: every valid id that was listed, also on a rejected entry, so that it does not count as absent."""
 
     entries: tuple[Entry, ...]
     rejected: tuple[Rejected, ...]
     ids_seen: frozenset[int]
-    warnings: tuple[Rejected, ...] = ()
 
 
 def parse_entries(raw: Sequence[object]) -> Parsed:
@@ -55,7 +51,6 @@ def parse_entries(raw: Sequence[object]) -> Parsed:
     """
     entries: dict[int, Entry] = {}
     rejected: list[Rejected] = []
-    warnings: list[Rejected] = []
     ids_seen: set[int] = set()
     for item in raw:
         if not isinstance(item, Mapping):
@@ -72,11 +67,8 @@ def parse_entries(raw: Sequence[object]) -> Parsed:
         if fault is not None or isinstance(name_or_fault, _Fault) or not _is_id(id_):
             rejected.append(Rejected(_shown_id(id_), _shown_name(name), fault or "not understood"))
             continue
-        mime_types, remark = _mime_types(item.get("allowed_file_input_mime_types"))
-        entries[id_] = Entry(id_, name_or_fault, mime_types)
-        if remark is not None:
-            warnings.append(Rejected(id_, name_or_fault, remark))
-    return Parsed(tuple(entries.values()), tuple(rejected), frozenset(ids_seen), tuple(warnings))
+        entries[id_] = Entry(id_, name_or_fault, _mime_types(item.get("allowed_file_input_mime_types")))
+    return Parsed(tuple(entries.values()), tuple(rejected), frozenset(ids_seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +106,16 @@ def _name(value: object) -> str | _Fault:
     return name
 
 
-def _mime_types(value: object) -> tuple[tuple[str, ...] | None, str | None]:
-    """The file types, and a remark where something was not understood.
+def _mime_types(value: object) -> tuple[str, ...] | None:
+    """The file types, as far as they are understood.
 
     Where nothing of a list is understood the answer is None, not empty: empty would state "no files".
     """
-    if value is None:
-        return None, None
     if not isinstance(value, list | tuple):
-        return None, f"file types ignored: no list but {_kind(value)}"
-    good = [_mime_type(item) for item in value[:MAX_MIME_TYPES]]
-    types = tuple(dict.fromkeys(item for item in good if item is not None))
-    ignored = len(value) - sum(item is not None for item in good)
-    remark = f"file types: {ignored} of {len(value)} ignored" if ignored else None
-    return (types if types or not value else None), remark
+        return None
+    understood = (_mime_type(item) for item in value[:MAX_MIME_TYPES])
+    types = tuple(dict.fromkeys(item for item in understood if item is not None))
+    return types if types or not value else None
 
 
 def _mime_type(value: object) -> str | None:
