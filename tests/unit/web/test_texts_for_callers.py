@@ -21,7 +21,14 @@ INSIDE = re.compile(
     r"|\bsqlalchemy|\bkombu|\bredis-py|\baiohttp|\bTraceback"
 )
 # For processes, scrapes and the operator's own screen: their words are no answer to a caller.
-NOT_FOR_CALLERS = {"gunicorn_conf.py", "gunicorn_logs.py", "gunicorn_worker.py", "metrics.py", "key_set.py"}
+NOT_FOR_CALLERS = {
+    "gunicorn_conf.py",
+    "gunicorn_logs.py",
+    "gunicorn_worker.py",
+    "metrics.py",
+    "metric_families.py",
+    "key_set.py",
+}
 # Whose exceptions and rows become the text of an answer.
 SPEAKING = ("shared/chat", "shared/catalogue")
 # Their text is the cause of a run, for operators: worker/web/refreshes.py says another one to callers.
