@@ -9,6 +9,7 @@ from pathlib import Path
 
 _MEMORY = Path("/dev/shm")  # Linux has it; a container's may be small
 _ROOM_BYTES = 2 * 1024**3
+_OURS = "llm-refresh-servers-"
 
 
 @contextmanager
@@ -17,11 +18,19 @@ def server_folder(name: str) -> Iterator[Path]:
 
     Not pytest's tmp_path: as root, PostgreSQL runs as another user, who cannot pass through pytest's folders.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"llm-refresh-{name}-", dir=_memory()))
+    _forget_the_killed()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_OURS}{name}-{os.getpid()}-", dir=_memory()))
     try:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _forget_the_killed() -> None:
+    """Give back the memory that tests left which were killed."""
+    for left in _MEMORY.glob(f"{_OURS}*"):
+        if not Path(f"/proc/{left.name.split('-')[-2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _memory() -> Path | None:

@@ -1,6 +1,7 @@
 """What the tests share: real servers, and a database and a Redis of each test's own."""
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -56,6 +57,17 @@ def loaded() -> Iterator[LoadedCommands]:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedServers:
     """Which tests go together when several processes run them."""
     return SharedServers(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without the collector of garbage: it would look through four thousand tests again and again, then and later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,22 +1,33 @@
 """Flower in front of the real workers: what operators find there."""
 
+import time
 from collections.abc import Iterator
 
 import httpx
+import jwt
 import pytest
 
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
-from tests.support.up import RunningUp, running_up
+from tests.e2e.conftest import JWT_SECRET, METRICS_TOKEN
+from tests.support.up import RunningUp
 
-TOKEN = "a-token-of-these-tests"
+
+@pytest.fixture
+def api(up: RunningUp) -> Iterator[httpx.Client]:
+    claims = {"sub": "t", "role": "service_role", "exp": int(time.time()) + 600}
+    headers = {"Authorization": f"Bearer {jwt.encode(claims, JWT_SECRET)}"}
+    with httpx.Client(base_url=up.url, headers=headers, trust_env=False, timeout=30) as client:
+        yield client
 
 
-@pytest.fixture(scope="module")
-def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
-    upstream = {"MATCHAAI_BASE_URL": gateway.url, "MATCHAAI_API_KEY": gateway.api_key, "MATCHAAI_MISSION_ID": "1"}
-    with running_up(**upstream, METRICS_TOKEN=TOKEN, FLOWER_PASSWORD="a,b: c", CHAT_DEADLINE_SECONDS="12") as running:
-        yield running
+@pytest.fixture
+def matchaai_is_down(gateway: RunningStandIn, api: httpx.Client) -> Iterator[None]:
+    """For the test; afterwards until a call has closed the circuit, for which the chats of other tests would wait."""
+    gateway.behave(completions={"status": 503})
+    yield
+    gateway.behave()
+    wait_for(lambda: ask(api)["status"] == "succeeded", seconds=60)
 
 
 @pytest.fixture
@@ -30,12 +41,17 @@ def flower(up: RunningUp) -> Iterator[httpx.Client]:
         yield client
 
 
+def ask(api: httpx.Client, **body: str) -> dict:
+    asked = api.post("/api/chasen/chat", json={"question": "Why?", **body}, headers={"Prefer": "wait=20"})
+    return dict(asked.json())
+
+
 def tasks(flower: httpx.Client) -> list[dict]:
     return list(flower.get("/api/tasks").json().values())
 
 
-def test_a_refresh_is_shown_with_its_result(up: RunningUp, flower: httpx.Client) -> None:
-    run = httpx.post(f"{up.url}/api/llms/refresh", trust_env=False, timeout=30).json()["runId"]
+def test_a_refresh_is_shown_with_its_result(api: httpx.Client, flower: httpx.Client) -> None:
+    run = api.post("/api/llms/refresh").json()["runId"]
     shown = wait_for(
         lambda: [task for task in tasks(flower) if task["name"] == "llm.refresh" and run in (task["result"] or "")]
     )
@@ -43,11 +59,8 @@ def test_a_refresh_is_shown_with_its_result(up: RunningUp, flower: httpx.Client)
     assert "'status': 'succeeded'" in shown[0]["result"]
 
 
-def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(up: RunningUp, flower: httpx.Client) -> None:
-    body = {"question": "zebra-question", "systemPrompt": "zebra-prompt"}
-    chat = httpx.post(
-        f"{up.url}/api/chasen/chat", json=body, headers={"Prefer": "wait=20"}, trust_env=False, timeout=30
-    ).json()
+def test_a_chat_is_shown_by_its_id_without_prompt_or_answer(api: httpx.Client, flower: httpx.Client) -> None:
+    chat = ask(api, question="zebra-question", systemPrompt="zebra-prompt")
     assert chat["status"] == "succeeded"
     shown = wait_for(
         lambda: [task for task in tasks(flower) if task["state"] == "SUCCESS" and chat["id"] in task["args"]]
@@ -71,7 +84,7 @@ def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None, path: 
 
 def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: httpx.Client) -> None:
     assert "flower_events_total" in flower.get("/metrics").text
-    for token, status in ((TOKEN, 200), ("wrong", 401), ("wröng", 401)):
+    for token, status in ((METRICS_TOKEN, 200), ("wrong", 401), ("wröng", 401)):
         for path in ("/metrics", "/healthcheck"):
             headers = {"Authorization": f"Bearer {token}".encode()}
             url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}{path}"
@@ -97,14 +110,10 @@ def test_no_secret_prompt_or_answer_stands_in_what_the_processes_say(up: Running
 
 
 def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
-    up: RunningUp, flower: httpx.Client, gateway: RunningStandIn
+    api: httpx.Client, flower: httpx.Client, matchaai_is_down: None
 ) -> None:
-    gateway.behave(completions={"status": 503})
     states: set[str] = set()
-    chat_ids = [
-        httpx.post(f"{up.url}/api/chasen/chat", json={"question": "Why?"}, trust_env=False).json()["id"]
-        for _ in range(8)
-    ]
+    chat_ids = [api.post("/api/chasen/chat", json={"question": "Why?"}).json()["id"] for _ in range(8)]
 
     def ends() -> list[str]:
         shown = flower.get("/api/tasks").json()
@@ -113,7 +122,6 @@ def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
         return [task["exception"] for task in tasks if task["state"] == "FAILURE"]
 
     exceptions = wait_for(lambda: len(found := ends()) == len(chat_ids) and found, seconds=60)
-    gateway.behave()
     assert "SUCCESS" not in states
     for exception, chat_id in zip(exceptions, chat_ids, strict=True):
         assert chat_id in exception

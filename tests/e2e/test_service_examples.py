@@ -5,31 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from harness.stand_in import RunningStandIn
-from tests.support.up import ROOT, RunningUp, own_environment, running_up
+from tests.e2e.conftest import JWT_SECRET
+from tests.support.up import ROOT, RunningUp, own_environment
 from worker.local.stand_in import default_models
 
 GUIDE = (ROOT / "docs" / "services.md").read_text()
 EXAMPLES: dict[str, str] = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
 PROGRAMS = {".py": [sys.executable], ".mjs": ["node"], ".sh": ["sh"]}
-SECRET = "a secret of the tests, of 32 bytes or more"
-
-
-@pytest.fixture(scope="module")
-def up(gateway: RunningStandIn) -> Iterator[RunningUp]:
-    with running_up(
-        JWT_SECRET=SECRET,
-        MATCHAAI_BASE_URL=gateway.url,
-        MATCHAAI_API_KEY=gateway.api_key,
-        MATCHAAI_MISSION_ID="1",
-    ) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +36,7 @@ def command(up: RunningUp, *words: str) -> str:
         capture_output=True,
         text=True,
         timeout=60,
-        env=own_environment(LLM_REFRESH_HOME=str(up.home), JWT_SECRET=SECRET),
+        env=own_environment(LLM_REFRESH_HOME=str(up.home), JWT_SECRET=JWT_SECRET),
     )
     return done.stdout.strip()
 

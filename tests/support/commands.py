@@ -27,7 +27,7 @@ _REQUEST_BYTES = 65536
 # Our modules read no variable when they are loaded, so it is as good to set them afterwards. Standard input is the
 # socket of requests: at its end, whatever became of the tests, this process ends too.
 _LOADED = f"""
-import array, json, os, signal, socket, sys
+import array, gc, json, os, signal, socket, sys
 from importlib import import_module
 from worker.cli import COMMANDS, main
 
@@ -60,6 +60,7 @@ def next_command():
 
 for place in COMMANDS.values():
     import_module("worker.commands." + place.partition(":")[0])
+gc.freeze()  # or each fork would look through all that is loaded, and copy it
 given = next_command()
 os.environ.clear()
 os.environ.update(given["variables"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-_PAGES = "tests/e2e/pages/"
+_END_TO_END = "tests/e2e/"
+_PAGES = f"{_END_TO_END}pages/"
 
 
 class SharedServers(LoadScopeScheduling):
-    """As `--dist loadfile`, with the pages in two groups: each process starts one `make up`, and that takes long."""
+    """As `--dist loadfile`, with three groups of end-to-end tests: each starts one `make up`, and that takes long."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         if file.startswith(_PAGES):
             return f"{_PAGES} of operators" if "test_ops" in file else f"{_PAGES} of others"
-        return file
+        return _END_TO_END if file.startswith(_END_TO_END) else file

@@ -422,7 +422,6 @@ def test_long_keys_many_models_and_runs_are_readable(pages: Pages, width: int, d
     expect(section(page, "Chats").locator("tbody tr")).to_have_count(10)
     expect(page.get_by_role("button", name="Show all 206")).to_be_visible()
     expect(section(page, "Ledger").locator("tbody tr").first).to_be_visible()
-    shoot(page, f"ops-many-{width}-{'dark' if dark else 'light'}", full=True)
     assert too_wide(page) == 0
     assert page.evaluate(NARROWEST) == []
     assert page.evaluate("document.documentElement.scrollHeight") < 14_000

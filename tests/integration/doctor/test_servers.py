@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis
 
-from harness.processes import BIN, Process, local_variables
+from harness.processes import BIN, local_variables
 from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Database, Servers, running_servers
 from migrations.run import upgrade
@@ -25,6 +25,7 @@ from shared.redis_store import RedisStore, connect
 from shared.system_status import spill_to_disk
 from tests.integration.doctor.conftest import Examine
 from tests.integration.doctor.test_faults import execute, faults
+from tests.support.commands import Commands, LoadedCommands
 from tests.support.stopping import stopped, with_children
 from worker.local.services import start_services
 
@@ -61,21 +62,20 @@ Doctor = Callable[[dict[str, str]], tuple[int, dict[str, dict[str, Any]]]]
 
 
 @pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    """`llm-refresh doctor --json` as a real process: its exit code and its findings, the worst of each name."""
+def doctor(tmp_path: Path, loaded: LoadedCommands) -> Doctor:
+    """`llm-refresh doctor --json` as a process of its own: its exit code and its findings, the worst of each name."""
 
     def run(variables: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
         variables = {"LLM_REFRESH_HOME": str(tmp_path / "home"), **variables}
         began = time.monotonic()
-        with Process(("llm-refresh", "doctor", "--json"), variables, tmp_path / "doctor.log") as process:
-            code = process.wait(60)
-            assert time.monotonic() - began < 30
-            report = json.loads(process.output)
+        done = Commands(variables, tmp_path, loaded)("doctor", "--json")
+        assert time.monotonic() - began < 30
+        report = json.loads(done.stdout)
         order = {"good": 0, "warning": 1, "fault": 2}
         findings = sorted(report["findings"], key=lambda each: order[each["level"]])
-        assert report["healthy"] == (code == 0)
+        assert report["healthy"] == (done.returncode == 0)
         assert all(each["advice"] and each["runbook"] for each in findings if each["level"] != "good")
-        return code, {each["name"]: each for each in findings}
+        return done.returncode, {each["name"]: each for each in findings}
 
     return run
 
