@@ -211,7 +211,7 @@ def read_status(connection: sa.Connection) -> SystemStatus:
               (SELECT count(*) FROM llm_chats
                WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'
-               AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
+               AND waiting_for IS DISTINCT FROM 'upstream'),
               (SELECT count(*) FROM llm_chats WHERE status = 'running'),
               (SELECT count(*) FROM llm_chats
                WHERE status IN ('queued', 'running') AND deadline_at < now() - interval '10 seconds'),

@@ -66,14 +66,14 @@ def figures(connection: sa.Connection) -> Figures:
     fallbacks = {row.what: row.number for row in connection.execute(_all_of("fallbacks"))}
     requested = {reason_and_key(what): number for what, number in connection.execute(_all_of("requested"))}
     latency_ms, buckets = connection.execute(_LATENCY).one()
-    # A chat that waits for the gateway, and whose messages nobody takes any more, waits for a worker.
+    # A chat whose pause is over, and which nobody dispatches, waits for a worker.
     # Counts open chats by llm_chats_queued, llm_chats_running and llm_chats_waiting_for_upstream.
     waiting = connection.execute(
         sa.text("""
             SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),
               (SELECT count(*) FROM llm_chats WHERE status = 'running'),
               (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued'
-               AND NOT (waiting_for IS NOT DISTINCT FROM 'upstream' AND publishes < 3)),
+               AND waiting_for IS DISTINCT FROM 'upstream'),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND deadline_at < now() - :overdue)
               + (SELECT count(*) FROM llm_chats WHERE status = 'running' AND deadline_at < now() - :overdue)

@@ -45,6 +45,7 @@ SHOWN = (
     chats.c.subject,
     chats.c.request_id,
     chats.c.erased_at,
+    chats.c.dispatched_at,
 )
 _WHOLE = (*SHOWN, chats.c.answer)
 _COLUMNS: Mapping[Content, tuple[sa.ColumnElement[Any], ...]] = {
@@ -219,9 +220,11 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
     if row["error_code"] is not None:
         body["error"] = {"code": row["error_code"], "detail": row["error_detail"]}
     if row["status"] not in ENDED_CHATS:
-        waits = row["status"] == "queued" and row["waiting_for"] is not None
-        body["waiting_for"] = row["waiting_for"] if waits else None
-        if waits:
+        queued = row["status"] == "queued"
+        body["waiting_for"] = (row["waiting_for"] or "turn") if queued else None
+        # Of one that waits somebody has to look: shared/chat/line.py.
+        body["position"] = 1 if queued and row["dispatched_at"] is not None else None
+        if queued and row["waiting_for"] == "upstream":
             body["waiting_since"] = row["waiting_since"]
         if row["last_failure_code"] is not None:
             body["last_failure"] = {"code": row["last_failure_code"], "at": row["last_failure_at"]}

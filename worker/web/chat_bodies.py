@@ -138,7 +138,14 @@ class Chat(BaseModel):
     ] = None
     waiting_for: Annotated[
         WaitingFor | None,
-        Field(description="Open chats: what it waits for. upstream: MatchaAI does not answer, or asks for a pause"),
+        Field(
+            description="Queued chats: what it waits for. turn: a place; limit: a limit of its caller or of MatchaAI;"
+            " upstream: MatchaAI does not answer, or asks for a pause"
+        ),
+    ] = None
+    position: Annotated[
+        int | None,
+        Field(description="Queued chats, read alone or by events: roughly its place in the line, 1 is next", ge=1),
     ] = None
     waiting_since: datetime | None = None
     last_failure: Annotated[

@@ -37,6 +37,7 @@ from worker.web.routing import (
     forbidden,
     json_value,
 )
+from worker.web.standing import Standings
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,7 @@ class ChatRoutes:
     runtime: Runtime
     publisher: Publisher
     readers: Readers
+    standings: Standings
 
     def routes(self) -> list[Route]:
         chat = {200: bodies.Chat}
@@ -178,7 +180,7 @@ class ChatRoutes:
         if call.query.cause and caller.role not in READERS:
             raise forbidden(caller, READERS, what="more than read a chat without the cause for operators")
         chat_id = chat_id_of(call.path["chat_id"])
-        snapshot = find_chat(self.runtime.database, chat_id, caller, content)
+        snapshot = self.standings.explained(find_chat(self.runtime.database, chat_id, caller, content))
         body = shown_chat(snapshot, caller) | dict(snapshot.prompt or {})
         if call.query.cause:
             with self.runtime.database.transaction(caller) as connection:
@@ -228,7 +230,7 @@ class ChatRoutes:
             snapshot = find_chat(self.runtime.database, chat_id, call.caller)
             if snapshot.ended and seen >= snapshot.version:
                 return Response(status=204)
-            return event_stream(_events(snapshot, watch, seen), ending)
+            return event_stream(_events(snapshot, watch, seen, self.standings), ending)
 
     def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
         with self.runtime.database.transaction(call.caller) as connection:
@@ -259,18 +261,24 @@ def _links(snapshot: Snapshot) -> dict[str, str]:
     return {"self": address, "events": f"{address}/events", "task": f"/api/tasks/{snapshot.chat_id}"}
 
 
-def _events(current: Snapshot, watch: Watch, seen: int) -> Iterator[bytes]:
-    """Comments and events of one reader, who has the version `seen`; ends after the chat's last event."""
+def _events(current: Snapshot, watch: Watch, seen: int, standings: Standings) -> Iterator[bytes]:
+    """Comments and events of one reader, who has the version `seen`; ends after the chat's last event.
+
+    While the chat waits, its standing is told again with the version that it has.
+    """
     watch.mark_seen(current)
     yield b": here\n\n"
     snapshot: Snapshot | None = current
     while True:
         if snapshot is None:
             yield b": still here\n\n"
-        elif snapshot is not current or snapshot.version > seen:
-            yield _event(snapshot)
-        if snapshot is not None and snapshot.ended:
-            return
+            snapshot = standings.explained_again(current)
+        if snapshot is not None:
+            if snapshot is not current or snapshot.version > seen:
+                current = standings.explained(snapshot)
+                yield _event(current)
+            if snapshot.ended:
+                return
         snapshot = watch.wait(COMMENT_SECONDS)
 
 

@@ -37,6 +37,7 @@ from worker.web.pages import PageRoutes
 from worker.web.readers import Readers
 from worker.web.refreshes import RefreshRoutes
 from worker.web.runs import RunRoutes
+from worker.web.standing import Standings
 from worker.web.status import StatusRoutes
 from worker.web.tasks import TaskRoutes
 from worker.web.webhooks import WebhookRoutes
@@ -59,7 +60,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
     routes += StatusRoutes(runtime, keeper).routes()
     readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
-    routes += ChatRoutes(runtime, publisher, readers).routes()
+    standings = Standings(runtime.database, dispatch_limits_of(settings))
+    routes += ChatRoutes(runtime, publisher, readers, standings).routes()
     routes += ChatMarkdownRoutes(runtime).routes()
     routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes()]
     openai_listing = OpenAIListing(keeper)

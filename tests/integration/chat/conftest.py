@@ -22,6 +22,7 @@ from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from shared.chat import places
 from shared.chat.accept import AcceptedChat, ChatRequest
+from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.requests import Question
 from shared.db import Caller, Database
 from shared.settings import Settings, read_settings
@@ -32,6 +33,7 @@ from worker.web.app import create_app
 from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.readers import Readers
+from worker.web.standing import Standings
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 ANN, BEN = Caller("authenticated", "ann"), Caller("authenticated", "ben")
@@ -137,7 +139,8 @@ def _runtime(settings: Settings) -> Any:
 
 def _client(runtime: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
     readers = Readers(runtime.database, runtime.store)
-    routes = [*ChatRoutes(runtime, sent, readers).routes(), *ChatMarkdownRoutes(runtime).routes()]
+    standings = Standings(runtime.database, dispatch_limits_of(runtime.settings))
+    routes = [*ChatRoutes(runtime, sent, readers, standings).routes(), *ChatMarkdownRoutes(runtime).routes()]
     app = create_app(runtime.settings, routes)
     return app.test_client(), readers
 

@@ -16,7 +16,7 @@ from shared.chat.accept import ChatRequest
 from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.chat.requests import Question
 from shared.db import Caller
-from tests.integration.chat.conftest import PROCESS, Chats
+from tests.integration.chat.conftest import ANN, PROCESS, Chats
 
 
 def set_places(chats: Chats, number: int) -> None:
@@ -264,3 +264,41 @@ def test_a_turn_gives_places_as_the_model_does(
     wanted = expected(lines, Counter(running), weights, limits, room)
     turn = take_turn(chats, after=after)
     assert {each.chat_id for each in turn.dispatched} == set(wanted)
+
+
+# ---- what a waiting chat is told
+
+
+def test_a_waiting_chat_says_where_it_stands_and_why(chats: Chats) -> None:
+    set_places(chats, 2)
+    flood = submit(chats, "flood", 12)
+    take_turn(chats)
+    (guest,) = submit(chats, "guest")
+    shown = [chats.shown(chat_id) for chat_id in (flood[0], guest, flood[-1])]
+    assert [(each["waiting_for"], each["position"]) for each in shown] == [("turn", 1), ("turn", 1), ("turn", 10)]
+
+
+def test_who_waits_for_its_own_limit_is_told_so(chats: Chats) -> None:
+    chats.catalogue.run("INSERT INTO llm_callers (subject, max_running) VALUES ('ann', 1)")
+    first, second = submit(chats, "ann", 2)
+    assert [chats.shown(each)["waiting_for"] for each in (first, second)] == ["turn", "limit"]
+
+
+def test_a_chat_that_runs_or_has_ended_stands_nowhere(chats: Chats) -> None:
+    (ended,) = submit(chats, "ann")
+    chats.process().run(ended)
+    shown = chats.shown(ended)
+    assert "waiting_for" not in shown
+    assert "position" not in shown
+
+
+def test_events_tell_where_a_chat_stands(chats: Chats) -> None:
+    set_places(chats, 0)
+    submit(chats, "ann", 3)
+    (last,) = submit(chats, "ann")
+    response = chats.call("GET", f"/api/chats/{last}/events", ANN, buffered=False)
+    pieces = response.iter_encoded()
+    assert next(pieces).startswith(b":")
+    event = next(pieces).decode()
+    response.close()
+    assert '"waiting_for":"turn","position":4' in event

@@ -56,7 +56,7 @@ def test_an_outage_is_known_with_its_beginning_and_cause_and_ends_with_an_answer
 def test_a_waiting_chat_says_what_it_waits_for_since_when_and_why(chats: Chats) -> None:
     process, chat_ids = outage(chats)
     late = chats.accepted("Late?")
-    assert chats.shown(late, ANN)["waiting_for"] is None
+    assert chats.shown(late, ANN)["waiting_for"] == "turn"
     process.run(late)
     shown = chats.shown(late, ANN)
     assert (shown["status"], shown["waiting_for"], shown["attempts"]) == ("queued", "upstream", 0)

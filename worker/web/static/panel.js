@@ -185,7 +185,9 @@ function stateOf(/** @type {any} */ chat) {
 
 /** What a queued chat waits for, and since when. @param {any} chat */
 function waitingText(chat) {
-  if (chat.waiting_for !== "upstream") return "Waiting for its turn…";
+  const ahead = chat.position > 1 ? `: about ${(chat.position - 1).toLocaleString("en")} before it` : "";
+  if (chat.waiting_for === "limit") return `Waiting, because as many run as may at the same time${ahead}…`;
+  if (chat.waiting_for !== "upstream") return `Waiting for its turn${ahead}…`;
   const since = chat.waiting_since ? ` since ${brief(chat.waiting_since)}` : "";
   const why = chat.last_failure ? ` Its last failure: ${cause(chat.last_failure)}` : "";
   return `Waiting for the gateway, which does not answer${since}. The question is kept.${why}`;
