@@ -86,8 +86,9 @@ class RunningStandIn:
     def calls(self) -> dict[str, Any]:
         """`llms`, `completions`, `other` (calls of each), `open`, `closed_by_client`, and `requests`, the oldest first.
 
-        Each request has connection (a number of its own), method, target, headers (without the key), key (right, wrong
-        or none), body (its JSON) and llm_id.
+        `most_open` are the completions that were open at once. Each request has at (seconds of its clock), connection
+        (a number of its own), method, target, headers (without the key), key (right, wrong or none), body (its JSON)
+        and llm_id.
         """
         answer = self._http.get("/calls")
         answer.raise_for_status()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.mutants import chats, edges, refreshes, webhooks
+from tests.mutants import chats, dispatch, edges, refreshes, webhooks
 
-MUTANTS = (*chats.MUTANTS, *refreshes.MUTANTS, *edges.MUTANTS, *webhooks.MUTANTS)
+MUTANTS = (*chats.MUTANTS, *dispatch.MUTANTS, *refreshes.MUTANTS, *edges.MUTANTS, *webhooks.MUTANTS)

@@ -245,3 +245,21 @@ class BreakerMachine(RuleBasedStateMachine):
 
 TestBreaker = BreakerMachine.TestCase
 TestBreaker.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
+
+
+def test_a_pause_stops_all_until_its_time_and_the_last_word_counts() -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(clock=clock)
+    breaker.pause(call(), 2.0)
+    clock.now += 1
+    breaker.pause(call(2, model=OPUS, subject="ben"), 2.0)
+    assert breaker.blocks(call(3, model=GPT, subject="cleo")) is not None
+    clock.now += 1.5
+    assert breaker.acquire() is None
+    clock.now += 0.5
+    circuit = breaker.acquire()
+    assert circuit is not None
+    assert circuit.is_pause
+    assert breaker.acquire() is None, "one call goes first"
+    assert breaker.record_success(call(2)) == (GATEWAY,)
+    assert breaker.blocks(call()) is None

@@ -304,3 +304,62 @@ def test_what_still_fails_at_the_deadline_fails_with_its_cause() -> None:
     assert isinstance(end, Finish)
     assert (end.status, end.error_code) == ("failed", "rate_limited")
     assert end.tries > 1
+
+
+ASKS_FOR_A_PAUSE = GatewayError("rate_limited", "It is busy.", retry_after_seconds=7.0)
+
+
+def test_a_pause_that_the_gateway_asks_for_stops_all_calls_and_spends_no_attempt() -> None:
+    breaker = CircuitBreaker()
+    end = attempt(Gateway([ASKS_FOR_A_PAUSE]), breaker=breaker)
+    assert isinstance(end, Release)
+    assert (end.code, end.counted, end.tries) == ("rate_limited", False, 1)
+    assert breaker.is_paused
+    other = Gateway(["A."])
+    waits = attempt(other, breaker=breaker, model=SECOND)
+    assert isinstance(waits, Release)
+    assert (waits.code, waits.tries, other.asked) == ("rate_limited", 0, [])
+
+
+def test_one_call_goes_first_after_a_pause_and_its_answer_lets_the_others_follow() -> None:
+    breaker = CircuitBreaker()
+    attempt(Gateway([ASKS_FOR_A_PAUSE]), breaker=breaker)
+    end = attempt(Gateway(["A."]), breaker=breaker, is_probe=True)
+    assert isinstance(end, Finish)
+    assert not breaker.is_paused
+
+
+def test_a_pause_beyond_the_deadline_ends_the_chat_and_stops_nobody_else() -> None:
+    breaker = CircuitBreaker()
+    end = attempt(Gateway([ASKS_FOR_A_PAUSE]), breaker=breaker, seconds_left=5)
+    assert isinstance(end, Finish)
+    assert end.error_code == "rate_limited"
+    assert not breaker.is_paused
+
+
+@dataclass
+class Full:
+    """Lets no call begin for so long."""
+
+    seconds: float
+    asked: int = 0
+
+    async def begin(self, chat_id: uuid.UUID) -> uuid.UUID | float:
+        self.asked += 1
+        return self.seconds
+
+    def end(self, call_id: uuid.UUID) -> None:
+        raise AssertionError("no call has begun")
+
+
+def test_a_call_that_the_limits_let_not_begin_for_long_gives_its_place_up_unspent() -> None:
+    gateway, admission = Gateway(["A."]), Full(30.0)
+
+    async def run() -> Finish | Release:
+        calls = ModelCalls(gateway, CircuitBreaker(), CallLimits(300, 0.001), admission=admission)
+        return await Completer(calls, default_instead=_nothing, switch_model=_written).attempt(claimed())
+
+    end = asyncio.run(run())
+    assert isinstance(end, Release)
+    assert (end.limited, end.code, end.counted, end.pause_seconds, end.tries) == (True, None, False, 30.0, 0)
+    assert (gateway.asked, admission.asked) == ([], 1)

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -69,8 +70,22 @@ class StandIn:
         self._behaviours = Behaviours()
         self._requests: deque[dict[str, object]] = deque(maxlen=RECORDED)
         self._counts = {"llms": 0, "completions": 0, "other": 0}
-        self.open_calls = 0
+        self._open_calls = 0
+        self._open_completions = 0
+        self._most_open = 0
         self.closed_by_client = 0
+
+    def begin(self, request: StandInRequest) -> None:
+        """A request has come."""
+        self._open_calls += 1
+        if _is_completion(request):
+            self._open_completions += 1
+            self._most_open = max(self._most_open, self._open_completions)
+
+    def end(self, request: StandInRequest) -> None:
+        """It has been answered, or its client is gone."""
+        self._open_calls -= 1
+        self._open_completions -= _is_completion(request)
 
     def answer(self, request: StandInRequest) -> StandInReply:
         """The reply to one request."""
@@ -100,6 +115,7 @@ class StandIn:
         self._counts[route if route in self._counts else "other"] += 1
         self._requests.append(
             {
+                "at": time.monotonic(),
                 "connection": request.connection,
                 "method": request.method,
                 "target": request.target,
@@ -162,13 +178,15 @@ class StandIn:
             case ("DELETE", "/_sandbox/calls"):
                 self._requests.clear()
                 self._counts = dict.fromkeys(self._counts, 0)
+                self._most_open = self._open_completions
                 self.closed_by_client = 0
                 return _ok({})
             case ("GET", "/_sandbox/calls"):
                 return _ok(
                     {
                         **self._counts,
-                        "open": self.open_calls - 1,  # without this very call
+                        "open": self._open_calls - 1,  # without this very call
+                        "most_open": self._most_open,
                         "closed_by_client": self.closed_by_client,
                         "requests": list(self._requests),
                     }
@@ -245,3 +263,7 @@ def _ok(value: object) -> StandInReply:
 
 def _error(status: int, words: str) -> StandInReply:
     return StandInReply(status, _encoded({"status": "error", "error": words}))
+
+
+def _is_completion(request: StandInRequest) -> bool:
+    return request.method == "POST" and urlsplit(request.target).path == f"{PREFIX}/completions"

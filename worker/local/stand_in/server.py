@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import h11
@@ -79,12 +80,12 @@ class Connection(asyncio.Protocol):
         request = StandInRequest(
             self._number, head.method.decode(), head.target.decode("latin-1"), headers, bytes(self._body)
         )
-        self._stand_in.open_calls += 1
+        self._stand_in.begin(request)
         self._task = asyncio.get_running_loop().create_task(self._reply(self._stand_in.answer(request)))
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(partial(self._ended, request))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._stand_in.open_calls -= 1
+    def _ended(self, request: StandInRequest, task: asyncio.Task[None]) -> None:
+        self._stand_in.end(request)
         self._task = None
         if task.cancelled() or self._transport.is_closing():
             return
