@@ -6,11 +6,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import jwt
+from tests.support.chatting import System
+from tests.support.waiting import wait_for
 
 from tests.fault.conftest import Report, StartSystem
-from tests.support.chatting import System
 from tests.support.stopping import stopped
-from tests.support.waiting import wait_for
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 IN_PLACES = "SELECT count(*) FROM llm_chats WHERE dispatched_at IS NOT NULL AND finished_at IS NULL"

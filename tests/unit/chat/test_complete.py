@@ -318,7 +318,7 @@ def test_a_pause_that_the_gateway_asks_for_stops_all_calls_and_spends_no_attempt
     other = Gateway(["A."])
     waits = attempt(other, breaker=breaker, model=SECOND)
     assert isinstance(waits, Release)
-    assert (waits.code, waits.tries, other.asked) == ("rate_limited", 0, [])
+    assert (waits.code, waits.tries, other.calls) == ("rate_limited", 0, [])
 
 
 def test_one_call_goes_first_after_a_pause_and_its_answer_lets_the_others_follow() -> None:
@@ -362,4 +362,4 @@ def test_a_call_that_the_limits_let_not_begin_for_long_gives_its_place_up_unspen
     end = asyncio.run(run())
     assert isinstance(end, Release)
     assert (end.limited, end.code, end.counted, end.pause_seconds, end.tries) == (True, None, False, 30.0, 0)
-    assert (gateway.asked, admission.asked) == ([], 1)
+    assert (gateway.calls, admission.asked) == ([], 1)
