@@ -276,6 +276,8 @@ llm_chats = sa.Table(
         "llm_chats_paused", "publish_at", postgresql_where=sa.text("status = 'queued' AND waiting_for IS NOT NULL")
     ),
     sa.Index("llm_chats_deadlines", "deadline_at", postgresql_where=sa.text("status = 'queued'")),
+    # How many each caller has open.
+    sa.Index("llm_chats_open", "subject", "class", postgresql_where=sa.text("finished_at IS NULL")),
 )
 
 # A caller's own limits, where they differ from the settings.
@@ -336,6 +338,34 @@ llm_usage_stats = sa.Table(
     sa.Column("latency_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("latency_buckets", ARRAY(sa.BigInteger), nullable=False),
     sa.Index("llm_usage_stats_day", "day"),
+)
+
+# What each caller used. There is no total of all days: lines are deleted when they are old, or their caller is erased.
+llm_caller_usage = sa.Table(
+    "llm_caller_usage",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("model_key", sa.Text, primary_key=True),
+    sa.Column("request_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    _moment("last_used", nullable=False),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0"))
+        for name in ("successes", "failures", "cancelled", "expired", "latency_ms")
+    ),
+    sa.Index("llm_caller_usage_day", "day"),
+)
+
+# How long ended chats had waited for their first turn, of all time.
+llm_chat_waits = sa.Table(
+    "llm_chat_waits",
+    metadata,
+    sa.Column("class", sa.Text, primary_key=True),
+    # Of the connection that counts, so that few wait for the same row.
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("wait_ms", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("buckets", ARRAY(sa.BigInteger), nullable=False),
+    sa.CheckConstraint(one_of("class", CHAT_CLASSES), name="llm_chat_waits_class"),
 )
 
 # The days added up, by a trigger: what metrics show costs no more with every day.

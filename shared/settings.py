@@ -110,7 +110,10 @@ class Settings(BaseModel):
     chat_max_queued: int = Field(default=5000, ge=1, le=MAX_INTEGER)
     chat_max_chars: int = Field(default=200_000, ge=1, le=MAX_INTEGER)
     chat_retention_days: float = Field(default=30, gt=0, le=36_500)
+    caller_max_open: int = Field(default=1000, ge=1, le=MAX_INTEGER)
     caller_max_running: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    caller_requests_per_minute: int | None = Field(default=None, ge=1, le=MAX_INTEGER)
+    """None: any number."""
 
     jwt_secret: SecretStr | None = None
     jwks_url: WebAddress | None = None

@@ -51,6 +51,15 @@ ModelField = Literal["llm_id", "options.responseLLM"]
 WaitingFor = Literal["turn", "limit", "upstream"]
 WAITING_FOR: Final[tuple[WaitingFor, ...]] = get_args(WaitingFor)
 
+CALLER_LIMIT: Final = "caller_limit"
+"""The code of a refusal because of its caller's limit."""
+CallerLimit = Literal["max_open", "per_minute"]
+CALLER_LIMITS: Final[tuple[CallerLimit, ...]] = get_args(CallerLimit)
+"""Which limit it was: chats open at the same time, or chats asked within a minute."""
+
+UsageBy = Literal["caller", "model", "day"]
+USAGE_BY: Final[tuple[UsageBy, ...]] = get_args(UsageBy)
+
 FallbackReason = Literal["unknown_key", "retired_key", "inactive_key", "unknown_upstream"]
 FALLBACK_REASONS: Final[tuple[FallbackReason, ...]] = get_args(FallbackReason)
 

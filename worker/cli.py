@@ -18,6 +18,8 @@ COMMANDS = {
     "changes": "operators:list_changes",
     "chat": "chats:chat",
     "chats": "chats:list_chats",
+    "callers": "callers:callers",
+    "usage": "callers:usage",
     "erase": "erase:erase",
     "keys": "api_keys:keys",
     "webhooks": "webhooks:webhooks",

@@ -17,6 +17,7 @@ from shared.catalogue.sync.refresh import Refresher
 from shared.catalogue.sync.rows import MAPPING, MATCHAAI, USE_DAYS, Json
 from shared.catalogue.sync.sources import Sources
 from shared.chat.accept import Submitter
+from shared.chat.admission import caller_defaults_of
 from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
@@ -121,6 +122,7 @@ def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limit
         max_open=settings.chat_max_queued,
         default_key=settings.matchaai_default_model,
         limits=dispatch_limits_of(settings),
+        callers=caller_defaults_of(settings),
     )
     return Runtime(
         settings, database, store, describer, policy, cadence, refresher, editor, submitter, ChatNotifier(store)

@@ -15,6 +15,14 @@ import sqlalchemy as sa
 from shared.catalogue import resolve
 from shared.catalogue.resolve import Resolution
 from shared.chat import read
+from shared.chat.admission import (
+    NO_CALLER_LIMITS,
+    AskAlone,
+    CallerDefaults,
+    CallerOverLimit,
+    RequestAllowance,
+    allowance_of,
+)
 from shared.chat.dispatch import MESSAGE_SECONDS, NO_LIMITS, DispatchLimits
 from shared.chat.open_chats import OpenChats, TooManyOpen
 from shared.chat.read import Snapshot
@@ -62,19 +70,25 @@ class AcceptedChat:
     `resends`: how often the question has come again. Only who came last may give the chat up. `place`: `free` where
     the chat has one already, so that its message is to be sent; `busy` where a place may be free and others wait or are
     given places just now, so that somebody is to take a turn (`shared.chat.dispatch`); `full` where it waits.
+    `allowance`: what its caller may ask beside a new chat.
     """
 
     snapshot: Snapshot
     new: bool
     resends: int = 0
     place: Place = "full"
+    allowance: RequestAllowance | None = None
 
 
-# Inserts a chat with the active model that {wanted} selects, and gives it a place where one is free and nobody waits
-# (migration 0019), all in one exchange with PostgreSQL; a second one with the same idempotency key
-# (llm_chats_idempotency) inserts nothing.
+# Inserts a chat with the active model that {wanted} selects where its caller may open one (migration 0021), and gives
+# it a place where one is free and nobody waits (migration 0019), all in one exchange with PostgreSQL; a second one with
+# the same idempotency key (llm_chats_idempotency) inserts nothing.
 _INSERT = f"""
-    WITH place AS MATERIALIZED (SELECT llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken),
+    WITH admission AS MATERIALIZED (
+      SELECT * FROM llm_admit_caller(%(subject)s, %(max_open)s, %(per_minute)s, %(alone)s, %(apart)s)),
+    place AS MATERIALIZED (
+      SELECT llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken
+      FROM admission WHERE decision = 'admitted'),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
         requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
@@ -88,7 +102,7 @@ _INSERT = f"""
       FROM llm_models CROSS JOIN place WHERE is_active AND {{wanted}}
       ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
       RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts)
-    SELECT accepted.*, place.taken FROM accepted CROSS JOIN place
+    SELECT admission.*, place.taken, accepted.* FROM admission LEFT JOIN place ON true LEFT JOIN accepted ON true
 """
 
 # Inserts a chat with the active model of a key, by llm_models_model_key_key.
@@ -140,27 +154,29 @@ class Submitter:
         max_open: int,
         default_key: str = "",
         limits: DispatchLimits = NO_LIMITS,
+        callers: CallerDefaults = NO_CALLER_LIMITS,
     ) -> None:
-        """`default_key`: MATCHAAI_DEFAULT_MODEL."""
+        """`default_key`: MATCHAAI_DEFAULT_MODEL. `callers`: the limits of those without limits of their own."""
         self._database = database
         self._ids = ids
         self._deadline_seconds = deadline_seconds
         self._default_key = default_key
         self._limits = limits
+        self._callers = callers
         self._open = OpenChats(max_open)
 
     def submit(self, request: ChatRequest) -> AcceptedChat:
         """Accept a question: when this returns, it is committed.
 
-        Raises TooManyOpen, IdempotencyConflict, NoModel, ModelNotFound, and what `Database.transaction` raises;
-        nothing is stored then.
+        Raises TooManyOpen, CallerOverLimit, IdempotencyConflict, NoModel, ModelNotFound, and what
+        `Database.transaction` raises; nothing is stored then.
         """
         earlier = self._earlier(request)
         if earlier is not None:
             return earlier
         try:
             return self._accept(request)
-        except TooManyOpen:
+        except (TooManyOpen, CallerOverLimit):
             # The last place may have gone to the same question, sent twice at the same time.
             earlier = self._earlier(request)
             if earlier is None:
@@ -168,9 +184,16 @@ class Submitter:
             return earlier
 
     def _accept(self, request: ChatRequest) -> AcceptedChat:
+        try:
+            return self._accept_beside(request, alone=False)
+        except AskAlone:
+            return self._accept_beside(request, alone=True)
+
+    def _accept_beside(self, request: ChatRequest, *, alone: bool) -> AcceptedChat:
+        """Accept, beside other chats of the same caller that are being accepted, or `alone`. Raises AskAlone."""
         counting = self._open.must_count()
         question = request.question
-        accepted = self._insert(request, question.requested, counting=counting)
+        accepted = self._insert(request, question.requested, counting=counting, alone=alone)
         while accepted is None:
             with self._database.transaction() as connection:
                 model = resolve.resolve(
@@ -180,11 +203,11 @@ class Submitter:
                     others=question.others,
                     strict=question.strict,
                 )
-            accepted = self._insert(request, model.key, model, counting=counting)
+            accepted = self._insert(request, model.key, model, counting=counting, alone=alone)
         return accepted
 
     def _insert(
-        self, request: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool
+        self, request: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool, alone: bool
     ) -> AcceptedChat | None:
         """Insert the question for the active model of this key, or the default; None where that is not active.
 
@@ -211,6 +234,10 @@ class Submitter:
             "deadline": self._deadline_seconds,
             "max_running": self._limits.caller_max_running,
             "max_parallel": self._limits.max_parallel,
+            "max_open": self._callers.max_open,
+            "per_minute": self._callers.per_minute,
+            "alone": alone,
+            "apart": read.APART,
         }
         with self._database.transaction() as connection:
             if request.joins == "given_up" and request.idempotency_key is None:
@@ -221,9 +248,10 @@ class Submitter:
             if counting:
                 self._open.look_up(connection)
             statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
-            row = connection.exec_driver_sql(statement, values).mappings().first()
-            if row is not None:
-                return AcceptedChat(read.snapshot_of(row), new=True, place=row["taken"])
+            row = connection.exec_driver_sql(statement, values).mappings().one()
+            allowance = allowance_of(row)
+            if row["id"] is not None:
+                return AcceptedChat(read.snapshot_of(row), new=True, place=row["taken"], allowance=allowance)
             if request.idempotency_key is None:
                 return None
             earlier = connection.execute(_EARLIER, values).first()

@@ -6,12 +6,13 @@ import bisect
 import json
 from collections import Counter
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from shared.catalogue.sync.draft import MAX_KEY
+from shared.vocabulary import ChatClass
 
 BUCKETS_MS = (250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 40_000, 60_000, 120_000, 300_000, 600_000)
 """Upper bounds of the latency histogram; one more bucket holds what took longer."""
@@ -34,7 +35,8 @@ SUMMED_BUCKETS = (
 class EndedChat:
     """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer.
 
-    `requested`: what the chat asked for, in its caller's words; None when it named no model.
+    `requested`: what the chat asked for, in its caller's words; None when it named no model. `wait_ms`: until its first
+    turn, or its end where it had none.
     """
 
     model_key: str
@@ -42,6 +44,24 @@ class EndedChat:
     fallback_reason: str | None = None
     upstream_ms: int | None = None
     requested: str | None = None
+    _: KW_ONLY
+    subject: str
+    chat_class: ChatClass = "interactive"
+    wait_ms: int = 0
+
+
+def ended_columns(chat: str = "llm_chats", *, upstream_ms: str = "NULL::int") -> str:
+    """SQL: the columns that a statement has to return which ends chats of this name, for `count_rows`."""
+    names = ("id", "model_key", "status", "fallback_reason", "requested_model", "subject")
+    return ", ".join(
+        (
+            *(f"{chat}.{name}" for name in names),
+            f"{upstream_ms} AS upstream_ms",
+            f"{chat}.class AS chat_class",
+            f"greatest(0, extract(epoch FROM coalesce({chat}.started_at, {chat}.finished_at) - {chat}.created_at)"
+            " * 1000)::bigint AS wait_ms",
+        )
+    )
 
 
 @dataclass(slots=True)
@@ -109,9 +129,65 @@ def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
         [json.dumps(sums[key].fallbacks) for key in keys],
         [json.dumps(sums[key].requested) for key in keys],
         [sums[key].latency_ms for key in keys],
-        ["{" + ",".join(map(str, sums[key].buckets)) + "}" for key in keys],
+        [_as_array(sums[key].buckets) for key in keys],
     ]
     connection.exec_driver_sql(_COUNT, tuple(columns))
+    _count_callers(connection, chats)
+
+
+# Adds sums to the rows of callers for today (llm_caller_usage_pkey), in order of subjects and keys, and waiting times
+# to the connection's own rows (llm_chat_waits_pkey).
+_COUNT_CALLERS = """
+WITH used AS (
+  INSERT INTO llm_caller_usage AS old (subject, day, model_key, request_count, last_used, successes, failures,
+                                       cancelled, expired, latency_ms)
+  SELECT subject, (now() AT TIME ZONE 'UTC')::date, key, requests, now(), successes, failures, cancelled, expired,
+         latency
+  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+              %s::bigint[])
+    AS new (subject, key, requests, successes, failures, cancelled, expired, latency)
+  ORDER BY subject, key
+  ON CONFLICT (subject, day, model_key) DO UPDATE SET
+    request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
+    successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
+    cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
+    latency_ms = old.latency_ms + excluded.latency_ms)
+INSERT INTO llm_chat_waits AS old (class, shard, wait_ms, buckets)
+SELECT class, pg_backend_pid() %% 16, wait, buckets::bigint[]
+FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS new (class, wait, buckets)
+ORDER BY class
+ON CONFLICT (class, shard) DO UPDATE SET
+  wait_ms = old.wait_ms + excluded.wait_ms,
+  buckets = ARRAY(SELECT a + b FROM unnest(old.buckets, excluded.buckets) AS pair (a, b))
+"""
+
+
+def _count_callers(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
+    sums: dict[tuple[str, str], _Sum] = {}
+    waits: dict[str, list[int]] = {}
+    for each in chats:
+        sums.setdefault((each.subject, each.model_key), _Sum()).add(each, frozenset())
+        waits.setdefault(each.chat_class, []).append(each.wait_ms)
+    pairs, classes = sorted(sums), sorted(waits)
+    columns: list[list[Any]] = [[subject for subject, _ in pairs], [key for _, key in pairs]]
+    columns.append([sums[pair].outcomes.total() for pair in pairs])
+    columns += [[sums[pair].outcomes[status] for pair in pairs] for status in OUTCOMES]
+    columns.append([sums[pair].latency_ms for pair in pairs])
+    columns += [classes, [sum(waits[each]) for each in classes], [_histogram(waits[each]) for each in classes]]
+    connection.exec_driver_sql(_COUNT_CALLERS, tuple(columns))
+
+
+def _histogram(milliseconds: Iterable[int]) -> str:
+    """How many fall into each bucket, as PostgreSQL writes arrays."""
+    buckets = [0] * (len(BUCKETS_MS) + 1)
+    for each in milliseconds:
+        buckets[bisect.bisect_left(BUCKETS_MS, each)] += 1
+    return _as_array(buckets)
+
+
+def _as_array(numbers: Iterable[int]) -> str:
+    """Numbers as PostgreSQL writes an array of them."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 # Selects those of these keys that a model has (llm_models_model_key_key) or had (llm_model_changes_key_before).
@@ -136,7 +212,16 @@ def count_rows(connection: sa.Connection, rows: Iterable[sa.Row[Any]]) -> None:
     count(
         connection,
         [
-            EndedChat(row.model_key, row.status, row.fallback_reason, row.upstream_ms, row.requested_model)
+            EndedChat(
+                row.model_key,
+                row.status,
+                row.fallback_reason,
+                row.upstream_ms,
+                row.requested_model,
+                subject=row.subject,
+                chat_class=row.chat_class,
+                wait_ms=row.wait_ms,
+            )
             for row in rows
         ],
     )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import structlog
 
 from shared.catalogue.sync import store
-from shared.chat import lifecycle
+from shared.chat import lifecycle, usage
 from shared.db import Caller, Database
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,8 @@ class Erasure:
 
 
 def erase_caller(database: Database, subject: str, *, actor: str) -> Erasure:
-    """Cancel a caller's open chats, then take the content of all of them away, with one line in the ledger.
+    """Cancel a caller's open chats, then take the content of all of them away, with one line in the ledger. What is
+    known of the caller's use goes as well.
 
     The cancelled ones are counted as usage before the content goes, in a transaction of their own. Erasing is one
     transaction: nothing, or all with its line. It may be repeated; where nothing is left to erase, no line is
@@ -70,6 +71,7 @@ def erase_caller(database: Database, subject: str, *, actor: str) -> Erasure:
         cancelled = lifecycle.cancel_all(connection, subject)
     with database.transaction(timeout_seconds=STATEMENT_SECONDS) as connection:
         erased = _erase_all(connection, subject)
+        usage.delete_of_caller(connection, subject)
         if erased:
             _record(connection, subject, actor, erased=erased, cancelled=len(cancelled))
     return Erasure(subject, erased, cancelled)

@@ -90,7 +90,7 @@ def switch_models(connection: sa.Connection, switches: Sequence[SwitchModel]) ->
 
 # Ends each chat with an answer while it is open, or with a failure while the attempt is its own; finds its chats by
 # llm_chats_pkey. Answers go in binary form: psycopg's text form of an array escapes character by character.
-_FINISH = """
+_FINISH = f"""
 UPDATE llm_chats c SET status = n.status, answer = n.answer, error_code = n.error_code, error_detail = n.error_detail,
   error_cause = n.error_cause, model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id,
   fallback_reason = n.reason,
@@ -102,7 +102,7 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[
   AS n (id, attempt, status, answer, error_code, error_detail, error_cause, key, name, llm_id, reason, tries,
         upstream_ms)
 WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status = 'succeeded' OR c.attempt = n.attempt)
-RETURNING c.id, c.model_key, c.status, c.fallback_reason, c.requested_model, c.upstream_ms
+RETURNING {counting.ended_columns("c", upstream_ms="c.upstream_ms")}
 """
 
 
@@ -165,11 +165,11 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
 
 
 # Cancels one open chat of this caller, or of any caller where none is named, by llm_chats_pkey.
-_CANCEL = """
+_CANCEL = f"""
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled', error_detail = 'Cancelled by its caller.',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = %s AND status IN ('queued', 'running') AND (%s::text IS NULL OR subject = %s)
-RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+RETURNING {counting.ended_columns()}
 """
 
 
@@ -194,13 +194,13 @@ def cancel_later(connection: sa.Connection, chat_id: uuid.UUID, *, resends: int,
 
 
 # Cancels all open chats of one caller, found by llm_chats_of_subject and locked by id.
-_CANCEL_ALL = """
+_CANCEL_ALL = f"""
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled',
   error_detail = 'Cancelled, because the chats of its caller were erased.',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE subject = %s AND status IN ('queued', 'running')
                      ORDER BY id FOR UPDATE))
-RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+RETURNING {counting.ended_columns()}
 """
 
 

@@ -46,7 +46,7 @@ WHERE id = ANY(
   || ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND deadline_at < now()
              AND (lease_until < now() OR deadline_at < now() - interval '{DEADLINE_GRACE_SECONDS} s')
            LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
-RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+RETURNING {counting.ended_columns()}
 """
 
 
@@ -57,7 +57,7 @@ UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE cancel_at <= now() AND finished_at IS NULL
                      LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
-RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+RETURNING {counting.ended_columns()}
 """
 
 
@@ -74,7 +74,7 @@ UPDATE llm_chats SET version = version + 1, lease_until = NULL, dispatched_at = 
   error_cause = CASE WHEN attempt - attempts_returned < %s THEN NULL ELSE last_failure END
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE status = 'running' AND lease_until < now()
                      LIMIT {BATCH} FOR UPDATE SKIP LOCKED))
-RETURNING id, model_key, status, fallback_reason, requested_model, NULL::int AS upstream_ms
+RETURNING {counting.ended_columns()}
 """
 
 

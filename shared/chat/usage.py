@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from shared.catalogue.sync.rows import USE_DAYS
 from shared.chat.counting import BUCKETS_MS, OUTCOMES, SUMMED_BUCKETS, reason_and_key
+from shared.db import Caller
+from shared.vocabulary import UsageBy
+
+KEPT_DAYS: Final = 400
+"""So long lines of callers are kept: a year can be compared with the one before."""
 
 
 def _numbers_of(column: str) -> str:
@@ -43,6 +48,72 @@ def by_model(connection: sa.Connection, *, days: int) -> list[dict[str, Any]]:
     """Usage of each model over the last days, today included (UTC), the most used first."""
     rows = connection.execute(_BY_MODEL, {"days": days}).mappings()
     return [_shown(row) for row in rows]
+
+
+_SUMS = """sum(request_count)::bigint AS request_count, sum(successes)::bigint AS successes,
+      sum(failures)::bigint AS failures, sum(cancelled)::bigint AS cancelled, sum(expired)::bigint AS expired,
+      max(last_used) AS last_used, round(sum(latency_ms) / nullif(sum(successes), 0))::bigint AS mean_ms"""
+LINE_KEYS: Final[Mapping[UsageBy, str]] = {"caller": "caller", "model": "model_key", "day": "day"}
+"""By what usage is summed -> the field of a line that says whose it is."""
+
+
+def _summed(table: str, column: str, key: str, order: str) -> sa.TextClause:
+    return sa.text(f"""
+    SELECT {column} AS {key}, {_SUMS}
+    FROM {table} WHERE day > (now() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
+    GROUP BY {column} ORDER BY {order}
+    """)
+
+
+# Adds days up by caller, model or day, found by llm_caller_usage_day; by llm_caller_usage_pkey where the transaction's
+# caller sees its own alone.
+_OF_CALLERS: Final[Mapping[UsageBy, sa.TextClause]] = {
+    "caller": _summed("llm_caller_usage", "subject", "caller", "request_count DESC, caller"),
+    "model": _summed("llm_caller_usage", "model_key", "model_key", "request_count DESC, model_key"),
+    "day": _summed("llm_caller_usage", "day", "day", "day DESC"),
+}
+# The same over all callers, also those that were erased, by llm_usage_stats_day.
+_OF_ALL: Final[Mapping[UsageBy, sa.TextClause]] = {
+    "caller": _OF_CALLERS["caller"],
+    "model": _summed("llm_usage_stats", "model_key", "model_key", "request_count DESC, model_key"),
+    "day": _summed("llm_usage_stats", "day", "day", "day DESC"),
+}
+
+
+def line_columns(by: UsageBy) -> tuple[str, ...]:
+    """The fields of a line, in the order of a report."""
+    return (LINE_KEYS[by], "request_count", *OUTCOMES.values(), "last_used", "mean_ms")
+
+
+def summed(connection: sa.Connection, by: UsageBy, *, days: int, caller: Caller) -> list[dict[str, Any]]:
+    """Usage over the last days, today included (UTC), as one line for each caller, model or day.
+
+    `authenticated` sees its own. A line of a caller says `caller`, one of a model `model_key`, one of a day `day`.
+    """
+    statements = _OF_CALLERS if caller.role == "authenticated" else _OF_ALL
+    return [dict(row) for row in connection.execute(statements[by], {"days": days}).mappings()]
+
+
+# Deletes a batch of lines of callers that are older than so many days, by llm_caller_usage_day.
+_DELETE_OLD = """
+DELETE FROM llm_caller_usage WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM llm_caller_usage WHERE day <= (now() AT TIME ZONE 'UTC')::date - %s
+  LIMIT %s FOR UPDATE SKIP LOCKED))
+"""
+
+
+def delete_old(connection: sa.Connection, *, limit: int) -> int:
+    """Delete lines of callers that are older than KEPT_DAYS, at most `limit`; returns how many."""
+    return connection.exec_driver_sql(_DELETE_OLD, (KEPT_DAYS, limit)).rowcount
+
+
+# Deletes the lines of one caller, by llm_caller_usage_pkey.
+_DELETE_OF_CALLER = "DELETE FROM llm_caller_usage WHERE subject = %s"
+
+
+def delete_of_caller(connection: sa.Connection, subject: str) -> None:
+    """Delete what is known of the use of one caller; the usage of models and days keeps it."""
+    connection.exec_driver_sql(_DELETE_OF_CALLER, (subject,))
 
 
 def requests_of(connection: sa.Connection, keys: Collection[str], *, days: int) -> dict[str, dict[str, Any]]:

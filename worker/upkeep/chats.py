@@ -7,7 +7,7 @@ import time
 import structlog
 from celery import Celery
 
-from shared.chat import sweeper
+from shared.chat import sweeper, usage
 from shared.db import DatabaseUnavailable
 from worker.flower.task_events import ChatEnds
 from worker.messages import send_dispatched
@@ -87,6 +87,11 @@ def chat_duties(app: Celery, runtime: Runtime, ends: ChatEnds) -> list[Duty]:
                 deleted = sweeper.delete_finished(
                     connection, older_than_days=settings.chat_retention_days, limit=DELETE_BATCH
                 )
+            if deleted < DELETE_BATCH:
+                break
+        for _ in range(DELETE_BATCHES):
+            with runtime.database.transaction() as connection:
+                deleted = usage.delete_old(connection, limit=DELETE_BATCH)
             if deleted < DELETE_BATCH:
                 return
 

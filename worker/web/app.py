@@ -36,7 +36,8 @@ _REQUEST_ID = re.compile(r"[\w\-.:/+=@]{1,128}", re.ASCII)
 _OF_SDKS = re.compile(r"(x-stainless|openai)-[a-z\-]{1,40}")
 _EXPOSED = (
     "ETag, Location, Retry-After, X-Request-ID, x-should-retry, x-llm-refresh-chat-id, x-llm-refresh-ignored,"
-    " x-llm-refresh-requested-model, x-llm-refresh-fallback-reason"
+    " x-llm-refresh-requested-model, x-llm-refresh-fallback-reason, x-ratelimit-limit-requests,"
+    " x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 _ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
 

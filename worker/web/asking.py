@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,8 +11,10 @@ from flask import request
 
 from shared.catalogue.resolve import ModelNotFound, NoModel
 from shared.chat.accept import AcceptedChat, ChatRequest, IdempotencyConflict
+from shared.chat.admission import CallerOverLimit, RequestAllowance
 from shared.chat.open_chats import TooManyOpen
 from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
+from shared.vocabulary import CALLER_LIMIT
 from worker.chat.gateway import missing_configuration
 from worker.runtime import Runtime
 from worker.web.problems import Problem
@@ -46,6 +49,8 @@ def accept_question(
         return runtime.submitter.submit(
             ChatRequest(question, call.caller, call.request_id, idempotency_key(), joins, response)
         )
+    except CallerOverLimit as error:
+        raise _over_limit(error) from None
     except TooManyOpen:
         raise Problem(503, "too_many_chats", "too many chats are open; try again") from None
     except IdempotencyConflict as error:
@@ -54,6 +59,38 @@ def accept_question(
         raise Problem(404, "model_not_found", str(error)) from None
     except NoModel as error:
         raise Problem(503, "no_model", str(error), headers={"Retry-After": "30"}) from None
+
+
+def _over_limit(error: CallerOverLimit) -> Problem:
+    allowance = error.allowance
+    return Problem(
+        429,
+        CALLER_LIMIT,
+        f"{error}; try again in {error.retry_after} s",
+        headers={"Retry-After": str(error.retry_after), **rate_headers(allowance)},
+        members={
+            "limit": allowance.limit,
+            "allowed": allowance.allowed,
+            "retry_after_seconds": round(max(0.0, error.retry_seconds), 3),
+        },
+    )
+
+
+def rate_headers(allowance: RequestAllowance | None) -> dict[str, str]:
+    """What a caller may still ask, in OpenAI's headers; none beside a chat that was there already."""
+    if allowance is None:
+        return {}
+    return {
+        "x-ratelimit-limit-requests": str(allowance.allowed),
+        "x-ratelimit-remaining-requests": str(allowance.remaining),
+        "x-ratelimit-reset-requests": _duration(allowance.reset_seconds),
+    }
+
+
+def _duration(seconds: float) -> str:
+    """As OpenAI writes durations: 12s, 1m0s."""
+    minutes, rest = divmod(max(0, math.ceil(seconds)), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def idempotency_key() -> str | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from shared.chat.requests import Question
-from shared.vocabulary import ChatErrorCode, ChatStatus, FallbackReason, GatewayErrorCode, WaitingFor
+from shared.vocabulary import ChatErrorCode, ChatStatus, FallbackReason, GatewayErrorCode, UsageBy, WaitingFor
 from worker.web.bodies import Query, Story
 from worker.web.markdown_tree import Kind
 
@@ -91,6 +91,13 @@ class Erased(BaseModel):
 
 
 class UsageQuery(Query):
+    by: Annotated[
+        UsageBy | None,
+        Field(description="A line for each caller, model or day. Without it: each model, with fallbacks and latencies"),
+    ] = None
+    format: Annotated[
+        Literal["json", "csv"] | None, Field(description="As Accept says; csv: a report, by model where `by` is absent")
+    ] = None
     days: Annotated[int, Field(ge=1, le=3660, description="Today and the days before it, in UTC")] = 30
 
 
@@ -208,5 +215,20 @@ class Usage(BaseModel):
     latency: Latency
 
 
+class UsageLine(BaseModel):
+    """Summed over days: of the caller, the model or the day that is named, whichever `by` asked for."""
+
+    caller: str | None = None
+    model_key: str | None = None
+    day: date | None = None
+    request_count: int
+    successes: int
+    failures: int
+    cancelled: int
+    expired: int
+    last_used: datetime
+    mean_ms: Annotated[int | None, Field(description="Of MatchaAI's answers; null: there was none")]
+
+
 class UsageBody(BaseModel):
-    usage: list[Usage]
+    usage: Annotated[list[Usage] | list[UsageLine], Field(description="UsageLine with `by`")]

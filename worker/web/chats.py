@@ -16,11 +16,13 @@ from flask import Response, request
 from shared.chat import erasure, lifecycle, read, usage
 from shared.chat.accept import AcceptedChat
 from shared.chat.read import Snapshot
+from shared.csv_report import as_csv
 from shared.db import Caller, Database, DatabaseFailure, DatabaseUnavailable
+from shared.vocabulary import UsageBy
 from worker.messages import Publisher
 from worker.runtime import Runtime
 from worker.web import chat_bodies as bodies
-from worker.web.asking import accept_question
+from worker.web.asking import accept_question, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.problems import Problem
 from worker.web.readers import Readers, Watch
@@ -129,7 +131,8 @@ class ChatRoutes:
             else self._sent_and_awaited(accepted, call, wait)
         )
         links = _links(snapshot)
-        return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, {"Location": links["self"]})
+        headers = {"Location": links["self"], **rate_headers(accepted.allowance)}
+        return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, headers)
 
     def _sent(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
         self.publisher.chat(accepted, request_id=call.request_id)
@@ -233,8 +236,19 @@ class ChatRoutes:
             return event_stream(_events(snapshot, watch, seen, self.standings), ending)
 
     def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
+        query = call.query
+        wants_csv = query.format == "csv" or (query.format is None and _prefers_csv())
+        by: UsageBy | None = "model" if wants_csv and query.by is None else query.by
         with self.runtime.database.transaction(call.caller) as connection:
-            return as_json({"usage": usage.by_model(connection, days=call.query.days)})
+            if by is None:
+                return as_json({"usage": usage.by_model(connection, days=query.days)})
+            lines = usage.summed(connection, by, days=query.days, caller=call.caller)
+        if not wants_csv:
+            return as_json({"usage": lines})
+        response = Response(as_csv(usage.line_columns(by), lines), content_type="text/csv; charset=utf-8")
+        response.headers["Content-Disposition"] = f'attachment; filename="usage-by-{by}.csv"'
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
 
 def find_chat(database: Database, chat_id: uuid.UUID, caller: Caller, content: read.Content = "answer") -> Snapshot:
@@ -246,6 +260,12 @@ def find_chat(database: Database, chat_id: uuid.UUID, caller: Caller, content: r
     if content != "none" and snapshot.subject != caller.subject:
         read.log_read_by_another(snapshot, caller)
     return snapshot
+
+
+def _prefers_csv() -> bool:
+    """Whether the caller names CSV, and likes it better than JSON."""
+    accepted = request.accept_mimetypes
+    return "text/csv" in accepted.values() and accepted["text/csv"] > accepted["application/json"]
 
 
 def shown_chat(snapshot: Snapshot, caller: Caller | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from worker.web.access_log import AccessLog, observe_requests
 from worker.web.api_keys import KeyRoutes
 from worker.web.app import create_app, default_headers
 from worker.web.auth import Authenticator
+from worker.web.callers import CallerRoutes
 from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
@@ -63,7 +64,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     standings = Standings(runtime.database, dispatch_limits_of(settings))
     routes += ChatRoutes(runtime, publisher, readers, standings).routes()
     routes += ChatMarkdownRoutes(runtime).routes()
-    routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes()]
+    routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes(), *CallerRoutes(runtime).routes()]
     openai_listing = OpenAIListing(keeper)
     routes += [
         *OpenAIModelRoutes(runtime, openai_listing).routes(),

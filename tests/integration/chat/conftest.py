@@ -157,8 +157,8 @@ class Place:
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica")  # the ledger is append-only for all others
             connection.execute(
-                "TRUNCATE llm_chats, llm_usage_stats, llm_usage_totals, llm_models, llm_model_changes,"
-                " llm_callers, llm_chat_processes, llm_call_starts RESTART IDENTITY"
+                "TRUNCATE llm_chats, llm_usage_stats, llm_usage_totals, llm_caller_usage, llm_chat_waits, llm_models,"
+                " llm_model_changes, llm_callers, llm_chat_processes, llm_call_starts RESTART IDENTITY"
             )
 
 

@@ -14,6 +14,7 @@ from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release
 from shared.chat.sweeper import Swept
 from shared.db import DatabaseError
+from shared.vocabulary import CHAT_CLASSES
 from tests.integration.chat.conftest import ANN, Chats
 
 
@@ -291,10 +292,10 @@ def test_old_chats_are_deleted_in_batches_and_open_ones_never(chats: Chats) -> N
 
 def test_usage_adds_up_over_groups_models_and_days(chats: Chats) -> None:
     ended = [
-        counting.EndedChat("a", "succeeded", None, 240),
-        counting.EndedChat("a", "succeeded", "unknown_key", 700_000),
-        counting.EndedChat("a", "failed", "unknown_key"),
-        counting.EndedChat("b", "expired", "retired_key"),
+        counting.EndedChat("a", "succeeded", None, 240, subject="ann"),
+        counting.EndedChat("a", "succeeded", "unknown_key", 700_000, subject="ann"),
+        counting.EndedChat("a", "failed", "unknown_key", subject="ann"),
+        counting.EndedChat("b", "expired", "retired_key", subject="ann"),
     ]
     for _ in range(2):
         with chats.runtime.database.transaction() as connection:
@@ -321,6 +322,9 @@ ENDED = st.builds(
     st.sampled_from([None, "unknown_key", "retired_key"]),
     st.sampled_from([None, 1, 700_000]),
     st.sampled_from([None, "nonsense"]),
+    subject=st.sampled_from(["ann", "ben"]),
+    chat_class=st.sampled_from(CHAT_CLASSES),
+    wait_ms=st.integers(0, 700_000),
 )
 DAYS = "SELECT model_key, sum(request_count)::bigint AS n, sum(latency_ms)::bigint AS ms FROM {} GROUP BY 1 ORDER BY 1"
 
@@ -417,8 +421,8 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
 
 def test_what_a_refresh_takes_away_is_told_with_its_use(chats: Chats) -> None:
     with chats.runtime.database.transaction() as connection:
-        counting.count(connection, [counting.EndedChat("claude-3-5-sonnet", "succeeded", None, 10)] * 41)
-        counting.count(connection, [counting.EndedChat("old", "succeeded", None, 10)])
+        counting.count(connection, [counting.EndedChat("claude-3-5-sonnet", "succeeded", None, 10, subject="ann")] * 41)
+        counting.count(connection, [counting.EndedChat("old", "succeeded", None, 10, subject="ann")])
     chats.catalogue.run("UPDATE llm_usage_stats SET day = day - 30 WHERE model_key = 'old'")
     renamed = {"model_key": "gpt-4o"}
     changes = [

@@ -13,7 +13,7 @@ from shared.chat.read import Snapshot
 from shared.db import DatabaseFailure
 from worker.messages import Publisher
 from worker.runtime import Runtime
-from worker.web.asking import accept_question, idempotency_key
+from worker.web.asking import accept_question, idempotency_key, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.openai import wire
 from worker.web.openai.bodies import ChatCompletion, ChatCompletionBody
@@ -69,7 +69,8 @@ class CompletionRoutes:
         can_return = idempotency_key() is not None or bool(body.store)
         chat_id = accepted.snapshot.chat_id
         waiting = WaitingCaller(self.runtime, chat_id, call.caller, resends=accepted.resends, can_return=can_return)
-        headers = {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
+        headers = rate_headers(accepted.allowance)
+        headers |= {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
             self.publisher.chat(accepted, request_id=call.request_id)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flask import Response, g
 
 from shared.chat.read import Snapshot
+from shared.vocabulary import CALLER_LIMIT
 from worker.web.openai.bodies import UNSUPPORTED
 from worker.web.problems import Problem
 
@@ -38,6 +39,7 @@ _FORMS = {
     "unknown_model": _Form(404, _INVALID, "model_not_found", "model"),
     "prompt_too_long": _Form(400, _INVALID, "context_length_exceeded", "messages"),
     "rate_limited": _Form(429, "requests", "rate_limit_exceeded"),
+    CALLER_LIMIT: _Form(429, "requests", "rate_limit_exceeded", again=True),
     "idempotency_conflict": _Form(409, _INVALID, "idempotency_conflict"),
     "cancelled": _Form(409, _INVALID, "cancelled"),
     "no_model": _Form(503, "server_error", "no_model", again=True),

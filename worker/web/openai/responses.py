@@ -17,7 +17,7 @@ from shared.chat.requests import Question
 from shared.db import Caller, DatabaseFailure
 from worker.messages import Publisher
 from worker.runtime import Runtime
-from worker.web.asking import accept_question, idempotency_key
+from worker.web.asking import accept_question, idempotency_key, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.openai import response_bodies as bodies
 from worker.web.openai import response_wire as wire
@@ -107,7 +107,8 @@ class ResponseRoutes:
             raise Problem(503, "too_many_readers", "too many callers wait for answers here; try again")
         accepted = self._accept(call, question, options)
         chat_id = accepted.snapshot.chat_id
-        headers = {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
+        headers = rate_headers(accepted.allowance)
+        headers |= {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
         waiting = WaitingCaller(
             self.runtime,
             chat_id,
