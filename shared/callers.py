@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.settings import MAX_INTEGER
+from shared.settings import MAX_INTEGER, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -118,11 +118,11 @@ def list_callers(connection: sa.Connection, *, limit: int = LISTED, subject: str
     return CallerList(shown, rows[0]["total"] if rows else 0)
 
 
-def defaults_of(settings: Any) -> Mapping[str, Any]:
+def defaults_of(settings: Settings) -> Mapping[str, Any]:
     """The limits of callers without limits of their own."""
     return {
         "max_open": settings.caller_max_open,
-        "max_running": getattr(settings, "caller_max_running", None),
+        "max_running": settings.caller_max_running,
         "per_minute": settings.caller_requests_per_minute,
         "weight": 1.0,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -11,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 
 from shared import system_status
 from shared.chat import counting, figures
+from shared.chat.wait_figures import WaitFigures
 from shared.upstream_health import UpstreamHealth
 from shared.vocabulary import ENDED_RUNS, FALLBACK_REASONS, GATEWAY_ERROR_CODES
 
@@ -100,6 +102,23 @@ def of_chats(usage_figures: figures.Figures, keys: set[str]) -> Iterator[Metric]
     yield _upstream(usage_figures)
 
 
+def of_waits(waits: WaitFigures) -> Iterator[Metric]:
+    """The families of waiting, by class. No label names a caller."""
+    family = HistogramMetricFamily(
+        "llm_refresh_chat_wait_seconds", "Seconds that ended chats had waited for their first turn", labels=("class",)
+    )
+    for chat_class, numbers in waits.buckets.items():
+        family.add_metric([chat_class], _cumulative(numbers), waits.wait_ms[chat_class] / 1000)
+    yield family
+    yield _gauge(
+        "chat_longest_wait_seconds",
+        "How long the oldest chat has waited that waits for its turn",
+        {(chat_class,): seconds for chat_class, seconds in waits.longest_seconds.items()},
+        ("class",),
+    )
+    yield _gauge("callers_waiting", "Callers with a chat that waits for its turn", waits.callers_waiting)
+
+
 def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
     """The families of MatchaAI's health, by what calls experience. While it has never answered, no moment says so."""
     yield _gauge(
@@ -129,12 +148,14 @@ def _fallbacks(usage_figures: figures.Figures) -> dict[tuple[str, str], int]:
 
 def _upstream(usage_figures: figures.Figures) -> Metric:
     family = HistogramMetricFamily("llm_refresh_upstream_seconds", "Seconds that answers of MatchaAI took")
-    total, buckets = 0, []
-    for bound, number in zip((*counting.BUCKETS_MS, None), usage_figures.buckets, strict=True):
-        total += number
-        buckets.append(("+Inf" if bound is None else str(bound / 1000), float(total)))
-    family.add_metric([], buckets, usage_figures.latency_ms / 1000)
+    family.add_metric([], _cumulative(usage_figures.buckets), usage_figures.latency_ms / 1000)
     return family
+
+
+def _cumulative(buckets: Sequence[int]) -> list[tuple[str, float]]:
+    """Numbers by BUCKETS_MS, as Prometheus has them: each bound with all that is below."""
+    bounds = ["+Inf" if bound is None else str(bound / 1000) for bound in (*counting.BUCKETS_MS, None)]
+    return list(zip(bounds, map(float, accumulate(buckets)), strict=True))
 
 
 def of_workers(alive: Mapping[str, int]) -> Metric:

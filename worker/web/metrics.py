@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from shared import system_status
 from shared.chat import figures
+from shared.chat.wait_figures import wait_figures
 from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import read_health
@@ -24,7 +25,16 @@ from worker.doctor.disks import folders, noted_state, room
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
-from worker.web.metric_families import of_catalogue, of_chats, of_disks, of_sharing, of_upstream, of_workers, up
+from worker.web.metric_families import (
+    of_catalogue,
+    of_chats,
+    of_disks,
+    of_sharing,
+    of_upstream,
+    of_waits,
+    of_workers,
+    up,
+)
 from worker.web.problems import Problem
 from worker.web.routing import READERS, PlainRequest, Route
 
@@ -131,6 +141,7 @@ class MetricsRoutes:
                 catalogue, chats = system_status.of_catalogue(connection), figures.figures(connection)
                 keys = system_status.known_keys(connection, sorted({key for key, _ in chats.outcomes}))
                 health = read_health(connection)
+                waits = wait_figures(connection)
         except DatabaseFailure as error:
             log.warning("llm_metrics.without_database", error=str(error))
             yield up("postgresql", False)
@@ -138,6 +149,7 @@ class MetricsRoutes:
         yield up("postgresql", True)
         yield from of_catalogue(catalogue, stale_after=self.runtime.cadence.stale_after)
         yield from of_chats(chats, keys)
+        yield from of_waits(waits)
         yield from of_upstream(health)
 
     def _redis(self) -> Iterator[Metric]:

@@ -10,8 +10,8 @@ import httpx
 import openai
 import pytest
 
-from tests.support.chatting import System
-from tests.support.processes import Web
+from harness.chatting import System
+from harness.processes import Web
 
 CALLER = "local"
 """Whoever asks where tokens are not looked at."""

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from shared.chat import counting, figures
+from shared.chat.wait_figures import WaitFigures
 from shared.system_status import CatalogueFigures
 from shared.upstream_health import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
@@ -22,6 +23,7 @@ CATALOGUE = CatalogueFigures({("failed", "api"): 1}, "failed", 1, 2.0, {("active
 CHATS = figures.Figures(
     {("gpt-4o", "failed"): 1}, {}, {"queued": 1}, 3.0, 0, 0, (0,) * (len(counting.BUCKETS_MS) + 1), 0
 )
+WAITS = WaitFigures({"batch": (0,) * (len(counting.BUCKETS_MS) + 1)}, {"batch": 0}, {"batch": 0.0}, 0)
 HEALTH = judge([TargetCalls("28", last_success_at=datetime(2026, 1, 1, tzinfo=UTC))], [], chats_waiting=0)
 
 
@@ -42,6 +44,7 @@ def exported() -> dict[str, set[str]]:
     families = [
         *metric_families.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
         *metric_families.of_chats(CHATS, {"gpt-4o"}),
+        *metric_families.of_waits(WAITS),
         *metric_families.of_upstream(HEALTH),
         *metric_families.of_disks({"home": (1, 2)}),
         metric_families.of_workers({}),
