@@ -36,7 +36,7 @@ _ENTER = (
 )
 # SQLSTATEs and their classes (PostgreSQL manual, appendix A) that say "not now" rather than "not like this": the last
 # are a server that only reads (a failover), deadlocks, and waits that took too long.
-_UNAVAILABLE = ("08", "53", "57P", "58", "25006", "40001", "40P01", "55P03", "57014")
+_UNAVAILABLE = ("08", "53", "57P", "58", "25006", "25P03", "40001", "40P01", "55P03", "57014")
 DISK_FULL = "53100"
 _NO_SPACE = "No space left on device"
 # What an operator reads: why not now. `llm-refresh doctor` has the server's own words.
@@ -50,6 +50,7 @@ _REASONS = {
     "57P01": "PostgreSQL was stopped",
     "57P03": "PostgreSQL is starting or stopping",
     "25006": "PostgreSQL only reads: it is a standby, or writing was switched off",
+    "25P03": "PostgreSQL ended a transaction that did nothing for too long",
     "28P01": "PostgreSQL refuses the password of DATABASE_URL",
     "28000": "PostgreSQL refuses the login of DATABASE_URL",
     "3D000": "PostgreSQL has no such database as DATABASE_URL names",

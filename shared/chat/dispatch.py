@@ -117,14 +117,16 @@ budget AS MATERIALIZED (
       END))::int AS number
   FROM room),
 onward (subject, place) AS (
-  (SELECT found.subject, 1 FROM ({_next_caller("subject > %(after)s")}) AS found)
+  (SELECT found.subject, 1 FROM ({_next_caller("subject > %(after)s")}) AS found
+   WHERE (SELECT number FROM budget) > 0)
   UNION ALL
   SELECT found.subject, onward.place + 1
   FROM onward CROSS JOIN LATERAL ({_next_caller("subject > onward.subject")}) AS found
   WHERE onward.place < {CALLERS_AT_ONCE}),
 around (subject, place) AS (
   (SELECT found.subject, (SELECT count(*)::int FROM onward) + 1
-   FROM ({_next_caller("subject <= %(after)s")}) AS found WHERE (SELECT count(*) FROM onward) < {CALLERS_AT_ONCE})
+   FROM ({_next_caller("subject <= %(after)s")}) AS found
+   WHERE (SELECT number FROM budget) > 0 AND (SELECT count(*) FROM onward) < {CALLERS_AT_ONCE})
   UNION ALL
   SELECT found.subject, around.place + 1
   FROM around CROSS JOIN LATERAL ({_next_caller("subject > around.subject AND subject <= %(after)s")}) AS found
@@ -175,6 +177,8 @@ def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str =
         found = [DispatchedChat(row.id, row.request_id, row.first) for row in rows if row.id is not None]
         dispatched += found
         following = following or rows[0].after
+        if rows[0].budget == 0:
+            following = following or after  # nobody was looked at
         if len(found) == rows[0].budget:
             break  # the next class has what is left
     return DispatchTurn(tuple(dispatched), waiting=True, after=following, again=len(dispatched) >= CHATS_AT_ONCE)

@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.waiting import wait_for
 from shared.chat import dispatch, places, sweeper
 from shared.chat.accept import ChatRequest
 from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.chat.requests import Question
-from shared.db import Caller
+from shared.db import Caller, DatabaseUnavailable
 from tests.integration.chat.conftest import ANN, PROCESS, Chats
 
 
@@ -302,3 +304,24 @@ def test_events_tell_where_a_chat_stands(chats: Chats) -> None:
     event = next(pieces).decode()
     response.close()
     assert '"waiting_for":"turn","position":4' in event
+
+
+def test_who_holds_the_lock_and_does_nothing_loses_it(chats: Chats) -> None:
+    """As a process that is stopped between two statements."""
+    set_places(chats, 0)
+    submit(chats, "ann", 3)
+    set_places(chats, 10)
+    with pytest.raises(DatabaseUnavailable), chats.runtime.database.transaction() as stopped:
+        assert len(dispatch.take_turn(stopped, NO_LIMITS).dispatched) == 3
+        assert take_turn(chats).busy
+        wait_for(lambda: not take_turn(chats).busy, seconds=30)
+        assert taken(chats) == 3, "what was not committed has been dispatched by another"
+        stopped.exec_driver_sql("SELECT 1")
+
+
+def test_a_full_house_keeps_the_rotation_where_it_is(chats: Chats) -> None:
+    set_places(chats, 1)
+    submit(chats, "ann", 5)
+    take_turn(chats)
+    turn = take_turn(chats, after="caller 17")
+    assert (turn.dispatched, turn.waiting, turn.after) == ((), True, "caller 17")
