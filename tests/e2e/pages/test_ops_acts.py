@@ -441,3 +441,26 @@ def test_axe_finds_nothing_in_dialogs_and_open_chats(pages: Pages, chats: dict[s
     dialog(page).get_by_role("button", name="Cancel").click()
     section(page, "Ledger").get_by_role("button", name="Put back").first.click()
     assert violations(page, axe) == []
+
+
+def test_callers_stand_with_their_limits_and_service_role_changes_them(
+    pages: Pages, chats: dict[str, str], api: httpx.Client
+) -> None:
+    page = pages.open("/ops")
+    row = section(page, "Callers").get_by_role("row").filter(has_text="local")
+    expect(row).to_contain_text("open chats 1,000")
+    row.get_by_role("button", name="Change the limits of local").click()
+    box = dialog(page)
+    box.get_by_label("Chats a minute").fill("600")
+    box.get_by_label("Weight").fill("0")
+    box.get_by_role("button", name="Save").click()
+    expect(box).to_contain_text("A number is not one that this limit takes.")
+    box.get_by_label("Weight").fill("2.5")
+    box.get_by_role("button", name="Save").click()
+    expect(row.locator("strong")).to_have_text("chats a minute 600 · weight 2.5")
+    (caller,) = api.get("/api/callers?subject=local").json()["callers"]
+    assert (caller["per_minute"], caller["weight"], caller["max_open"]) == (600, 2.5, None)
+    assert api.patch("/api/callers/local", json={"per_minute": None, "weight": None}).is_success
+    section(page, "Callers").get_by_role("searchbox").fill("nobody yet")
+    section(page, "Callers").get_by_role("button", name="Limits…", exact=True).first.click()
+    expect(dialog(page)).to_contain_text("Limits of nobody yet")

@@ -4,6 +4,7 @@
 import { ApiError, access, currentToken, open } from "./api.js";
 import { byId, el, show } from "./dom.js";
 import { failedRuns, showAlerts } from "./ops-alerts.js";
+import "./ops-callers.js";
 import { DAYS, showOpen, showUsage } from "./ops-chats.js";
 import { knowUsage, onSaved } from "./ops-edit.js";
 import "./ops-find.js";
