@@ -76,13 +76,15 @@ CREATE POLICY {table}_operator ON {table} FOR SELECT TO "operator" USING (true);
 # caller's lock together with others: no more of them can be under way than there are connections, which is the margin.
 # Near a limit it holds the lock alone, so it sees every chat that was admitted, and the next one waits for its commit.
 # A lock cannot be had alone after it was shared, so `alone` is the answer where the question has to be put again.
+# Ids begin with the time at which they were made, so the chats of a minute are found among the late ones. A web process
+# whose clock is a minute behind gets an id of the database's time instead: none of its chats is missed.
 # Who holds the lock and does nothing loses it: a process that was stopped halfway must not halt its caller's chats.
 FUNCTION = """
 CREATE FUNCTION llm_admit_caller(
-  asking text, default_max_open integer, default_per_minute integer, alone boolean, apart interval,
-  OUT decision text, OUT max_open integer, OUT open_now integer, OUT per_minute integer, OUT asked_now integer,
-  OUT retry_seconds double precision, OUT reset_seconds double precision
-) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+  asking text, given_id uuid, default_max_open integer, default_per_minute integer, alone boolean,
+  OUT decision text, OUT chat_id uuid, OUT max_open integer, OUT open_now integer, OUT per_minute integer,
+  OUT asked_now integer, OUT retry_seconds double precision, OUT reset_seconds double precision
+) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   minute CONSTANT interval := interval '1 minute';
   margin CONSTANT integer := current_setting('max_connections')::integer;
@@ -92,9 +94,18 @@ DECLARE
   newest timestamptz;
   holds_lock boolean := false;
 BEGIN
+  chat_id := given_id;
   SELECT coalesce(own.max_open, default_max_open), coalesce(own.per_minute, default_per_minute)
     INTO llm_admit_caller.max_open, llm_admit_caller.per_minute
     FROM (SELECT) AS one LEFT JOIN llm_callers AS own ON own.subject = asking;
+  IF per_minute IS NOT NULL THEN
+    first_id := (lpad(to_hex((extract(epoch FROM now() - 2 * minute) * 1000)::bigint), 12, '0')
+      || repeat('0', 20))::uuid;
+    IF given_id < first_id THEN
+      chat_id := (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0')
+        || substr(replace(given_id::text, '-', ''), 13))::uuid;
+    END IF;
+  END IF;
   alone := alone OR max_open <= margin OR coalesce(per_minute <= margin, false);
   IF NOT alone THEN
     PERFORM pg_advisory_xact_lock_shared(caller_lock);
@@ -105,8 +116,6 @@ BEGIN
       SELECT FROM llm_chats AS chat WHERE chat.subject = asking AND chat.class = 'interactive'
         AND chat.finished_at IS NULL LIMIT max_open) AS counted;
     IF per_minute IS NOT NULL THEN
-      first_id := (lpad(to_hex((extract(epoch FROM now() - minute - apart) * 1000)::bigint), 12, '0')
-        || repeat('0', 20))::uuid;
       SELECT count(*), min(created_at), max(created_at) INTO asked_now, oldest, newest FROM (
         SELECT chat.created_at FROM llm_chats AS chat WHERE chat.subject = asking AND chat.id >= first_id
           AND chat.class = 'interactive' AND chat.created_at > now() - minute

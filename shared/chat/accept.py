@@ -85,15 +85,15 @@ class AcceptedChat:
 # the same idempotency key (llm_chats_idempotency) inserts nothing.
 _INSERT = f"""
     WITH admission AS MATERIALIZED (
-      SELECT * FROM llm_admit_caller(%(subject)s, %(max_open)s, %(per_minute)s, %(alone)s, %(apart)s)),
+      SELECT * FROM llm_admit_caller(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s, %(alone)s)),
     place AS MATERIALIZED (
-      SELECT llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken
+      SELECT chat_id, llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken
       FROM admission WHERE decision = 'admitted'),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
         requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
         response, deadline_at, dispatched_at, publish_at, publishes)
-      SELECT %(id)s, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s,
+      SELECT chat_id, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s,
         %(system_prompt)s, %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s,
         %(story)s::jsonb, %(others)s::text[], %(strict)s, %(response)s::jsonb,
         now() + make_interval(secs => %(deadline)s), CASE WHEN taken = 'free' THEN now() END,
@@ -237,7 +237,6 @@ class Submitter:
             "max_open": self._callers.max_open,
             "per_minute": self._callers.per_minute,
             "alone": alone,
-            "apart": read.APART,
         }
         with self._database.transaction() as connection:
             if request.joins == "given_up" and request.idempotency_key is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from shared.chat.accept import ChatRequest, Submitter
+from shared.chat.admission import CallerOverLimit
+from shared.chat.requests import Question
+from shared.chat.wait_figures import wait_figures
 from shared.db import Caller
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, token
 from worker.web.app import create_app
@@ -173,3 +178,46 @@ def test_who_may_see_and_set_limits(chats: Chats, routes: FlaskClient) -> None:
     assert call(routes, "GET", "/api/callers", OPERATOR).status_code == 200
     for caller in (ANN, OPERATOR):
         assert call(routes, "PATCH", "/api/callers/ann", caller, json={"max_open": 1}).status_code == 403
+
+
+def test_a_web_process_with_a_slow_clock_counts_like_any_other(chats: Chats, routes: FlaskClient) -> None:
+    limit(routes, per_minute=2)
+    hour_ago = int((time.time() - 3600) * 1000)
+    slow = Submitter(
+        chats.runtime.database,
+        ids=lambda: uuid.UUID(int=(hour_ago << 80) | uuid.uuid4().int & (1 << 80) - 1),
+        deadline_seconds=60,
+        max_open=100,
+    )
+
+    def submit(submitter: Submitter) -> None:
+        submitter.submit(ChatRequest(Question(question="Which?"), ANN, None, None))
+
+    submit(slow)
+    submit(chats.runtime.submitter)
+    for submitter in (slow, chats.runtime.submitter):
+        with pytest.raises(CallerOverLimit):
+            submit(submitter)
+
+
+def test_ten_thousand_callers_at_once_are_accepted_and_listed(chats: Chats, routes: FlaskClient) -> None:
+    chats.catalogue.run("""
+        INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id, deadline_at)
+        SELECT gen_random_uuid(), 'caller ' || number, '', 'q', 'k', 'n', 1, now() + interval '1 hour'
+        FROM generate_series(1, 10000) AS number
+    """)
+    chats.submit(runtime=chats.with_settings(chat_max_queued=100_000))
+    body = call(routes, "GET", "/api/callers?limit=10000").json
+    assert (body["total"], len(body["callers"])) == (10_001, 10_000)
+    with chats.runtime.database.transaction() as connection:
+        assert wait_figures(connection).callers_waiting == 10_001
+
+
+def test_a_caller_whose_limits_are_deleted_while_it_waits_has_the_usual_ones(chats: Chats, routes: FlaskClient) -> None:
+    limit(routes, max_open=1)
+    chat_id = ask(chats).json["id"]
+    limit(routes, max_open=None)
+    assert ask(chats).status_code == 202
+    assert chats.shown(uuid.UUID(chat_id))["status"] == "queued"
+    chats.process().run(uuid.UUID(chat_id))
+    assert chats.shown(uuid.UUID(chat_id))["status"] == "succeeded"
