@@ -252,4 +252,35 @@ MUTANTS = (
         "subject = None",
         (f"{_ASKING}::test_a_caller_sees_their_own_chats_and_a_service_sees_all",),
     ),
+    Mutant(
+        "limit-of-a-caller-alone",
+        "migrations/versions/0021_callers.py",
+        "    PERFORM pg_advisory_xact_lock(caller_lock);\n",
+        "",
+        (
+            "tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes[max_open-7]",
+            "tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes[per_minute-7]",
+        ),
+    ),
+    Mutant(
+        "limits-near-and-far",
+        "migrations/versions/0021_callers.py",
+        "> margin THEN 'admitted'",
+        "> 0 THEN 'admitted'",
+        ("tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes[max_open-150]",),
+    ),
+    Mutant(
+        "usage-by-caller",
+        "shared/chat/counting.py",
+        "    _count_callers(connection, chats)\n",
+        "",
+        ("tests/integration/chat/test_caller_usage.py::test_a_line_for_each_caller_sums_how_its_chats_ended",),
+    ),
+    Mutant(
+        "reports-without-formulas",
+        "shared/csv_report.py",
+        "if value.startswith(FORMULA_STARTS)",
+        "if False",
+        ("tests/unit/test_csv_report.py::test_rows_come_back_and_no_text_is_a_formula",),
+    ),
 )
