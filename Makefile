@@ -1,7 +1,7 @@
 # Two commands are enough: `make up` and `make test`. Everything they need goes into .venv, from the hash-pinned locks.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-fault mutants chaos bench lint lock clean set-up-local set-up-dev
+.PHONY: help up test test-fault mutants chaos bench bench-peers lint lock clean set-up-local set-up-dev
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
@@ -35,20 +35,26 @@ chaos: set-up-dev ## faults on real processes while callers ask, then the promis
 bench: set-up-dev ## measure against the fastest known forms, as ratios
 	@exec $(VENV)/bin/python -m bench
 
+bench-peers: set-up-dev ## measure the OpenAI wire beside LiteLLM's proxy, which goes into .venv-peers, apart from ours
+	@$(MAKE) .install-peers || echo "bench-peers: LiteLLM could not be installed; ours is measured alone, and nothing is compared" >&2
+	@exec $(VENV)/bin/python -m bench peers
+
 lint: set-up-dev ## check style, formatting, types and who may import whom
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-lock: ## renew the three locks from pyproject.toml (needs uv)
+lock: ## renew the locks from pyproject.toml and bench/peers.in (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(call compile,requirements.lock,--extra build --extra notify)
 	$(call compile,requirements-local.lock,--extra build --extra notify --extra local)
 	$(call compile,requirements-dev.lock,--extra build --extra notify --extra local --extra dev)
+	uv pip compile bench/peers.in --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet \
+		--output-file bench/peers.lock
 
 clean: ## remove the environment and all caches; the data in .local stays
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find worker shared migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 compile = uv pip compile pyproject.toml $(2) --universal --python-version 3.11 --generate-hashes \
@@ -72,6 +78,15 @@ set-up-dev:
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@if [ $(LOCK) = dev ]; then ($(call STAMP_OF,local)) > $(VENV)/local.stamp; fi
 	@($(call STAMP_OF,$(LOCK))) > $(VENV)/$(LOCK).stamp
+
+.PHONY: .install-peers
+# Made anew after a change of its lock; half an environment is none.
+.install-peers:
+	@[ "$$(cksum < bench/peers.lock)" = "$$(cat .venv-peers/peers.stamp 2>/dev/null)" ] && exit 0; \
+	echo "environment: installing bench/peers.lock into .venv-peers, some minutes and 1 GB"; \
+	rm -rf .venv-peers && $(VENV)/bin/python -m venv .venv-peers \
+	&& .venv-peers/bin/python -m pip --disable-pip-version-check --no-input --quiet --quiet install --require-hashes -r bench/peers.lock \
+	&& cksum < bench/peers.lock > .venv-peers/peers.stamp || { rm -rf .venv-peers; exit 1; }
 
 .PHONY: .venv-exists
 # A folder that was moved keeps an environment whose programs name the old place in their first line: it is made anew.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from bench import chats, dispatch, growth, latency, listing, planning, refresh
+from bench import chats, dispatch, growth, latency, listing, peers, planning, refresh
 from bench.figures import Figure, table
 from bench.place import Place, place
 from shared.logs import configure
@@ -26,11 +26,18 @@ LINES: dict[str, Callable[[Place], Iterator[Figure]]] = {
     "growth": growth.run,
     "dispatch": dispatch.run,
 }
+ON_REQUEST: dict[str, Callable[[Place], Iterator[Figure]]] = {"peers": peers.run}
+"""Only where it is named: `make bench-peers` installs what it needs."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("line", nargs="*", choices=[*LINES, []], help=f"which to measure: {', '.join(LINES)} (all)")
+    parser.add_argument(
+        "line",
+        nargs="*",
+        choices=[*LINES, *ON_REQUEST, []],
+        help=f"which to measure: {', '.join(LINES)} (all of these), {', '.join(ON_REQUEST)}",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller: to see that it runs, not to compare")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
@@ -44,7 +51,7 @@ def main() -> None:
     with place(quick=options.quick, say=say) as here:
         for name in options.line or LINES:
             say(f"{name}:")
-            figures += LINES[name](here)
+            figures += (LINES | ON_REQUEST)[name](here)
     if options.json:
         print(json.dumps({"machine": _machine(), "quick": options.quick, "figures": [f.as_json() for f in figures]}))
     else:

@@ -7,6 +7,7 @@ the moment a request was due, so that a server that stalls is not asked less.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import Any, cast
 
 _ROOT = Path(__file__).parents[1]
+DRAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Answers counted in so many seconds."""
+    """Answers counted in so many seconds; `refused`: others than 200 and 304, which are none of them."""
 
     answers: int
     seconds: float
+    refused: int = 0
 
     @property
     def per_second(self) -> float:
@@ -51,9 +54,11 @@ def request(method: str, path: str, *, token: str | None = None, body: str | Non
     return "\r\n".join([*lines, "", body or ""])
 
 
-def flood(port: int, wanted: str, *, connections: int, seconds: float) -> Rate:
-    """Ask over so many connections for so long. Raises RuntimeError for any answer but 200 and 304."""
-    return Rate(**_run(kind="flood", port=port, wanted=wanted, connections=connections, seconds=seconds))
+def flood(port: int, wanted: str, *, connections: int, seconds: float, refusals: bool = False) -> Rate:
+    """Ask over so many connections for so long. Raises RuntimeError for any answer but 200 and 304; with `refusals`
+    it counts them."""
+    order = {"port": port, "wanted": wanted, "connections": connections, "seconds": seconds, "refusals": refusals}
+    return Rate(**_run(kind="flood", **order))
 
 
 def drizzle(port: int, wanted: str, *, per_second: float, seconds: float, connections: int) -> Drizzled:
@@ -127,26 +132,39 @@ async def _connect(port: int, number: int, answered: Callable[[_Connection, byte
     return [protocol for _, protocol in made]
 
 
-async def _flood(port: int, wanted: bytes, connections: int, seconds: float) -> dict[str, Any]:
-    answers, going, bad = 0, True, set[bytes]()
+async def _flood(port: int, wanted: bytes, connections: int, seconds: float, refusals: bool) -> dict[str, Any]:
+    answers, refused, going, bad = 0, 0, True, dict[bytes, bytes]()
+    idle = asyncio.Semaphore(0)
 
     def answered(connection: _Connection, status: bytes, body: bytes) -> None:
-        nonlocal answers
-        if status not in (b"200", b"304"):
-            bad.add(status)
-        answers += 1
+        nonlocal answers, refused
+        if status in (b"200", b"304"):
+            answers += 1
+        else:
+            refused += 1
+            bad.setdefault(status, body[:300])
         if going:
             connection.ask(wanted)
+        else:
+            idle.release()
 
     opened = await _connect(port, connections, answered)
     began = time.perf_counter()
     for connection in opened:
         connection.ask(wanted)
     await asyncio.sleep(seconds)
-    spent, counted, going = time.perf_counter() - began, answers, False
-    if bad or any(connection.lost for connection in opened):
-        raise RuntimeError(f"answers of status {sorted(bad)}, or a lost connection")
-    return {"answers": counted, "seconds": spent}
+    spent, counted, going = time.perf_counter() - began, (answers, refused), False
+    lost = any(connection.lost for connection in opened)
+    # What is under way is answered before the next measurement begins; a server may close what is idle meanwhile.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            for _ in opened:
+                await idle.acquire()
+    if (bad and not refusals) or lost:
+        raise RuntimeError(f"answers of status {bad}, or a lost connection")
+    if not counted[0] and not refusals:
+        raise RuntimeError(f"no good answer in {seconds:g} s over {connections} connections: {bad}")
+    return {"answers": counted[0], "refused": counted[1], "seconds": spent}
 
 
 async def _drizzle(port: int, wanted: bytes, per_second: float, seconds: float, connections: int) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class MarkdownNode(BaseModel):
     level: Annotated[int | None, Field(description="Of a heading: 1 to 6")] = None
     ordered: Annotated[bool | None, Field(description="Of a list")] = None
     start: Annotated[int | None, Field(description="Of an ordered list: its first number")] = None
-    language: Annotated[str | None, Field(description="Of code, as the answer names it")] = None
+    language: Annotated[str | None, Field(description="Of code: all that stands behind the fence that opens it")] = None
     head: Annotated[bool | None, Field(description="Of a cell: whether it stands in the table's head")] = None
     align: Annotated[Literal["left", "center", "right"] | None, Field(description="Of a cell")] = None
     href: Annotated[str | None, Field(description="Of a link: an address by http, https or mailto")] = None

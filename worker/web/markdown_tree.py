@@ -182,9 +182,9 @@ class _Builder:
         elif token.type == "image":
             self._add_image(token)
         elif token.type in ("fence", "code_block"):
-            language = token.info.split()[:1]
+            language = self._counted(token.info.strip())
             text = token.content.removesuffix("\n")  # the last line's end is not of the code
-            self._put({"kind": "code", "language": language[0] if language else "", "text": self._counted(text)})
+            self._put({"kind": "code", "language": language, "text": self._counted(text)})
         elif token.type == "code_inline":
             self._put({"kind": "code_span", "text": self._counted(token.content)})
         elif token.type == "hr":

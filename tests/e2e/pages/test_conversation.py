@@ -161,6 +161,19 @@ def test_answers_are_formatted(pages: Pages, answers: Mapping[str, str]) -> None
     shoot(page, "panel-conversation")
 
 
+def test_the_stand_in_shows_what_markdown_looks_like(pages: Pages, gateway: RunningStandIn) -> None:
+    page = pages.open()
+    ask(page, "Show me some Markdown.")
+    assert answer(page).startswith("[stand-in for MatchaAI]")
+    for tag in ("h3", "ol ul", "table", "pre", "blockquote", "a"):
+        expect(turn(page).locator(f".answer {tag}")).to_have_count(1)
+    assert "<b>Raw HTML</b>" in answer(page)
+    ask(page, "Thanks.")
+    expect(page.locator(".turn")).to_have_count(2)
+    answer(page)
+    expect(turn(page).locator("table")).to_have_count(0)
+
+
 def test_copy_copies_exactly_the_code(pages: Pages, gateway: RunningStandIn) -> None:
     code = "if a < b:\n\tprint('&amp; é 👁️')  \n\n    # end"
     text = f"Run\n\n```py\n{code}\n```\nand `x`."

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.web.chat_bodies import MarkdownNode
-from worker.web.markdown_tree import KINDS, MAX_CHARS, MAX_DEPTH, MAX_TREE_CHARS, Node, may_link, parse
+from worker.web.markdown_tree import KINDS, MAX_BLOCK_LEVEL, MAX_CHARS, MAX_DEPTH, MAX_TREE_CHARS, Node, may_link, parse
 
 ROOT = Path(__file__).parents[3]
 FIELDS = {
@@ -88,7 +88,8 @@ def nodes_of(blocks: list[Node]) -> Iterator[Node]:
 
 
 def text_of(blocks: list[Node]) -> str:
-    return "".join(node.get("text", "") for node in nodes_of(blocks))
+    """What a page shows of it; the first line of code names its language, or whatever stands there."""
+    return "".join(node.get("language", "") + node.get("text", "") for node in nodes_of(blocks))
 
 
 def check(blocks: list[Node]) -> None:
@@ -214,7 +215,7 @@ if a < b:
     assert numbered["start"] == 3
     assert numbered["children"][1] == four
     assert table["children"][1] == {"kind": "row", "children": row}
-    assert code == {"kind": "code", "language": "py", "text": "if a < b:\n\tpass\n"}
+    assert code == {"kind": "code", "language": "py title=x", "text": "if a < b:\n\tpass\n"}
 
 
 def test_an_image_is_a_link_with_its_words() -> None:
@@ -253,7 +254,7 @@ def test_a_definition_leads_out_too() -> None:
         "x" * (MAX_CHARS + 1),
         "[" * 20_000,
         "- a\n" * 20_000,
-        "> " * 200 + "deep",
+        "> " * (MAX_BLOCK_LEVEL + 2) + "deep",
         "*a _b " * MAX_DEPTH + "c_ d*" * MAX_DEPTH,
         "[a]: https://a.example/" + "x" * 50_000 + "\n\n" + "[a] " * (MAX_TREE_CHARS // 50_000 + 1),
     ],

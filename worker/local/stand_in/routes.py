@@ -30,6 +30,26 @@ PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head>"
     b"<body><h1>Sign in</h1><p>A page of llm-refresh sandbox, a stand-in for MatchaAI.</p></body></html>\n"
 )
+MARKDOWN = """
+
+# A sample of Markdown
+
+You asked for **Markdown**, so here is *some of it*:
+
+1. a list with `code`
+2. and a [link](https://example.com/)
+   - and a list in it
+
+| element | shown as |
+|:--------|---------:|
+| table   | a table  |
+
+```python
+print("with a button that copies this")
+```
+
+> No model wrote this. <b>Raw HTML</b> is shown as it is.
+"""
 
 
 @dataclass(slots=True)
@@ -154,6 +174,8 @@ class StandIn:
             f"[stand-in for MatchaAI] model {self._names[llm_id]} ({llm_id}) answers: you asked “{prompt[-ECHOED:]}” "
             f"(input of {len(prompt)} characters, sha256 {hashlib.sha256(prompt.encode(errors='replace')).hexdigest()})"
         )
+        if "markdown" in prompt.rpartition("\n")[2].lower():  # in the question: what came before stands above it
+            text += MARKDOWN
         text = text.ljust(behaviour.padded or 0, behaviour.padding)
         return _misbehave(behaviour, completion_answer(behaviour.shape, text, behaviour.error), self._delay)
 
