@@ -20,9 +20,9 @@ from bench.models import entries
 from bench.place import ROOT, Place
 from bench.processes import resident_megabytes
 from bench.refresh import Catalogue
-from tests.support.chatting import CHAT
-from tests.support.processes import Process, free_port, local_variables, web
-from tests.support.waiting import wait_for
+from harness.chatting import CHAT
+from harness.processes import Process, free_port, local_variables, web
+from harness.waiting import wait_for
 
 UPSTREAM_SECONDS = 0.2
 MODELS = 27
