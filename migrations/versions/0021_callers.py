@@ -72,10 +72,11 @@ CREATE POLICY {table}_operator ON {table} FOR SELECT TO "operator" USING (true);
     + f"CREATE POLICY llm_caller_usage_own ON llm_caller_usage FOR SELECT TO authenticated USING ({OWN});"
 )
 
-# Says whether a caller may open one more chat, within the statement that inserts it. Far from each limit it holds the
-# caller's lock together with others: no more of them can be under way than there are connections, which is the margin.
-# Near a limit it holds the lock alone, so it sees every chat that was admitted, and the next one waits for its commit.
-# A lock cannot be had alone after it was shared, so `alone` is the answer where the question has to be put again.
+# Says whether a caller may open one more chat, within the statement that inserts it. A caller has sixteen locks. Far
+# from each limit one of them is enough: no more of its chats than locks can be under way, and there is room for all of
+# them. Near a limit all are held, so the function sees every chat that was admitted, and the next one waits for its
+# commit. Who holds one lock may not wait for the others, so `alone` is the answer where the question has to be put
+# again.
 # Ids begin with the time at which they were made, so the chats of a minute are found among the late ones. A web process
 # whose clock is a minute behind gets an id of the database's time instead: none of its chats is missed.
 # Who holds the lock and does nothing loses it: a process that was stopped halfway must not halt its caller's chats.
@@ -87,8 +88,8 @@ CREATE FUNCTION llm_admit_caller(
 ) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   minute CONSTANT interval := interval '1 minute';
-  margin CONSTANT integer := current_setting('max_connections')::integer;
-  caller_lock CONSTANT bigint := hashtextextended(asking, 7293450128894);
+  slots CONSTANT integer := 16;
+  caller_lock CONSTANT integer := hashtext(asking);
   first_id uuid;
   oldest timestamptz;
   newest timestamptz;
@@ -106,10 +107,16 @@ BEGIN
         || substr(replace(given_id::text, '-', ''), 13))::uuid;
     END IF;
   END IF;
-  alone := alone OR max_open <= margin OR coalesce(per_minute <= margin, false);
+  alone := alone OR max_open <= slots OR coalesce(per_minute <= slots, false);
   IF NOT alone THEN
-    PERFORM pg_advisory_xact_lock_shared(caller_lock);
-    holds_lock := true;
+    FOR step IN 0 .. slots - 1 LOOP
+      holds_lock := pg_try_advisory_xact_lock(caller_lock, (pg_backend_pid() + step) % slots);
+      EXIT WHEN holds_lock;
+    END LOOP;
+    IF NOT holds_lock THEN
+      PERFORM pg_advisory_xact_lock(caller_lock, pg_backend_pid() % slots);
+      holds_lock := true;
+    END IF;
   END IF;
   LOOP
     SELECT count(*) INTO open_now FROM (
@@ -130,11 +137,11 @@ BEGIN
     ELSIF alone AND holds_lock THEN
       decision := 'admitted';
     ELSIF NOT alone THEN
-      decision := CASE WHEN least(max_open - open_now, per_minute - asked_now) > margin THEN 'admitted'
+      decision := CASE WHEN least(max_open - open_now, per_minute - asked_now) > slots THEN 'admitted'
         ELSE 'alone' END;
     END IF;
     EXIT WHEN decision IS NOT NULL;
-    PERFORM pg_advisory_xact_lock(caller_lock);
+    PERFORM pg_advisory_xact_lock(caller_lock, slot) FROM generate_series(0, slots - 1) AS slot;
     holds_lock := true;
   END LOOP;
   PERFORM set_config('idle_in_transaction_session_timeout', '3s', true);

@@ -255,14 +255,14 @@ MUTANTS = (
     Mutant(
         "limit-of-a-caller-alone",
         "migrations/versions/0021_callers.py",
-        "    PERFORM pg_advisory_xact_lock(caller_lock);\n",
+        "    PERFORM pg_advisory_xact_lock(caller_lock, slot) FROM generate_series(0, slots - 1) AS slot;\n",
         "",
         ("tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes",),
     ),
     Mutant(
         "limits-near-and-far",
         "migrations/versions/0021_callers.py",
-        "> margin THEN 'admitted'",
+        "> slots THEN 'admitted'",
         "> 0 THEN 'admitted'",
         ("tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes",),
     ),

@@ -44,7 +44,7 @@ def ask_at_once(webs: list[Web], number: int) -> Counter[int]:
         return Counter(pool.map(lambda each: ask(webs[each % len(webs)], each).status_code, range(number)))
 
 
-@pytest.mark.parametrize("allowed", [7, 150])  # below and above the number of connections of the server
+@pytest.mark.parametrize("allowed", [7, 150])  # one by one, and side by side at first
 @pytest.mark.parametrize("name", ["max_open", "per_minute"])
 def test_a_limit_holds_over_all_web_processes(system: System, webs: list[Web], name: str, allowed: int) -> None:
     system.gateway.behave(completions={"delay": 60})
