@@ -67,7 +67,8 @@ def run(place: Place) -> Iterator[Figure]:
     """CPU of the whole process from the first message to the last commit, its logs and heartbeats included."""
     in_flight, chats = place.choose(500, 100), place.choose(2_000, 300)
     ours, bare = list[float](), list[float]()
-    with chat_system(place.servers, place.folder, delay=1.0, start_web=False, CHAT_MAX_QUEUED="100000") as system:
+    no_limits = {"CHAT_MAX_QUEUED": "100000", "CALLER_MAX_OPEN": "100000"}
+    with chat_system(place.servers, place.folder, delay=1.0, start_web=False, **no_limits) as system:
         worker = system.start_chat_worker(concurrency=in_flight)
         for repetition in range(place.choose(4, 2)):
             place.say(f"chats, {chats:,} with {in_flight} in flight, repetition {repetition + 1}")
