@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 import sqlalchemy as sa
 
@@ -178,8 +178,10 @@ def describe_missing(key: str, reason: Reason, story: Mapping[str, Any] | None) 
             why = f"the key {key} was retired on {story['at'][:10]}{now}"
         case "unknown_upstream":
             why = f"MatchaAI does not know the model {key} any more"
-        case _:
+        case "unknown_key" | "retired_key":
             why = f"no model has the key {key}"
+        case _:
+            assert_never(reason)
     return f"{why}; the list of models says which there are"
 
 

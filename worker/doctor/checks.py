@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from shared.catalogue.sync.held import most_used, summary
@@ -169,7 +169,8 @@ def of_hold(hold: Hold | None, *, dismissed_before: Mapping[str, Any] | None = N
     used = most_used(hold.held, most=3)
     dismissal = ""
     if dismissed_before is not None:
-        dismissal = f"; this very list was dismissed before, by {dismissed_before['by']} at {dismissed_before['at']}"
+        at = datetime.fromisoformat(dismissed_before["at"]).astimezone(UTC)
+        dismissal = f"; this very list was dismissed before, by {dismissed_before['by']} at {at:%Y-%m-%d %H:%M} UTC"
     yield warning(
         "held list",
         f"held since {hold.since:%Y-%m-%d %H:%M} UTC: {summary(hold.held)}"

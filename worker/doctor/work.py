@@ -208,7 +208,7 @@ _OF_UPSTREAM: Final = frozenset(
 _ADVICE_BY_CODE: Final[Mapping[str, str]] = {
     "unauthorised": "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers",
     "unknown_model": "run `llm-refresh refresh`: MatchaAI does not know a model that it listed",
-    "no_model": "run `llm-refresh refresh`, then `llm-refresh set-default KEY`",
+    "no_model": "no model could answer: see the lines `held list` and `catalogue`, then `llm-refresh refresh`",
     "prompt_too_long": "callers send too much for the model: `llm-refresh chats --status failed` names them",
     "rate_limited": "MatchaAI limits calls: lower CHAT_CONCURRENCY, or ask for a higher limit",
     "upstream_unavailable": "MatchaAI was away or broken: see the line `upstream`",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +20,10 @@ from shared.chat.wait_figures import wait_figures
 from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import read_health
-from worker.doctor.disks import folders, noted_state, room
 from worker.runtime import Runtime
 from worker.web.access_log import Answered
 from worker.web.auth import Authenticator
+from worker.web.disk_room import DiskRoom
 from worker.web.metric_families import (
     of_catalogue,
     of_chats,
@@ -94,6 +93,7 @@ class MetricsRoutes:
     runtime: Runtime
     authenticator: Authenticator
     times: RequestTimes
+    disks: DiskRoom
 
     def routes(self) -> list[Route]:
         return [
@@ -115,7 +115,7 @@ class MetricsRoutes:
             _Families(self._database()),
             _Families(self._redis()),
             _Families([of_sharing(self.times.shared)]),
-            _Families(self._disks()),
+            _Families(of_disks(self.disks.figures())),
             self.times.collector(),
         ):
             registry.register(collector)
@@ -161,15 +161,6 @@ class MetricsRoutes:
             return
         yield up("redis", True)
         yield of_workers(alive)
-
-    def _disks(self) -> Iterator[Metric]:
-        settings = self.runtime.settings
-        try:
-            figures = room(folders(settings, os.environ, noted_state(settings.llm_refresh_home)))
-        except OSError as error:
-            log.warning("llm_metrics.without_disks", error=error.strerror)
-            return
-        yield from of_disks(figures)
 
 
 class _Families(Collector):

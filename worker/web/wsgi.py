@@ -15,6 +15,7 @@ from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_sett
 from worker import process_limits
 from worker.celery_app import make_celery
 from worker.chat.dispatcher import Dispatcher
+from worker.doctor.disks import folders, noted_state, room
 from worker.messages import SOCKET_TIMEOUT_SECONDS, Publisher
 from worker.runtime import build_runtime
 from worker.web.access_log import AccessLog, observe_requests
@@ -25,6 +26,7 @@ from worker.web.callers import CallerRoutes
 from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
 from worker.web.description import DescriptionRoutes
+from worker.web.disk_room import DiskRoom
 from worker.web.key_verifier import KeyVerifier
 from worker.web.listing_fast_path import ListingFastPath
 from worker.web.metrics import MetricsRoutes, RequestTimes
@@ -72,7 +74,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     ]
     routes += ResponseRoutes(runtime, publisher, readers).routes()
     times = RequestTimes(metrics_folder)
-    routes += MetricsRoutes(runtime, authenticator, times).routes()
+    disks = DiskRoom(lambda: room(folders(settings, os.environ, noted_state(settings.llm_refresh_home))))
+    routes += MetricsRoutes(runtime, authenticator, times, disks).routes()
     routes += PageRoutes(flower_port=settings.flower_port, chat_max_chars=settings.chat_max_chars).routes()
     description = DescriptionRoutes()
     routes += description.routes()

@@ -143,6 +143,30 @@ def test_counts_that_were_never_read_are_unknown_and_not_0(pages: Pages) -> None
     expect(page.locator("#chats-states .chat-succeeded")).to_have_text("unknown: succeeded")
 
 
+@pytest.mark.parametrize(
+    ("queued", "for_upstream", "text"),
+    [
+        (0, 0, ""),
+        (2, 0, "The oldest that waits for its turn has waited 12 s."),
+        (6, 6, "6 chats wait for MatchaAI."),
+        (3, 1, "The oldest that waits for its turn has waited 12 s. 1 chat waits for MatchaAI."),
+    ],
+)
+def test_chats_that_wait_for_the_gateway_are_told_apart(
+    pages: Pages, queued: int, for_upstream: int, text: str
+) -> None:
+    metrics = f"""
+llm_refresh_chats_open{{status="queued"}} {queued}.0
+llm_refresh_chat_oldest_queued_seconds {0.0 if queued == for_upstream else 12.0}
+llm_refresh_chats_waiting{{reason="upstream"}} {for_upstream}.0
+"""
+    page = pages.open(None)
+    page.route("**/metrics", lambda route: route.fulfill(body=metrics, content_type="text/plain"))
+    page.goto("/ops")
+    expect(page.locator("#chats-states .chat-queued")).to_have_text(f"{queued} queued")
+    expect(page.locator("#chats-oldest")).to_have_text(text)
+
+
 def test_a_chat_is_found_by_its_id_and_shows_no_content(pages: Pages, chats: dict[str, str]) -> None:
     page = pages.open("/ops")
     region = section(page, "Chats")
@@ -175,6 +199,7 @@ def test_a_failed_chat_shows_its_cause_and_an_erased_one_that_it_was(
     region.get_by_label("Id").fill(chats["failed"])
     region.get_by_label("Id").press("Enter")
     expect(details).to_contain_text(f"Cause: POST 127.0.0.1:{gateway.port}/rest/api/v1/completions answered HTTP 400")
+    expect(details).not_to_contain_text("Answered by")  # nobody did
     region.get_by_label("Id").fill(chats["succeeded"])
     region.get_by_label("Id").press("Enter")
     expect(details).to_contain_text("Content erased")
@@ -226,6 +251,11 @@ def test_a_model_is_hidden_with_its_effect_in_words_and_put_back_by_the_ledger(
         "Callers who ask for gpt-4o-mini get the default, with the reason inactive_key."
     )
     shoot(page, "ops-edit")
+    size = page.viewport_size
+    page.set_viewport_size({"width": 360, "height": 640})
+    expect(dialog(page).locator("#edit-effects")).to_be_in_viewport(ratio=1)
+    expect(dialog(page).get_by_role("button", name="Hide it")).to_be_in_viewport(ratio=1)
+    page.set_viewport_size(size or {"width": 1200, "height": 900})
     dialog(page).get_by_role("button", name="Hide it").click()
     expect(dialog(page)).to_be_hidden()
     wait_for(lambda: "gpt-4o-mini" not in keys(api))

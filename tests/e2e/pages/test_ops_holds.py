@@ -43,6 +43,9 @@ def test_a_held_list_names_the_models_that_would_go_and_their_use(
     held.get_by_role("button", name="Apply anyway…").click()
     expect(dialog(page)).to_contain_text("Applying it makes 25 models inactive at once.")
     expect(dialog(page)).to_contain_text("gpt-4o")
+    dialog(page).get_by_text("changes", exact=False).first.click()
+    expect(dialog(page)).to_contain_text("requests in 30 days: 0")
+    expect(dialog(page)).not_to_contain_text("requests in 30 days: unknown")
 
 
 def test_an_empty_list_by_the_time_of_applying_says_what_it_does(

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness.processes import Web, local_variables, web
 from harness.servers import Servers
 from harness.waiting import wait_for
+from tests.support.hung_disk import hung_disk
 
 SECRET, TOKEN = "a-secret-of-the-tests-of-metrics-123", "token-of-the-scraper"
 
@@ -139,3 +140,29 @@ def test_a_redis_that_takes_no_writes_is_told_and_no_worker_is_called_missing(sh
     assert not [name for name, _ in found if name == "llm_refresh_workers_alive"]
     assert part == {"ok": False, "detail": "takes no writes: its memory is full"}
     assert scrape(shim)["llm_refresh_redis_up", frozenset()] == 1
+
+
+def test_a_disk_that_hangs_holds_up_neither_a_scrape_nor_the_process(tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    variables = local_variables(
+        "postgresql://a:b@127.0.0.1:9/c",
+        "redis://127.0.0.1:9/0",
+        METRICS_TOKEN=TOKEN,
+        LLM_REFRESH_HOME=str(tmp_path / "home"),
+        TMPDIR=str(temporary),
+        WEB_CONCURRENCY="1",
+    )
+    free = ("llm_refresh_disk_free_bytes", frozenset({("folder", "tmp")}))
+    with web(variables, tmp_path) as alone:
+        assert free in scrape(alone)
+        try:
+            with hung_disk(temporary):
+                for _ in range(3):
+                    figures = scrape(alone)
+                    assert free not in figures
+                    assert figures["llm_refresh_postgresql_up", frozenset()] == 0
+                assert alone.get("/healthz").status_code == 200
+        except OSError as error:
+            pytest.skip(f"a hung disk cannot be mounted here: {error}")
+        wait_for(lambda: free in scrape(alone))

@@ -51,4 +51,6 @@ def test_the_entry_is_refused_with_that_reason(entry: object, reason: str) -> No
 
 
 def test_the_document_is_made_of_these_rules() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == document()
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), (
+        "make it anew: .venv/bin/python -m tests.support.catalogue_document > docs/catalogue.md"
+    )

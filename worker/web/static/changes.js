@@ -12,11 +12,12 @@ import { el } from "./dom.js";
 /** @type {Record<string, string>} */
 const NAMES = {
   model_name: "name", model_key: "key", provider: "maker", is_active: "active", is_default: "default",
-  display_order: "order", matcha_llm_id: "id", upstream_name: "name upstream", used_30_days: "requests in 30 days",
+  display_order: "order", matcha_llm_id: "id", upstream_name: "name upstream",
   supports_vision: "vision", supports_files: "files", supports_tools: "tools", supports_websearch: "web search",
   supports_reasoning: "reasoning", supports_audio: "audio", context_window: "context", max_output: "longest answer",
 };
 const INSIDE = ["capabilities", "overrides"];
+const USED = "used_30_days"; // a count that stands beside a change
 /** @type {Record<string, string>} */
 const PREFIXES = { overrides: "override of ", provenance: "source of " };
 
@@ -38,7 +39,7 @@ export function valueOf(value) {
 export function differences(change) {
   const before = change.before ?? {}, after = change.after ?? {}, /** @type {any[]} */ found = [];
   for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    if (name === "provenance") continue; // follows from the others
+    if (name === "provenance" || name === USED) continue; // follows from the others; no change
     if (INSIDE.includes(name)) found.push(...inside(name, before[name] ?? {}, after[name] ?? {}));
     else if (!same(before[name], after[name])) found.push({ what: nameOf(name), before: before[name], after: after[name] });
   }
@@ -73,9 +74,10 @@ function same(one, other) {
 export function comparison(change) {
   if (change.kind === "erased") return el("div", { class: "diff" }, erased(change.after ?? {}));
   if (change.before === null && change.after) return el("div", { class: "diff" }, newModel(change.after));
-  const found = differences(change);
+  const found = differences(change), used = change.after?.[USED];
   return el("div", { class: "diff" }, ...found.map(({ what, before, after }) =>
-    el("div", {}, `${what}: `, el("del", {}, valueOf(before)), " → ", el("ins", {}, valueOf(after)))));
+    el("div", {}, `${what}: `, el("del", {}, valueOf(before)), " → ", el("ins", {}, valueOf(after)))),
+    used == null ? null : el("div", {}, `requests in 30 days: ${valueOf(used)}`));
 }
 
 /** @param {Record<string, any>} after */

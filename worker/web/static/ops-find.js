@@ -76,7 +76,7 @@ function details(chat) {
     ["Chat", el("code", {}, chat.id)],
     ["Caller", chat.caller],
     ["Asked for", chat.model.requested ?? "no model: the default"],
-    ["Answered by", `${chat.model.name} (ID ${chat.model.matcha_llm_id})`],
+    [chat.status === "succeeded" ? "Answered by" : "Model", `${chat.model.name} (ID ${chat.model.matcha_llm_id})`],
     ["Instead, because", chat.model.fallback ? fallbackReason(chat.model) : null],
     ["Accepted", exact(chat.created_at)],
     ["Ended", chat.finished_at && exact(chat.finished_at)],
