@@ -80,6 +80,11 @@ class UpstreamHealth:
         return self.state in ("unknown", "up")
 
     @property
+    def refuses_key(self) -> bool:
+        """Whether the failures are refusals of our key: waiting does not end them."""
+        return not self.is_up and self.last_failure_code == "unauthorised"
+
+    @property
     def last_failure(self) -> str | None:
         """Like `503 upstream_unavailable`."""
         if self.last_failure_code is None:

@@ -94,7 +94,7 @@ def of_upstream(health: UpstreamHealth, *, chat_worker_lives: bool = True) -> Fi
     if health.is_up:
         last = f" (last at {health.last_success_at:%Y-%m-%d %H:%M} UTC)" if health.last_success_at else ""
         return good("upstream", text + last)
-    if health.last_failure_code == "unauthorised":
+    if health.refuses_key:
         return fault("upstream key", text, "set MATCHAAI_API_KEY to a key that holds, and restart web and the workers")
     if not chat_worker_lives:
         return warning(

@@ -126,6 +126,11 @@ def of_upstream(health: UpstreamHealth) -> Iterator[Metric]:
         "0 while the last calls of MatchaAI failed or a circuit is open in any process",
         int(health.is_up),
     )
+    yield _gauge(
+        "upstream_key_refused",
+        "1 while MatchaAI is down or degraded, and the last failure was that it refused the key",
+        int(health.refuses_key),
+    )
     moment = health.last_success_at
     yield _gauge(
         "upstream_last_success_timestamp_seconds",

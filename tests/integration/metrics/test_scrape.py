@@ -79,6 +79,7 @@ def test_every_name_of_the_contract_is_there(shim: Web) -> None:
         "http_request_seconds_bucket",
         "workers_alive",
         "upstream_up",
+        "upstream_key_refused",
         "upstream_failures_total",
         "chats_waiting",
         "chats_past_deadline",
