@@ -257,7 +257,7 @@ MUTANTS = (
         "migrations/versions/0021_callers.py",
         "    PERFORM pg_advisory_xact_lock(caller_lock, slot) FROM generate_series(0, slots - 1) AS slot;\n",
         "",
-        ("tests/integration/openai/test_limits.py::test_a_limit_holds_over_all_web_processes",),
+        ("tests/integration/chat/test_callers.py::test_who_asks_for_the_last_place_waits_for_whoever_is_getting_it",),
     ),
     Mutant(
         "limits-near-and-far",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -16,7 +18,7 @@ from shared.chat.admission import CallerOverLimit
 from shared.chat.requests import Question
 from shared.chat.wait_figures import wait_figures
 from shared.db import Caller
-from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, token
+from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, token, wait_for
 from worker.web.app import create_app
 from worker.web.callers import CallerRoutes
 
@@ -221,3 +223,23 @@ def test_a_caller_whose_limits_are_deleted_while_it_waits_has_the_usual_ones(cha
     assert chats.shown(uuid.UUID(chat_id))["status"] == "queued"
     chats.process().run(uuid.UUID(chat_id))
     assert chats.shown(uuid.UUID(chat_id))["status"] == "succeeded"
+
+
+def test_who_asks_for_the_last_place_waits_for_whoever_is_getting_it(chats: Chats, routes: FlaskClient) -> None:
+    limit(routes, max_open=1)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        psycopg.connect(chats.superuser_url, autocommit=True) as watch,
+        psycopg.connect(chats.superuser_url) as first,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        admitted = first.execute("SELECT decision FROM llm_admit_caller('ann', gen_random_uuid(), 9, NULL, false)")
+        assert admitted.fetchone() == ("admitted",)
+        first.execute(
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+            " deadline_at) VALUES (gen_random_uuid(), 'ann', '', 'q', 'k', 'n', 1, now() + interval '1 hour')"
+        )
+        second = pool.submit(ask, chats)
+        wait_for(lambda: watch.execute(waiting).fetchone() == (1,))
+        first.commit()
+        assert second.result().status_code == 429
