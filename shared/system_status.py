@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from shared.catalogue.sync.holds import open_hold
+from shared.chat.dispatch import HAS_PLACE, LIVING_PLACES, WAITS
 from shared.models import metadata
 from shared.roles import ROLES
 from shared.vocabulary import CHANGE_KINDS, ENDED_RUNS, GOOD_RUNS, RUN_TRIGGERS
@@ -185,20 +186,40 @@ class SystemStatus:
     """queued for more than ten minutes although due"""
     chats_without_lease: int
     chats_waiting: int
-    """queued for more than a minute, not for the gateway"""
-    chats_running: int
+    """queued for more than a minute, neither for the gateway nor fairly for their turn"""
+    chats_in_line: int
+    """that wait for their turn, for more than a minute the oldest; without lines of batches, which may wait long"""
+    oldest_in_line_seconds: float
+    places: int
+    """of the chat processes that live, or as many as the gateway takes"""
     chats_past_deadline: int
     """open more than some seconds past their deadline, although each worker's upkeep ends such"""
     notices_waiting: int
     """not delivered ten minutes after they were written"""
 
 
-def read_status(connection: sa.Connection) -> SystemStatus:
-    """How the rows stand."""
-    # Counts what does not move: models by idx_llm_models_active, chats by llm_chats_queued and llm_chats_running,
-    # notices by llm_notices_waiting; the table of runs is short.
+def read_status(connection: sa.Connection, *, max_parallel: int | None = None) -> SystemStatus:
+    """How the rows stand. `max_parallel`: the most calls that the gateway takes at once; None: any number."""
+    # Counts what does not move: models by idx_llm_models_active, chats by llm_chats_queued, llm_chats_running and
+    # llm_chats_dispatched, notices by llm_notices_waiting; the table of runs is short. A chat fairly waits while no
+    # place is free, while the line moves, or while its caller has a place: then it may have no more of them.
     row = connection.execute(
-        sa.text("""
+        sa.text(f"""
+            WITH loads AS MATERIALIZED (
+              SELECT subject, count(*) AS number, max(dispatched_at) AS latest FROM llm_chats WHERE {HAS_PLACE}
+              GROUP BY subject),
+            places AS MATERIALIZED (SELECT least(({LIVING_PLACES}), CAST(:max_parallel AS bigint)) AS number),
+            queued AS MATERIALIZED (
+              SELECT class, created_at, dispatched_at, waiting_for = 'limit' OR {WAITS} AND places.number > 0 AND (
+                  places.number <= (SELECT coalesce(sum(number), 0) FROM loads)
+                  OR (SELECT max(latest) FROM loads) > now() - interval '1 minute'
+                  OR subject IN (SELECT subject FROM loads)) IS TRUE AS in_line
+              FROM llm_chats CROSS JOIN places
+              WHERE status = 'queued' AND created_at < now() - interval '1 minute'
+                AND waiting_for IS DISTINCT FROM 'upstream'),
+            in_line AS MATERIALIZED (
+              SELECT count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS seconds FROM queued
+              WHERE in_line AND class = 'interactive')
             SELECT (SELECT count(*) FROM llm_models WHERE is_active),
               EXISTS (SELECT FROM llm_models WHERE is_default),
               extract(epoch FROM now() - coalesce(last_synced_at, watermark))::float,
@@ -210,9 +231,9 @@ def read_status(connection: sa.Connection) -> SystemStatus:
                WHERE status = 'queued' AND greatest(created_at, finished_at) < now() - interval '10 minutes'),
               (SELECT count(*) FROM llm_chats
                WHERE status = 'running' AND lease_until < now() - interval '1 minute'),
-              (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND created_at < now() - interval '1 minute'
-               AND waiting_for IS DISTINCT FROM 'upstream'),
-              (SELECT count(*) FROM llm_chats WHERE status = 'running'),
+              (SELECT count(*) FROM queued WHERE in_line IS NOT TRUE
+               AND coalesce(dispatched_at, created_at) < now() - interval '1 minute'),
+              (SELECT number FROM in_line), (SELECT coalesce(seconds, 0) FROM in_line), (SELECT number FROM places),
               (SELECT count(*) FROM llm_chats
                WHERE status IN ('queued', 'running') AND deadline_at < now() - interval '10 seconds'),
               (SELECT count(*) FROM llm_notices
@@ -221,7 +242,7 @@ def read_status(connection: sa.Connection) -> SystemStatus:
               SELECT status, error_code, error_detail FROM llm_sync_runs WHERE status = ANY(:ended)
               ORDER BY finished_at DESC, id DESC LIMIT 1) AS last ON true
         """),
-        {"ended": list(ENDED_RUNS)},
+        {"ended": list(ENDED_RUNS), "max_parallel": max_parallel},
     ).one()
     return SystemStatus(*row)
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import redis
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -66,7 +67,17 @@ def send_dispatched(app: Celery, database: Database, chats: Sequence[DispatchedC
             "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
         )
         with database.transaction() as connection:
-            dispatch.take_back(connection, [chat.chat_id for chat in unsent], seconds=dispatch.MESSAGE_SECONDS)
+            dispatch.take_back(
+                connection,
+                [chat.chat_id for chat in unsent],
+                seconds=dispatch.MESSAGE_SECONDS,
+                maybe_sent=unsent[0].chat_id if unsent and _may_have_arrived(error) else None,
+            )
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    """Whether Redis only did not answer in time: then it may take the message when it goes on."""
+    return isinstance(error.__cause__ or error, (TimeoutError, redis.TimeoutError))
 
 
 def send_refresh(

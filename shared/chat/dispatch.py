@@ -198,15 +198,21 @@ def _dispatch(
     return list(connection.exec_driver_sql(_DISPATCH, values).all())
 
 
-# Lets these chats wait for their turn again, where nobody has claimed them; finds them by llm_chats_pkey and skips
-# locked rows.
+# Lets these chats wait for their turn again, where nobody has claimed them, but for one that keeps its place; finds
+# them by llm_chats_pkey and skips locked rows.
 _TAKE_BACK = """
-UPDATE llm_chats SET dispatched_at = NULL, publishes = greatest(publishes - 1, 0),
-  publish_at = now() + make_interval(secs => %s)
+UPDATE llm_chats SET dispatched_at = CASE WHEN id = %s::uuid THEN dispatched_at END,
+  publishes = greatest(publishes - 1, 0), publish_at = now() + make_interval(secs => %s)
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[]) AND status = 'queued' FOR UPDATE SKIP LOCKED))
 """
 
 
-def take_back(connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seconds: float) -> None:
-    """Let these dispatched chats wait for their turn again, which comes after so many seconds at the earliest."""
-    connection.exec_driver_sql(_TAKE_BACK, (seconds, list(chat_ids)))
+def take_back(
+    connection: sa.Connection, chat_ids: Collection[uuid.UUID], *, seconds: float, maybe_sent: uuid.UUID | None = None
+) -> None:
+    """Let these dispatched chats wait for their turn again, which comes after so many seconds at the earliest.
+
+    `maybe_sent`: the one of them whose message may come nevertheless. It keeps its place, or it would take one more,
+    and its message is sent again after as many seconds.
+    """
+    connection.exec_driver_sql(_TAKE_BACK, (maybe_sent, seconds, list(chat_ids)))

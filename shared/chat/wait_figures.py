@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from shared.chat.counting import BUCKETS_MS
-from shared.chat.dispatch import WAITS
+from shared.chat.dispatch import HAS_PLACE, LIVING_PLACES, WAITS
 from shared.vocabulary import CHAT_CLASSES, ChatClass
 
 
@@ -22,6 +22,9 @@ class WaitFigures:
     """of the chats that wait for their turn now; 0: none does"""
     callers_waiting: int
     """callers with such a chat"""
+    places: int = 0
+    """of the chat processes that live"""
+    places_taken: int = 0
 
 
 _SUMMED = ", ".join(f"sum(buckets[{place}])::bigint" for place in range(1, len(BUCKETS_MS) + 2))
@@ -50,6 +53,10 @@ _CALLERS = sa.text(f"""
 """)
 
 
+# Counts the places of living processes, and the chats that have one, by llm_chats_dispatched.
+_PLACES = sa.text(f"SELECT ({LIVING_PLACES})::int, (SELECT count(*) FROM llm_chats WHERE {HAS_PLACE})")
+
+
 def wait_figures(connection: sa.Connection) -> WaitFigures:
     """The figures of waiting, for metrics."""
     buckets: dict[ChatClass, tuple[int, ...]] = dict.fromkeys(CHAT_CLASSES, (0,) * (len(BUCKETS_MS) + 1))
@@ -62,4 +69,5 @@ def wait_figures(connection: sa.Connection) -> WaitFigures:
         wait_ms,
         {each: float(seconds) for each, seconds in longest.items()},
         int(connection.execute(_CALLERS).scalar_one()),
+        *connection.execute(_PLACES).one(),
     )

@@ -10,26 +10,32 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.servers import running_servers
 from tests.chaos import faults
+from tests.chaos.call_log import CallLog
 from tests.chaos.checks import CHATS, ChatRow, FaultSpan, Verdict, charge, judge, repeated_calls
 from tests.chaos.cluster import DEADLINE_SECONDS, LEASE_SECONDS, Cluster, running_cluster
 from tests.chaos.driver import Driver, wait_until_ended
 from tests.chaos.faults import FAULTS, Fault, FaultFailed, Undo
+from tests.chaos.floods import FAIR_SECONDS, Floods
+from tests.chaos.places import PlacesProbe, TimeSpan, excesses
 from tests.chaos.plan import PlannedFault, make_plan
 
 COMPLETION_SECONDS = 1.5
-"""So that some calls are under way whenever a fault begins: two or three, as often as the callers ask."""
+"""So that calls are under way whenever a fault begins."""
 PATIENCE_SECONDS = 60.0
 """How long the way back to normal may take after a fault."""
 LATE_SECONDS = 5.0
 """A fault that would end later than this after the run's time is left out: one that took long must not prolong it."""
 SPARE_SECONDS = 300.0
 """So much longer than its faults a run may take, set-up included."""
+PLACES_SECONDS = LEASE_SECONDS + 2
+"""How long chats may keep places that have gone: a lease, and a heartbeat's pause."""
 HOME_DISK_MIB = 64
 
 
@@ -38,13 +44,17 @@ class Happened:
     """A fault that happened: what it met and left.
 
     `calls_before` and `calls_after`: the completions that had come when it began, and when all was normal again.
+    `time_before` and `time_over`: when it began and was undone, in seconds since the epoch.
     """
 
     planned: PlannedFault
     calls_before: int
     calls_after: int = 0
+    time_before: float = 0
+    time_over: float = 0
     open_chats: int = 0
     to_normal: float | None = None
+    to_fair: float | None = None
     repeats: int = 0
 
     @property
@@ -101,8 +111,27 @@ def _say(text: str) -> None:
     print(f"chaos: {text}", flush=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What goes on during a run."""
+
+    cluster: Cluster
+    driver: Driver
+    floods: Floods
+    probe: PlacesProbe
+    log: CallLog
+
+    def calls(self) -> Mapping[str, Any]:
+        """What the gateway counts."""
+        return self.log.take(self.cluster.gateway.calls())
+
+
 def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int, seconds: float) -> list[str]:
     driver = Driver(cluster, seed=seed)
+    probe = PlacesProbe(cluster.database.superuser_url)
+    run = Run(cluster, driver, Floods(cluster, driver, probe), probe, CallLog())
+    probe.start()
+    run.floods.start()
     driver.start()
     began = time.monotonic()
     happened: list[Happened] = []
@@ -118,37 +147,54 @@ def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int, seconds
             _say(f"left out, because the faults before took too long: {planned.kind}")
             continue
         try:
-            happened.append(_happen(cluster, driver, fault, planned, began))
+            happened.append(_happen(run, fault, planned, began))
         except FaultFailed as failure:
             failures.append(f"the fault could not be made: {failure}")
             _say(failures[-1])
+    run.floods.stop()
     driver.stop()
     cluster.thaw()
     try:
         wait_until_ended(cluster, seconds=DEADLINE_SECONDS + LEASE_SECONDS + 30)
     except AssertionError:
         failures.append("chats are open after their deadline + 30 s")
+    probe.stop()
     verdict = _judged(cluster, driver)
     verdict.broken += failures
-    _count_repeats(cluster, happened, verdict)
+    _count_repeats(run, happened, verdict)
     verdict.broken += [
         f"not normal {PATIENCE_SECONDS:g} s after: {each.planned.kind}" for each in happened if each.to_normal is None
     ]
-    _print_table(happened, verdict, driver, cluster)
+    verdict.broken += [
+        f"two floods have no equal shares {FAIR_SECONDS:g} s after: {each.planned.kind}"
+        for each in happened
+        if each.to_normal is not None and each.to_fair is None
+    ]
+    _judge_places(probe, happened, verdict)
+    _print_table(happened, verdict, driver)
+    most = max((sample.taken for sample in probe.samples), default=0)
+    print(f"chats in places: {most} at most, in {len(probe.samples)} samples")
+    print(f"processes started again: {cluster.restarts}")
+    for text, number in Counter(verdict.broken).items():
+        print(f"BROKEN: {text}" + (f" ({number} times)" if number > 1 else ""))
     return verdict.broken
 
 
-def _happen(cluster: Cluster, driver: Driver, fault: Fault, planned: PlannedFault, began: float) -> Happened:
-    calls = cluster.gateway.calls()
+def _happen(run: Run, fault: Fault, planned: PlannedFault, began: float) -> Happened:
+    calls, cluster = run.calls(), run.cluster
     met = Happened(planned, calls["completions"])
     _say(f"{time.monotonic() - began:6.1f} s  {planned.kind}, {planned.seconds:g} s")
+    met.time_before = time.time()
     undo = faults.start(fault, planned, cluster)
-    sent_before = len(driver.notes.questions)
     time.sleep(planned.seconds)
     _undo(undo, planned)
-    met.open_chats = calls["open"] + len(driver.notes.questions) - sent_before
-    met.to_normal = driver.seconds_to_normal(patience=PATIENCE_SECONDS)
-    met.calls_after = cluster.gateway.calls()["completions"]
+    met.time_over = time.time()
+    run.calls()
+    met.open_chats = calls["open"] + run.log.number_since(met.calls_before)
+    met.to_normal = run.driver.seconds_to_normal(patience=PATIENCE_SECONDS)
+    if met.to_normal is not None:
+        met.to_fair = run.floods.seconds_to_fair()
+    met.calls_after = run.calls()["completions"]
     return met
 
 
@@ -169,9 +215,9 @@ def _judged(cluster: Cluster, driver: Driver) -> Verdict:
     return judge(driver.notes, rows, {"requests": int(sums[0][0]), "successes": int(sums[0][1])})
 
 
-def _count_repeats(cluster: Cluster, happened: list[Happened], verdict: Verdict) -> None:
-    calls = cluster.gateway.calls()
-    repeats = repeated_calls(calls["requests"], completions=calls["completions"])
+def _count_repeats(run: Run, happened: list[Happened], verdict: Verdict) -> None:
+    run.calls()
+    repeats = repeated_calls(run.log.prompts)
     charges = charge(repeats, [each.span for each in happened])
     for each, paid in zip(happened, charges.by_fault, strict=True):
         each.repeats = paid
@@ -182,26 +228,40 @@ def _count_repeats(cluster: Cluster, happened: list[Happened], verdict: Verdict)
         verdict.broken.append(f"asked again without a fault: {charges.unexplained}")
 
 
-def _print_table(happened: list[Happened], verdict: Verdict, driver: Driver, cluster: Cluster) -> None:
+def _judge_places(probe: PlacesProbe, happened: list[Happened], verdict: Verdict) -> None:
+    outages = [
+        TimeSpan(each.time_before, each.time_over) for each in happened if FAULTS[each.planned.kind].stops_writes
+    ]
+    for sample in excesses(probe.samples, memory=PLACES_SECONDS, outages=outages):
+        before = [each.planned.kind for each in happened if each.time_before <= sample.at]
+        verdict.broken.append(
+            f"{sample.taken} chats in {sample.places} places after: {before[-1] if before else 'no fault'}"
+        )
+
+
+def _print_table(happened: list[Happened], verdict: Verdict, driver: Driver) -> None:
     by_kind: dict[str, list[Happened]] = defaultdict(list)
     for each in happened:
         by_kind[each.planned.kind].append(each)
-    print(f"\n{'fault':36} {'times':>5} {'open':>5} {'asked again':>11} {'at most':>7} {'longest to normal':>18}")
+    print(f"\n{'fault':36} {'times':>5} {'open':>5} {'asked again':>11} {'at most':>7} {'to normal':>9} {'to fair':>7}")
     for kind, met in sorted(by_kind.items()):
-        times = [each.to_normal for each in met]
-        longest = "never" if None in times else f"{max(time for time in times if time is not None):.1f} s"
+        normal, fair = (
+            _longest(times) for times in zip(*((each.to_normal, each.to_fair) for each in met), strict=True)
+        )
         opened, repeats = sum(each.open_chats for each in met), sum(each.repeats for each in met)
         bound = sum(int(each.span.bound) for each in met)
-        print(f"{kind:36} {len(met):5} {opened:5} {repeats:11} {bound:7} {longest:>18}")
+        print(f"{kind:36} {len(met):5} {opened:5} {repeats:11} {bound:7} {normal:>9} {fair:>7}")
     failed = ", ".join(f"{number} {code}" for code, number in sorted(verdict.failed.items())) or "none"
     print(f"\naccepted {verdict.accepted}, answered {verdict.answered}, failed {verdict.failed.total()} ({failed})")
     print(f"lost {verdict.lost}, doubled {verdict.doubled}, wrong answers {verdict.wrong}")
     print("answers of web:")
     for what, counts in sorted(driver.notes.by_request().items()):
         print(f"  {what:8} " + ", ".join(f"{status}: {number}" for status, number in sorted(counts.items())))
-    print(f"processes started again: {cluster.restarts}")
-    for text, number in Counter(verdict.broken).items():
-        print(f"BROKEN: {text}" + (f" ({number} times)" if number > 1 else ""))
+
+
+def _longest(times: Iterable[float | None]) -> str:
+    found = list(times)
+    return "never" if None in found else f"{max(time for time in found if time is not None):.1f} s"
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tests.chaos.driver import Notes
 
@@ -104,6 +104,10 @@ def _judge_row(verdict: Verdict, row: ChatRow, notes: Notes) -> None:
         verdict.broken.append(f"late: chat {row.chat_id} ended {row.late:.0f} s after its deadline")
 
 
+Prompt = tuple[object, object]
+"""What was asked, and the upstream id of the model that was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Repeat:
     """A prompt that went to the same model again, as call number `at`; before that it went as number `before`."""
@@ -136,13 +140,13 @@ class Charges:
     unexplained: int = 0
 
 
-def repeated_calls(requests: Sequence[Mapping[str, Any]], *, completions: int) -> list[Repeat]:
-    """The prompts that went to the same model again. `completions`: so many calls came; `requests` has the latest."""
-    calls = [each for each in requests if each["method"] == "POST"]
+def repeated_calls(prompts: Sequence[Prompt | None]) -> list[Repeat]:
+    """The prompts that went to the same model again; None: a call of which nothing is known."""
     repeats: list[Repeat] = []
-    seen: dict[tuple[object, object], int] = {}
-    for number, call in enumerate(calls, start=completions - len(calls)):
-        prompt = (call["body"] or {}).get("input"), call["llm_id"]
+    seen: dict[Prompt, int] = {}
+    for number, prompt in enumerate(prompts):
+        if prompt is None:
+            continue
         if prompt in seen:
             repeats.append(Repeat(seen[prompt], number))
         seen[prompt] = number

@@ -25,8 +25,8 @@ from harness.waiting import wait_for
 from tests.chaos.hosts import SecondHost, second_host
 from tests.chaos.keys import KeyServer
 
-CHAT_PLACES = 40
-"""Of each chat worker."""
+CHAT_PLACES = 8
+"""Of each chat worker: together fewer than the callers want, so that it matters who has the next one."""
 LEASE_SECONDS = 6.0
 DEADLINE_SECONDS = 45.0
 RESTART_SECONDS = 0.5

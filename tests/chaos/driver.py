@@ -126,20 +126,21 @@ class Driver:
             if since - began > patience:
                 return None
             with contextlib.suppress(httpx.HTTPError), self._cluster.client("ann", web=web, timeout=12) as client:
-                chat = self._put(client, self._new("ann"), wait=8)
+                chat = self.put(client, self.new_question("ann"), wait=8)
                 if chat and chat["status"] == "succeeded" and time.monotonic() - since < NORMAL_SECONDS:
                     return since - began
             time.sleep(0.3)
         return None
 
-    def _new(self, caller: str) -> SentQuestion:
+    def new_question(self, caller: str) -> SentQuestion:
+        """A question that nobody has asked yet; it is noted."""
         number = next(self._numbers)
         sent = SentQuestion(f"Question {number:06} of {caller}?", caller, f"key-{number}")
         with self.notes.lock:
             self.notes.questions[sent.question] = sent
         return sent
 
-    def _put(self, client: httpx.Client, sent: SentQuestion, *, model: str | None = None, wait: int = 0) -> Any:
+    def put(self, client: httpx.Client, sent: SentQuestion, *, model: str | None = None, wait: int = 0) -> Any:
         """Ask; returns the chat, or None when it was refused. Raises httpx.HTTPError when nobody can say."""
         headers = {"Idempotency-Key": sent.key} | ({"Prefer": f"wait={wait}"} if wait else {})
         body = {"question": sent.question} | ({"model": model} if model else {})
@@ -162,10 +163,10 @@ class Driver:
         chance = random.Random(f"{self._seed} {caller}")
         web = place
         while not self._over.wait(chance.uniform(0, 2 * PAUSE_SECONDS)):
-            sent, model, then = self._new(caller), chance.choice(MODELS), chance.random()
+            sent, model, then = self.new_question(caller), chance.choice(MODELS), chance.random()
             with self._cluster.client(caller, web=web, timeout=40) as client:
                 try:
-                    chat = self._put(client, sent, model=model)
+                    chat = self.put(client, sent, model=model)
                     if chat is None:
                         continue
                     if then < 0.2:
@@ -174,7 +175,7 @@ class Driver:
                         time.sleep(chance.uniform(0, 1))
                         self._cancel(client, sent)
                     elif then < 0.4:
-                        self._put(client, sent, model=model)
+                        self.put(client, sent, model=model)
                     elif then < 0.6:
                         self._look(client, sent)
                 except httpx.HTTPError:

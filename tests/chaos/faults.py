@@ -46,6 +46,11 @@ class Fault:
     repeats: float
     unavailable: Callable[[Cluster], str | None] = lambda _: None
 
+    @property
+    def stops_writes(self) -> bool:
+        """Whether nobody can write to PostgreSQL while it lasts."""
+        return self.kind.name.startswith("postgresql ")
+
 
 class FaultFailed(Exception):
     """The fault itself could not be made or undone: the run says nothing about it."""

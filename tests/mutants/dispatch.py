@@ -28,7 +28,7 @@ MUTANTS = (
         "shared/chat/dispatch.py",
         "THEN pg_try_advisory_xact_lock({_LOCK}) END",
         "THEN true END",
-        (f"{_DISPATCH}::test_several_dispatchers_and_askers_never_overshoot",),
+        (f"{_DISPATCH}::test_while_one_gives_places_away_no_other_does",),
     ),
     Mutant(
         "places-by-lease",
@@ -70,7 +70,7 @@ MUTANTS = (
         "shared/chat/call_limits.py",
         "    connection.exec_driver_sql(_ONE_AT_A_TIME)\n",
         "",
-        (f"{_LIMITS}::test_calls_begun_at_the_same_time_never_exceed_the_limit",),
+        (f"{_LIMITS}::test_a_call_is_counted_before_another_one_is_allowed",),
     ),
     Mutant(
         "starts-in-a-minute",

@@ -41,7 +41,7 @@ def look(**facts: Any) -> dict[str, Finding]:
         "status": read_status(),
         "health": judge([], [], chats_waiting=0),
     }
-    return {finding.name: finding for finding in of_work(Facts(**(defaults | facts)), concurrency=10)}
+    return {finding.name: finding for finding in of_work(Facts(**(defaults | facts)))}
 
 
 def faults(findings: dict[str, Finding]) -> set[str]:
@@ -71,9 +71,10 @@ def test_a_refused_key_is_no_outage() -> None:
     assert "MATCHAAI_API_KEY" in str(found["upstream key"].advice)
 
 
-def test_chats_that_wait_for_a_place_ask_for_more_places() -> None:
-    found = look(status=read_status(chats_waiting=5, chats_running=10))
-    assert "all 10 places of the chat workers are taken" in found["chats"].detail
+def test_chats_that_wait_for_their_turn_are_no_fault_and_ask_for_more_places() -> None:
+    found = look(status=read_status(chats_in_line=5, oldest_in_line_seconds=75, places=10))
+    assert faults(found) == set()
+    assert found["chats"].detail == "5 chats wait their turn behind 10 places; the oldest has waited for 75 s"
     assert "CHAT_CONCURRENCY" in str(found["chats"].advice)
 
 

@@ -116,7 +116,7 @@ def examine(settings: Settings, groups: list[Group]) -> list[Finding]:
             )
         elif name not in finished_groups:
             findings.append(fault(name, "the check itself broke off", "what broke it stands above"))
-    return findings + list(of_work(facts, concurrency=settings.chat_concurrency))
+    return findings + list(of_work(facts))
 
 
 def check_settings(settings: Settings, facts: Facts | None = None) -> Iterator[Finding]:
@@ -181,7 +181,8 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
-        status, hold, waiting = system_status.read_status(connection), open_hold(connection), backlog(connection)
+        status = system_status.read_status(connection, max_parallel=settings.matchaai_max_parallel)
+        hold, waiting = open_hold(connection), backlog(connection)
         unhealthy = list_unhealthy(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)
         facts.health, facts.endings = read_health(connection), recent.chat_endings(connection)

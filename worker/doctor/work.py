@@ -38,14 +38,14 @@ class Facts:
         return bool(self.alive and self.alive.get(kind))
 
 
-def of_work(facts: Facts, *, concurrency: int) -> Iterator[Finding]:
-    """Workers, the gateway, runs and chats. `concurrency`: chats at a time in one chat process."""
+def of_work(facts: Facts) -> Iterator[Finding]:
+    """Workers, the gateway, runs and chats."""
     yield from _workers(facts)
     if facts.health is not None:
         yield of_upstream(facts.health, chat_worker_lives=facts.lives("chat") or facts.alive is None)
     if facts.status is not None:
         yield _runs(facts.status, facts)
-        yield _chats(facts.status, facts, concurrency)
+        yield _chats(facts.status, facts)
         if facts.status.chats_past_deadline:
             yield _past_deadline(facts.status.chats_past_deadline, facts)
     if facts.endings is not None:
@@ -150,7 +150,7 @@ def _runs(now: SystemStatus, facts: Facts) -> Finding:
     return _stuck("runs", "; ".join(stuck), "refresh", facts)
 
 
-def _chats(now: SystemStatus, facts: Facts, concurrency: int) -> Finding:
+def _chats(now: SystemStatus, facts: Facts) -> Finding:
     lives = facts.lives("chat")
     # With a worker, a chat that does not say so yet waits for the gateway as well; without one, for the worker.
     waiting = 0 if facts.health is not None and facts.health.state == "down" and lives else now.chats_waiting
@@ -158,17 +158,18 @@ def _chats(now: SystemStatus, facts: Facts, concurrency: int) -> Finding:
         number = now.chats_without_lease
         more = f"; {waiting} waiting for more than a minute" if waiting else ""
         return _stuck("chats", f"{_chats_of(number)} running without a worker{more}", "chat", facts)
-    if not waiting:
-        return good("chats", "none is stuck")
-    text = f"{_chats_of(waiting)} waiting for more than a minute"
-    places = (facts.alive or {}).get("chat", 0) * concurrency
-    if lives and now.chats_running >= places:
-        return fault(
+    if waiting:
+        return _stuck("chats", f"{_chats_of(waiting)} waiting for more than a minute", "chat", facts)
+    if now.chats_in_line:
+        each, its = ("waits", "its") if now.chats_in_line == 1 else ("wait", "their")
+        return warning(
             "chats",
-            f"{text}: all {places} places of the chat workers are taken",
-            "start more chat processes, or raise CHAT_CONCURRENCY; long calls end by themselves",
+            f"{_chats_of(now.chats_in_line)} {each} {its} turn behind {now.places} places; the oldest has waited for"
+            f" {now.oldest_in_line_seconds:.0f} s",
+            "start more chat processes, or raise CHAT_CONCURRENCY or MATCHAAI_MAX_PARALLEL, if callers shall wait less;"
+            " `llm-refresh callers list` shows whose chats they are",
         )
-    return _stuck("chats", text, "chat", facts)
+    return good("chats", "none is stuck")
 
 
 def _chats_of(number: int) -> str:

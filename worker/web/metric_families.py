@@ -116,6 +116,12 @@ def of_waits(waits: WaitFigures) -> Iterator[Metric]:
         {(chat_class,): seconds for chat_class, seconds in waits.longest_seconds.items()},
         ("class",),
     )
+    yield _gauge(
+        "chat_places",
+        "Calls that the living chat processes can make at once, and chats that have such a place",
+        {("all",): waits.places, ("taken",): waits.places_taken},
+        ("state",),
+    )
     yield _gauge("callers_waiting", "Callers with a chat that waits for its turn", waits.callers_waiting)
 
 

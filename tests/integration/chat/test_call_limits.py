@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 
+from harness.waiting import wait_for
 from shared.chat import call_limits
 from shared.chat.dispatch import DispatchLimits
 from shared.clock import new_id
@@ -44,6 +45,20 @@ def test_calls_begun_at_the_same_time_never_exceed_the_limit(chats: Chats) -> No
     for thread in threads:
         thread.join()
     assert sorted(seconds == 0 for seconds in begun) == [False] * 4 + [True] * 2
+
+
+def test_a_call_is_counted_before_another_one_is_allowed(chats: Chats) -> None:
+    begun: list[float] = []
+    other = threading.Thread(target=lambda: begun.append(begin(chats, TWO_AT_ONCE)[1]))
+    with chats.runtime.database.transaction() as connection:
+        for number in range(2):
+            ids = {"call_id": new_id(), "process_id": PROCESS, "chat_id": uuid.UUID(int=number)}
+            assert call_limits.begin_call(connection, TWO_AT_ONCE, **ids) == 0
+        other.start()
+        waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_for(lambda: begun or chats.catalogue.run(waiting), seconds=2)  # a transaction that does nothing ends
+    other.join()
+    assert begun == [call_limits.SOON_SECONDS]
 
 
 def test_a_process_that_died_gives_its_calls_back_with_its_lease(chats: Chats) -> None:

@@ -154,6 +154,18 @@ def test_several_dispatchers_and_askers_never_overshoot(chats: Chats) -> None:
     assert taken(chats) == 23
 
 
+def test_while_one_gives_places_away_no_other_does(chats: Chats) -> None:
+    set_places(chats, 0)
+    submit(chats, "ann", 30)
+    set_places(chats, 20)
+    with chats.runtime.database.transaction() as connection:
+        first = dispatch.take_turn(connection, NO_LIMITS)  # not seen by others before the commit
+        submit(chats, "guest")  # goes before the rest of ann's, so it is another chat that a second turn would choose
+        second = take_turn(chats)
+    assert (len(first.dispatched), second.dispatched, second.busy) == (23, (), True)
+    assert taken(chats) == 23
+
+
 def test_a_message_that_merely_waits_is_not_sent_again(chats: Chats) -> None:
     set_places(chats, 2)
     running = submit(chats, "ann", 2)
@@ -183,16 +195,19 @@ def resent(chats: Chats) -> list[uuid.UUID]:
 
 def test_more_callers_than_are_compared_at_once_come_around(chats: Chats) -> None:
     set_places(chats, 0)
-    callers = [f"caller {n:04}" for n in range(dispatch.CALLERS_AT_ONCE * 2 + 50)]
-    for subject in callers:
+    first = [f"caller {n:04}" for n in range(dispatch.CALLERS_AT_ONCE)]
+    last = [f"later caller {n:04}" for n in range(50)]
+    for subject in first:
+        submit(chats, subject, 2)  # so that all of them wait before each of the turns
+    for subject in last:
         submit(chats, subject)
     seen, after = Counter[str](), ""
-    for turn_number in range(1, 8):
+    for turn_number in range(1, 4):
         set_places(chats, 90 * turn_number)  # room for 99 more each time
         turn = take_turn(chats, after=after)
         seen += subjects_of(chats, turn)
         after = turn.after
-    assert set(seen) == set(callers)
+    assert set(seen) == {*first, *last}
 
 
 # ---- the order, against a model of a few lines

@@ -74,6 +74,14 @@ def test_a_message_that_redis_did_not_take_counts_as_not_sent(chats: Chats) -> N
     assert (row["publishes"], row["soon"]) == (0, True)
 
 
+def test_a_chat_whose_message_may_come_nevertheless_keeps_its_place(chats: Chats) -> None:
+    maybe_sent, unsent = chats.submit(), chats.submit()
+    assert {each.chat_id for each in dispatched_now(chats)} <= {maybe_sent, unsent}
+    with chats.runtime.database.transaction() as connection:
+        dispatch.take_back(connection, [maybe_sent, unsent], seconds=5, maybe_sent=maybe_sent)
+    assert [chats.row(each)["dispatched_at"] is None for each in (maybe_sent, unsent)] == [False, True]
+
+
 def test_a_chat_is_claimed_by_one(chats: Chats) -> None:
     chat_id = chats.submit()
     claims: list[ChatClaim] = []

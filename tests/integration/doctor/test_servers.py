@@ -18,6 +18,7 @@ from harness.processes import BIN, local_variables
 from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Database, Servers, running_servers
 from migrations.run import upgrade
+from shared.chat import places
 from shared.clock import new_id
 from shared.db import Database as Pool
 from shared.db import DatabaseUnavailable
@@ -167,12 +168,42 @@ def test_failures_of_chats_are_counted_by_code(healthy: CatalogueHarness, examin
     assert "4 of 4 chats failed or expired in the last hour: 2 unauthorised, 1 expired, 1 timeout" in finding.detail
 
 
+def announce_places(healthy: CatalogueHarness, number: int) -> None:
+    with healthy.database.transaction() as connection:
+        places.announce(connection, new_id(), "chat@test", number, lease_seconds=600)
+
+
 def test_chats_that_wait_for_a_place_are_told_so(healthy: CatalogueHarness, examined: Examine) -> None:
+    announce_places(healthy, 1)
     insert(healthy, "running")
     insert(healthy, "queued")
-    found = faults(examined(chat_concurrency=1))
-    assert set(found) == {"chats"}
-    assert found["chats"] == "1 chat waiting for more than a minute: all 1 places of the chat workers are taken"
+    healthy.run("UPDATE llm_chats SET dispatched_at = now() - interval '2 minutes' WHERE status = 'running'")
+    found = examined()["chats"]
+    assert found.level == "warning"
+    assert found.detail.startswith("1 chat waits its turn behind 1 places; the oldest has waited for 1")
+
+
+def test_a_chat_that_nobody_dispatches_though_places_are_free_is_a_fault(
+    healthy: CatalogueHarness, examined: Examine
+) -> None:
+    announce_places(healthy, 2)
+    insert(healthy, "running")
+    insert(healthy, "queued")
+    healthy.run(
+        "UPDATE llm_chats SET subject = 'other', dispatched_at = now() - interval '2 minutes' WHERE status = 'running'"
+    )
+    assert "1 chat waiting for more than a minute" in faults(examined())["chats"]
+    healthy.run("UPDATE llm_chats SET subject = (SELECT subject FROM llm_chats WHERE status = 'queued')")
+    assert examined()["chats"].level == "warning", "its caller has a place, and may have no more of them"
+
+
+def test_a_dispatched_chat_that_nobody_claims_is_a_fault(healthy: CatalogueHarness, examined: Examine) -> None:
+    announce_places(healthy, 1)
+    insert(healthy, "queued")
+    healthy.run("UPDATE llm_chats SET dispatched_at = now()")
+    assert examined()["chats"].level == "good"
+    healthy.run("UPDATE llm_chats SET dispatched_at = now() - interval '2 minutes'")
+    assert "1 chat waiting for more than a minute" in faults(examined())["chats"]
 
 
 def test_a_variable_that_looks_like_ours_is_a_warning_and_exits_with_0(

@@ -75,6 +75,7 @@ def test_every_name_of_the_contract_is_there(shim: Web) -> None:
         "chat_fallbacks_total",
         "chats_open",
         "chat_oldest_queued_seconds",
+        "chat_places",
         "upstream_seconds_bucket",
         "http_request_seconds_bucket",
         "workers_alive",

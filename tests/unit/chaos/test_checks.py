@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chaos.call_log import CallLog
 from tests.chaos.checks import ChatRow, FaultSpan, Repeat, charge, judge, repeated_calls
 from tests.chaos.driver import Notes, SentQuestion
 
@@ -98,13 +99,20 @@ def call(prompt: str, llm_id: int = 28) -> dict[str, Any]:
 
 
 def test_a_repeated_call_names_the_call_before_to_the_same_model() -> None:
+    log = CallLog()
     listing = {"method": "GET", "body": None, "llm_id": None}
     requests = [call("a"), listing, call("b"), call("a"), call("b", 25), call("b"), call("a")]
-    assert repeated_calls(requests, completions=6) == [Repeat(0, 2), Repeat(1, 4), Repeat(2, 5)]
+    log.take({"requests": requests[:3], "completions": 2})
+    log.take({"requests": requests, "completions": 6})
+    assert repeated_calls(log.prompts) == [Repeat(0, 2), Repeat(1, 4), Repeat(2, 5)]
+    assert (log.number_since(0), log.number_since(5)) == (3, 1)
 
 
 def test_calls_keep_their_numbers_when_older_ones_are_forgotten() -> None:
-    assert repeated_calls([call("a"), call("a")], completions=100) == [Repeat(98, 99)]
+    log = CallLog()
+    log.take({"requests": [call("a")], "completions": 1})
+    log.take({"requests": [call("a"), call("b"), call("a")], "completions": 100})
+    assert repeated_calls(log.prompts) == [Repeat(0, 97), Repeat(97, 99)]
 
 
 def test_a_call_held_by_a_silent_gateway_counts_for_it_two_faults_later() -> None:
