@@ -17,7 +17,8 @@ from bench.place import Place
 from bench.processes import cpu_of_one
 from harness.refreshing import catalogue_harness
 from harness.servers import Database as Addresses
-from shared.catalogue.listing import READER, read_models, read_state
+from shared.catalogue.listing import read_models, read_state
+from shared.catalogue.listing_cache import READER
 from shared.chat import claims, figures, lifecycle, read, sweeper, usage
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.requests import Question

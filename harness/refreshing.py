@@ -8,11 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.stand_in import RunningStandIn
-from shared.catalogue import seed
+from shared.catalogue import ledger, seed
 from shared.catalogue.edits import Editor
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.facts.mapping import load_mapping
-from shared.catalogue.sync import store
 from shared.catalogue.sync.endings import RecordNotices, UsageLookup, record_nothing
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
@@ -56,7 +55,7 @@ class CatalogueHarness:
 
     def ledger(self) -> list[dict[str, Any]]:
         with self.database.transaction() as connection:
-            return store.read_changes(connection, since=0, limit=1_000_000)
+            return ledger.read_changes(connection, since=0, limit=1_000_000)
 
     def run(self, sql: str, **values: Any) -> Any:
         """One statement as service_role; its rows where it has any."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from shared.catalogue import ledger
 from shared.catalogue.adoption import (
     MODEL_COLUMNS,
     MODEL_MARKS,
@@ -22,7 +23,6 @@ from shared.catalogue.adoption import (
     Adoption,
     CannotAdopt,
 )
-from shared.catalogue.sync import store
 from shared.catalogue.sync.rows import Json
 from shared.chat.counting import BUCKETS_MS
 
@@ -152,7 +152,7 @@ def write(connection: sa.Connection, adoption: Adoption) -> None:
         connection.exec_driver_sql(
             "SELECT setval(pg_get_serial_sequence('llm_models', 'id'), (SELECT max(id) FROM llm_models))"
         )
-        store.append_changes(connection, adoption.changes(), run_id=None, actor="adoption")
+        ledger.append_changes(connection, adoption.changes(), run_id=None, actor="adoption")
     if adoption.usage:
         connection.execute(
             sa.text(_WRITE_USAGE),

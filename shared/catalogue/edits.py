@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from shared.catalogue import ledger
 from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues
 from shared.catalogue.facts.mapping import Mapping as ModelMapping
 from shared.catalogue.facts.names import clean
@@ -201,7 +202,7 @@ class Editor:
             order = mapped.order if mapped is not None else UNORDERED
             edited = edit_model(rows, row.matcha_llm_id, edit, policy=self._policy, order=order)
             store.write_rows(connection, edited.written, ())
-            store.append_changes(connection, edited.changes, run_id=None, actor=caller.subject)
+            ledger.append_changes(connection, edited.changes, run_id=None, actor=caller.subject)
             body = store.shown_row(connection, row.matcha_llm_id)
             body["why"] = why_inactive(connection, row.matcha_llm_id)
         log.info(

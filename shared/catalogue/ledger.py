@@ -1,4 +1,4 @@
-"""The ledger as a person reads it: the newest lines first, by kind, key and time."""
+"""The ledger: appends its lines, and reads them, oldest first for programs and newest first for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,49 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.catalogue.sync.rows import ModelChange
+from shared.catalogue.sync.store import json_encoder, text_array
 from shared.models import llm_model_changes as changes
+
+# Appends these lines to the ledger in their order, which gives them ascending ids (llm_model_changes_pkey).
+_APPEND = """
+INSERT INTO llm_model_changes (run_id, kind, matcha_llm_id, model_key, before, after, actor)
+SELECT %s, kind, id, key, before::jsonb, after::jsonb, %s
+FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
+  WITH ORDINALITY AS new (kind, id, key, before, after, place) ORDER BY place
+"""
+
+
+def append_changes(
+    connection: sa.Connection, lines: Sequence[ModelChange], *, run_id: uuid.UUID | None, actor: str
+) -> None:
+    """Write the ledger's lines, in their order."""
+    if not lines:
+        return
+    dumps = json_encoder()
+    connection.exec_driver_sql(
+        _APPEND,
+        (
+            run_id,
+            actor,
+            text_array(change.kind for change in lines),
+            text_array(change.matcha_llm_id for change in lines),
+            text_array(change.model_key for change in lines),
+            text_array(None if change.before is None else dumps(change.before) for change in lines),
+            text_array(None if change.after is None else dumps(change.after) for change in lines),
+        ),
+    )
+
+
+def read_changes(
+    connection: sa.Connection, *, since: int, limit: int, run_id: uuid.UUID | None = None
+) -> list[dict[str, Any]]:
+    """Lines of the ledger after the id `since`, oldest first; of one run where it is named."""
+    # Selects lines of the ledger by llm_model_changes_pkey, or of one run by llm_model_changes_run_id.
+    query = sa.select(changes).where(changes.c.id > since).order_by(changes.c.id).limit(limit)
+    if run_id is not None:
+        query = query.where(changes.c.run_id == run_id)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.catalogue import ledger
 from shared.catalogue.facts.describer import ModelDescriber
 from shared.catalogue.sync import store
 from shared.catalogue.sync.parse import parse_entries
@@ -25,7 +26,7 @@ def seed(database: Database, knowledge: ModelDescriber, policy: Policy) -> int:
             return 0
         plan = plan_sync([], parsed, describe, policy, version.now)
         store.write_rows(connection, plan.written, (), source=MAPPING)
-        store.append_changes(connection, plan.changes, run_id=None, actor="seed")
+        ledger.append_changes(connection, plan.changes, run_id=None, actor="seed")
     return len(plan.written)
 
 

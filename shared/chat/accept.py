@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from shared.catalogue import resolve
-from shared.catalogue.resolve import Resolution
+from shared.catalogue import fallback, resolve
+from shared.catalogue.fallback import Resolution
 from shared.chat import read
 from shared.chat.admission import (
     NO_CALLER_LIMITS,
@@ -110,7 +110,7 @@ _INSERT_BY_KEY = _INSERT.format(wanted="model_key = %(key)s")
 
 
 # Inserts a chat with the default model, by llm_models_one_default, unless upstream has refused it.
-_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {resolve.REFUSED} IS NOT TRUE")
+_INSERT_DEFAULT = _INSERT.format(wanted=f"is_default AND {fallback.REFUSED} IS NOT TRUE")
 
 
 # Selects the chat of a caller's idempotency key, by llm_chats_idempotency.

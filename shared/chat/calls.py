@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from shared.catalogue.resolve import Resolution
+from shared.catalogue.fallback import Resolution
 from shared.chat.circuit_breaker import RATE_LIMITED, CallKey, CircuitBreaker, CircuitScope
 from shared.chat.claims import ChatClaim
 from shared.chat.waiting import PARK_SECONDS

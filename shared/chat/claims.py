@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from shared.catalogue import resolve
-from shared.catalogue.resolve import ModelNotFound, Resolution
+from shared.catalogue import fallback, resolve
+from shared.catalogue.fallback import Resolution
+from shared.catalogue.resolve import ModelNotFound
 
 DEADLINE_GRACE_SECONDS = 2.0
 """So long after its deadline the process that has a chat may still write what it has; then anybody ends it."""
@@ -58,7 +59,7 @@ RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fa
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
   subject, tries, attempt - attempts_returned AS spent, other_models, strict,
   (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
-     AND (c.requested_model = c.model_key OR {resolve.REFUSED} IS NOT TRUE)) AS means
+     AND (c.requested_model = c.model_key OR {fallback.REFUSED} IS NOT TRUE)) AS means
 """
 
 

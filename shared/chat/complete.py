@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
-from shared.catalogue.resolve import Resolution
+from shared.catalogue.fallback import Resolution
 from shared.chat.calls import ModelCalls, PlaceGivenUp, Progress
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release, SwitchModel

@@ -15,7 +15,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from shared.catalogue.resolve import Resolution
+from shared.catalogue.fallback import Resolution
 from shared.chat import counting
 from shared.db import Caller
 

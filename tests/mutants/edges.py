@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _DATABASE = "tests/integration/test_database.py"
 _AUTH = "tests/integration/web/test_auth.py"
-_CLAIMS = "tests/unit/web/test_claims.py"
+_CLAIMS = "tests/unit/web/test_token_claims.py"
 _SHIM = "tests/integration/web/test_shim.py"
 _LOGS = "tests/unit/test_logs.py::test_no_secret_token_or_password_of_an_address_stands_in_any_line"
 
@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "token-audience",
-        "worker/web/claims.py",
+        "worker/web/token_claims.py",
         "    if rules.audience is not None and not _is_for(claims, rules.audience):\n",
         "    if False:\n",
         (
@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "token-expiry",
-        "worker/web/claims.py",
+        "worker/web/token_claims.py",
         "    if expires <= now:\n",
         "    if False:\n",
         (f"{_CLAIMS}::test_a_token_that_has_expired_is_not_forgiven",),

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import structlog
 
-from shared.catalogue import resolve
-from shared.catalogue.resolve import Resolution
+from shared.catalogue import fallback
+from shared.catalogue.fallback import Resolution
 from shared.chat.complete import DefaultUnknown
 from shared.db import Database, DatabaseFailure
 
@@ -32,13 +32,13 @@ class DefaultModels:
     def _flag_and_replace(self, of: Resolution, refused: Collection[int]) -> Resolution | None:
         try:
             with self._database.transaction() as connection:
-                instead = resolve.default_instead(connection, of, refused, preferred_key=self._preferred_key)
+                instead = fallback.default_instead(connection, of, refused, preferred_key=self._preferred_key)
         except DatabaseFailure as error:
             log.warning("llm_chat.no_default", message="Nobody can say which default answers instead", error=str(error))
             raise DefaultUnknown(str(error)) from None
         try:
             with self._database.transaction(timeout_seconds=FLAG_SECONDS) as connection:
-                resolve.flag_unknown(connection, of.matcha_llm_id)
+                fallback.flag_unknown(connection, of.matcha_llm_id)
         except DatabaseFailure as error:  # the next chat of this model flags it
             log.warning(
                 "llm_chat.not_flagged",

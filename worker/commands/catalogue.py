@@ -9,11 +9,11 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from shared.catalogue import seed
+from shared.catalogue import ledger, seed
 from shared.catalogue.inactive import read_all_models
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.report import coverage
-from shared.catalogue.sync import holds, runs, store
+from shared.catalogue.sync import holds, runs
 from shared.catalogue.sync.held import summary
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
@@ -122,7 +122,7 @@ def _removed(runtime: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
     with runtime.database.transaction() as connection:
         changes = outcome.plan
         if changes is None and outcome.run_id is not None:
-            changes = tuple(store.read_changes(connection, since=0, limit=1000, run_id=outcome.run_id))
+            changes = tuple(ledger.read_changes(connection, since=0, limit=1000, run_id=outcome.run_id))
         return usage.of_removed(connection, changes or ())
 
 
@@ -254,7 +254,7 @@ def list_runs(run_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
 def _show_run(run_id: uuid.UUID, *, as_json: bool) -> None:
     with open_runtime() as runtime, runtime.database.transaction() as connection:
         run = runs.find(connection, run_id)
-        changes = len(store.read_changes(connection, since=0, limit=1000, run_id=run_id))
+        changes = len(ledger.read_changes(connection, since=0, limit=1000, run_id=run_id))
         hold = holds.open_hold(connection)
     if run is None:
         fail(f"there is no run {run_id}; `llm-refresh runs` lists them")

@@ -53,7 +53,7 @@ def env() -> None:
 @click.option("--hours", type=click.FloatRange(min=0.01, max=24 * 365), default=1.0, show_default=True)
 def token(role: Role, sub: str, hours: float) -> None:
     """Make a token that this system's JWT_SECRET signs."""
-    from worker.web.claims import Rules, claims_for  # noqa: PLC0415 - knows PostgreSQL, which is slow to load
+    from worker.web.token_claims import Rules, claims_for  # noqa: PLC0415 - knows PostgreSQL, which is slow to load
 
     settings = settings_or_exit()
     if settings.jwt_secret is None:

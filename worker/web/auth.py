@@ -13,9 +13,9 @@ import jwt
 from shared.api_keys import FoundKey, KeyRefused, is_api_key
 from shared.db import Caller
 from shared.settings import Settings
-from worker.web.claims import ClaimsRefused, Rules, caller_of
 from worker.web.key_set import KeySet, KeysUnavailable, UnknownKey, fetch_keys
 from worker.web.problems import Problem
+from worker.web.token_claims import ClaimsRefused, Rules, caller_of
 
 LOCAL = Caller("service_role", "local")
 MAX_REMEMBERED = 2048

@@ -8,7 +8,8 @@ from flask import Response
 
 from shared.catalogue.edits import EditRefused, UnknownModel
 from shared.catalogue.inactive import read_all_models
-from shared.catalogue.listing import Encoded, ListingKeeper, listing, read_models, read_state
+from shared.catalogue.listing import Encoded, listing, read_models, read_state
+from shared.catalogue.listing_cache import ListingCache
 from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.bodies import NoQuery
@@ -24,7 +25,7 @@ class ModelRoutes:
     """The handlers, with what they work with."""
 
     runtime: Runtime
-    keeper: ListingKeeper
+    listing_cache: ListingCache
 
     def routes(self) -> list[Route]:
         return [
@@ -57,13 +58,13 @@ class ModelRoutes:
     def list_models(self, call: ApiRequest[None, bodies.ListingQuery]) -> Response:
         if call.query.provenance or call.query.all:
             return self._list_for_operators(call)
-        current = self.keeper.current
+        current = self.listing_cache.current
         if current is None:
             raise no_listing()
         return listing_response(current)
 
     def show_model(self, call: PlainRequest) -> Response:
-        return as_json(find_model(call.path["model_key"], self.keeper.current, self.runtime.database))
+        return as_json(find_model(call.path["model_key"], self.listing_cache.current, self.runtime.database))
 
     def _list_for_operators(self, call: ApiRequest[None, bodies.ListingQuery]) -> Response:
         if call.caller.role not in READERS:

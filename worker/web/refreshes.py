@@ -13,6 +13,7 @@ from flask import Response
 from kombu.exceptions import OperationalError
 from pydantic import BaseModel
 
+from shared.catalogue import ledger
 from shared.catalogue.listing import read_models
 from shared.catalogue.sync import holds, store
 from shared.catalogue.sync.outcomes import FORCE_REFUSED, Outcome
@@ -203,7 +204,7 @@ class RefreshRoutes:
 def _changes_of(connection: Connection, outcome: Outcome) -> Sequence[Mapping[str, Any]]:
     if outcome.plan is not None or outcome.run_id is None:
         return outcome.plan or ()
-    return store.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)
+    return ledger.read_changes(connection, since=0, limit=MAX_CHANGES_REPORTED, run_id=outcome.run_id)
 
 
 def _explain(outcome: Outcome) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from flask import Response
 
-from shared.catalogue.sync import holds, runs, store
+from shared.catalogue import ledger
+from shared.catalogue.sync import holds, runs
 from worker.runtime import Runtime
 from worker.web import bodies
 from worker.web.problems import Problem
@@ -88,7 +89,7 @@ class RunRoutes:
     def list_changes(self, call: ApiRequest[None, bodies.ChangesQuery]) -> Response:
         query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
-            rows = store.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
+            rows = ledger.read_changes(connection, since=query.since, limit=query.limit, run_id=query.run)
         return as_json({"changes": rows, "next": rows[-1]["id"] if rows else query.since})
 
 

@@ -15,7 +15,7 @@ import structlog
 from flask import Response
 
 from migrations.schema import describe_schema, head, read_schema
-from shared.catalogue.listing import ListingKeeper
+from shared.catalogue.listing_cache import ListingCache
 from shared.clock import utc_now
 from shared.db import DatabaseError, DatabaseFailure, DatabaseUnavailable, RoleNotGranted
 from shared.redis_store import RedisUnavailable, WritesRefused
@@ -39,7 +39,7 @@ class StatusRoutes:
     """The handlers, with what they work with."""
 
     runtime: Runtime
-    keeper: ListingKeeper
+    listing_cache: ListingCache
     version: str = field(default_factory=lambda: metadata.version("llm-refresh"))
 
     def routes(self) -> list[Route]:
@@ -84,7 +84,7 @@ class StatusRoutes:
             "redis": redis,
             "matchaai": results.get("matchaai") or UPSTREAM_UNKNOWN,
             "workers": workers,
-            "listing": {"ok": self.keeper.current is not None},
+            "listing": {"ok": self.listing_cache.current is not None},
             "schedule": self._schedule(),
         }
         ready = bool(postgresql["ok"] and migrated["ok"])

@@ -7,7 +7,7 @@ import sys
 from flask import Flask
 
 from shared.background import BackgroundLoop
-from shared.catalogue.listing import ListingKeeper
+from shared.catalogue.listing_cache import ListingCache
 from shared.chat.dispatch import dispatch_limits_of
 from shared.db import PROMPT
 from shared.logs import DirectLines, configure, log_misnamed
@@ -47,27 +47,27 @@ from worker.web.webhooks import WebhookRoutes
 
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
-OPENED_AHEAD = 10
+WARM_CONNECTIONS = 10
 
 
 def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, with `lines` for its access log, and start following the catalogue's version."""
     runtime = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
-    runtime.database.open_ahead(OPENED_AHEAD)
+    runtime.database.warm_up(WARM_CONNECTIONS)
     authenticator = Authenticator(settings, verify_key=KeyVerifier(runtime.database).verify)
     app_of_messages = make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS)
     dispatcher = Dispatcher(app_of_messages, runtime.database, dispatch_limits_of(settings))
     publisher = Publisher(app_of_messages, dispatcher.take_turn)
-    keeper = ListingKeeper(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
-    routes = [*ModelRoutes(runtime, keeper).routes(), *RefreshRoutes(runtime, publisher).routes()]
+    listing_cache = ListingCache(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
+    routes = [*ModelRoutes(runtime, listing_cache).routes(), *RefreshRoutes(runtime, publisher).routes()]
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
-    routes += StatusRoutes(runtime, keeper).routes()
+    routes += StatusRoutes(runtime, listing_cache).routes()
     readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
     standings = Standings(runtime.database, dispatch_limits_of(settings))
     routes += ChatRoutes(runtime, publisher, readers, standings).routes()
     routes += ChatMarkdownRoutes(runtime).routes()
     routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes(), *CallerRoutes(runtime).routes()]
-    openai_listing = OpenAIListing(keeper)
+    openai_listing = OpenAIListing(listing_cache)
     routes += [
         *OpenAIModelRoutes(runtime, openai_listing).routes(),
         *CompletionRoutes(runtime, publisher, readers).routes(),
@@ -81,10 +81,10 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += description.routes()
     description.describe(routes)
     readers.start()
-    keeper.poll()
+    listing_cache.poll()
     BackgroundLoop(
         "listing",
-        keeper.poll,
+        listing_cache.poll,
         pause_seconds=LISTING_POLL_SECONDS,
         event="llm_listing.not_followed",
         message="The listing stays as it was",
@@ -93,7 +93,7 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     observers = [times.observe, AccessLog(lines).observe]
     observe_requests(app, observers)
     headers = default_headers(settings)
-    listings = {LISTING_PATH: lambda: keeper.current, OPENAI_LISTING_PATH: lambda: openai_listing.current}
+    listings = {LISTING_PATH: lambda: listing_cache.current, OPENAI_LISTING_PATH: lambda: openai_listing.current}
     fast_path = ListingFastPath(app.wsgi_app, listings, authenticator, headers, observers)
     app.wsgi_app = fast_path  # type: ignore[method-assign]  # Flask's own way to put something in front
     return app

@@ -17,6 +17,7 @@ from shared.catalogue.sync.draft import (
     is_hidden,
     is_left_behind,
 )
+from shared.catalogue.sync.guard import Guard
 from shared.catalogue.sync.identities import named, place
 from shared.catalogue.sync.parse import Entry, Parsed
 from shared.catalogue.sync.rows import ModelChange, ModelRow, with_one_default
@@ -37,24 +38,6 @@ class Policy:
     max_shrink: float = 0.5
     grace_syncs: int = 2
     grace_min_hours: float = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """How much of the catalogue a list would take away: active rows that are absent, or mean another model now.
-
-    A row that upstream never promised does not count. A model that is listed under another id now is not absent, and
-    a row that a model left behind is none.
-    """
-
-    absent: int
-    repointed: int
-    active: int
-    listed: int
-
-    def holds(self, max_shrink: float) -> bool:
-        """Whether the list is too empty, or too different, to be believed."""
-        return self.listed == 0 or self.absent + self.repointed > max_shrink * self.active
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from shared.catalogue import resolve
+from shared.catalogue import fallback
 from shared.catalogue.sync import holds, store
 from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.endings import UsageLookup
@@ -79,7 +79,7 @@ class Planner:
             now,
             retired,
             unpromised=unpromised,
-            refused=resolve.refused_ids(connection),
+            refused=fallback.refused_ids(connection),
             at_once=forced,
         )
         return rows, plan

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from shared.catalogue import ledger
 from shared.catalogue.sync import holds, runs, store
 from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.endings import RecordNotices, UsageLookup, log_outcome, nothing_used, record_nothing
@@ -259,7 +260,7 @@ class Refresher:
         plan = self._planner.with_use(connection, plan)
         store.write_rows(connection, plan.written, plan.listed, source=fetched.source)
         store.touch(connection, plan.touched, source=fetched.source)
-        store.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
+        ledger.append_changes(connection, plan.changes, run_id=claim.run_id, actor=claim.actor)
         store.mark_synced(connection, source=fetched.source, settled_inputs=None if plan.pending else inputs)
         status, apply_ms = plan.status, _since(started)
         runs.close(connection, claim, status, counts=plan.counts, errors=list(errors), apply_ms=apply_ms, **columns)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from shared.catalogue.sync.rows import MAPPING, MATCHAAI, ModelChange, ModelRow
-from shared.models import llm_model_changes as changes
+from shared.catalogue.sync.rows import MAPPING, MATCHAAI, ModelRow
 from shared.models import llm_models
 
 SHOWN = (
@@ -138,7 +136,7 @@ def write_rows(
 
 
 def _columns(rows: Iterable[ModelRow], listed_ids: Collection[int]) -> Iterable[str]:
-    dumps = _dumps()
+    dumps = json_encoder()
     lines = [
         (
             row.matcha_llm_id,
@@ -157,10 +155,10 @@ def _columns(rows: Iterable[ModelRow], listed_ids: Collection[int]) -> Iterable[
         )
         for row in rows
     ]
-    return (_array(column) for column in zip(*lines, strict=True))
+    return (text_array(column) for column in zip(*lines, strict=True))
 
 
-def _array(values: Iterable[object]) -> str:
+def text_array(values: Iterable[object]) -> str:
     """A PostgreSQL array as text (manual, 8.15.6). psycopg makes one value by value, which takes five times as long."""
     return "{" + ",".join(["NULL" if value is None else _quoted(str(value)) for value in values]) + "}"
 
@@ -169,7 +167,8 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _dumps() -> Any:
+def json_encoder() -> Any:
+    """A function that makes JSON text of a value, a mapping of any kind too."""
     return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
 
 
@@ -194,36 +193,6 @@ def touch_settled(connection: sa.Connection) -> int:
     return connection.execute(again).rowcount
 
 
-# Appends these lines to the ledger in their order, which gives them ascending ids (llm_model_changes_pkey).
-_APPEND = """
-INSERT INTO llm_model_changes (run_id, kind, matcha_llm_id, model_key, before, after, actor)
-SELECT %s, kind, id, key, before::jsonb, after::jsonb, %s
-FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[], %s::text[])
-  WITH ORDINALITY AS new (kind, id, key, before, after, place) ORDER BY place
-"""
-
-
-def append_changes(
-    connection: sa.Connection, lines: Sequence[ModelChange], *, run_id: uuid.UUID | None, actor: str
-) -> None:
-    """Write the ledger's lines, in their order."""
-    if not lines:
-        return
-    dumps = _dumps()
-    connection.exec_driver_sql(
-        _APPEND,
-        (
-            run_id,
-            actor,
-            _array(change.kind for change in lines),
-            _array(change.matcha_llm_id for change in lines),
-            _array(change.model_key for change in lines),
-            _array(None if change.before is None else dumps(change.before) for change in lines),
-            _array(None if change.after is None else dumps(change.after) for change in lines),
-        ),
-    )
-
-
 def mark_synced(connection: sa.Connection, *, source: str, settled_inputs: str | None) -> None:
     """Note a good sync. `settled_inputs` digests what it was made of; None when the same may bring more later."""
     # Writes the one row of llm_catalogue_version.
@@ -242,17 +211,6 @@ def shown_row(connection: sa.Connection, matcha_llm_id: int) -> dict[str, Any]:
     columns = (*SHOWN, llm_models.c.overrides, llm_models.c.provenance)
     query = sa.select(*columns).where(llm_models.c.matcha_llm_id == matcha_llm_id)
     return dict(connection.execute(query).mappings().one())
-
-
-def read_changes(
-    connection: sa.Connection, *, since: int, limit: int, run_id: uuid.UUID | None = None
-) -> list[dict[str, Any]]:
-    """Lines of the ledger after the id `since`, oldest first; of one run where it is named."""
-    # Selects lines of the ledger by llm_model_changes_pkey, or of one run by llm_model_changes_run_id.
-    query = sa.select(changes).where(changes.c.id > since).order_by(changes.c.id).limit(limit)
-    if run_id is not None:
-        query = query.where(changes.c.run_id == run_id)
-    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def any_model(connection: sa.Connection) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from harness.refreshing import catalogue_harness
 from harness.servers import Database
+from shared.catalogue import ledger
 from shared.catalogue.sync import store
 from shared.catalogue.sync.rows import ModelChange, ModelRow
 
@@ -27,7 +28,7 @@ def test_a_text_is_stored_as_it_is(database: Database, text: str) -> None:
     with catalogue_harness(database.url, None) as catalogue:
         with catalogue.database.transaction() as connection:
             store.write_rows(connection, {7: row}, {7})
-            store.append_changes(connection, [change], run_id=None, actor=text)
+            ledger.append_changes(connection, [change], run_id=None, actor=text)
         with catalogue.database.transaction() as connection:
             assert store.read_rows(connection) == [row]
         (line,) = catalogue.ledger()

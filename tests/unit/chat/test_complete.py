@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.resolve import Resolution
+from shared.catalogue.fallback import Resolution
 from shared.chat.calls import CallLimits, ModelCalls
 from shared.chat.circuit_breaker import CallKey, CircuitBreaker
 from shared.chat.claims import ChatClaim

@@ -9,7 +9,8 @@ from typing import Any
 from flask import Response
 
 from shared.catalogue import resolve
-from shared.catalogue.listing import Encoded, ListingKeeper, encode
+from shared.catalogue.listing import Encoded, encode
+from shared.catalogue.listing_cache import ListingCache
 from shared.catalogue.resolve import ModelNotFound, NoModel
 from worker.runtime import Runtime
 from worker.web.models import listing_response, no_listing
@@ -23,15 +24,15 @@ PATH = "/v1/models"
 class OpenAIListing:
     """The listing of this process in OpenAI's form: made anew where the listing is another one, else as it was."""
 
-    def __init__(self, keeper: ListingKeeper) -> None:
-        self._keeper = keeper
+    def __init__(self, listing_cache: ListingCache) -> None:
+        self._listing_cache = listing_cache
         self._made_of: Encoded | None = None
         self._made: Encoded | None = None
 
     @property
     def current(self) -> Encoded | None:
         """The list now; None where there has never been one."""
-        current = self._keeper.current
+        current = self._listing_cache.current
         if current is not self._made_of:
             self._made = None if current is None else encode(openai_list(json.loads(current.body), current))
             self._made_of = current

@@ -14,8 +14,8 @@ from shared.roles import ROLES, claim_names, role_map
 from shared.settings import SettingsError, read_settings
 from tests.unit.test_settings import LOCAL
 from worker.web.auth import Authenticator
-from worker.web.claims import LATEST, ClaimsRefused, Rules, caller_of, claims_for
 from worker.web.problems import Problem
+from worker.web.token_claims import LATEST, ClaimsRefused, Rules, caller_of, claims_for
 
 NOW = 1_800_000_000.0
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
