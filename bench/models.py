@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.sync.rows import MATCHAAI
-from shared.catalogue.sync.sources import Fetched, Sources
+from shared.catalogue.sync.sources import FetchedList, Sources
 
 _FAMILIES = (
     *("Claude Sonnet", "Claude Opus", "Gemini Flash", "Gemini Pro", "GPT", "OpenAI o", "Llama Vision", "Mistral Large"),
@@ -45,11 +45,11 @@ class InHand(Sources):
 
     def __init__(self) -> None:
         super().__init__(load_mapping(), None)
-        self._fetched: Fetched
+        self._fetched: FetchedList
 
     def hold(self, listed: Sequence[object]) -> None:
         body = json.dumps(listed).encode()
-        self._fetched = Fetched(MATCHAAI, tuple(listed), hashlib.sha256(body).hexdigest(), 0)
+        self._fetched = FetchedList(MATCHAAI, tuple(listed), hashlib.sha256(body).hexdigest(), 0)
 
-    def fetch(self, source: str | None, *, deadline_seconds: float, request_id: str | None = None) -> Fetched:
+    def fetch(self, source: str | None, *, deadline_seconds: float, request_id: str | None = None) -> FetchedList:
         return self._fetched

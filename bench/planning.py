@@ -21,7 +21,7 @@ from shared.catalogue.sync.plan import plan_sync
 PLANNED, LOADED, PLAN_MEGABYTES = Aim(1.0), Aim(0.3), Aim(100)
 
 
-def _renamed(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_name(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**entry, "name": f"{entry['name']} Renewed"} for entry in listed]
 
 
@@ -40,7 +40,7 @@ def _of_one_slug(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 NIGHTS: dict[str, Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]] = {
     "unchanged": list,
     "1 % changed": with_changes,
-    "all repointed": _renamed,
+    "all repointed": _with_name,
     "all moved": _under_other_ids,
     "all ids swapped": _swapped,
     "all of one name": _of_one_slug,

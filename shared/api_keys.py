@@ -85,13 +85,13 @@ class Rotation(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundKey:
+class ApiKeyMatch:
     """A key that holds: who calls, for how many seconds more at most, and whether its use is to be noted."""
 
     key_id: str
     caller: Caller
     seconds_left: float
-    use_unnoted: bool
+    use_unrecorded: bool
 
 
 def create(connection: sa.Connection, new: NewKey, *, actor: str) -> dict[str, Any]:
@@ -169,12 +169,12 @@ _FIND = """
 SELECT subject, role, secret_sha256, previous_sha256, revoked_at IS NOT NULL AS revoked,
   extract(epoch FROM expires_at - now())::float8 AS seconds_left,
   extract(epoch FROM previous_until - now())::float8 AS previous_seconds_left,
-  last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS use_unnoted
+  last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS use_unrecorded
 FROM llm_api_keys WHERE id = %s
 """
 
 
-def find(connection: sa.Connection, token: str) -> FoundKey:
+def find(connection: sa.Connection, token: str) -> ApiKeyMatch:
     """The key that this token is. Raises KeyRefused."""
     form = _FORM.fullmatch(token)
     row = connection.exec_driver_sql(_FIND, (form[1],)).first() if form is not None else None
@@ -190,21 +190,21 @@ def find(connection: sa.Connection, token: str) -> FoundKey:
         seconds_left = min(seconds_left, row.previous_seconds_left)
         if seconds_left <= 0:
             raise KeyRefused("the API key was replaced by another one")
-    return FoundKey(form[1], Caller(row.role, row.subject), seconds_left, row.use_unnoted)
+    return ApiKeyMatch(form[1], Caller(row.role, row.subject), seconds_left, row.use_unrecorded)
 
 
 # Writes that a key is in use, to the minute, by llm_api_keys_pkey: a key that is used all the time costs one write in
 # each. Whoever writes it at this moment does it.
-_NOTE_USE = """
+_RECORD_USE = """
 UPDATE llm_api_keys SET last_used_at = date_trunc('minute', now())
 WHERE id = (SELECT id FROM llm_api_keys WHERE id = %s AND (last_used_at IS NULL
               OR last_used_at < now() - interval '1 minute') FOR UPDATE SKIP LOCKED)
 """
 
 
-def note_use(connection: sa.Connection, key_id: str) -> None:
+def record_use(connection: sa.Connection, key_id: str) -> None:
     """Write that a key is in use, to the minute."""
-    connection.exec_driver_sql(_NOTE_USE, (key_id,))
+    connection.exec_driver_sql(_RECORD_USE, (key_id,))
 
 
 def _match(row: sa.Row[Any], secret: str) -> Literal["current", "previous"] | None:

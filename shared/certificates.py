@@ -5,7 +5,7 @@ import ssl
 import certifi
 
 
-def trusted() -> ssl.SSLContext:
+def ssl_context() -> ssl.SSLContext:
     """A context that checks certificates and names against those this machine trusts, and the public ones of certifi.
 
     OpenSSL's variables SSL_CERT_FILE and SSL_CERT_DIR name others than the machine's: so a company's authority is made

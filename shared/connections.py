@@ -49,7 +49,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 self._cut(started)
             raise
         if self.silence is not None:
-            self.silence.heard()
+            self.silence.record_answer()
         return result
 
     def _cut(self, started: float) -> None:
@@ -58,7 +58,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             peer.shutdown(socket.SHUT_RDWR)
         self.close()
         if self.silence is not None:
-            self.silence.unanswered(started)
+            self.silence.record_no_answer(started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) 
                 failure = error
                 continue
             connection.silence = silence
-            silence.heard()
+            silence.record_answer()
             return connection
     except TimeoutError:
         failure = psycopg.OperationalError("the server's name was not resolved in time")
     if time.monotonic() >= ends_at:
-        silence.unanswered(started)
+        silence.record_no_answer(started)
     raise failure or psycopg.errors.ConnectionTimeout("connection timeout expired")
 
 

@@ -29,7 +29,7 @@ POOL_LOOK_SECONDS = 1.0
 SPARE_SECONDS = 1.0
 """So much longer than the server, which is told each time, a statement is given by us: it ends first where it lives."""
 
-_asked_at: ContextVar[float] = ContextVar("asked_at", default=float("inf"))
+_requested_at: ContextVar[float] = ContextVar("asked_at", default=float("inf"))
 _ENTER = (
     "SELECT set_config('role', %s, true), set_config('request.jwt.claims', %s, true),"
     " set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
@@ -155,9 +155,9 @@ class Database:
         )
 
         _connect_bounded(self.engine, limits, self._silence)
-        _ping_what_rested(self.engine)
+        _ping_idle_connections(self.engine)
 
-    def open_ahead(self, connections: int) -> None:
+    def warm_up(self, connections: int) -> None:
         """Open so many connections of the pool before they are needed.
 
         One costs 6 ms of CPU here (SCRAM): a burst of requests that each make their own halts a process of greenlets.
@@ -196,9 +196,9 @@ class Database:
     def _connection(self) -> sa.Connection:
         """A connection of the pool. Raises DatabaseUnavailable where none becomes free, or the server is silent."""
         asked_at = self._silence.now()
-        if not self._silence.admits():
+        if not self._silence.may_ask():
             raise DatabaseUnavailable("silent")
-        _asked_at.set(asked_at)
+        _requested_at.set(asked_at)
         while True:
             try:
                 return self.engine.connect()
@@ -230,12 +230,12 @@ def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence) -> Non
 
     @sa.event.listens_for(engine, "do_connect")
     def opens(dialect: object, record: object, arguments: object, params: dict[str, Any]) -> BoundedConnection:
-        if silence.began_after(_asked_at.get()):
+        if silence.began_after(_requested_at.get()):
             raise psycopg.OperationalError("the server does not answer")
         return connect(params, within_seconds=limits.connect, silence=silence)
 
 
-def _ping_what_rested(engine: sa.Engine) -> None:
+def _ping_idle_connections(engine: sa.Engine) -> None:
     """Ask a connection that was not in use for a while whether it still lives, and replace all when it does not.
 
     SQLAlchemy's own `pool_pre_ping` asks each time, which is a quarter of what an empty transaction costs.

@@ -61,7 +61,7 @@ def read_dotenv(path: Path | None) -> dict[str, str]:
     return {name: value for name, value in read.items() if value is not None}
 
 
-def merged(names: Collection[str], environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
+def merge_variables(names: Collection[str], environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
     """The variables that are set, from `.env` and, above it, the environment; NAME_FILE names a file with the value.
 
     An empty value counts as not set. Raises EnvironmentFault.

@@ -212,25 +212,25 @@ class RedisStore:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        if not self._silence.admits():
+        if not self._silence.may_ask():
             raise RedisUnavailable("Redis does not answer")
         started = self._silence.now()
         try:
             yield
         except redis.TimeoutError:
-            self._silence.unanswered(started)
+            self._silence.record_no_answer(started)
             raise RedisUnavailable("Redis does not answer") from None
         except redis.exceptions.NoPermissionError:
-            self._silence.heard()
+            self._silence.record_answer()
             detail = "the user of REDIS_URL may not do that: `llm-refresh doctor` names the rights that are missing"
             raise CommandForbidden(detail) from None
         except (redis.RedisError, OSError) as error:
             reason = why_refused(error) if isinstance(error, redis.RedisError) else None
             if reason is not None:
-                self._silence.heard()
+                self._silence.record_answer()
                 raise WritesRefused(reason) from None
             raise RedisUnavailable(f"Redis cannot be reached ({type(error).__name__})") from None
-        self._silence.heard()
+        self._silence.record_answer()
 
     def _subscription(self) -> redis.client.PubSub:
         subscription: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)

@@ -217,7 +217,7 @@ def environment_with_files(environ: Mapping[str, str], dotenv: Path | None) -> d
     An empty value counts as not set. Raises SettingsError for a file that cannot be read.
     """
     try:
-        return environment.merged(NAMES, environ, dotenv)
+        return environment.merge_variables(NAMES, environ, dotenv)
     except environment.EnvironmentFault as fault:
         raise SettingsError(str(fault)) from None
 

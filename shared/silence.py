@@ -30,12 +30,12 @@ class Silence:
         """The time by this object's clock."""
         return self._clock()
 
-    def heard(self) -> None:
+    def record_answer(self) -> None:
         """The server has answered somebody."""
         self._heard_at = self._clock()
         self._silent = False
 
-    def unanswered(self, since: float) -> None:
+    def record_no_answer(self, since: float) -> None:
         """A wait that began at `since` (of this object's clock) has ended without an answer."""
         with self._lock:
             if self._heard_at < since:
@@ -48,7 +48,7 @@ class Silence:
         """Whether the server is silent, and was not known to be so at this moment."""
         return self._silent and self._silent_since > moment
 
-    def admits(self) -> bool:
+    def may_ask(self) -> bool:
         """Whether to ask the server now. While it is silent, True for one caller in each pause."""
         if not self._silent:
             return True

@@ -18,13 +18,13 @@ from shared.settings import Settings, SettingsError, flower_login, read_settings
 TIMEOUT_SECONDS = 4
 
 
-def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
+def find_problem(kind: str, settings: Settings, host: str) -> str | None:
     """Why the process of this kind on this host is not well; None when it is."""
     if kind == "web":
-        return _asked(settings.port, "/healthz")
+        return _get(settings.port, "/healthz")
     if kind == "flower":
         login = base64.b64encode(flower_login(settings).encode()).decode()
-        return _asked(settings.flower_port, "/healthcheck", {"Authorization": f"Basic {login}"})
+        return _get(settings.flower_port, "/healthcheck", {"Authorization": f"Basic {login}"})
     # Beat is one for the whole system; a worker's name is made of its kind and its host, as the Procfile says.
     name = "beat" if kind == "beat" else f"{kind}@{host}"
     try:
@@ -34,7 +34,7 @@ def what_is_wrong(kind: str, settings: Settings, host: str) -> str | None:
     return None if alive else f"{name} has not said for a while that it is alive"
 
 
-def _asked(port: int, path: str, headers: Mapping[str, str] | None = None) -> str | None:
+def _get(port: int, path: str, headers: Mapping[str, str] | None = None) -> str | None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = read_settings(os.environ, Path(".env"))
-        wrong = what_is_wrong(arguments[0], settings, socket.gethostname())
+        wrong = find_problem(arguments[0], settings, socket.gethostname())
     except SettingsError as error:
         sys.stderr.write(f"llm-refresh: {error}\n")
         return 2

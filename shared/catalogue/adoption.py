@@ -17,7 +17,7 @@ from typing import Final
 from shared.catalogue.facts.spelling import MAX_KEY
 from shared.catalogue.old_rows import OldRow, moment, place_of, quoted, tidy, whole
 from shared.catalogue.sync.draft import Describe
-from shared.catalogue.sync.parse import MAX_ID, Entry, Parsed
+from shared.catalogue.sync.parse import MAX_ID, Entry, ParsedList
 from shared.catalogue.sync.plan import Policy, plan_sync
 from shared.catalogue.sync.rows import Json, ModelChange, ModelRow, addition, choose_default
 
@@ -85,7 +85,7 @@ def adopt(
     drafts = [OldRow(id_, raw) for id_, raw in sorted(zip(ids, models, strict=True), key=lambda pair: pair[0])]
     _give_ids(drafts)
     entries = tuple(Entry(draft.upstream_id, draft.name, None) for draft in drafts)
-    ours = plan_sync([], Parsed(entries, (), frozenset(ids)), describe, policy, now).written
+    ours = plan_sync([], ParsedList(entries, (), frozenset(ids)), describe, policy, now).written
     _give_keys(drafts, ours)
     rows = {
         entry.matcha_llm_id: draft.row(ours[entry.matcha_llm_id], entry, describe, policy)

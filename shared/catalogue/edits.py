@@ -56,7 +56,7 @@ class EditRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Edited:
+class EditResult:
     """The rows that an edit writes, and its lines of the ledger."""
 
     row: ModelRow
@@ -66,7 +66,7 @@ class Edited:
 
 def edit_model(
     rows: Sequence[ModelRow], id_: int, edit: ModelEdit, *, policy: Policy, order: int = UNORDERED
-) -> Edited:
+) -> EditResult:
     """Apply an operator's edit to the row with this upstream id.
 
     `order`: the display order that the mapping gives this model, for when an operator's is dropped. Raises
@@ -76,16 +76,16 @@ def edit_model(
     fields = edit.model_fields_set
     row = before[id_]
     if "model_name" in fields:
-        row = _renamed(row, edit.model_name)
+        row = _with_name(row, edit.model_name)
     if "model_key" in fields:
-        row = _keyed(row, edit.model_key, {other.model_key for other in rows if other.matcha_llm_id != id_})
+        row = _with_key(row, edit.model_key, {other.model_key for other in rows if other.matcha_llm_id != id_})
     if "display_order" in fields:
-        row = _overridden(row, "display_order", edit.display_order)
+        row = _with_override(row, "display_order", edit.display_order)
         row = replace(row, display_order=order if edit.display_order is None else edit.display_order)
     if "capabilities" in fields:
         row = _with_capabilities(row, edit.capabilities)
     if "is_active" in fields:
-        row = _overridden(row, "is_active", edit.is_active)
+        row = _with_override(row, "is_active", edit.is_active)
         row = replace(row, is_active=_may_show(row, edit.is_active, policy))
     if "is_default" in fields:
         row = _as_default(row, edit.is_default)
@@ -95,7 +95,7 @@ def edit_model(
     if row.overrides.get("is_default"):
         for other in rows:
             if other.matcha_llm_id != id_ and other.overrides.get("is_default"):
-                after[other.matcha_llm_id] = freed = _overridden(other, "is_default", None)
+                after[other.matcha_llm_id] = freed = _with_override(other, "is_default", None)
                 changes.extend(filter(None, [difference("operator", other, freed)]))
     if row.is_default and not row.is_active:
         row = replace(row, is_default=False)
@@ -106,7 +106,7 @@ def edit_model(
     if before[id_].is_default and not any(other.is_default for other in after.values()):
         raise EditRefused("this is the last active model: without it there would be no default")
     written = {key: value for key, value in after.items() if before[key] != value}
-    return Edited(after[id_], written, tuple(changes))
+    return EditResult(after[id_], written, tuple(changes))
 
 
 def _may_show(row: ModelRow, wish: bool | None, policy: Policy) -> bool:
@@ -116,30 +116,30 @@ def _may_show(row: ModelRow, wish: bool | None, policy: Policy) -> bool:
     return wish is not False and (is_listed(row) or (row.is_active and row.missed_syncs < policy.grace_syncs))
 
 
-def _overridden(row: ModelRow, name: str, value: Any) -> ModelRow:
+def _with_override(row: ModelRow, name: str, value: Any) -> ModelRow:
     overrides = {key: old for key, old in row.overrides.items() if key != name}
     return replace(row, overrides=overrides if value is None else overrides | {name: value})
 
 
-def _noted(row: ModelRow, name: str, below: Any) -> ModelRow:
+def _with_note(row: ModelRow, name: str, below: Any) -> ModelRow:
     provenance = {key: note for key, note in row.provenance.items() if key != name}
     note = {name: {"source": "override", "below": {"source": "upstream", "value": below}}}
     return replace(row, provenance=provenance if below is None else provenance | note)
 
 
-def _renamed(row: ModelRow, name: str | None) -> ModelRow:
+def _with_name(row: ModelRow, name: str | None) -> ModelRow:
     upstream = row.upstream_name
     if name is None:
-        return replace(_noted(_overridden(row, "model_name", None), "model_name", None), model_name=upstream)
-    return replace(_noted(_overridden(row, "model_name", name), "model_name", upstream), model_name=name)
+        return replace(_with_note(_with_override(row, "model_name", None), "model_name", None), model_name=upstream)
+    return replace(_with_note(_with_override(row, "model_name", name), "model_name", upstream), model_name=name)
 
 
-def _keyed(row: ModelRow, key: str | None, others: set[str]) -> ModelRow:
+def _with_key(row: ModelRow, key: str | None, others: set[str]) -> ModelRow:
     below = str(row.provenance.get("model_key", {}).get("below", {}).get("value", row.model_key))
     new_key = below if key is None else key
     if new_key in others:
         raise EditRefused(f"another model has the key {new_key!r}; give that one another key first")
-    row = _noted(_overridden(row, "model_key", key), "model_key", None if key is None else below)
+    row = _with_note(_with_override(row, "model_key", key), "model_key", None if key is None else below)
     return replace(row, model_key=new_key)
 
 
@@ -150,9 +150,9 @@ def _as_default(row: ModelRow, wish: bool | None) -> ModelRow:
         how = "make it active first" if is_listed(row) else "upstream does not list it"
         raise EditRefused(f"an inactive model cannot be the default: {how}")
     if wish:
-        return _overridden(row, "is_default", True)
+        return _with_override(row, "is_default", True)
     # Dropped: the rule decides anew, and may well decide for the same model.
-    return replace(_overridden(row, "is_default", None), is_default=False) if wish is None else row
+    return replace(_with_override(row, "is_default", None), is_default=False) if wish is None else row
 
 
 def _with_capabilities(row: ModelRow, edit: CapabilityEdits | None) -> ModelRow:
@@ -172,7 +172,7 @@ def _with_capabilities(row: ModelRow, edit: CapabilityEdits | None) -> ModelRow:
         elif below is not None:
             values[name] = below["value"]
             provenance[name] = {key: part for key, part in below.items() if key != "value"}
-    return replace(_overridden(row, "capabilities", overrides or None), capabilities=values, provenance=provenance)
+    return replace(_with_override(row, "capabilities", overrides or None), capabilities=values, provenance=provenance)
 
 
 class UnknownModel(LookupError):

@@ -21,7 +21,7 @@ from shared.catalogue.resolve import NoModel
 from shared.chat import claims, lifecycle, waiting
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release, SwitchModel
-from shared.chat.waiting import Barred, Parked
+from shared.chat.waiting import BlockedScope, ParkedChat
 from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
 
 log = structlog.get_logger(__name__)
@@ -35,8 +35,8 @@ MAX_LATE = 3
 WRITE_SECONDS = 5.0
 MAX_GROUP_BYTES = 8 * 1024 * 1024
 """Of answers in one transaction: PostgreSQL refuses a statement of a gigabyte, and each is in memory several times."""
-ORDER_BYTES = 1024
-"""What an order counts at least."""
+MIN_ITEM_BYTES = 1024
+"""What an item counts at least."""
 _LOCKED = "55P03"
 
 
@@ -48,12 +48,12 @@ class ProbeClaim:
 
 
 Operation = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
-OperationResult = ChatClaim | Parked | bool | None
+OperationResult = ChatClaim | ParkedChat | bool | None
 Delivery = OperationResult | Exception
 
 
 @dataclass(slots=True)
-class _Operation:
+class _QueuedWrite:
     operation: Operation
     future: asyncio.Future[OperationResult]
     retry_until: float
@@ -62,7 +62,7 @@ class _Operation:
     def __post_init__(self) -> None:
         answer = self.operation.answer if isinstance(self.operation, Finish) else None
         # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
-        self.bytes = ORDER_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
+        self.bytes = MIN_ITEM_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
 
 
 class BatchWriter:
@@ -76,27 +76,27 @@ class BatchWriter:
         lease_seconds: float,
         max_attempts: int,
         changed: Callable[[Collection[uuid.UUID]], None],
-        barred: Callable[[], Sequence[Barred]] = tuple,
+        blocked_scopes: Callable[[], Sequence[BlockedScope]] = tuple,
         default_key: str = "",
         lock_seconds: float = LOCK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed` is told, after each commit, of the chats whose readers should know; it must not block.
+        """`changed` gets, after each commit, the chats whose readers should know; it must not block.
 
-        `default_key` is MATCHAAI_DEFAULT_MODEL. `barred` says which chats are not to be claimed at the moment; they are
-        told to wait instead.
+        `default_key` is MATCHAAI_DEFAULT_MODEL. `blocked_scopes` returns which chats may not be claimed at the moment:
+        these wait.
         """
         self._database = database
         self._loop = loop
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._changed = changed
-        self._barred = barred
+        self._blocked_scopes = blocked_scopes
         self._default_key = default_key
         self._lock_seconds = lock_seconds
         self._clock = clock
-        self._orders: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
-        self._waiting: list[_Operation] = []
+        self._queue: queue.SimpleQueue[_QueuedWrite | None] = queue.SimpleQueue()
+        self._waiting: list[_QueuedWrite] = []
         self._stopping = False
         self._turns = BackgroundLoop(
             "chat-writer", self._turn, event="llm_chat.not_written", message="A group could not be written"
@@ -108,65 +108,65 @@ class BatchWriter:
         self._turns.start()
 
     def stop(self, *, within_seconds: float = 5.0) -> None:
-        """Write what has been ordered, and end."""
+        """Write what is queued, and end."""
         self.limit_retries(within_seconds)
-        self._orders.put(None)
+        self._queue.put(None)
         self._turns.join(within_seconds + 1)
 
     def limit_retries(self, seconds: float) -> None:
         """From now on nothing is retried for longer than this."""
         self._latest = min(self._latest, self._clock() + seconds)
 
-    async def claim(self, chat_id: uuid.UUID) -> ChatClaim | Parked | None:
+    async def claim(self, chat_id: uuid.UUID) -> ChatClaim | ParkedChat | None:
         """Claim a chat; None where it is not to be had, or PostgreSQL is away (the sweeper finds it then)."""
-        result = await self._order(chat_id, retry_seconds=0.0)
-        return result if isinstance(result, ChatClaim | Parked) else None
+        result = await self._enqueue(chat_id, retry_seconds=0.0)
+        return result if isinstance(result, ChatClaim | ParkedChat) else None
 
     async def claim_probe(self, chat_id: uuid.UUID) -> ChatClaim | None:
         """Claim a chat for a call that is made although its circuit is open; None where it is not to be had."""
-        result = await self._order(ProbeClaim(chat_id), retry_seconds=0.0)
+        result = await self._enqueue(ProbeClaim(chat_id), retry_seconds=0.0)
         return replace(result, is_probe=True) if isinstance(result, ChatClaim) else None
 
     async def write(self, end: Finish | Release | SwitchModel, *, retry_seconds: float) -> bool:
         """Write how an attempt ended or goes on, for so long as PostgreSQL is away; False where it is not ours."""
-        return await self._order(end, retry_seconds=retry_seconds) is True
+        return await self._enqueue(end, retry_seconds=retry_seconds) is True
 
-    async def _order(self, operation: Operation, *, retry_seconds: float) -> OperationResult:
-        order = _Operation(operation, self._loop.create_future(), self._clock() + retry_seconds)
-        self._orders.put(order)
-        return await order.future
+    async def _enqueue(self, operation: Operation, *, retry_seconds: float) -> OperationResult:
+        item = _QueuedWrite(operation, self._loop.create_future(), self._clock() + retry_seconds)
+        self._queue.put(item)
+        return await item.future
 
     def _turn(self) -> float:
         started = self._clock()
         self._stopping |= self._gather(self._waiting, block=not self._waiting and not self._stopping)
         again = self._write_groups(self._waiting)
-        self._waiting = [order for order in again if self._clock() < min(order.retry_until, self._latest)]
-        self._deliver([(order, None) for order in again if order not in self._waiting])
+        self._waiting = [item for item in again if self._clock() < min(item.retry_until, self._latest)]
+        self._deliver([(item, None) for item in again if item not in self._waiting])
         if self._stopping and not self._waiting:
             self._turns.finish()
         pause = RETRY_SECONDS if self._waiting else PAUSE_SECONDS
         return max(0.0, started + pause - self._clock())
 
-    def _gather(self, waiting: list[_Operation], *, block: bool) -> bool:
-        """Take what has been ordered; returns whether we are to stop."""
+    def _gather(self, waiting: list[_QueuedWrite], *, block: bool) -> bool:
+        """Take what is queued; returns whether to stop."""
         try:
             while True:
-                order = self._orders.get(block=block)
-                if order is None:
+                item = self._queue.get(block=block)
+                if item is None:
                     return True
-                waiting.append(order)
+                waiting.append(item)
                 block = False
         except queue.Empty:
             return False
 
-    def _write_groups(self, orders: list[_Operation]) -> list[_Operation]:
+    def _write_groups(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:
         """Write all in groups of a bounded size, small ones first; returns what has to be tried again.
 
         After a failure groups are half as large, after a success twice: one that PostgreSQL cannot take is split until
-        it can, and one order that it cannot take at all lets the others pass.
+        it can, and one item that it cannot take at all lets the others pass.
         """
-        rest, again = sorted(orders, key=lambda order: order.bytes), list[_Operation]()
-        orders.clear()  # what is written is not kept in memory until all is
+        rest, again = sorted(items, key=lambda item: item.bytes), list[_QueuedWrite]()
+        items.clear()  # what is written is not kept in memory until all is
         failures = 0
         while rest and failures < MAX_LATE:
             group, rest = _split(rest, self._group_bytes)
@@ -174,47 +174,47 @@ class BatchWriter:
             again += late
             if len(late) == len(group):
                 failures += 1
-                self._group_bytes = max(ORDER_BYTES, min(self._group_bytes, sum(order.bytes for order in group)) // 2)
+                self._group_bytes = max(MIN_ITEM_BYTES, min(self._group_bytes, sum(item.bytes for item in group)) // 2)
             else:
                 failures = 0
                 self._group_bytes = min(MAX_GROUP_BYTES, self._group_bytes * 2)
         return [*rest, *again]
 
-    def _write(self, orders: list[_Operation]) -> list[_Operation]:
+    def _write(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:
         """Write the group; returns what has to be tried again."""
         try:
-            self._deliver(self._apply(orders))
+            self._deliver(self._apply(items))
         except DatabaseUnavailable as error:
-            if error.sqlstate == _LOCKED and len(orders) > 1:
-                return self._write_individually(orders)
-            log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error), chats=len(orders))
-            return orders
+            if error.sqlstate == _LOCKED and len(items) > 1:
+                return self._write_individually(items)
+            log.warning("llm_chat.not_written", message="PostgreSQL is away", error=str(error), chats=len(items))
+            return items
         except (DatabaseError, RoleNotGranted, NoModel) as error:
-            if len(orders) > 1:
-                return [again for order in orders for again in self._write([order])]
+            if len(items) > 1:
+                return [again for item in items for again in self._write([item])]
             log.error("llm_chat.not_written", message="A chat could not be written", error=str(error))  # noqa: TRY400 - the text says it all
-            self._deliver([(orders[0], None)])
-        except Exception as error:  # noqa: BLE001 - whose order it was gets it; the thread must outlive it
-            if len(orders) > 1:
-                return [again for order in orders for again in self._write([order])]
-            self._deliver([(orders[0], error)])
+            self._deliver([(items[0], None)])
+        except Exception as error:  # noqa: BLE001 - whose item it was gets it; the thread must outlive it
+            if len(items) > 1:
+                return [again for item in items for again in self._write([item])]
+            self._deliver([(items[0], error)])
         return []
 
-    def _write_individually(self, orders: list[_Operation]) -> list[_Operation]:
+    def _write_individually(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:
         """Write each alone, since somebody holds a row of one; where that holds for several, it is more than a row."""
-        late: list[_Operation] = []
-        for place, order in enumerate(orders):
+        late: list[_QueuedWrite] = []
+        for place, item in enumerate(items):
             if len(late) >= MAX_LATE:
-                return [*orders[place:], *late]
-            late += self._write([order])
+                return [*items[place:], *late]
+            late += self._write([item])
         return late
 
-    def _apply(self, orders: list[_Operation]) -> list[tuple[_Operation, OperationResult]]:
-        claims = {order.operation: order for order in orders if isinstance(order.operation, uuid.UUID)}
-        probes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, ProbeClaim)}
-        finishes = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Finish)}
-        releases = {order.operation.chat_id: order for order in orders if isinstance(order.operation, Release)}
-        switches = {order.operation.chat_id: order for order in orders if isinstance(order.operation, SwitchModel)}
+    def _apply(self, items: list[_QueuedWrite]) -> list[tuple[_QueuedWrite, OperationResult]]:
+        claims = {item.operation: item for item in items if isinstance(item.operation, uuid.UUID)}
+        probes = {item.operation.chat_id: item for item in items if isinstance(item.operation, ProbeClaim)}
+        finishes = {item.operation.chat_id: item for item in items if isinstance(item.operation, Finish)}
+        releases = {item.operation.chat_id: item for item in items if isinstance(item.operation, Release)}
+        switches = {item.operation.chat_id: item for item in items if isinstance(item.operation, SwitchModel)}
         with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds) as connection:
             parked = self._park(connection, claims)
             claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
@@ -228,18 +228,18 @@ class BatchWriter:
                 connection, [o.operation for o in finishes.values() if isinstance(o.operation, Finish)]
             )
         self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
-        results: list[tuple[_Operation, OperationResult]] = [
-            (order, Parked() if chat_id in parked else claimed.get(chat_id)) for chat_id, order in claims.items()
+        results: list[tuple[_QueuedWrite, OperationResult]] = [
+            (item, ParkedChat() if chat_id in parked else claimed.get(chat_id)) for chat_id, item in claims.items()
         ]
-        results += [(order, claimed.get(chat_id)) for chat_id, order in probes.items()]
-        results += [(order, chat_id in released) for chat_id, order in releases.items()]
-        results += [(order, chat_id in switched) for chat_id, order in switches.items()]
-        results += [(order, chat_id in finished) for chat_id, order in finishes.items()]
+        results += [(item, claimed.get(chat_id)) for chat_id, item in probes.items()]
+        results += [(item, chat_id in released) for chat_id, item in releases.items()]
+        results += [(item, chat_id in switched) for chat_id, item in switches.items()]
+        results += [(item, chat_id in finished) for chat_id, item in finishes.items()]
         return results
 
     def _park(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
-        barred = self._barred() if chat_ids else ()
-        return waiting.park(connection, chat_ids, barred) if barred else {}
+        blocked_scopes = self._blocked_scopes() if chat_ids else ()
+        return waiting.park(connection, chat_ids, blocked_scopes) if blocked_scopes else {}
 
     def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
         if not chat_ids:
@@ -261,26 +261,26 @@ class BatchWriter:
     def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes) if finishes else set()
 
-    def _deliver(self, results: Sequence[tuple[_Operation, Delivery]]) -> None:
+    def _deliver(self, results: Sequence[tuple[_QueuedWrite, Delivery]]) -> None:
         if results and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_over, results)
 
 
-def _split(orders: list[_Operation], limit_bytes: int) -> tuple[list[_Operation], list[_Operation]]:
-    """The first orders that fit into so many bytes, one at least; and the rest."""
+def _split(items: list[_QueuedWrite], limit_bytes: int) -> tuple[list[_QueuedWrite], list[_QueuedWrite]]:
+    """The first items that fit into so many bytes, one at least; and the rest."""
     size = 0
-    for number, order in enumerate(orders):
-        size += order.bytes
+    for number, item in enumerate(items):
+        size += item.bytes
         if number and size > limit_bytes:
-            return orders[:number], orders[number:]
-    return orders, []
+            return items[:number], items[number:]
+    return items, []
 
 
-def _hand_over(results: Sequence[tuple[_Operation, Delivery]]) -> None:
-    for order, result in results:
-        if order.future.done():
+def _hand_over(results: Sequence[tuple[_QueuedWrite, Delivery]]) -> None:
+    for item, result in results:
+        if item.future.done():
             continue
         if isinstance(result, Exception):
-            order.future.set_exception(result)
+            item.future.set_exception(result)
         else:
-            order.future.set_result(result)
+            item.future.set_result(result)

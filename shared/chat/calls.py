@@ -18,7 +18,7 @@ from shared.chat.circuit_breaker import RATE_LIMITED, CallKey, CircuitBreaker, C
 from shared.chat.claims import ChatClaim
 from shared.chat.waiting import PARK_SECONDS
 from shared.gateway.errors import GatewayError
-from shared.gateway.retry import gave_up, pause_before_next
+from shared.gateway.retry import pause_before_next, retries_exhausted
 from shared.gateway.wire import render_prompt
 
 log = structlog.get_logger(__name__)
@@ -197,7 +197,7 @@ class ModelCalls:
         if failure.permanent:
             raise failure
         if pause is None:
-            raise gave_up(progress.real_cause, failure, tries, within_seconds=round(claim.seconds_left, 1))
+            raise retries_exhausted(progress.real_cause, failure, tries, within_seconds=round(claim.seconds_left, 1))
         if failure.code == RATE_LIMITED and failure.retry_after_seconds:
             self._pause_all(failure.retry_after_seconds, key)
             pause, blocked = PARK_SECONDS, True

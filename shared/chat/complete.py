@@ -51,11 +51,11 @@ class Completer:
         model, progress = claim.model, Progress()
         refused: dict[int, str] = {}
         if claim.no_model is not None:
-            return self._failed(claim, model, progress, "unknown_model", claim.no_model)  # our own words
+            return self._fail(claim, model, progress, "unknown_model", claim.no_model)  # our own words
         _log_model(model)
         while True:
             try:
-                return await self._asked(claim, model, ends_at, progress)
+                return await self._ask(claim, model, ends_at, progress)
             except GatewayError as error:
                 failure = error
             except PlaceGivenUp as pause:
@@ -71,7 +71,7 @@ class Completer:
                 )
             if failure.code != "unknown_model":
                 text = text_for_callers(failure.code, tries=claim.tries + progress.tries)
-                return self._failed(claim, model, progress, failure.code, text, failure.detail)
+                return self._fail(claim, model, progress, failure.code, text, failure.detail)
             refused[model.matcha_llm_id] = model.key
             try:
                 instead = await self._default_instead(model, refused)
@@ -79,18 +79,18 @@ class Completer:
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
             if instead is None and model.strict:
                 text = f"{text_for_callers('unknown_model')} Its caller allows no other one."
-                return self._failed(claim, model, progress, "unknown_model", text, failure.detail)
+                return self._fail(claim, model, progress, "unknown_model", text, failure.detail)
             if instead is None:
                 keys = ", ".join(refused.values())
                 text = f"MatchaAI does not know {keys}, and no other model is left."
-                return self._failed(claim, model, progress, "no_model", text, failure.detail)
+                return self._fail(claim, model, progress, "no_model", text, failure.detail)
             if not await self._switch_model(SwitchModel(claim.chat_id, claim.attempt, instead)):
                 return Release(claim.chat_id, claim.attempt, progress.tries, failure.detail, DEFAULT_UNKNOWN_SECONDS)
             _log_model(instead, lost=model)
             model = instead
 
     @staticmethod
-    def _failed(
+    def _fail(
         claim: ChatClaim,
         model: Resolution,
         progress: Progress,
@@ -109,7 +109,7 @@ class Completer:
             tries=progress.tries,
         )
 
-    async def _asked(self, claim: ChatClaim, model: Resolution, ends_at: float, progress: Progress) -> Finish:
+    async def _ask(self, claim: ChatClaim, model: Resolution, ends_at: float, progress: Progress) -> Finish:
         answer = await self._calls.ask(claim, model, ends_at, progress)
         took = round((self._clock() - progress.call_began) * 1000)
         return Finish(

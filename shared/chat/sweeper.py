@@ -21,7 +21,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep did: chats whose message is to be sent again, and chats whose readers are to be told."""
 
     resend: tuple[DispatchedChat, ...] = ()
@@ -95,7 +95,7 @@ RETURNING id, request_id
 """
 
 
-def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) -> Swept:
+def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) -> SweepResult:
     """Expire what is past its deadline, cancel what its caller gave up, take back what lost its lease, end pauses, and
     take what was dispatched and needs another message.
 
@@ -108,7 +108,7 @@ def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) 
     waiting.end_pauses(connection)
     resend = connection.exec_driver_sql(_TAKE_LOST).all()
     counting.count_rows(connection, [*expired, *given_up, *exhausted])
-    return Swept(
+    return SweepResult(
         resend=tuple(DispatchedChat(row.id, row.request_id, first=False) for row in resend),
         changed=tuple(row.id for row in (*expired, *given_up, *lost)),
         ended={row.id: row.status for row in (*expired, *given_up, *exhausted)},

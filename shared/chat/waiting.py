@@ -18,7 +18,7 @@ RETRY_LATER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
+class BlockedScope:
     """Chats that are not to be claimed: those of a scope, because of a failure so long ago."""
 
     scope: CircuitScope
@@ -27,7 +27,7 @@ class Barred:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
+class ParkedChat:
     """In place of a claim: the chat waits for the gateway."""
 
 
@@ -56,14 +56,16 @@ RETURNING c.id, barred.new
 """
 
 
-def park(connection: sa.Connection, chat_ids: Collection[uuid.UUID], barred: Sequence[Barred]) -> dict[uuid.UUID, bool]:
+def park(
+    connection: sa.Connection, chat_ids: Collection[uuid.UUID], blocked_scopes: Sequence[BlockedScope]
+) -> dict[uuid.UUID, bool]:
     """Let those of these queued chats wait that are barred; returns them, and whether each is new among the waiting."""
     values = {
         "ids": list(chat_ids),
-        "codes": [bar.code for bar in barred],
-        "agos": [bar.seconds_ago for bar in barred],
+        "codes": [blocked.code for blocked in blocked_scopes],
+        "agos": [blocked.seconds_ago for blocked in blocked_scopes],
         "pause": PARK_SECONDS,
-        **_arrays([bar.scope for bar in barred]),
+        **_arrays([blocked.scope for blocked in blocked_scopes]),
     }
     return {row.id: row.new for row in connection.exec_driver_sql(_PARK, values)}
 

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from shared.certificates import trusted
+from shared.certificates import ssl_context
 from shared.gateway import wire
 from shared.gateway.answer_memory import SHORT_BYTES, current_share
 from shared.gateway.errors import GatewayError
-from shared.gateway.retry import retrying
+from shared.gateway.retry import call_with_retries
 from shared.vocabulary import ModelField
 
 MIB = 1024 * 1024
@@ -119,7 +119,7 @@ class GatewayClient:
             )
             return entries, reply.body
 
-        entries, body = await retrying(
+        entries, body = await call_with_retries(
             once,
             deadline_seconds=deadline_seconds,
             base_seconds=LIST_RETRY_BASE_SECONDS,
@@ -234,7 +234,7 @@ class GatewayClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=trusted())
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, ssl=ssl_context())
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 headers=self._headers,

@@ -11,7 +11,7 @@ T = TypeVar("T")
 MAX_PAUSE_SECONDS = 30.0
 
 
-async def retrying(
+async def call_with_retries(
     call: Callable[[float], Awaitable[T]],
     *,
     deadline_seconds: float,
@@ -57,7 +57,7 @@ async def retrying(
         if cause is None or failure.code != "timeout":
             cause = failure
         if pause is None:
-            raise gave_up(cause, failure, tries, within_seconds=deadline_seconds)
+            raise retries_exhausted(cause, failure, tries, within_seconds=deadline_seconds)
         await sleep(pause)
 
 
@@ -85,7 +85,7 @@ def pause_before_next(
     return pause if pause < seconds_left else None
 
 
-def gave_up(cause: GatewayError, last: GatewayError, tries: int, *, within_seconds: float) -> GatewayError:
+def retries_exhausted(cause: GatewayError, last: GatewayError, tries: int, *, within_seconds: float) -> GatewayError:
     """The failure to report after so many tries: the last real cause, with their number."""
     if tries == 1:
         return cause

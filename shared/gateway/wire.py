@@ -66,7 +66,7 @@ def read_list(
         return tuple(value)
     if isinstance(value, dict) and (_failed(value) or value.get("error")):
         raise rejection(f"{where} answered HTTP {status} with an error", _words(value), status, False)
-    raise _misshapen(f"{where} answered {_shape(value)} where a bare list of models belongs.", status)
+    raise _unexpected_shape(f"{where} answered {_shape(value)} where a bare list of models belongs.", status)
 
 
 def read_completion(
@@ -84,13 +84,13 @@ def read_completion(
     """
     value = _answer(status, content_type, body, where, True, retry_after_seconds)
     if not isinstance(value, dict):
-        raise _misshapen(f"{where} answered {_shape(value)} where an object with the answer belongs.", status)
+        raise _unexpected_shape(f"{where} answered {_shape(value)} where an object with the answer belongs.", status)
     text = "" if _failed(value) else next((text for _, text in _texts(value) if text.strip()), "")
     if text:
         return _UNSTORABLE.sub("\ufffd", text)
     if _failed(value) or value.get("error"):
         raise rejection(f"{where} answered HTTP {status} with an error", _words(value), status, True)
-    raise _misshapen(f"{where} answered an object without any answer text in a known place.", status)
+    raise _unexpected_shape(f"{where} answered an object without any answer text in a known place.", status)
 
 
 def answer_place(body: bytes) -> str | None:
@@ -236,5 +236,5 @@ def _shape(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _misshapen(detail: str, status: int) -> GatewayError:
+def _unexpected_shape(detail: str, status: int) -> GatewayError:
     return GatewayError("upstream_shape", f"{detail} The gateway may have changed.", permanent=True, http_status=status)

@@ -31,19 +31,19 @@ def _check(urls: list[str]) -> Iterator[str | None]:
 
 
 def _send(request: Mapping[str, Any]) -> Iterator[str | None]:
-    heard = _Heard()
+    captured = _LogCapture()
     logger = logging.getLogger("apprise")
-    logger.addHandler(heard)
+    logger.addHandler(captured)
     logger.propagate = False
     service = _service(request["url"])
     for message in request["messages"]:
-        heard.texts.clear()
+        captured.texts.clear()
         if service is None:
             yield "Apprise does not understand the address"
         elif service.notify(title=message["title"], body=message["body"], notify_type=message["type"]):
             yield None
         else:
-            yield _error_of(heard.texts)
+            yield _error_of(captured.texts)
 
 
 def _service(url: str) -> Any:
@@ -69,7 +69,7 @@ def _service(url: str) -> Any:
     return service if service.add(url) and len(service) == 1 else None
 
 
-class _Heard(logging.Handler):
+class _LogCapture(logging.Handler):
     """Keeps what Apprise warns of, to choose an error by."""
 
     def __init__(self) -> None:

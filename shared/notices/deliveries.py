@@ -201,7 +201,7 @@ def record(connection: sa.Connection, receiver: str, results: Sequence[tuple[Wai
 
 
 @dataclass(frozen=True, slots=True)
-class Tended:
+class Maintenance:
     """What was done about deliveries that nobody sends."""
 
     readdressed: int
@@ -248,14 +248,14 @@ AND NOT EXISTS (SELECT FROM llm_notice_deliveries WHERE receiver = known.receive
 """
 
 
-def tend(connection: sa.Connection, receivers: Sequence[str]) -> Tended:
+def maintain(connection: sa.Connection, receivers: Sequence[str]) -> Maintenance:
     """Give what waits for addresses that are gone to those of these that have not had it, and give up what is old."""
     values = {"receivers": list(receivers), "minutes": GONE_MINUTES}
     readdressed = connection.execute(sa.text(_READDRESS), values).rowcount
     given_up = connection.execute(sa.text(_GIVE_UP), {"hours": GIVE_UP_HOURS}).rowcount
     connection.execute(sa.text(_SWEEP))
     connection.execute(sa.text(_FORGET_RECEIVERS))
-    return Tended(readdressed, given_up)
+    return Maintenance(readdressed, given_up)
 
 
 # Counts what waits for each receiver, by llm_notice_deliveries_waiting.

@@ -10,7 +10,7 @@ from typing import Final
 
 import aiohttp
 
-from shared.certificates import trusted
+from shared.certificates import ssl_context
 from shared.notices.deliveries import Waiting
 from shared.notices.post import post_signed
 
@@ -37,7 +37,7 @@ class Webhook:
         return asyncio.run(self._post_all(notices))
 
     async def _post_all(self, notices: Sequence[Waiting]) -> list[str | None]:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted())) as session:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=ssl_context())) as session:
             return await asyncio.gather(*(self._post(session, notice) for notice in notices))
 
     async def _post(self, session: aiohttp.ClientSession, notice: Waiting) -> str | None:

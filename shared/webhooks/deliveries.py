@@ -157,10 +157,10 @@ def take(
         "busy": list(busy),
         "numbers": list(busy.values()),
     }
-    taken = connection.exec_driver_sql(_TAKE, values).mappings() if limit > 0 else ()
+    delivered_rows = connection.exec_driver_sql(_TAKE, values).mappings() if limit > 0 else ()
     probed = connection.exec_driver_sql(_PROBE, values | {"limit": probes}).mappings() if probes > 0 else ()
     return [
-        *(DueDelivery(**row, is_probe=False) for row in taken),
+        *(DueDelivery(**row, is_probe=False) for row in delivered_rows),
         *(DueDelivery(**row, is_probe=True) for row in probed),
     ]
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from shared.certificates import trusted
+from shared.certificates import ssl_context
 from shared.connections import look_up
 from shared.db import Database, DatabaseFailure
 from shared.notices.news import DisabledEndpoint
@@ -32,15 +32,15 @@ log = structlog.get_logger(__name__)
 
 DEADLINE_SECONDS: Final = 15.0
 """For one attempt, however slowly the endpoint answers."""
-MOST: Final = 48
+MAX_IN_FLIGHT: Final = 48
 """So many deliveries are under way at once, in one process."""
-MOST_EACH: Final = 4
+MAX_PER_ENDPOINT: Final = 4
 """And so many of them to one endpoint."""
-MOST_PROBES: Final = 16
+MAX_PROBES: Final = 16
 """Beside them, so many to endpoints that fail: those take no places from others."""
-LOOK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
 """How often it looks for what is due while deliveries are under way."""
-BREATH_SECONDS: Final = 0.02
+TURN_PAUSE_SECONDS: Final = 0.02
 RECORDERS: Final = 2
 """So many results are written at once: the connections are the process's."""
 LOOK_UP_SECONDS: Final = 5.0
@@ -76,7 +76,7 @@ class EventSender:
 
     @cached_property
     def _certificates(self) -> SSLContext:
-        return trusted()
+        return ssl_context()
 
     def send_due(self) -> None:
         """Send what is due, and what becomes due meanwhile, until nothing is. No transaction is open meanwhile.
@@ -103,9 +103,9 @@ class EventSender:
         with self._database.transaction() as connection:
             return deliveries.take(
                 connection,
-                limit=MOST - self._busy.total(),
-                probes=MOST_PROBES - self._probes,
-                each=MOST_EACH,
+                limit=MAX_IN_FLIGHT - self._busy.total(),
+                probes=MAX_PROBES - self._probes,
+                each=MAX_PER_ENDPOINT,
                 lease_seconds=self._lease_seconds,
                 busy=self._busy,
             )
@@ -113,7 +113,7 @@ class EventSender:
     async def _send_all(self, due: list[DueDelivery]) -> None:
         freed = asyncio.Event()
         under_way: set[asyncio.Task[None]] = set()
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MOST + MOST_PROBES + RECORDERS))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_IN_FLIGHT + MAX_PROBES + RECORDERS))
         recorders = asyncio.Semaphore(RECORDERS)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -138,8 +138,8 @@ class EventSender:
                     under_way.add(task)
                     task.add_done_callback(ended)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(freed.wait(), LOOK_SECONDS)
-                await asyncio.sleep(BREATH_SECONDS)
+                    await asyncio.wait_for(freed.wait(), POLL_SECONDS)
+                await asyncio.sleep(TURN_PAUSE_SECONDS)
                 freed.clear()
                 due = await self._take_more()
 

@@ -260,16 +260,16 @@ def test_two_migrations_at_once_do_not_get_in_each_others_way(servers: Servers) 
 
 
 def test_connections_are_opened_ahead_and_none_where_postgresql_is_away(database: Database, pool: Pool) -> None:
-    pool.open_ahead(3)
+    pool.warm_up(3)
     assert pool.engine.pool.checkedin() == 3  # type: ignore[attr-defined]
     away = Pool("postgresql+psycopg://nobody:x@127.0.0.1:9/none", application_name="test")
-    away.open_ahead(3)
+    away.warm_up(3)
     assert away.engine.pool.checkedin() == 0  # type: ignore[attr-defined]
     away.dispose()
 
 
 def test_a_connection_that_died_at_rest_is_replaced_before_it_is_used(database: Database, pool: Pool) -> None:
-    pool.open_ahead(2)
+    pool.warm_up(2)
     with psycopg.connect(database.superuser_url, autocommit=True) as other:
         ended = other.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'llm-refresh test'"

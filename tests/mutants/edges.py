@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         "silence-is-asked-by-one",
         "shared/db.py",
-        '        if not self._silence.admits():\n            raise DatabaseUnavailable("silent")\n',
+        '        if not self._silence.may_ask():\n            raise DatabaseUnavailable("silent")\n',
         "",
         (
             "tests/integration/test_silent_postgresql.py"

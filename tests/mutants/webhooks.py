@@ -56,8 +56,8 @@ MUTANTS = (
     Mutant(
         "places-of-an-endpoint",
         _SENDER,
-        "MOST_EACH: Final = 4\n",
-        "MOST_EACH: Final = 48\n",
+        "MAX_PER_ENDPOINT: Final = 4\n",
+        "MAX_PER_ENDPOINT: Final = 48\n",
         (f"{_DELIVERY}::test_an_endpoint_that_hangs_holds_up_no_other",),
     ),
     Mutant(

@@ -7,8 +7,8 @@ from typing import Any
 
 from shared.catalogue.facts.capabilities import resolve
 from shared.catalogue.facts.providers import provider_of
-from shared.catalogue.sync.draft import Described
-from shared.catalogue.sync.parse import Entry, Parsed, parse_entries
+from shared.catalogue.sync.draft import ModelDescription
+from shared.catalogue.sync.parse import Entry, ParsedList, parse_entries
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
 from shared.catalogue.sync.rows import LEDGERED, ModelChange, ModelRow
 
@@ -16,13 +16,13 @@ NIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY = Policy(default_key="claude-3-7-sonnet")
 
 
-def describe(entry: Entry, overrides: Mapping[str, Any]) -> Described:
+def describe(entry: Entry, overrides: Mapping[str, Any]) -> ModelDescription:
     """The describer of production without mapping and public data."""
     resolved = resolve(entry.name, entry.mime_types, overrides)
-    return Described(provider_of(entry.name), resolved.values, resolved.provenance)
+    return ModelDescription(provider_of(entry.name), resolved.values, resolved.provenance)
 
 
-def parsed(*listed: tuple[int, str]) -> Parsed:
+def parsed(*listed: tuple[int, str]) -> ParsedList:
     """A list of ids and names, as upstream would send it."""
     return parse_entries([{"id": id_, "name": name} for id_, name in listed])
 

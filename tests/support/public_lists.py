@@ -15,7 +15,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
-from shared.catalogue.facts.capabilities import CAPABILITIES, Stated, resolve
+from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityStatement, resolve
 from shared.catalogue.facts.models_dev import model_data, values_of
 from shared.catalogue.facts.paths import phrase_of
 from shared.catalogue.facts.providers import OTHER, provider_of
@@ -190,13 +190,13 @@ def compared() -> Compared:
     return Compared(agree, tuple(sorted(contradictions, key=str)), unknown, len(listed), found)
 
 
-def _why(provider: str, truths: list[Mapping[str, object]], stated: Stated | None) -> str:
+def _why(provider: str, truths: list[Mapping[str, object]], stated: CapabilityStatement | None) -> str:
     if provider == OTHER:
         return UNKNOWN[0]
     return UNKNOWN[2] if truths or (stated is not None and not _hosted(stated)) else UNKNOWN[1]
 
 
-def _hosted(stated: Stated) -> bool:
+def _hosted(stated: CapabilityStatement) -> bool:
     return stated.source.removeprefix("models-dev:") in HOST_PUBLISHERS
 
 

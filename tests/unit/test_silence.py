@@ -18,50 +18,50 @@ def silence_and_clock() -> tuple[Silence, Clock]:
 
 def test_a_server_counts_as_silent_when_nobody_heard_from_it_during_a_wait() -> None:
     silence, clock = silence_and_clock()
-    silence.heard()
+    silence.record_answer()
     began = clock.now + 1
     clock.now += 4
-    silence.unanswered(began)
+    silence.record_no_answer(began)
 
-    assert not silence.admits()
+    assert not silence.may_ask()
 
 
 def test_one_broken_connection_among_others_that_answer_is_no_silence() -> None:
     silence, clock = silence_and_clock()
     began = clock.now
     clock.now += 3
-    silence.heard()
+    silence.record_answer()
     clock.now += 1
-    silence.unanswered(began)
+    silence.record_no_answer(began)
 
-    assert silence.admits()
+    assert silence.may_ask()
 
 
 def test_while_a_server_is_silent_one_caller_in_each_pause_asks_it() -> None:
     silence, clock = silence_and_clock()
-    silence.unanswered(clock.now)
+    silence.record_no_answer(clock.now)
 
     for _ in range(3):
         clock.now += PAUSE_SECONDS
-        assert [silence.admits() for _ in range(5)] == [True, False, False, False, False]
+        assert [silence.may_ask() for _ in range(5)] == [True, False, False, False, False]
 
 
 def test_anything_heard_ends_a_silence() -> None:
     silence, clock = silence_and_clock()
-    silence.unanswered(clock.now)
-    assert not silence.admits()
-    silence.heard()
+    silence.record_no_answer(clock.now)
+    assert not silence.may_ask()
+    silence.record_answer()
 
-    assert silence.admits()
+    assert silence.may_ask()
 
 
 def test_who_has_waited_since_before_a_silence_can_tell() -> None:
     silence, clock = silence_and_clock()
     asked_at = clock.now
     clock.now += 3
-    silence.unanswered(asked_at)
+    silence.record_no_answer(asked_at)
 
     assert silence.began_after(asked_at)
     assert not silence.began_after(clock.now + 1)
-    silence.heard()
+    silence.record_answer()
     assert not silence.began_after(asked_at)

@@ -12,7 +12,7 @@ import structlog
 from shared.background import AsyncBackgroundLoop
 from shared.chat import waiting
 from shared.chat.circuit_breaker import GATEWAY, CircuitBreaker, CircuitScope, OpenCircuit
-from shared.chat.waiting import Barred
+from shared.chat.waiting import BlockedScope
 from shared.db import Database, DatabaseFailure
 from worker.chat.database_threads import DatabaseThreads
 
@@ -21,10 +21,10 @@ log = structlog.get_logger(__name__)
 DATABASE_SECONDS = 5.0
 
 
-def barred_by(breaker: CircuitBreaker) -> Sequence[Barred]:
+def blocked_scopes(breaker: CircuitBreaker) -> Sequence[BlockedScope]:
     """The chats that open circuits keep from being claimed. May be called in any thread."""
     return [
-        Barred(circuit.scope, circuit.code, max(0.0, breaker.now() - circuit.failed_at))
+        BlockedScope(circuit.scope, circuit.code, max(0.0, breaker.now() - circuit.failed_at))
         for circuit in breaker.open_circuits
     ]
 

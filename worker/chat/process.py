@@ -23,7 +23,7 @@ from shared.chat.complete import Completer
 from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.notifier import ChatNotifier
-from shared.chat.waiting import Parked
+from shared.chat.waiting import ParkedChat
 from shared.clock import new_id
 from shared.db import Database, DatabaseFailure
 from shared.gateway.answer_memory import AnswerMemory
@@ -32,7 +32,7 @@ from worker.chat.admission import CallAdmission
 from worker.chat.database_threads import DatabaseThreads
 from worker.chat.default_models import DefaultModels
 from worker.chat.heartbeat import Heartbeat
-from worker.chat.probes import CircuitProbes, barred_by
+from worker.chat.probes import CircuitProbes, blocked_scopes
 from worker.chat.result_log import log_result
 from worker.upkeep.upstream_reporter import UpstreamReporter
 
@@ -55,7 +55,7 @@ class ClosableGateway(Gateway, Protocol):
 class _RunningChat:
     claim: ChatClaim
     call: asyncio.Task[Finish | Release]
-    giving_back: bool = False
+    releasing: bool = False
 
 
 class ChatProcess:
@@ -112,7 +112,7 @@ class ChatProcess:
             max_attempts=settings.chat_max_attempts,
             changed=notifier.notify,
             default_key=settings.matchaai_default_model,
-            barred=lambda: barred_by(self._breaker),
+            blocked_scopes=lambda: blocked_scopes(self._breaker),
         )
         self._room = AnswerMemory()
         self._claimed_ids: set[uuid.UUID] = set()
@@ -202,10 +202,10 @@ class ChatProcess:
                     await asyncio.to_thread(self._requeue, chat_id)
                     return None
                 claim = await self._writer.claim(chat_id)
-                if isinstance(claim, Parked):
+                if isinstance(claim, ParkedChat):
                     self._breaker.request_probe()
                 elif claim is not None:
-                    return await self._attempted(claim)
+                    return await self._attempt(claim)
                 return None
         finally:
             self._claimed_ids.discard(chat_id)
@@ -221,19 +221,19 @@ class ChatProcess:
                 claim = await self._writer.claim_probe(chat_id)
                 if claim is None:
                     return False
-                end = await self._attempted(claim)
+                end = await self._attempt(claim)
                 if end is not None:
                     await asyncio.to_thread(self._on_probed, end)
                 return True
         finally:
             self._claimed_ids.discard(chat_id)
 
-    async def _attempted(self, claim: ChatClaim) -> Finish | None:
+    async def _attempt(self, claim: ChatClaim) -> Finish | None:
         """Make one attempt, and write how it ended; returns the end of the chat, where it is one and ours."""
         with self._room.share():
-            return await self._attempted_in_room(claim)
+            return await self._attempt_within_memory(claim)
 
-    async def _attempted_in_room(self, claim: ChatClaim) -> Finish | None:
+    async def _attempt_within_memory(self, claim: ChatClaim) -> Finish | None:
         if claim.request_id is not None:
             structlog.contextvars.bind_contextvars(request_id=claim.request_id)
         call = self._loop.create_task(self._completer.attempt(claim))
@@ -261,7 +261,7 @@ class ChatProcess:
         claim, call = running.claim, running.call
         if not call.cancelled():
             return call.result()
-        return Release(claim.chat_id, claim.attempt) if running.giving_back else None
+        return Release(claim.chat_id, claim.attempt) if running.releasing else None
 
     async def _switch_model(self, switch: SwitchModel) -> bool:
         return await self._writer.write(switch, retry_seconds=SWITCH_SECONDS)
@@ -286,7 +286,7 @@ class ChatProcess:
             log.warning("llm_chat.given_back", message="Calls given back to the queue", calls=len(self._running))
         self._writer.limit_retries(3.0)
         for running in self._running.values():
-            running.giving_back = True
+            running.releasing = True
             running.call.cancel()
 
     def _on_ended(self, ended: dict[uuid.UUID, int]) -> None:

@@ -81,9 +81,9 @@ def refresh(
             check_force(runtime, arguments)
         with console().status("Refreshing the catalogue …"):
             outcome = _run(runtime, arguments, first=first)
-        removed = _removed(runtime, outcome)
+        removed = _removed_models(runtime, outcome)
     if as_json:
-        echo_json(_described(outcome) | {"removed": removed})
+        echo_json(_as_json(outcome) | {"removed": removed})
     else:
         _print(outcome)
         for model in removed:
@@ -117,7 +117,7 @@ def _run(runtime: Runtime, arguments: RefreshOptions, *, first: bool) -> Outcome
     return runtime.refresher.perform(run_id)
 
 
-def _removed(runtime: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
+def _removed_models(runtime: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
     """The keys that this refresh takes away, and how much they were used."""
     with runtime.database.transaction() as connection:
         changes = outcome.plan
@@ -126,7 +126,7 @@ def _removed(runtime: Runtime, outcome: Outcome) -> list[dict[str, Any]]:
         return usage.of_removed(connection, changes or ())
 
 
-def _described(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: Outcome) -> dict[str, Any]:
     return outcome.as_result() | {"errors": list(outcome.errors), "held": outcome.held}
 
 

@@ -67,13 +67,13 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
         wrong = error.errors()[0]
         raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
     with open_runtime() as runtime:
-        accepted = _accepted(runtime, request)
+        accepted = _accept(runtime, request)
         try:
             if accepted.place == "free":
                 _send(runtime, accepted.snapshot)
-            snapshot = _awaited(runtime, accepted.snapshot)
+            snapshot = _wait_for_end(runtime, accepted.snapshot)
         except KeyboardInterrupt:
-            snapshot = _cancelled(runtime, accepted.snapshot.chat_id)
+            snapshot = _cancel(runtime, accepted.snapshot.chat_id)
     if as_json:
         echo_json(snapshot.body)
     else:
@@ -112,7 +112,7 @@ def cancel(chat_id: uuid.UUID, as_json: bool) -> None:
     """End an open chat at once. Exit 1 when it had ended otherwise before."""
     with open_runtime() as runtime:
         before = _find(runtime, chat_id, content="none")
-        chat = before if before.ended else _cancelled(runtime, chat_id)
+        chat = before if before.ended else _cancel(runtime, chat_id)
     if as_json:
         echo_json({**chat.body, "caller": chat.subject})
     else:
@@ -132,7 +132,7 @@ def _read(question: str) -> str:
     return text
 
 
-def _accepted(runtime: Runtime, question: Question) -> AcceptedChat:
+def _accept(runtime: Runtime, question: Question) -> AcceptedChat:
     missing = missing_configuration(runtime.settings)
     if missing is not None:
         fail(f"{missing.code}: {missing.advice}")
@@ -152,7 +152,7 @@ def _send(runtime: Runtime, snapshot: Snapshot) -> None:
         click.echo("llm-refresh: Redis takes no message; a worker finds the question by itself", err=True)
 
 
-def _awaited(runtime: Runtime, snapshot: Snapshot) -> Snapshot:
+def _wait_for_end(runtime: Runtime, snapshot: Snapshot) -> Snapshot:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     screen = Console(stderr=True)
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
@@ -165,7 +165,7 @@ def _awaited(runtime: Runtime, snapshot: Snapshot) -> Snapshot:
     return snapshot
 
 
-def _cancelled(runtime: Runtime, chat_id: uuid.UUID) -> Snapshot:
+def _cancel(runtime: Runtime, chat_id: uuid.UUID) -> Snapshot:
     with runtime.database.transaction() as connection:
         lifecycle.cancel(connection, chat_id, OPERATOR)
     runtime.notifier.notify([chat_id])

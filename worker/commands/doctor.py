@@ -39,7 +39,7 @@ from worker.web.key_set import KeysUnavailable, fetch_keys
 DATABASE_SECONDS, REDIS_SECONDS, SETTINGS_SECONDS, DISK_SECONDS, LIVE_SECONDS = 15.0, 8.0, 25.0, 5.0, 27.0
 WEB_SECONDS = 8.0
 """Each group has its own time; all of them run at once, and end within 30 seconds together."""
-MOST_SAID = 400
+MAX_DETAIL_CHARS = 400
 _MARKS = {"good": "✓", "warning": "!", "fault": "✗"}
 
 GroupName = Literal["settings", "disk", "web", "database", "redis", "live"]
@@ -206,7 +206,7 @@ def _why_unreachable(database: Database) -> str | None:
         database.engine.connect().close()
     except sa.exc.DBAPIError as error:
         lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
-        return " ".join(lines)[:MOST_SAID] or type(error.orig).__name__
+        return " ".join(lines)[:MAX_DETAIL_CHARS] or type(error.orig).__name__
     return None
 
 

@@ -89,7 +89,7 @@ def list_endpoints(subject: str | None, as_json: bool) -> None:
 @json_option
 def remove(endpoint_id: uuid.UUID, as_json: bool) -> None:
     """Remove an endpoint; what waits for it is not sent any more."""
-    with _known() as runtime, runtime.database.transaction() as connection:
+    with _open_runtime() as runtime, runtime.database.transaction() as connection:
         row = endpoints.remove(connection, endpoint_id, actor=actor())
     if as_json:
         echo_json(row)
@@ -102,7 +102,7 @@ def remove(endpoint_id: uuid.UUID, as_json: bool) -> None:
 @json_option
 def enable(endpoint_id: uuid.UUID, as_json: bool) -> None:
     """Switch an endpoint on again that failed for three days or answered 410."""
-    with _known() as runtime, runtime.database.transaction() as connection:
+    with _open_runtime() as runtime, runtime.database.transaction() as connection:
         row = endpoints.enable(connection, endpoint_id)
     if as_json:
         echo_json(row)
@@ -116,7 +116,7 @@ def enable(endpoint_id: uuid.UUID, as_json: bool) -> None:
 @json_option
 def list_deliveries(endpoint_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
     """What was sent, or waits: to one endpoint or to all, the newest first."""
-    with _known() as runtime, runtime.database.transaction() as connection:
+    with _open_runtime() as runtime, runtime.database.transaction() as connection:
         rows = deliveries.list_deliveries(connection, endpoint_id=endpoint_id, limit=limit)
     if as_json:
         echo_json({"deliveries": rows})
@@ -145,7 +145,7 @@ def list_deliveries(endpoint_id: uuid.UUID | None, limit: int, as_json: bool) ->
 @json_option
 def redeliver(delivery_id: uuid.UUID, as_json: bool) -> None:
     """Send an event again, with the same webhook-id; ID is one of `webhooks deliveries`."""
-    with _known() as runtime:
+    with _open_runtime() as runtime:
         try:
             with runtime.database.transaction() as connection:
                 row = deliveries.redeliver(connection, delivery_id)
@@ -158,7 +158,7 @@ def redeliver(delivery_id: uuid.UUID, as_json: bool) -> None:
 
 
 @contextmanager
-def _known() -> Iterator[Runtime]:
+def _open_runtime() -> Iterator[Runtime]:
     """A runtime; an id that means nothing ends the command with 1 and one line."""
     with open_runtime() as runtime:
         try:

@@ -195,7 +195,7 @@ def of_status(now: SystemStatus, *, stale_after: timedelta) -> Iterator[Finding]
     yield from _last_run(now)
 
 
-def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent: int) -> Iterator[Finding]:
+def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], undelivered: int) -> Iterator[Finding]:
     """What waits for whom. `receivers`: id -> which address it is; `unsent`: notices ten minutes old."""
     overdue = [backlog for backlog in waiting if backlog.is_overdue]
     for backlog in overdue:
@@ -213,13 +213,13 @@ def of_notices(receivers: Mapping[str, str], waiting: Sequence[Backlog], unsent:
                 f"{backlog.receiver}, which is set up no more: {since}",
                 "the workers give them to the receivers that are set up, within minutes",
             )
-    if unsent and not overdue:
+    if undelivered and not overdue:
         yield warning(
             "notices",
-            f"{unsent} not sent to anybody after ten minutes",
+            f"{undelivered} not sent to anybody after ten minutes",
             "start the workers with NOTIFY_URLS or NOTIFY_WEBHOOK_URL",
         )
-    if receivers and not overdue and not unsent:
+    if receivers and not overdue and not undelivered:
         yield good("notices", f"receivers: {len(receivers)}; nothing has waited for ten minutes")
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from shared.catalogue.facts.names import slug
-from shared.catalogue.sync.parse import Parsed, parse_entries
+from shared.catalogue.sync.parse import ParsedList, parse_entries
 from shared.gateway import probe, wire
 from shared.gateway.client import GatewayClient
 from shared.gateway.errors import GatewayError
@@ -51,7 +51,7 @@ def check_gateway(settings: Settings) -> Iterator[Finding]:
     yield from _of_shape({tried.place for tried in fields if tried.place is not None})
 
 
-def _of_list(parsed: Parsed, number: int, milliseconds: int) -> Finding:
+def _of_list(parsed: ParsedList, number: int, milliseconds: int) -> Finding:
     text = f"a bare list of {number} models, as expected, in {milliseconds} ms"
     if not parsed.entries:
         return fault("live: list", f"{number} models, none of them usable", "see `llm-refresh refresh --dry-run`")

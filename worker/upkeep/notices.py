@@ -21,15 +21,17 @@ def notice_duties(runtime: Runtime) -> list[Duty]:
     ids = [receiver.id for receiver in receivers]
     senders = [Sender(runtime.database, receiver, receivers=ids) for receiver in receivers]
 
-    def tend() -> None:
+    def maintain() -> None:
         with runtime.database.transaction() as connection:
-            tended = deliveries.tend(connection, ids)
-        if tended.readdressed:
+            maintenance = deliveries.maintain(connection, ids)
+        if maintenance.readdressed:
             log.warning(
-                "llm_notice.readdressed", message="Notices of an old address go to others", notices=tended.readdressed
+                "llm_notice.readdressed",
+                message="Notices of an old address go to others",
+                notices=maintenance.readdressed,
             )
-        if tended.given_up:
-            log.error("llm_notice.given_up", message="Notices given up", notices=tended.given_up)
+        if maintenance.given_up:
+            log.error("llm_notice.given_up", message="Notices given up", notices=maintenance.given_up)
 
     def forget() -> None:
         with runtime.database.transaction() as connection:
@@ -40,6 +42,6 @@ def notice_duties(runtime: Runtime) -> list[Duty]:
             Duty(f"notices to {receiver.id}", 2, sender.send_waiting, apart=True)
             for receiver, sender in zip(receivers, senders, strict=True)
         ),
-        Duty("deliveries of notices", 60, tend),
+        Duty("deliveries of notices", 60, maintain),
         Duty("old notices", 3600, forget),
     ]

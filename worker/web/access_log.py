@@ -20,7 +20,7 @@ _QUIET: Final = "/healthz"
 _REFUSALS: Final = (401, 403, 429)
 
 
-class Answered(NamedTuple):
+class HttpExchange(NamedTuple):
     """A request whose answer has begun. `route` is the template of its path; `seconds` until the answer's head."""
 
     method: str
@@ -31,7 +31,7 @@ class Answered(NamedTuple):
     request_id: str
 
 
-Observe = Callable[[Answered], None]
+Observe = Callable[[HttpExchange], None]
 
 
 class AccessLog:
@@ -40,21 +40,21 @@ class AccessLog:
     def __init__(self, lines: DirectLines) -> None:
         self._lines = lines
 
-    def observe(self, answered: Answered) -> None:
+    def observe(self, exchange: HttpExchange) -> None:
         """Write the line, unless only the liveness was asked for."""
-        if answered.route == _QUIET:
+        if exchange.route == _QUIET:
             return
-        caller = answered.caller
+        caller = exchange.caller
         self._lines.write(
             "llm_web.request",
             {
-                "method": answered.method,
-                "route": answered.route,
-                "status": answered.status,
-                "ms": round(answered.seconds * 1000, 1),
+                "method": exchange.method,
+                "route": exchange.route,
+                "status": exchange.status,
+                "ms": round(exchange.seconds * 1000, 1),
                 "subject": None if caller is None else caller.subject,
                 "role": None if caller is None else caller.role,
-                "request_id": answered.request_id,
+                "request_id": exchange.request_id,
             },
         )
 
@@ -68,30 +68,30 @@ def observe_requests(app: Flask, observers: Sequence[Observe]) -> None:
     def end(sender: Flask, response: Response, **_: Any) -> None:
         route = UNMATCHED if request.endpoint is None else request.endpoint.partition(" ")[2]
         seconds = time.perf_counter() - g.started
-        answered = Answered(
+        exchange = HttpExchange(
             request.method, route, response.status_code, seconds, g.get("caller"), g.get("request_id", "")
         )
-        if answered.status in _REFUSALS:
-            _log_refusal(answered)
+        if exchange.status in _REFUSALS:
+            _log_refusal(exchange)
         for observe in observers:
-            observe(answered)
+            observe(exchange)
 
     request_started.connect(begin, app, weak=False)
     request_finished.connect(end, app, weak=False)
 
 
-def _log_refusal(answered: Answered) -> None:
+def _log_refusal(exchange: HttpExchange) -> None:
     code, reason = g.get("refusal") or (None, None)
-    caller = answered.caller
+    caller = exchange.caller
     log.warning(
         "llm_web.refused",
-        message=f"Refused with {answered.status}: {reason}",
-        status=answered.status,
+        message=f"Refused with {exchange.status}: {reason}",
+        status=exchange.status,
         code=code,
         reason=reason,
-        method=answered.method,
-        route=answered.route,
+        method=exchange.method,
+        route=exchange.route,
         subject=None if caller is None else caller.subject,
         role=None if caller is None else caller.role,
-        request_id=answered.request_id,
+        request_id=exchange.request_id,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import jwt
 
-from shared.api_keys import FoundKey, KeyRefused, is_api_key
+from shared.api_keys import ApiKeyMatch, KeyRefused, is_api_key
 from shared.db import Caller
 from shared.settings import Settings
 from worker.web.key_set import KeySet, KeysUnavailable, UnknownKey, fetch_keys
@@ -43,7 +43,7 @@ class Authenticator:
         self,
         settings: Settings,
         *,
-        verify_key: Callable[[str], FoundKey] | None = None,
+        verify_key: Callable[[str], ApiKeyMatch] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`verify_key` says whose an API key is; it raises KeyRefused, and what transactions raise."""

@@ -20,7 +20,7 @@ import jwt
 import structlog
 from jwt import PyJWK, PyJWKSet
 
-from shared.certificates import trusted
+from shared.certificates import ssl_context
 
 log = structlog.get_logger(__name__)
 
@@ -160,7 +160,7 @@ def _opener(sockets: list[socket.socket], ends_at: float) -> urllib.request.Open
         return connection
 
     def encrypted(host: str, **more: Any) -> Any:
-        connection: Any = http.client.HTTPSConnection(host, context=trusted(), **more)
+        connection: Any = http.client.HTTPSConnection(host, context=ssl_context(), **more)
         connection._create_connection = connect
         return connection
 

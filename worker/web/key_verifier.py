@@ -5,12 +5,12 @@ from __future__ import annotations
 import structlog
 
 from shared import api_keys
-from shared.api_keys import FoundKey
+from shared.api_keys import ApiKeyMatch
 from shared.db import Database, DatabaseFailure
 
 log = structlog.get_logger(__name__)
 
-NOTE_SECONDS = 1.0
+RECORD_SECONDS = 1.0
 
 
 class KeyVerifier:
@@ -19,19 +19,19 @@ class KeyVerifier:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def verify(self, token: str) -> FoundKey:
+    def verify(self, token: str) -> ApiKeyMatch:
         """The key that holds. Raises KeyRefused, and what `Database.transaction` raises."""
         with self._database.transaction() as connection:
             key = api_keys.find(connection, token)
-        if key.use_unnoted:
-            self._note_use(key.key_id)
+        if key.use_unrecorded:
+            self._record_use(key.key_id)
         return key
 
-    def _note_use(self, key_id: str) -> None:
+    def _record_use(self, key_id: str) -> None:
         """In a transaction of its own: a server that only reads lets keys in all the same."""
         try:
-            with self._database.transaction(timeout_seconds=NOTE_SECONDS) as connection:
-                api_keys.note_use(connection, key_id)
+            with self._database.transaction(timeout_seconds=RECORD_SECONDS) as connection:
+                api_keys.record_use(connection, key_id)
         except DatabaseFailure as error:
             log.warning(
                 "llm_keys.use_not_noted",

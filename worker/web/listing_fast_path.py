@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.catalogue.listing import Encoded
 from shared.db import Caller
-from worker.web.access_log import Answered, Observe
+from worker.web.access_log import HttpExchange, Observe
 from worker.web.app import request_id
 from worker.web.auth import Authenticator
 from worker.web.models import listing_headers
@@ -56,9 +56,9 @@ class ListingFastPath:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(current.body)))]
         start_response("200 OK" if etag is None else "304 NOT MODIFIED", headers)
         status, seconds = 200 if etag is None else 304, time.perf_counter() - started
-        answered = Answered("GET", path, status, seconds, caller, id_)
+        exchange = HttpExchange("GET", path, status, seconds, caller, id_)
         for observe in self._observers:
-            observe(answered)
+            observe(exchange)
         return (current.body,) if etag is None else ()
 
     def _caller(self, environ: WSGIEnvironment) -> Caller | None:

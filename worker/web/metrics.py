@@ -21,7 +21,7 @@ from shared.db import DatabaseFailure
 from shared.redis_store import RedisUnavailable
 from shared.upstream_health import read_health
 from worker.runtime import Runtime
-from worker.web.access_log import Answered
+from worker.web.access_log import HttpExchange
 from worker.web.auth import Authenticator
 from worker.web.disk_room import DiskRoom
 from worker.web.metric_families import (
@@ -74,16 +74,16 @@ class RequestTimes:
         """What has been timed, in all processes."""
         return self._own if self._folder is None else MultiProcessCollector(None, path=self._folder)
 
-    def observe(self, answered: Answered) -> None:
+    def observe(self, exchange: HttpExchange) -> None:
         """Note one request."""
-        method = answered.method
-        labels = (method if method in _METHODS else system_status.OTHER, answered.route, answered.status)
+        method = exchange.method
+        labels = (method if method in _METHODS else system_status.OTHER, exchange.route, exchange.status)
         child = self._children.get(labels)
         if child is None:
             if len(self._children) >= MAX_LABEL_SETS:
                 labels = (system_status.OTHER, system_status.OTHER, 0)
             child = self._children[labels] = self._seconds.labels(*labels)
-        child.observe(answered.seconds)
+        child.observe(exchange.seconds)
 
 
 @dataclass(frozen=True)

@@ -92,19 +92,19 @@ class RefreshRoutes:
             hold = holds.open_hold(connection)
         held = None if hold is None else hold.held
         if not call.respond_async:
-            preview, _ = self._previewed(call, bodies.RefreshBody(source=body.source, dry_run=True))
+            preview, _ = self._run_preview(call, bodies.RefreshBody(source=body.source, dry_run=True))
             held = (preview.held if preview is not None else None) or held
         if held is None or held["sha256"] != sha256:
             detail = holds.explain_refusal(sha256, held)
             raise Problem(409, "not_held", detail, members={"held": held})
 
     def _preview(self, call: AnyRequest, body: bodies.RefreshBody) -> Response:
-        outcome, task_id = self._previewed(call, body)
+        outcome, task_id = self._run_preview(call, body)
         if outcome is not None:
-            return self._done(outcome)
-        return _accepted(None, "queued", {"task": f"/api/tasks/{task_id}"})
+            return self._result_response(outcome)
+        return _accepted_response(None, "queued", {"task": f"/api/tasks/{task_id}"})
 
-    def _previewed(self, call: AnyRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
+    def _run_preview(self, call: AnyRequest, body: bodies.RefreshBody) -> tuple[Outcome | None, str]:
         """What a dry run says, or None when it takes longer than the caller waits; and its task's id."""
         task_id = str(new_id())
         self.runtime.database.check()  # what the worker will need, and what this answer is made of
@@ -148,13 +148,13 @@ class RefreshRoutes:
         while True:
             outcome = self.runtime.refresher.outcome(run_id)
             if outcome.status in ENDED_RUNS:
-                return self._done(outcome)
+                return self._result_response(outcome)
             if time.monotonic() > deadline:
-                return _accepted(run_id, outcome.status, links)
+                return _accepted_response(run_id, outcome.status, links)
             if outcome.status == "queued" and time.monotonic() > look:
                 look += LOOK_SECONDS
                 if not self._redis_answers():  # no worker gets the message: there is nothing to wait for now
-                    return _accepted(run_id, outcome.status, links)
+                    return _accepted_response(run_id, outcome.status, links)
             time.sleep(POLL_SECONDS)
 
     def _redis_answers(self) -> bool:
@@ -172,7 +172,7 @@ class RefreshRoutes:
             wait = min(wait, call.wait_seconds)
         return time.monotonic() + wait
 
-    def _done(self, outcome: Outcome) -> Response:
+    def _result_response(self, outcome: Outcome) -> Response:
         with self.runtime.database.transaction() as connection:
             models, now = read_models(connection), store.now(connection)
             removed = usage.of_removed(connection, _changes_of(connection, outcome))
@@ -239,7 +239,7 @@ def _outcome(result: dict[str, Any]) -> Outcome:
     )
 
 
-def _accepted(run_id: uuid.UUID | None, status: str, links: dict[str, str]) -> Response:
+def _accepted_response(run_id: uuid.UUID | None, status: str, links: dict[str, str]) -> Response:
     location = links.get("run") or links["task"]
     return as_json({"runId": run_id, "status": status, "links": links}, 202, {"Location": location})
 

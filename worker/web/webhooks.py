@@ -170,20 +170,20 @@ class WebhookRoutes:
         return as_json(endpoint, 201, {"Location": f"/api/webhooks/{endpoint['id']}"})
 
     def remove(self, call: PlainRequest) -> Response:
-        with self._known(), self.runtime.database.transaction(call.caller) as connection:
+        with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
             endpoint = endpoints.remove(connection, _id(call.path["endpoint_id"]), actor=call.caller.subject)
         log_endpoint("removed", endpoint, call.caller.subject)
         return as_json(endpoint)
 
     def enable(self, call: PlainRequest) -> Response:
-        with self._known(), self.runtime.database.transaction(call.caller) as connection:
+        with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
             endpoint = endpoints.enable(connection, _id(call.path["endpoint_id"]))
         log_endpoint("enabled", endpoint, call.caller.subject)
         return as_json(endpoint)
 
     def list_of_endpoint(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:
         query = call.query
-        with self._known(), self.runtime.database.transaction(call.caller) as connection:
+        with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
             rows = deliveries.list_deliveries(connection, endpoint_id=_id(call.path["endpoint_id"]), limit=query.limit)
         return as_json({"deliveries": rows})
 
@@ -194,13 +194,13 @@ class WebhookRoutes:
 
     def redeliver(self, call: PlainRequest) -> Response:
         try:
-            with self._known(), self.runtime.database.transaction(call.caller) as connection:
+            with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
                 return as_json(deliveries.redeliver(connection, _id(call.path["delivery_id"])))
         except EndpointOff as off:
             raise Problem(409, "endpoint_off", str(off)) from None
 
     @contextmanager
-    def _known(self) -> Iterator[None]:
+    def _report_unknown_id(self) -> Iterator[None]:
         """Answers 404 for an id that means nothing."""
         try:
             yield

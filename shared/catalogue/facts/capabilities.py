@@ -41,7 +41,7 @@ CAPABILITIES: Final = tuple(CapabilityValues.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class CapabilityStatement:
     """What one source states. `detail`: where in it; `date`: the source's own day (ISO), where it has one."""
 
     source: str
@@ -64,7 +64,7 @@ class ModelData(Protocol):
     @property
     def version(self) -> str: ...
 
-    def find(self, name: str, provider: str) -> Stated | None:
+    def find(self, name: str, provider: str) -> CapabilityStatement | None:
         """What the data states about the model of this name by this provider; None where nothing surely matches."""
 
 
@@ -83,8 +83,8 @@ def resolve(
     name: str,
     mime_types: tuple[str, ...] | None,
     overrides: Mapping[str, Any],
-    mapping: Stated | None = None,
-    data: Stated | None = None,
+    mapping: CapabilityStatement | None = None,
+    data: CapabilityStatement | None = None,
 ) -> Capabilities:
     """The capabilities of an entry of this name, each from the most trusted source that states it.
 
@@ -109,14 +109,14 @@ def resolve(
     return Capabilities(values, provenance)
 
 
-def _mime_types_say(mime_types: tuple[str, ...] | None) -> Stated | None:
+def _mime_types_say(mime_types: tuple[str, ...] | None) -> CapabilityStatement | None:
     if mime_types is None:
         return None
     vision = {"supports_vision": True} if any(item.startswith("image/") for item in mime_types) else {}
-    return Stated("upstream", {"supports_files": bool(mime_types), **vision}, detail="file types")
+    return CapabilityStatement("upstream", {"supports_files": bool(mime_types), **vision}, detail="file types")
 
 
-def _name_says(name: str) -> Stated | None:
+def _name_says(name: str) -> CapabilityStatement | None:
     """What upstream states in a model's name: "- Reasoning", "(Non-Reasoning)", "Web Search"."""
     values: dict[str, int | bool] = {}
     qualifiers = bare_words(name).qualifiers
@@ -124,4 +124,4 @@ def _name_says(name: str) -> Stated | None:
         values["supports_reasoning"] = "reasoning" in qualifiers
     if "web search" in qualifiers:
         values["supports_websearch"] = True
-    return Stated("upstream", values, detail="name") if values else None
+    return CapabilityStatement("upstream", values, detail="name") if values else None

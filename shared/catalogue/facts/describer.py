@@ -15,7 +15,7 @@ from shared.catalogue.facts.capabilities import ModelData, resolve
 from shared.catalogue.facts.mapping import Mapping
 from shared.catalogue.facts.models_dev import ModelDataUnavailable, model_data
 from shared.catalogue.facts.providers import provider_of
-from shared.catalogue.sync.draft import Describe, Described
+from shared.catalogue.sync.draft import Describe, ModelDescription
 from shared.catalogue.sync.parse import Entry
 from shared.catalogue.sync.plan import Policy
 from shared.catalogue.sync.rows import UNORDERED, Json
@@ -42,12 +42,12 @@ class ModelDescriber:
             )
             data = None
 
-        def describe(entry: Entry, overrides: Json) -> Described:
+        def describe(entry: Entry, overrides: Json) -> ModelDescription:
             mapped = self.mapping.model(entry.name)
             provider = mapped.provider if mapped is not None else provider_of(entry.name)
             public_facts = data.find(entry.name, provider) if data is not None else None
             capabilities = resolve(entry.name, entry.mime_types, overrides, self.mapping.find(entry.name), public_facts)
-            return Described(
+            return ModelDescription(
                 provider=provider,
                 capabilities=capabilities.values,
                 provenance=capabilities.provenance,

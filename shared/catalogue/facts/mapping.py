@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from shared.catalogue.facts.capabilities import CapabilityValues, Stated
+from shared.catalogue.facts.capabilities import CapabilityStatement, CapabilityValues
 from shared.catalogue.facts.names import bare_words, words
 from shared.catalogue.sync.parse import MAX_ID, MAX_NAME
 
@@ -79,13 +79,13 @@ class Mapping:
 
     models: tuple[MappedModel, ...]
     _by_words: Lookup[tuple[str, ...], MappedModel]
-    _stated: Lookup[tuple[str, ...], Stated]
+    _stated: Lookup[tuple[str, ...], CapabilityStatement]
 
     def model(self, name: str) -> MappedModel | None:
         """The specification's model of this name, in any order, case and punctuation."""
         return self._by_words.get(words(name))
 
-    def find(self, name: str) -> Stated | None:
+    def find(self, name: str) -> CapabilityStatement | None:
         """What the mapping states about the model of this name; None where it states nothing.
 
         The words of the name decide, then the words without dates and qualifiers.
@@ -102,16 +102,16 @@ def read_mapping(text: str) -> Mapping:
     except ValidationError as fault:
         lines = (f"{_FILE}: {'.'.join(map(str, error['loc'])) or 'whole'}: {error['msg']}" for error in fault.errors())
         raise MappingError("\n".join(lines)) from fault
-    by_words: dict[tuple[str, ...], Stated] = {}
+    by_words: dict[tuple[str, ...], CapabilityStatement] = {}
     for model in document.models:
         if values := model.capabilities.stated():
-            by_words[words(model.name)] = Stated("mapping", values, detail=f"model {model.id}")
+            by_words[words(model.name)] = CapabilityStatement("mapping", values, detail=f"model {model.id}")
     for block in document.capabilities:
         day = block.stated.isoformat() if block.stated else None
         for name in block.names:
             earlier = by_words.get(words(name))
             values = block.values.stated() | (dict(earlier.values) if earlier else {})  # the specification's own first
-            by_words[words(name)] = Stated("mapping", values, detail=block.source or name, date=day)
+            by_words[words(name)] = CapabilityStatement("mapping", values, detail=block.source or name, date=day)
     models = tuple(sorted(document.models, key=lambda model: model.order))
     return Mapping(models, {words(model.name): model for model in models}, by_words)
 

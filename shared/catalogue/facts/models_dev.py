@@ -18,7 +18,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Final
 
-from shared.catalogue.facts.capabilities import Stated
+from shared.catalogue.facts.capabilities import CapabilityStatement
 from shared.catalogue.facts.names import bare_words, words
 from shared.catalogue.facts.paths import is_host, without_path
 from shared.catalogue.facts.provider_families import KNOWN_AS
@@ -73,9 +73,9 @@ class _Record:
     date: str | None
     remark: str | None
 
-    def stated(self, values: Mapping[str, int | bool]) -> Stated:
+    def stated(self, values: Mapping[str, int | bool]) -> CapabilityStatement:
         detail = f"{self.id} ({self.remark})" if self.remark else self.id
-        return Stated(f"models-dev:{self.publisher}", values, detail=detail, date=self.date)
+        return CapabilityStatement(f"models-dev:{self.publisher}", values, detail=detail, date=self.date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ class ModelsDev:
 
     date: str
     version: str
-    _own: Mapping[_Key, Stated]
-    _hosted: Mapping[_Key, Stated]
+    _own: Mapping[_Key, CapabilityStatement]
+    _hosted: Mapping[_Key, CapabilityStatement]
 
-    def find(self, name: str, provider: str) -> Stated | None:
+    def find(self, name: str, provider: str) -> CapabilityStatement | None:
         """What the data states about the model of this name by this provider; None where it does not list it.
 
         The provider's own record comes first, then those of named hosts. All words that say which model it is have
@@ -97,13 +97,13 @@ class ModelsDev:
             return None
         return self._of(provider, without_path(folded(name)), words(name)) or self._in_mode(name, provider)
 
-    def _of(self, provider: str, id_: str, name_words: tuple[str, ...]) -> Stated | None:
+    def _of(self, provider: str, id_: str, name_words: tuple[str, ...]) -> CapabilityStatement | None:
         key = _key(provider, name_words)
         keys = ((provider, id_), key, _aliases().get(key, key))
         records = (index[key] for index in (self._own, self._hosted) for key in keys if key in index)
         return next(records, None)
 
-    def _in_mode(self, name: str, provider: str) -> Stated | None:
+    def _in_mode(self, name: str, provider: str) -> CapabilityStatement | None:
         bare = bare_words(name)
         record = self._of(provider, "", bare.words) if bare.qualifiers else None
         if record is None or bare.qualifiers == {"web search"}:  # which a gateway adds to any model
@@ -202,9 +202,9 @@ class _Group:
         for key in keys:
             self._names_of[key].add(keys[0])
 
-    def agreed(self, is_stated: Callable[[int | bool], bool]) -> dict[_Key, Stated]:
+    def agreed(self, is_stated: Callable[[int | bool], bool]) -> dict[_Key, CapabilityStatement]:
         """For each key what all records of its names agree on, said by the first publisher's newest."""
-        agreed: dict[_Key, Stated] = {}
+        agreed: dict[_Key, CapabilityStatement] = {}
         for key, names in self._names_of.items():
             records = [record for name in names for record in self._of_name[name]]
             order = (*_OWN.get(key[0], (key[0],)), *_HOSTS)

@@ -16,7 +16,7 @@ from shared.catalogue.facts.paths import is_host, is_region, phrase_of, without_
 from shared.catalogue.facts.providers import GENERIC, OTHER, provider_of_words
 from shared.catalogue.facts.spelling import MAX_KEY, REMEMBERED, clean, folded, ordered_words, slug
 
-__all__ = ["MAX_KEY", "Bare", "bare_words", "clean", "same_words", "slug", "words"]
+__all__ = ["MAX_KEY", "BareName", "bare_words", "clean", "same_words", "slug", "words"]
 
 _GROUP: Final = re.compile(r"[(\[{【]([^()\[\]{}【】]*)[)\]}】]")
 _APART: Final = re.compile(r"(\s+[-\u2010-\u2015|·•~:;]+\s+|\s*[,;:|]\s+)")
@@ -62,7 +62,7 @@ def same_words(one: str, other: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Bare:
+class BareName:
     """A name's words without what says how the model is run: "reasoning", "non-reasoning", "web search"."""
 
     words: tuple[str, ...]
@@ -70,7 +70,7 @@ class Bare:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def bare_words(name: str) -> Bare:
+def bare_words(name: str) -> BareName:
     """What is left of a name for looking up what is stated about its model; never for telling whether two are one.
 
     A name of nothing else keeps its words.
@@ -88,8 +88,8 @@ def bare_words(name: str) -> Bare:
         else:
             rest.append(word)
     if not modes or not rest:
-        return Bare(words(name), frozenset(modes) if rest else frozenset())
-    return Bare(words(" ".join(rest)), frozenset(modes))
+        return BareName(words(name), frozenset(modes) if rest else frozenset())
+    return BareName(words(" ".join(rest)), frozenset(modes))
 
 
 def _without_labels(text: str) -> str:

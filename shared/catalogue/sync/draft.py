@@ -17,7 +17,7 @@ MAX_KEY: Final = 200  # characters, as of a name
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ModelDescription:
     """What is known of an entry beside its id and name.
 
     `key`: the one that the mapping gives to this name; None where the name makes its own.
@@ -30,7 +30,7 @@ class Described:
     display_order: int = UNORDERED
 
 
-Describe = Callable[[Entry, Json], Described]
+Describe = Callable[[Entry, Json], ModelDescription]
 """Describes an entry under the capability overrides of its row."""
 
 

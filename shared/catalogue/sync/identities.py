@@ -16,7 +16,7 @@ from shared.catalogue.sync.rows import Json, ModelRow
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Placement:
     """Ids of entries that got another identity than their row had; of rows whose model is listed under another id that
     did not have it before this list; of rows that mean another model now.
     """
@@ -32,7 +32,7 @@ def place(
     entries: Sequence[Entry],
     absent: Sequence[ModelRow],
     describe: Describe,
-) -> Placed:
+) -> Placement:
     """Give every entry that is new under its id, or comes back to it, a row and a key."""
     keys = _KeysInUse(before, draft.retired)
     new_identities = {
@@ -72,7 +72,7 @@ def place(
             _put(draft, before.get(id_), entry, moves.get(id_), new_keys.get(id_), describe)
     _restore_main_keys(draft, names.values(), keys)
 
-    return Placed(new_identities.keys() | moves.keys(), moved_away, new_identities.keys() & before.keys())
+    return Placement(new_identities.keys() | moves.keys(), moved_away, new_identities.keys() & before.keys())
 
 
 def _is_new_identity(row: ModelRow | None, entry: Entry) -> bool:
@@ -177,7 +177,7 @@ def _put(
         overrides=overrides,
         provenance=facts.provenance,
     )
-    row = named(_with_key_note(row, source), entry)
+    row = with_name(_with_key_note(row, source), entry)
     if source is None or not (old is None or same_model):
         draft.put("added" if old is None else "repointed", row)
     else:
@@ -208,7 +208,7 @@ def _restore_main_keys(draft: Draft, entries: Iterable[Entry], keys: _KeysInUse)
         draft.put("moved", replace(row, model_key=main))
 
 
-def named(row: ModelRow, entry: Entry) -> ModelRow:
+def with_name(row: ModelRow, entry: Entry) -> ModelRow:
     """The row with the name that is shown: an operator's, with upstream's noted below it, or upstream's."""
     if "model_name" not in row.overrides:
         return replace(row, model_name=entry.name)

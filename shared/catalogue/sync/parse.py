@@ -27,7 +27,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedEntry:
     """One bad entry, or a remark about a good one: JSON-safe, bounded, and fit for PostgreSQL's jsonb."""
 
     id: int | str | None
@@ -36,25 +36,25 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedList:
     """`ids_seen`: every valid id that was listed, also on a rejected entry, so that it does not count as absent."""
 
     entries: tuple[Entry, ...]
-    rejected: tuple[Rejected, ...]
+    rejected: tuple[RejectedEntry, ...]
     ids_seen: frozenset[int]
 
 
-def parse_entries(raw: Sequence[object]) -> Parsed:
+def parse_entries(raw: Sequence[object]) -> ParsedList:
     """Sort upstream's list into entries and rejects; never raises, whatever JSON the list holds.
 
     Of several good entries with one id the first wins; the others are rejected with that reason.
     """
     entries: dict[int, Entry] = {}
-    rejected: list[Rejected] = []
+    rejected: list[RejectedEntry] = []
     ids_seen: set[int] = set()
     for item in raw:
         if not isinstance(item, Mapping):
-            rejected.append(Rejected(None, None, f"not an object but {_kind(item)}"))
+            rejected.append(RejectedEntry(None, None, f"not an object but {_kind(item)}"))
             continue
         id_, name = item.get("id"), item.get("name")
         id_fault = _id_fault(id_) if "id" in item else "id is missing"
@@ -65,10 +65,10 @@ def parse_entries(raw: Sequence[object]) -> Parsed:
         if fault is None and id_ in entries:
             fault = f"duplicate id: already listed as {entries[id_].name!r}"[:MAX_NAME]
         if fault is not None or isinstance(name_or_fault, _Fault) or not _is_id(id_):
-            rejected.append(Rejected(_shown_id(id_), _shown_name(name), fault or "not understood"))
+            rejected.append(RejectedEntry(_shown_id(id_), _shown_name(name), fault or "not understood"))
             continue
         entries[id_] = Entry(id_, name_or_fault, _mime_types(item.get("allowed_file_input_mime_types")))
-    return Parsed(tuple(entries.values()), tuple(rejected), frozenset(ids_seen))
+    return ParsedList(tuple(entries.values()), tuple(rejected), frozenset(ids_seen))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ from typing import Any, Final, Literal
 from shared.catalogue.sync.draft import (
     HIDDEN,
     Describe,
-    Described,
     Draft,
+    ModelDescription,
     hidden_names,
     is_hidden,
     is_left_behind,
 )
 from shared.catalogue.sync.guard import Guard
-from shared.catalogue.sync.identities import named, place
-from shared.catalogue.sync.parse import Entry, Parsed
+from shared.catalogue.sync.identities import place, with_name
+from shared.catalogue.sync.parse import Entry, ParsedList
 from shared.catalogue.sync.rows import ModelChange, ModelRow, with_one_default
 
 COUNTED: Final = ("added", "updated", "unchanged", "deactivated", "reactivated", "failed")
@@ -71,7 +71,7 @@ class Plan:
 
 def plan_sync(
     rows: Sequence[ModelRow],
-    parsed: Parsed,
+    parsed: ParsedList,
     describe: Describe,
     policy: Policy,
     now: datetime,
@@ -145,7 +145,7 @@ def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> N
     facts = describe(entry, row.overrides.get("capabilities", {}))
     if _is_as_listed(row, entry, facts):
         return  # as nearly all are on nearly all nights
-    renamed = named(replace(row, missed_syncs=0, last_missed_at=None), entry)
+    renamed = with_name(replace(row, missed_syncs=0, last_missed_at=None), entry)
     if row.upstream_name != entry.name:
         draft.put("renamed", renamed)
     notes = {name: note for name, note in renamed.provenance.items() if name in NOTED and name in row.overrides}
@@ -159,7 +159,7 @@ def _refresh(draft: Draft, row: ModelRow, entry: Entry, describe: Describe) -> N
         draft.put("reactivated", replace(described, is_active=True))
 
 
-def _is_as_listed(row: ModelRow, entry: Entry, facts: Described) -> bool:
+def _is_as_listed(row: ModelRow, entry: Entry, facts: ModelDescription) -> bool:
     """Whether a row without overrides says already what would be taken over."""
     return (
         not row.overrides

@@ -15,11 +15,11 @@ from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.endings import UsageLookup
 from shared.catalogue.sync.held import hold_report, with_use
 from shared.catalogue.sync.outcomes import FORCE_REFUSED
-from shared.catalogue.sync.parse import Parsed, Rejected
+from shared.catalogue.sync.parse import ParsedList, RejectedEntry
 from shared.catalogue.sync.plan import Plan, Policy, plan_sync
 from shared.catalogue.sync.rows import USE, ModelRow
 from shared.catalogue.sync.runs import MAX_ERRORS_KEPT
-from shared.catalogue.sync.sources import Fetched, Sources
+from shared.catalogue.sync.sources import FetchedList, Sources
 from shared.db import Connection, Database, DatabaseUnavailable
 from shared.gateway.errors import GatewayError
 from shared.vocabulary import SOURCE_NOT_SET_UP
@@ -49,7 +49,7 @@ class Planner:
         self._used = used
         self._callers = callers
 
-    def fetch(self, source: str | None, deadline_seconds: float, request_id: str | None) -> Fetched:
+    def fetch(self, source: str | None, deadline_seconds: float, request_id: str | None) -> FetchedList:
         """The list of this source, or of the one that is set up. Raises RunFailed."""
         try:
             return self._sources.fetch(source, deadline_seconds=deadline_seconds, request_id=request_id)
@@ -61,8 +61,8 @@ class Planner:
     def plan(
         self,
         connection: Connection,
-        fetched: Fetched,
-        parsed: Parsed,
+        fetched: FetchedList,
+        parsed: ParsedList,
         describe: Describe,
         now: datetime,
         *,
@@ -84,12 +84,12 @@ class Planner:
         )
         return rows, plan
 
-    def held(self, rows: Sequence[ModelRow], plan: Plan, fetched: Fetched) -> dict[str, Any] | None:
+    def held(self, rows: Sequence[ModelRow], plan: Plan, fetched: FetchedList) -> dict[str, Any] | None:
         """What the guard has against this list, and whom it would take away; None when it may be applied."""
         must_hold = plan.guard.holds(self._policy.max_shrink)
         return hold_report(rows, plan, fetched.sha256) if must_hold else None
 
-    def check_forced(self, connection: Connection, plan: Plan, fetched: Fetched, sha256: str) -> None:
+    def check_forced(self, connection: Connection, plan: Plan, fetched: FetchedList, sha256: str) -> None:
         """Raises RunFailed unless this very list is the one to force, and a held one."""
         is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
         if sha256 == fetched.sha256 and is_held:
@@ -126,10 +126,10 @@ class Planner:
         return {**held, "models": with_use(held["models"], *counts)}
 
 
-def errors_of(parsed: Parsed) -> tuple[dict[str, Any], ...]:
+def errors_of(parsed: ParsedList) -> tuple[dict[str, Any], ...]:
     """The entries that were refused, as a run keeps them: MAX_ERRORS_KEPT at most."""
     return tuple(_error(rejected) for rejected in parsed.rejected[:MAX_ERRORS_KEPT])
 
 
-def _error(rejected: Rejected) -> dict[str, Any]:
+def _error(rejected: RejectedEntry) -> dict[str, Any]:
     return {"id": rejected.id, "name": rejected.name, "reason": rejected.reason}

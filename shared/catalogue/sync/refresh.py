@@ -18,18 +18,18 @@ from shared.catalogue.sync.draft import Describe
 from shared.catalogue.sync.endings import RecordNotices, UsageLookup, log_outcome, nothing_used, record_nothing
 from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome, RunEnded
-from shared.catalogue.sync.parse import Parsed, parse_entries
+from shared.catalogue.sync.parse import ParsedList, parse_entries
 from shared.catalogue.sync.plan import COUNTED, Plan, Policy, as_json
 from shared.catalogue.sync.planner import Planner, RunFailed, errors_of
 from shared.catalogue.sync.queue import RunQueue
 from shared.catalogue.sync.runs import RunClaim
-from shared.catalogue.sync.sources import Fetched, Sources
+from shared.catalogue.sync.sources import FetchedList, Sources
 from shared.clock import Ids
 from shared.db import Connection, Database, DatabaseError
 
 log = structlog.get_logger(__name__)
 
-ASKED_FETCH_SECONDS = 15.0
+INTERACTIVE_FETCH_SECONDS = 15.0
 """How long a fetch that somebody waits for may take, retries included."""
 NIGHTLY_FETCH_SECONDS = 60.0
 UNATTENDED = ("schedule", "catch-up", "refusal")
@@ -88,25 +88,25 @@ class Refresher:
         started = time.monotonic()
         patience = CLAIM_PATIENCE_SECONDS
         if within_seconds is not None:
-            patience = max(0.0, within_seconds - ASKED_FETCH_SECONDS - LEAST_APPLY_SECONDS)
-        claim = self._claimed(run_id, task_id, patience)
+            patience = max(0.0, within_seconds - INTERACTIVE_FETCH_SECONDS - LEAST_APPLY_SECONDS)
+        claim = self._claim(run_id, task_id, patience)
         if claim is None:
             return self.outcome(run_id) if within_seconds is None else self._not_started(run_id, patience)
         apply_seconds = APPLY_SECONDS
         if within_seconds is not None:
-            seconds_left = within_seconds - ASKED_FETCH_SECONDS - (time.monotonic() - started)
+            seconds_left = within_seconds - INTERACTIVE_FETCH_SECONDS - (time.monotonic() - started)
             apply_seconds = max(LEAST_APPLY_SECONDS, seconds_left)
         request = {} if claim.request_id is None else {"request_id": claim.request_id}
         with structlog.contextvars.bound_contextvars(run_id=str(run_id), **request):
             try:
                 return self._run_claim(claim, apply_seconds)
             except RunFailed as failure:
-                return self._failed(claim, failure.code, failure.detail)
+                return self._fail(claim, failure.code, failure.detail)
             except runs.FenceLost as lost:
                 log.warning("llm_refresh.fenced", message="Run was taken away, nothing applied", detail=str(lost))
                 return self.outcome(run_id)
             except Exception as error:
-                self._failed(claim, "internal", f"{type(error).__name__}: see the worker's log")
+                self._fail(claim, "internal", f"{type(error).__name__}: see the worker's log")
                 raise
 
     def _not_started(self, run_id: uuid.UUID, waited_seconds: float) -> Outcome:
@@ -163,7 +163,7 @@ class Refresher:
         For a list that would be held, counts and plan are those of applying it by force.
         """
         try:
-            fetched = self._planner.fetch(options.source, ASKED_FETCH_SECONDS, request_id)
+            fetched = self._planner.fetch(options.source, INTERACTIVE_FETCH_SECONDS, request_id)
             parsed, describe = parse_entries(fetched.entries), self._describe()
             with self._database.transaction() as connection:
                 now, forced = store.now(connection), options.force == fetched.sha256
@@ -181,7 +181,7 @@ class Refresher:
         status = "held" if held is not None else plan.status
         return Outcome(None, status, plan.counts, errors_of(parsed), held, plan=tuple(as_json(plan)))
 
-    def _claimed(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> RunClaim | None:
+    def _claim(self, run_id: uuid.UUID, task_id: str | None, patience_seconds: float) -> RunClaim | None:
         deadline = time.monotonic() + patience_seconds
         while True:
             try:
@@ -209,7 +209,7 @@ class Refresher:
 
     def _run_claim(self, claim: RunClaim, apply_seconds: float) -> Outcome:
         options = RefreshOptions.model_validate(claim.options)
-        deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else ASKED_FETCH_SECONDS
+        deadline = NIGHTLY_FETCH_SECONDS if claim.trigger in UNATTENDED else INTERACTIVE_FETCH_SECONDS
         fetched = self._planner.fetch(options.source, deadline, claim.request_id)
         inputs = hashlib.sha256(f"{fetched.source} {fetched.sha256} {self._rules()}".encode()).hexdigest()
         columns = {"source": fetched.source, "fetch_ms": fetched.milliseconds, "upstream_sha256": fetched.sha256}
@@ -249,8 +249,8 @@ class Refresher:
         self,
         connection: Connection,
         claim: RunClaim,
-        fetched: Fetched,
-        parsed: Parsed,
+        fetched: FetchedList,
+        parsed: ParsedList,
         plan: Plan,
         inputs: str,
         columns: Mapping[str, Any],
@@ -269,7 +269,7 @@ class Refresher:
         return Outcome(claim.run_id, status, plan.counts, errors)
 
     def _hold(
-        self, claim: RunClaim, parsed: Parsed, plan: Plan, held: Mapping[str, Any], columns: Mapping[str, Any]
+        self, claim: RunClaim, parsed: ParsedList, plan: Plan, held: Mapping[str, Any], columns: Mapping[str, Any]
     ) -> Outcome:
         """End a run as held, with what its list would take away."""
         errors, counts = errors_of(parsed), dict.fromkeys(COUNTED, 0) | {"failed": plan.counts["failed"]}
@@ -278,7 +278,7 @@ class Refresher:
             self._record(connection, RunEnded(claim.run_id, "held", claim.attempt, held))
         return Outcome(claim.run_id, "held", counts, errors, held)
 
-    def _failed(self, claim: RunClaim, code: str, detail: str) -> Outcome:
+    def _fail(self, claim: RunClaim, code: str, detail: str) -> Outcome:
         """Record a failure in a transaction of its own."""
         log.error("llm_refresh.failed", message="Failed to sync models", code=code, detail=detail)
         try:

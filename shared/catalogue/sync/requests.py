@@ -54,7 +54,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
             return refresher.preview(arguments, request_id=call.request_id)
         if run_id is None:
             refresher.check_force(arguments, request_id=call.request_id)
-            run_id = _requested(refresher, call, arguments, due)
+            run_id = _request_run(refresher, call, arguments, due)
         # A service waits for the result of a message that stands for no run yet.
         waits = call.run_id is None and call.trigger == "task"
         within_seconds = TASK_SECONDS - (time.monotonic() - started) if waits else None
@@ -73,7 +73,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
         return Outcome(run_id, "failed", code="database_unavailable", detail=str(error), plan=plan)
 
 
-def _requested(
+def _request_run(
     refresher: Refresher, call: RefreshRequest, arguments: RefreshOptions, due: Callable[[datetime], datetime]
 ) -> uuid.UUID:
     if call.trigger == "schedule":

@@ -15,7 +15,7 @@ from shared.gateway.client import GatewayClient
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedList:
     """What a source listed: raw entries, the sha256 (hex) of the list, and how long it took."""
 
     source: str
@@ -36,7 +36,7 @@ class Sources:
         """The source of a refresh that names none."""
         return MAPPING if self._make_client is None else MATCHAAI
 
-    def fetch(self, source: str | None, *, deadline_seconds: float, request_id: str | None) -> Fetched:
+    def fetch(self, source: str | None, *, deadline_seconds: float, request_id: str | None) -> FetchedList:
         """The list of a source; of the gateway where one is set up and no source is named.
 
         Raises GatewayError when the gateway fails (never the mapping instead, in silence), LookupError for a source
@@ -51,15 +51,15 @@ class Sources:
             raise LookupError("the source matchaai is not set up: set MATCHAAI_BASE_URL and MATCHAAI_API_KEY")
         return asyncio.run(self._listed(self._make_client(), deadline_seconds, request_id))
 
-    def _mapped(self) -> Fetched:
+    def _mapped(self) -> FetchedList:
         started = time.monotonic()
         entries = tuple({"id": model.id, "name": model.name} for model in self._mapping.models)
         digest = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
-        return Fetched(MAPPING, entries, digest, round((time.monotonic() - started) * 1000))
+        return FetchedList(MAPPING, entries, digest, round((time.monotonic() - started) * 1000))
 
-    async def _listed(self, client: GatewayClient, deadline_seconds: float, request_id: str | None) -> Fetched:
+    async def _listed(self, client: GatewayClient, deadline_seconds: float, request_id: str | None) -> FetchedList:
         try:
             listing = await client.list_models(deadline_seconds=deadline_seconds, request_id=request_id)
         finally:
             await client.aclose()
-        return Fetched(MATCHAAI, listing.entries, listing.sha256, listing.milliseconds)
+        return FetchedList(MATCHAAI, listing.entries, listing.sha256, listing.milliseconds)

@@ -11,7 +11,7 @@ import psycopg
 
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.claims import ChatClaim
-from shared.chat.waiting import Parked
+from shared.chat.waiting import ParkedChat
 from tests.integration.chat.conftest import Chats
 
 
@@ -36,8 +36,8 @@ def refused_by_postgresql(chats: Chats, chat_id: uuid.UUID, *, when: str) -> Ite
 
 def claimed_in_one_group(
     chats: Chats, chat_ids: Collection[uuid.UUID], announced: list[uuid.UUID]
-) -> list[ChatClaim | Parked | None]:
-    async def claim() -> list[ChatClaim | Parked | None]:
+) -> list[ChatClaim | ParkedChat | None]:
+    async def claim() -> list[ChatClaim | ParkedChat | None]:
         loop = asyncio.get_running_loop()
         commits = BatchWriter(
             chats.runtime.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend, lock_seconds=0.3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.chat import claims, counting, dispatch, figures, lifecycle, read, sweeper, usage
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release
-from shared.chat.sweeper import Swept
+from shared.chat.sweeper import SweepResult
 from shared.db import DatabaseError
 from shared.vocabulary import CHAT_CLASSES
 from tests.integration.chat.conftest import ANN, Chats
@@ -29,7 +29,7 @@ def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
         return lifecycle.finish(connection, finishes)
 
 
-def sweep(chats: Chats, *, max_attempts: int = 3) -> Swept:
+def sweep(chats: Chats, *, max_attempts: int = 3) -> SweepResult:
     with chats.runtime.database.transaction() as connection:
         return sweeper.sweep(connection, max_attempts=max_attempts)
 
@@ -183,7 +183,7 @@ def test_lost_leases_are_queued_again_until_the_attempts_are_used_up(chats: Chat
 
 def test_a_sweep_leaves_those_whose_lease_lasts(chats: Chats) -> None:
     (held,) = claim(chats, chats.submit())
-    assert sweep(chats) == Swept()
+    assert sweep(chats) == SweepResult()
     assert chats.row(held.chat_id)["status"] == "running"
 
 
@@ -230,7 +230,7 @@ def test_a_sweep_leaves_what_another_is_taking(chats: Chats) -> None:
     with database.transaction() as first:
         assert [each.chat_id for each in sweeper.sweep(first, max_attempts=3).resend] == [chat_id]
         with database.transaction(lock_seconds=0.2) as second:
-            assert sweeper.sweep(second, max_attempts=3) == Swept()
+            assert sweeper.sweep(second, max_attempts=3) == SweepResult()
 
 
 def test_a_chat_in_hand_needs_no_message(chats: Chats) -> None:

@@ -99,7 +99,7 @@ def test_a_question_that_is_sent_again_after_a_failure_is_a_new_one(chats: Chats
     assert resend(chats).new
 
 
-def sweep(chats: Chats) -> sweeper.Swept:
+def sweep(chats: Chats) -> sweeper.SweepResult:
     with chats.runtime.database.transaction() as connection:
         return sweeper.sweep(connection, max_attempts=3)
 

@@ -264,10 +264,10 @@ def test_what_an_address_that_is_gone_has_not_got_goes_to_the_one_in_its_place(
         sender(written, hook, receiver="old", others=["steady"]).send_waiting()
         hook.posts.clear()
         with written.database.transaction() as connection:
-            assert deliveries.tend(connection, ["steady", "new"]).readdressed == 0  # somebody had it a moment ago
+            assert deliveries.maintain(connection, ["steady", "new"]).readdressed == 0  # somebody had it a moment ago
         written.run("UPDATE llm_notice_receivers SET seen_at = now() - interval '6 minutes' WHERE receiver = 'old'")
         with written.database.transaction() as connection:
-            assert deliveries.tend(connection, ["steady", "new"]).readdressed == 1
+            assert deliveries.maintain(connection, ["steady", "new"]).readdressed == 1
         sender(written, hook, receiver="new", others=["steady"]).send_waiting()
         sender(written, steady, receiver="steady", others=["new"]).send_waiting()
         assert (len(hook.posts), len(steady.posts)) == (1, 2)
@@ -281,7 +281,7 @@ def test_what_a_dead_receiver_was_never_tried_with_is_given_up_too(written: Cata
         " send_at = now() - interval '2 hours'"
     )
     with written.database.transaction() as connection:
-        assert deliveries.tend(connection, ["webhook"]).given_up == 4
+        assert deliveries.maintain(connection, ["webhook"]).given_up == 4
     assert written.run("SELECT count(*) FROM llm_notices WHERE ended_at IS NULL")[0]["count"] == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.catalogue.facts.capabilities import CAPABILITIES, Stated, resolve
+from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityStatement, resolve
 
 VALUES = st.dictionaries(st.sampled_from(CAPABILITIES), st.booleans() | st.integers(1, 9))
 
@@ -66,8 +66,10 @@ def test_what_nobody_states_is_absent_and_not_false() -> None:
 
 
 def test_the_mapping_is_trusted_more_than_public_data_and_less_than_upstream() -> None:
-    mapping = Stated("mapping", {"supports_vision": False, "context_window": 1}, detail="model 28")
-    data = Stated("models-dev:acme", {"context_window": 2, "max_output": 3}, detail="acme-one", date="2025-02-19")
+    mapping = CapabilityStatement("mapping", {"supports_vision": False, "context_window": 1}, detail="model 28")
+    data = CapabilityStatement(
+        "models-dev:acme", {"context_window": 2, "max_output": 3}, detail="acme-one", date="2025-02-19"
+    )
 
     resolved = resolve("Acme One", ("image/png",), {}, mapping, data)
 
@@ -113,7 +115,9 @@ def test_the_trust_order_holds_for_each_capability_by_itself(
     upstream = resolve("Acme One", mime_types, {}).values
     layers = {"override": overrides, "upstream": upstream, "mapping": mapping, "data": data}
 
-    resolved = resolve("Acme One", mime_types, overrides, Stated("mapping", mapping), Stated("data", data))
+    resolved = resolve(
+        "Acme One", mime_types, overrides, CapabilityStatement("mapping", mapping), CapabilityStatement("data", data)
+    )
 
     assert set(resolved.values) == set(resolved.provenance) == set().union(*layers.values())
     for capability, value in resolved.values.items():

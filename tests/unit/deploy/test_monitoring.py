@@ -15,7 +15,7 @@ from shared.upstream_health import TargetCalls, judge
 from tests.support.tools import ROOT, run_tool, tool
 from worker.doctor.findings import SECTIONS, Line
 from worker.web import metric_families, metrics
-from worker.web.access_log import Answered
+from worker.web.access_log import HttpExchange
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULE_TESTS = sorted(PROMETHEUS.glob("alerts*.test.yml"))
@@ -40,7 +40,7 @@ def queries() -> list[str]:
 def exported() -> dict[str, set[str]]:
     """Each series that `/metrics` shows, with its labels."""
     times = metrics.RequestTimes(None)
-    times.observe(Answered("GET", "/api/llms", 200, 0.1, None, "request"))
+    times.observe(HttpExchange("GET", "/api/llms", 200, 0.1, None, "request"))
     families = [
         *metric_families.of_catalogue(CATALOGUE, stale_after=timedelta(hours=26)),
         *metric_families.of_chats(CHATS, {"gpt-4o"}),

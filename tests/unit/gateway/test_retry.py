@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.gateway.errors import GatewayError
-from shared.gateway.retry import retrying
+from shared.gateway.retry import call_with_retries
 
 BAD_GATEWAY = GatewayError("upstream_unavailable", "HTTP 502.", http_status=502, trips_circuit=True)
 TIMED_OUT = GatewayError("timeout", "Nothing came.", trips_circuit=True)
@@ -42,7 +42,7 @@ class Upstream:
         self, *, deadline: float = 60.0, base: float = 1.0, longest: float = 30.0, jitter: Callable[[], float] = float
     ) -> str:
         return asyncio.run(
-            retrying(
+            call_with_retries(
                 self.call,
                 deadline_seconds=deadline,
                 base_seconds=base,

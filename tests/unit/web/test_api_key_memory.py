@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shared.api_keys import FoundKey, KeyRefused
+from shared.api_keys import ApiKeyMatch, KeyRefused
 from shared.db import Caller
 from shared.settings import Settings
 from worker.web.auth import Authenticator
@@ -24,12 +24,12 @@ class Keys:
     seconds_left: float = float("inf")
     looks: list[float] = field(default_factory=list)
 
-    def verify(self, token: str) -> FoundKey:
+    def verify(self, token: str) -> ApiKeyMatch:
         assert token == KEY
         self.looks.append(self.now)
         if not self.holds:
             raise KeyRefused("the API key was revoked")
-        return FoundKey("a" * 12, ANNA, self.seconds_left, use_unnoted=False)
+        return ApiKeyMatch("a" * 12, ANNA, self.seconds_left, use_unrecorded=False)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_its_own_end_comes_before_that(keys: Keys, authenticator: Authenticator)
 def test_who_comes_while_it_is_looked_at_again_goes_on_with_what_is_known(keys: Keys) -> None:
     seen: list[Caller] = []
 
-    def verify(token: str) -> FoundKey:
+    def verify(token: str) -> ApiKeyMatch:
         if len(keys.looks) == 1:
             seen.append(inner.caller(HEADER))  # another request, in the middle of this one's look
         return keys.verify(token)

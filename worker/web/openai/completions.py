@@ -22,9 +22,9 @@ from worker.web.openai.waiting import (
     CLIENT_GONE,
     COMMENT,
     COMMENT_SECONDS,
-    CallerGone,
+    CallerDisconnected,
     WaitingCaller,
-    database_away,
+    database_unavailable,
     is_resent,
 )
 from worker.web.problems import Problem
@@ -107,12 +107,12 @@ def _stream(waiting: WaitingCaller, watch: Watch, snapshot: Snapshot) -> Iterato
                 last_comment = now
                 yield COMMENT
         problem = None if snapshot.status == "succeeded" else problem_of_chat(snapshot)
-    except CallerGone:
+    except CallerDisconnected:
         return
     except Problem as late:
         problem = late
     except DatabaseFailure:
-        problem = database_away()
+        problem = database_unavailable()
     if problem is not None:
         yield wire.data_line({"error": error_of(problem)})
     else:

@@ -14,7 +14,7 @@ from worker.web.openai.errors import invalid
 from worker.web.openai.response_bodies import ResponseBody
 from worker.web.openai.wire import pieces
 
-Said = tuple[str, str]
+RoleAndText = tuple[str, str]
 """A role and a text."""
 _TO_THE_SYSTEM = ("system", "developer")
 _STATUS = {
@@ -65,7 +65,7 @@ def question_of(body: ResponseBody, previous: StoredResponse | None) -> tuple[Qu
     ), options
 
 
-def _said(body: ResponseBody) -> list[Said]:
+def _said(body: ResponseBody) -> list[RoleAndText]:
     if isinstance(body.input, str):
         return [("user", body.input)]
     return [
@@ -77,13 +77,13 @@ def _said(body: ResponseBody) -> list[Said]:
     ]
 
 
-def _turns_of(response: StoredResponse) -> list[Said]:
+def _turns_of(response: StoredResponse) -> list[RoleAndText]:
     """All turns of a response, its answer the last."""
     history = [(turn["role"], turn["content"]) for turn in response.prompt["history"]]
     return [*history, ("user", response.prompt["question"]), ("assistant", response.snapshot.body["answer"])]
 
 
-def _system_of(response: StoredResponse) -> list[Said]:
+def _system_of(response: StoredResponse) -> list[RoleAndText]:
     return [(role, text) for role, text in response.options["system"]]
 
 
@@ -166,7 +166,7 @@ def encoded_events(snapshot: Snapshot, options: Mapping[str, Any], first: int) -
 def input_items(response: StoredResponse) -> list[dict[str, Any]]:
     """What was put in with this response itself, the oldest first; messages to the system come first."""
     system, turns = response.options["inherited"]
-    own: Sequence[Said] = [
+    own: Sequence[RoleAndText] = [
         *_system_of(response)[system:],
         *((turn["role"], turn["content"]) for turn in response.prompt["history"][turns:]),
         ("user", response.prompt["question"]),
@@ -174,7 +174,7 @@ def input_items(response: StoredResponse) -> list[dict[str, Any]]:
     return [_input_item(response.snapshot.chat_id, place, turn) for place, turn in enumerate(own)]
 
 
-def _input_item(chat_id: uuid.UUID, place: int, turn: Said) -> dict[str, Any]:
+def _input_item(chat_id: uuid.UUID, place: int, turn: RoleAndText) -> dict[str, Any]:
     role, text = turn
     part = _part(text) if role == "assistant" else {"type": "input_text", "text": text}
     return {

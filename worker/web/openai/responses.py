@@ -26,9 +26,9 @@ from worker.web.openai.waiting import (
     CLIENT_GONE,
     COMMENT,
     COMMENT_SECONDS,
-    CallerGone,
+    CallerDisconnected,
     WaitingCaller,
-    database_away,
+    database_unavailable,
     is_resent,
 )
 from worker.web.openai.wire import data_line, headers_of, ignored
@@ -263,12 +263,12 @@ def _events(
             if time.monotonic() >= last_comment + COMMENT_SECONDS:
                 last_comment = time.monotonic()
                 yield COMMENT
-    except CallerGone:
+    except CallerDisconnected:
         return
     except Problem as late:
         problem = late
     except DatabaseFailure:
-        problem = database_away()
+        problem = database_unavailable()
     yield data_line({"error": error_of(problem)})
 
 

@@ -20,7 +20,7 @@ from worker.web.readers import Watch
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """How often it is looked whether the caller is still there."""
 COMMENT_SECONDS = 5.0
 COMMENT = b": still here\n\n"
@@ -32,7 +32,7 @@ CLIENT_GONE = 499
 """The status in the log of a request whose caller closed the connection; nobody receives it."""
 
 
-class CallerGone(Exception):
+class CallerDisconnected(Exception):
     """The caller has closed its connection."""
 
 
@@ -68,13 +68,16 @@ class WaitingCaller:
         return first
 
     def news(self, watch: Watch) -> Snapshot | None:
-        """The next snapshot; None where there is none for a while. Raises CallerGone, Problem, DatabaseFailure."""
-        snapshot = watch.wait(LOOK_SECONDS)
+        """The next snapshot; None if there is none for a while.
+
+        Raises CallerDisconnected, Problem, DatabaseFailure.
+        """
+        snapshot = watch.wait(POLL_SECONDS)
         if snapshot is not None:
             self._ended = snapshot.ended
             return snapshot
         if self._has_gone():
-            raise CallerGone
+            raise CallerDisconnected
         if time.monotonic() >= self._ends_at:
             late = self.look_up()
             if late.ended:
@@ -87,7 +90,7 @@ class WaitingCaller:
         try:
             while not snapshot.ended:
                 snapshot = self.news(watch) or snapshot
-        except CallerGone:
+        except CallerDisconnected:
             self.leave()
             return None
         return snapshot
@@ -108,7 +111,7 @@ class WaitingCaller:
             )
 
 
-def database_away() -> Problem:
+def database_unavailable() -> Problem:
     """What a stream ends with that PostgreSQL tells nothing more about."""
     return Problem(503, "database_unavailable", "PostgreSQL cannot be reached at the moment; try again")
 
