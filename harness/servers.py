@@ -8,13 +8,14 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
 
 from harness.folders import server_folder
 from migrations.run import upgrade
-from worker.local.database_roles import APP, OWNER, create_database, with_database
+from worker.local.database_roles import APP, OWNER, create_database
 from worker.local.services import LocalServices, start_services
 
 _TEMPLATE = "migrated"
@@ -102,3 +103,8 @@ def running_servers(migrate: Callable[[str], None] = upgrade) -> Iterator[Server
             yield Servers(services, migrate)
         finally:
             services.stop()
+
+
+def with_database(url: str, database: str) -> str:
+    """The same server and login, another database."""
+    return urlsplit(url)._replace(path=f"/{database}").geturl()

@@ -24,11 +24,6 @@ class AnswerMemory:
         self._taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @property
-    def taken_bytes(self) -> int:
-        """How much is given out."""
-        return self._taken
-
     @contextmanager
     def share(self) -> Iterator[AnswerShare]:
         """What one chat takes, given back at the end. `current_share` finds it, in tasks made meanwhile as well."""

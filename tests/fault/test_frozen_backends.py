@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from harness.chatting import System
+from harness.servers import with_database
 from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.fault.test_chat_servers import postgres_pid
 from tests.support.stopping import stopped, with_children
-from worker.local.database_roles import with_database
 
 LEASE = 6
 TWO_LEASES = 2 * LEASE + 1

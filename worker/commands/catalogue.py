@@ -23,7 +23,7 @@ from shared.chat import usage
 from shared.vocabulary import GOOD_RUNS, RunTrigger
 from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
-from worker.commands.held import MODELS_SHOWN, check_force, dismiss_list, print_held, print_run
+from worker.commands.held import MODELS_SHOWN, dismiss_list, exit_unless_held, print_held, print_run
 from worker.local import FIRST_HELD
 from worker.runtime import Runtime
 
@@ -78,7 +78,7 @@ def refresh(
             click.echo("refresh: a run of this source has succeeded before, or its list is held: nothing to do")
             return
         if not dry_run:
-            check_force(runtime, arguments)
+            exit_unless_held(runtime, arguments)
         with console().status("Refreshing the catalogue …"):
             outcome = _run(runtime, arguments, first=first)
         removed = _removed_models(runtime, outcome)

@@ -46,7 +46,7 @@ def _count(number: int | None) -> str:
     return "not counted" if number is None else str(number)
 
 
-def check_force(runtime: Runtime, options: RefreshOptions) -> None:
+def exit_unless_held(runtime: Runtime, options: RefreshOptions) -> None:
     """Exit with 1 unless the force names a held list."""
     try:
         runtime.refresher.check_force(options)

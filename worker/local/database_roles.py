@@ -6,7 +6,6 @@ becomes one of the three roles in each transaction. Neither is a superuser: poli
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -71,11 +70,6 @@ def create_database(
 def address(port: int, login: DatabaseLogin, database: str) -> str:
     """The address of a database on this machine. Names and passwords are made of letters, digits, `-` and `_`."""
     return f"postgresql://{login.user}:{login.password}@127.0.0.1:{port}/{database}"
-
-
-def with_database(url: str, database: str) -> str:
-    """The same server and login, another database."""
-    return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
 def _role(

@@ -57,10 +57,6 @@ class LocalServices:
         """Database 0, with its password."""
         return f"redis://:{self._words['valkey']}@127.0.0.1:{self._ports['valkey']}/0"
 
-    @property
-    def supervisor_pid(self) -> int:
-        return self._supervisor.pid
-
     def begin(self, request: StartRequest, say: Callable[[str], None]) -> None:
         """Give the first order and wait until the servers answer. Raises LocalServicesError."""
         with contextlib.suppress(BrokenPipeError):  # it has ended, and so do its news

@@ -81,22 +81,22 @@ class RefreshRoutes:
         if body.dry_run:
             return self._preview(call, body)
         if body.force is not None:
-            self._check_force(call, body, body.force)
+            self._require_held(call, body, body.force)
         return self._refresh(call, body)
 
-    def _check_force(self, call: AnyRequest, body: bodies.RefreshBody, sha256: str) -> None:
-        """See that `force` names a list that a run held, or, for who waits, one that a run would hold now."""
-        with self.runtime.database.transaction(call.caller) as connection:
-            if holds.is_held(connection, sha256):
-                return
-            hold = holds.open_hold(connection)
-        held = None if hold is None else hold.held
-        if not call.respond_async:
+    def _require_held(self, call: AnyRequest, body: bodies.RefreshBody, sha256: str) -> None:
+        """See that `force` names a list that a run held, or, for callers that wait, one that a run would hold now."""
+
+        def held_now() -> Mapping[str, Any] | None:
+            if call.respond_async:
+                return None
             preview, _ = self._run_preview(call, bodies.RefreshBody(source=body.source, dry_run=True))
-            held = (preview.held if preview is not None else None) or held
-        if held is None or held["sha256"] != sha256:
-            detail = holds.explain_refusal(sha256, held)
-            raise Problem(409, "not_held", detail, members={"held": held})
+            return None if preview is None else preview.held
+
+        try:
+            holds.require_held(self.runtime.database, sha256, held_now, caller=call.caller)
+        except holds.NotHeld as error:
+            raise Problem(409, "not_held", str(error), members={"held": error.held}) from None
 
     def _preview(self, call: AnyRequest, body: bodies.RefreshBody) -> Response:
         outcome, task_id = self._run_preview(call, body)

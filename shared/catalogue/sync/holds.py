@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from shared.db import Caller, Database
 from shared.vocabulary import GOOD_RUNS
 
 # Held runs that no good run has followed.
@@ -58,6 +59,27 @@ def is_held(connection: sa.Connection, sha256: str) -> bool:
     """Whether the list with this sha256 is the one that waits for a decision: not an older one, nor a dismissed one."""
     hold = open_hold(connection)
     return hold is not None and hold.held["sha256"] == sha256
+
+
+def require_held(
+    database: Database,
+    sha256: str,
+    held_now: Callable[[], Mapping[str, Any] | None],
+    *,
+    caller: Caller | None = None,
+) -> None:
+    """See that a held list has this sha256: the one that waits for a decision, or the one that a run would hold now.
+
+    `held_now`: what a preview holds; it is called if the waiting list is another one. Raises NotHeld.
+    """
+    with database.transaction(caller) as connection:
+        hold = open_hold(connection)
+    waiting = None if hold is None else hold.held
+    if waiting is not None and waiting["sha256"] == sha256:
+        return
+    held = held_now() or waiting
+    if held is None or held["sha256"] != sha256:
+        raise NotHeld(explain_refusal(sha256, held), held)
 
 
 # Selects the newest undecided run that held the list with this digest; it reads the table of runs.

@@ -134,22 +134,10 @@ class Refresher:
         return Outcome.of_run(run)
 
     def check_force(self, options: RefreshOptions, *, request_id: str | None = None) -> None:
-        """See that `options.force` names a held list: the one that waits for a decision, or that a run would hold now.
-
-        Writes nothing. Raises NotHeld, which holds the list that is held instead.
-        """
-        sha256 = options.force
-        if sha256 is None:
-            return
-        with self._database.transaction() as connection:
-            if holds.is_held(connection, sha256):
-                return
-            hold = holds.open_hold(connection)
-        held = self.preview(RefreshOptions(source=options.source), request_id=request_id).held or (
-            hold.held if hold else None
-        )
-        if held is None or held["sha256"] != sha256:
-            raise holds.NotHeld(holds.explain_refusal(sha256, held), held)
+        """See that `options.force` names a held list (`holds.require_held`). Writes nothing. Raises NotHeld."""
+        if options.force is not None:
+            preview = RefreshOptions(source=options.source)
+            holds.require_held(self._database, options.force, lambda: self.preview(preview, request_id=request_id).held)
 
     def dismiss(self, run_id: uuid.UUID, *, actor: str) -> None:
         """End a hold without applying its list. Raises NotHeld."""

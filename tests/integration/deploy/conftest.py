@@ -118,7 +118,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Receiver) -> Iterator[Stack]:
+def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, notice_receiver: Receiver) -> Iterator[Stack]:
     """Secrets as the script makes them, moved to this machine's ports; the database as roles.sh makes it."""
     for name in ("root", "tmp", "bin"):
         (folder / name).mkdir()
@@ -139,7 +139,7 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Rece
         (folder / "bin" / "valkey-cli").symlink_to(client)
     postgres = find_postgres().folder
     given = {
-        "NOTIFY_WEBHOOK_URL": hook.url,
+        "NOTIFY_WEBHOOK_URL": notice_receiver.url,
         "MATCHAAI_BASE_URL": gateway.url,
         "MATCHAAI_MISSION_ID": "7",
         "CHAT_CONCURRENCY": "20",
@@ -172,7 +172,7 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, hook: Rece
 
 
 @pytest.fixture(scope="module")
-def hook() -> Iterator[Receiver]:
+def notice_receiver() -> Iterator[Receiver]:
     """What NOTIFY_WEBHOOK_URL leads to."""
     with receiver() as running:
         yield running
@@ -180,10 +180,10 @@ def hook() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def stack(
-    servers: Servers, gateway: RunningStandIn, hook: Receiver, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers, gateway: RunningStandIn, notice_receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """All services of Compose but PostgreSQL, started in its order: Valkey, migrate, the rest."""
-    with prepared(tmp_path_factory.mktemp("compose"), servers, gateway, hook) as made:
+    with prepared(tmp_path_factory.mktemp("compose"), servers, gateway, notice_receiver) as made:
         (made.folder / "valkey").mkdir()
         made.services["valkey"]["environment"]["VALKEY_DATA"] = str(made.folder / "valkey")
         made.start("valkey")

@@ -47,19 +47,19 @@ def test_a_refresh_and_a_chat_come_through(stack: Stack, api: httpx.Client, gate
 
 
 def test_a_receiver_that_never_answers_holds_nothing_up(
-    stack: Stack, api: httpx.Client, gateway: RunningStandIn, hook: Receiver
+    stack: Stack, api: httpx.Client, gateway: RunningStandIn, notice_receiver: Receiver
 ) -> None:
-    hook.answers = [None]
+    notice_receiver.answers = [None]
     gateway.behave(llms={"status": 401})
     assert api.post("/api/llms/refresh").status_code == 502
-    wait_for(lambda: hook.posts)
+    wait_for(lambda: notice_receiver.posts)
     gateway.behave()
     assert api.post("/api/llms/refresh").status_code == 200
     assert stack.is_healthy("worker")
     assert stack.is_healthy("chat")
-    hook.released.set()
-    wait_for(lambda: "recovered" in hook.kinds(), seconds=30)
-    failed = next(post for post in hook.posts if post.notice["kind"] == "failed")
+    notice_receiver.released.set()
+    wait_for(lambda: "recovered" in notice_receiver.kinds(), seconds=30)
+    failed = next(post for post in notice_receiver.posts if post.notice["kind"] == "failed")
     assert verify(stack.secret("notify_webhook_secret"), failed.body, failed.headers, now=time.time())
 
 

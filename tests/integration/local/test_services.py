@@ -27,12 +27,13 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="concerns root only")
 
 STARTER = """
 import sys, time
+import psutil
 from pathlib import Path
 from worker.local.services import start_services, write_state
 home = Path(sys.argv[1])
 services = start_services(home, postgres=True, valkey=True, durable=False, say=lambda text: print(text, flush=True))
 write_state(home, {"DATABASE_URL": services.database_url})
-print("supervisor", services.supervisor_pid, flush=True)
+print("supervisor", *(child.pid for child in psutil.Process().children()), flush=True)
 print("started", services.database_url, flush=True)
 sys.stdin.read()
 services.stop()

@@ -9,13 +9,6 @@ import pytest
 from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Database
 from tests.support.notices import write_notice
-from tests.support.receiver import Receiver, receiver
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
 
 
 @pytest.fixture

@@ -14,16 +14,10 @@ import pytest
 from harness.chatting import System
 from harness.waiting import wait_for
 from tests.support.node import installed
-from tests.support.receiver import Post, Receiver, receiver
+from tests.support.receiver import Post, Receiver
 
 GPT = "gpt-4o"
 EVENTS = ["response.completed", "response.failed", "response.cancelled"]
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from harness.servers import running_servers
+from harness.servers import running_servers, with_database
 from migrations.run import grant_roles, upgrade
 from shared.settings import Settings
 from tests.integration.supabase.test_supabase import CLUSTER, INSIDE, PASSWORDS, execute
@@ -14,7 +14,6 @@ from tests.support.old_system import SUPABASE_PARTS, WHOLE
 from tests.support.pooler import transaction_pooler
 from tests.support.tools import ROOT
 from worker.commands.doctor import check_database
-from worker.local.database_roles import with_database
 from worker.runtime import adopter_of
 
 OLD = ("llm_models_before_llm_refresh", "llm_usage_stats_before_llm_refresh")

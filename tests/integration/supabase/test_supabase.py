@@ -20,13 +20,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.processes import REFRESH, Web, local_variables, web, worker
-from harness.servers import running_servers
+from harness.servers import running_servers, with_database
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from migrations.run import grant_roles, upgrade
 from tests.support.pooler import transaction_pooler
 from tests.support.tools import ROOT
-from worker.local.database_roles import with_database
 
 CHAT = (
     "celery",

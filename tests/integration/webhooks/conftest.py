@@ -21,7 +21,6 @@ from shared.notices.outbox import Outbox
 from shared.webhooks import deliveries, endpoints
 from shared.webhooks.endpoints import NewEndpoint
 from shared.webhooks.sender import EventSender
-from tests.support.receiver import Receiver, receiver
 
 ANN = Caller("authenticated", "ann")
 RESPONSES = ("response.completed", "response.failed", "response.cancelled")
@@ -111,9 +110,3 @@ def hooks(database: Database) -> Iterator[Hooks]:
     with catalogue_harness(database.url, None) as catalogue:
         catalogue.seed()
         yield Hooks(catalogue, database.superuser_url)
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running

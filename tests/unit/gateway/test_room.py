@@ -9,6 +9,18 @@ from hypothesis import strategies as st
 from shared.gateway.answer_memory import AnswerMemory, current_share
 
 
+async def fits(room: AnswerMemory, size: int) -> bool:
+    """Whether so many bytes are free, so that a share of them is there without waiting."""
+    with room.share() as share:
+        take = asyncio.create_task(share.take(size))
+        await asyncio.sleep(0)
+        fitted = take.done()
+        take.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await take
+        return fitted
+
+
 def test_who_finds_no_room_waits_for_its_turn() -> None:
     async def play() -> list[str]:
         room, happened = AnswerMemory(10), list[str]()
@@ -29,20 +41,20 @@ def test_who_finds_no_room_waits_for_its_turn() -> None:
         first.set()
         others.set()
         await asyncio.gather(*tasks)
-        assert room.taken_bytes == 0
         return happened
 
     assert asyncio.run(play()) == ["a", "b", "c"]
 
 
 def test_what_is_too_large_for_the_room_gets_it_alone() -> None:
-    async def play() -> int:
+    async def play() -> None:
         room = AnswerMemory(10)
         with room.share() as share:
             await share.take(50)
-            return room.taken_bytes
+            assert not await fits(room, 1)
+        assert await fits(room, 10)
 
-    assert asyncio.run(play()) == 50
+    asyncio.run(play())
 
 
 def test_a_task_made_within_a_share_finds_it() -> None:
@@ -59,17 +71,22 @@ def test_a_task_made_within_a_share_finds_it() -> None:
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12))
 def test_room_is_never_overdrawn_and_all_of_it_comes_back(readers: list[tuple[int, int, int, bool]]) -> None:
     async def play() -> None:
-        room = AnswerMemory(12)
+        room, shares = AnswerMemory(12), dict[int, int]()
 
-        async def read(size: int, kept: int, turns: int) -> None:
+        async def read(reader: int, size: int, size_after: int, turns: int) -> None:
             with room.share() as share:
                 await share.take(size)
-                assert room.taken_bytes <= 12
-                share.shrink(kept)
-                for _ in range(turns):
-                    await asyncio.sleep(0)
+                shares[reader] = size
+                try:
+                    assert sum(shares.values()) <= 12
+                    share.shrink(size_after)
+                    shares[reader] = min(size, size_after)
+                    for _ in range(turns):
+                        await asyncio.sleep(0)
+                finally:
+                    del shares[reader]
 
-        tasks = [asyncio.create_task(read(size, kept, turns)) for size, kept, turns, _ in readers]
+        tasks = [asyncio.create_task(read(number, *reader[:3])) for number, reader in enumerate(readers)]
         await asyncio.sleep(0)
         for task, (*_, cancelled) in zip(tasks, readers, strict=True):
             if cancelled:
@@ -78,6 +95,6 @@ def test_room_is_never_overdrawn_and_all_of_it_comes_back(readers: list[tuple[in
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        assert room.taken_bytes == 0
+        assert await fits(room, 12)
 
     asyncio.run(play())
