@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from shared.clock import new_id
 from shared.vocabulary import WEBHOOK_EVENTS
-from shared.webhooks import deliveries, endpoints
-from shared.webhooks.deliveries import EndpointOff, UnknownDelivery
+from shared.webhooks import delivery_history, endpoints
+from shared.webhooks.delivery_history import EndpointOff, UnknownDelivery
 from shared.webhooks.destinations import check_url
 from shared.webhooks.endpoints import NewEndpoint, TooManyEndpoints, UnknownEndpoint
 from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
@@ -117,7 +117,7 @@ def enable(endpoint_id: uuid.UUID, as_json: bool) -> None:
 def list_deliveries(endpoint_id: uuid.UUID | None, limit: int, as_json: bool) -> None:
     """What was sent, or waits: to one endpoint or to all, the newest first."""
     with _open_runtime() as runtime, runtime.database.transaction() as connection:
-        rows = deliveries.list_deliveries(connection, endpoint_id=endpoint_id, limit=limit)
+        rows = delivery_history.list_deliveries(connection, endpoint_id=endpoint_id, limit=limit)
     if as_json:
         echo_json({"deliveries": rows})
         return
@@ -148,7 +148,7 @@ def redeliver(delivery_id: uuid.UUID, as_json: bool) -> None:
     with _open_runtime() as runtime:
         try:
             with runtime.database.transaction() as connection:
-                row = deliveries.redeliver(connection, delivery_id)
+                row = delivery_history.redeliver(connection, delivery_id)
         except EndpointOff as off:
             fail(str(off))
     if as_json:

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from shared.clock import new_id
 from shared.vocabulary import DeliveryStatus, DisabledReason, WebhookEvent
-from shared.webhooks import deliveries, endpoints
-from shared.webhooks.deliveries import EndpointOff, UnknownDelivery
+from shared.webhooks import delivery_history, endpoints
+from shared.webhooks.delivery_history import EndpointOff, UnknownDelivery
 from shared.webhooks.destinations import check_url
 from shared.webhooks.endpoints import NewEndpoint, TooManyEndpoints, UnknownEndpoint
 from worker.runtime import Runtime
@@ -184,18 +184,20 @@ class WebhookRoutes:
     def list_of_endpoint(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:
         query = call.query
         with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
-            rows = deliveries.list_deliveries(connection, endpoint_id=_id(call.path["endpoint_id"]), limit=query.limit)
+            rows = delivery_history.list_deliveries(
+                connection, endpoint_id=_id(call.path["endpoint_id"]), limit=query.limit
+            )
         return as_json({"deliveries": rows})
 
     def list_all(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:
         query = call.query
         with self.runtime.database.transaction(call.caller) as connection:
-            return as_json({"deliveries": deliveries.list_deliveries(connection, limit=query.limit)})
+            return as_json({"deliveries": delivery_history.list_deliveries(connection, limit=query.limit)})
 
     def redeliver(self, call: PlainRequest) -> Response:
         try:
             with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
-                return as_json(deliveries.redeliver(connection, _id(call.path["delivery_id"])))
+                return as_json(delivery_history.redeliver(connection, _id(call.path["delivery_id"])))
         except EndpointOff as off:
             raise Problem(409, "endpoint_off", str(off)) from None
 

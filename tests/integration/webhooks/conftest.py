@@ -18,7 +18,7 @@ from shared.chat.requests import Question
 from shared.clock import new_id, utc_now
 from shared.db import Caller
 from shared.notices.outbox import Outbox
-from shared.webhooks import deliveries, endpoints
+from shared.webhooks import delivery_history, endpoints
 from shared.webhooks.endpoints import NewEndpoint
 from shared.webhooks.sender import EventSender
 
@@ -83,7 +83,7 @@ class Hooks:
 
     def deliveries(self) -> list[dict[str, Any]]:
         with self.catalogue.database.transaction() as connection:
-            return deliveries.list_deliveries(connection)
+            return delivery_history.list_deliveries(connection)
 
     def delivery(self) -> dict[str, Any]:
         (only,) = self.deliveries()

@@ -17,8 +17,8 @@ from shared.notices.sender import Receiver as OperatorReceiver
 from shared.notices.sender import Sender
 from shared.notices.webhook import Webhook
 from shared.signing import new_secret, verify
-from shared.webhooks import deliveries, endpoints
-from shared.webhooks.deliveries import EndpointOff
+from shared.webhooks import deliveries, delivery_history, endpoints
+from shared.webhooks.delivery_history import EndpointOff
 from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
 from tests.integration.webhooks.conftest import Hooks
 from tests.support.receiver import Receiver, receiver
@@ -186,10 +186,10 @@ def test_gone_switches_off_at_once_and_enable_on_again(hooks: Hooks, hook: Recei
     assert len(hooks.catalogue.run("SELECT FROM llm_notices")) == 1
     row = hooks.deliveries()[0]
     with pytest.raises(EndpointOff, match="enable"), hooks.catalogue.database.transaction() as connection:
-        deliveries.redeliver(connection, row["id"])
+        delivery_history.redeliver(connection, row["id"])
     with hooks.catalogue.database.transaction() as connection:
         endpoints.enable(connection, endpoint["id"])
-        deliveries.redeliver(connection, row["id"])
+        delivery_history.redeliver(connection, row["id"])
     hooks.send()
     assert hook.posts[-1].headers["webhook-id"] == row["event_id"]
     assert next(each for each in hooks.deliveries() if each["id"] == row["id"])["status"] == "delivered"
@@ -200,7 +200,7 @@ def test_a_redelivery_goes_at_once_under_the_same_id(hooks: Hooks, hook: Receive
     hooks.send()
     hooks.later(hours=100)
     with hooks.catalogue.database.transaction() as connection:
-        shown = deliveries.redeliver(connection, hooks.delivery()["id"])
+        shown = delivery_history.redeliver(connection, hooks.delivery()["id"])
     assert shown["status"] == "waiting"
     hook.answers = [500]
     hooks.send()
