@@ -69,14 +69,14 @@ def run(place: Place) -> Iterator[Figure]:
         f"added to chats of {seconds} s: p50": ADDED_P50,
         "answer committed to the reader's event: p99": EVENT_P99,
     }
-    for name, found in figures.items():
-        yield Figure("latency", name, "ms", tuple(found), aim=aims.get(name))
+    for name, figure in figures.items():
+        yield Figure("latency", name, "ms", tuple(figure), aim=aims.get(name))
 
 
 def _ask(system: System, model: str, *, seconds: float, per_second: float) -> Drizzled:
     body = json.dumps({"question": "How long does it take until I am answered?", "model": model})
-    wanted = request("POST", "/api/chasen/chat", token=token(), body=body)
-    return drizzle(port_of(system.web), wanted, per_second=per_second, seconds=seconds, connections=100)
+    question = request("POST", "/api/chasen/chat", token=token(), body=body)
+    return drizzle(port_of(system.web), question, per_second=per_second, seconds=seconds, connections=100)
 
 
 def _withdraw_queued(system: System) -> None:

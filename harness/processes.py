@@ -37,9 +37,9 @@ BEAT = ("celery", "-A", "worker.main", "beat", "-S", "worker.schedule:Scheduler"
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -48,12 +48,12 @@ class Process:
     def __init__(self, command: tuple[str, ...], variables: Mapping[str, str], log: Path, *, cwd: Path = ROOT) -> None:
         self.log = log
         # Only what is named here: a test does not depend on the environment it runs in.
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        base_environ = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
                 cwd=cwd,
-                env={**kept, "PYTHONUNBUFFERED": "1", **variables},
+                env={**base_environ, "PYTHONUNBUFFERED": "1", **variables},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -112,16 +112,16 @@ class Web:
 
     def workers(self) -> dict[str, int]:
         """How many of each kind are there; no entry for a kind of which there is none."""
-        found: dict[str, int] = self.client.get("/readyz").json()["parts"]["workers"]
-        return {kind: number for kind, number in found.items() if number}
+        counts: dict[str, int] = self.client.get("/readyz").json()["parts"]["workers"]
+        return {kind: number for kind, number in counts.items() if number}
 
 
 @contextlib.contextmanager
 def web(variables: Mapping[str, str], folder: Path, *, port: int | None = None, cwd: Path = ROOT) -> Iterator[Web]:
     """gunicorn with two web processes, ready to answer."""
-    taken = port or free_port()
-    with Process(WEB, {**variables, "PORT": str(taken)}, folder / f"web-{taken}.log", cwd=cwd) as process:
-        running = Web(process, taken)
+    chosen_port = port or free_port()
+    with Process(WEB, {**variables, "PORT": str(chosen_port)}, folder / f"web-{chosen_port}.log", cwd=cwd) as process:
+        running = Web(process, chosen_port)
         try:
             wait_for(lambda: running.answers() or process.exit_code is not None, seconds=30)
             assert process.exit_code is None, process.output

@@ -12,7 +12,7 @@ T = TypeVar("T")
 def live_processes(folder: Path) -> list[str]:
     """Pid and command line of each other process that works in the folder, or has it in its arguments or variables."""
     mark = os.fsencode(folder)
-    found = []
+    values = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
@@ -22,8 +22,8 @@ def live_processes(folder: Path) -> list[str]:
         except OSError:  # it has ended since, or it is not ours to look at
             continue
         if mark in identity:
-            found.append(f"{process.name}: {command.replace(bytes(1), b' ').decode(errors='replace')}")
-    return found
+            values.append(f"{process.name}: {command.replace(bytes(1), b' ').decode(errors='replace')}")
+    return values
 
 
 def wait_for(what: Callable[[], T], *, seconds: float = 20.0) -> T:

@@ -17,9 +17,9 @@ TIMEOUTS = "SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '15min
 
 
 def _address() -> str:
-    given = context.config.attributes.get("url")
-    if given is not None:
-        return str(given)
+    url_override = context.config.attributes.get("url")
+    if url_override is not None:
+        return str(url_override)
     settings = read_settings(os.environ, Path(".env"))
     return (settings.migrate_database_url or settings.database_url).get_secret_value()
 
@@ -50,19 +50,19 @@ def run() -> None:
         with context.begin_transaction():
             connection.execute(LOCK)
             connection.exec_driver_sql(TIMEOUTS)
-            found = schema.read_schema(connection)
-            if found.fit in ("newer", "too_new"):
-                raise schema.NewerSchema(found)
+            current = schema.read_schema(connection)
+            if current.fit in ("newer", "too_new"):
+                raise schema.NewerSchema(current)
             was_shared = schema.take_over(connection)
             adoption = None
-            if found.revision is None:
+            if current.revision is None:
                 tables, adoption = old_system.plan_adoption(connection, context.config.attributes.get("adopter"))
                 old_system.set_aside(connection, tables)
             context.run_migrations()
             schema.state_oldest_code(connection)
             if adoption is not None:
                 old_system.write(connection, adoption)
-            context.config.attributes.update(found=found, adoption=adoption)
+            context.config.attributes.update(current=current, adoption=adoption)
             if was_shared:
                 schema.state_to_the_version_before(connection)
     engine.dispose()

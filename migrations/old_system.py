@@ -118,7 +118,7 @@ def plan_adoption(
     `lock`: keep everybody else away from them until the transaction ends. Changes only, until then, whether the owner
     sees all rows of a table whose policies are forced. Raises CannotAdopt.
     """
-    tables = [_old_table(connection, found, lock=lock) for found in _found(connection, (MODELS, USAGE))]
+    tables = [_old_table(connection, row, lock=lock) for row in _found(connection, (MODELS, USAGE))]
     if not tables:
         return [], None
     if adopter is None:
@@ -175,34 +175,34 @@ def _found(connection: sa.Connection, names: Sequence[str]) -> list[sa.Row[Any]]
     return list(connection.execute(sa.text(_FIND), {"names": list(names)}).all())
 
 
-def _old_table(connection: sa.Connection, found: sa.Row[Any], *, lock: bool) -> OldTable:
+def _old_table(connection: sa.Connection, row: sa.Row[Any], *, lock: bool) -> OldTable:
     """The table, if it is the one we know and ours to change."""
-    if found.kind not in ("r", "p"):
+    if row.kind not in ("r", "p"):
         raise CannotAdopt(
-            f"{found.name} is {_KINDS.get(found.kind, 'no table')}: give it another name, or use a schema of its own"
+            f"{row.name} is {_KINDS.get(row.kind, 'no table')}: give it another name, or use a schema of its own"
         )
-    missing = [column for column in _COLUMNS[found.name][1] if column not in found.columns]
+    missing = [column for column in _COLUMNS[row.name][1] if column not in row.columns]
     if missing:
         raise CannotAdopt(
-            f"{found.name} exists and is not the table that this system replaces (it has no {', '.join(missing)}):"
+            f"{row.name} exists and is not the table that this system replaces (it has no {', '.join(missing)}):"
             " give it another name, or use a schema of its own"
         )
-    if not found.is_ours_to_change:
+    if not row.is_ours_to_change:
         raise CannotAdopt(
-            f"{found.name} belongs to {found.owner}: let MIGRATE_DATABASE_URL log in as its owner, or give it the table"
+            f"{row.name} belongs to {row.owner}: let MIGRATE_DATABASE_URL log in as its owner, or give it the table"
             " (ALTER TABLE … OWNER TO …)"
         )
     if lock:
-        connection.exec_driver_sql(f"LOCK TABLE {found.name} IN ACCESS EXCLUSIVE MODE")
-    if found.forced:
-        connection.exec_driver_sql(_OPEN.format(found.name))
-    return OldTable(found.name, found.oid, tuple(found.columns))
+        connection.exec_driver_sql(f"LOCK TABLE {row.name} IN ACCESS EXCLUSIVE MODE")
+    if row.forced:
+        connection.exec_driver_sql(_OPEN.format(row.name))
+    return OldTable(row.name, row.oid, tuple(row.columns))
 
 
 def _read(connection: sa.Connection, table: OldTable) -> list[Json]:
     """The rows, as far as we know the columns."""
-    known = [column for column in _COLUMNS[table.name][0] if column in table.columns]
-    pairs = ", ".join(f"'{column}', to_jsonb(old.{column})" for column in known)
+    own_columns = [column for column in _COLUMNS[table.name][0] if column in table.columns]
+    pairs = ", ".join(f"'{column}', to_jsonb(old.{column})" for column in own_columns)
     rows = connection.execute(sa.text(f"SELECT jsonb_build_object({pairs}) FROM {table.name} AS old"))
     return list(rows.scalars())
 
@@ -215,9 +215,9 @@ def _notes(connection: sa.Connection, tables: Sequence[OldTable]) -> list[str]:
         extra = [column for column in table.columns if column not in (*_COLUMNS[table.name][0], *own)]
         if extra:
             notes.append(f"columns that only {table.aside} keeps: {', '.join(extra)}")
-        left = connection.execute(sa.text(_LEFT_BEHIND), {"oid": table.oid}).scalars().all()
-        if left:
-            notes.append(f"what goes on referring to {table.aside}: {', '.join(left)}")
+        leftovers = connection.execute(sa.text(_LEFT_BEHIND), {"oid": table.oid}).scalars().all()
+        if leftovers:
+            notes.append(f"what goes on referring to {table.aside}: {', '.join(leftovers)}")
     return notes
 
 

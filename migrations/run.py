@@ -22,7 +22,7 @@ REFUSALS = (NewerSchema, SchemaUnclear, CannotAdopt, CommandError)
 class Upgrade:
     """What an upgrade comes to: the schema that it finds, what it runs (revision, title), and what it adopts."""
 
-    found: Schema
+    current: Schema
     pending: tuple[tuple[str, str], ...]
     adoption: Adoption | None = None
 
@@ -42,8 +42,8 @@ def upgrade(url: str, revision: str = "head", *, adopter: Adopter | None = None)
         if error.schema.fit != "newer":
             raise
         return Upgrade(error.schema, ())
-    found: Schema = config.attributes["found"]
-    return Upgrade(found, schema.pending(found), config.attributes["adoption"])
+    current: Schema = config.attributes["found"]
+    return Upgrade(current, schema.pending(current), config.attributes["adoption"])
 
 
 def preview(url: str, adopter: Adopter) -> Upgrade:
@@ -54,17 +54,17 @@ def preview(url: str, adopter: Adopter) -> Upgrade:
     try:
         with engine.connect() as connection, connection.begin() as transaction:
             connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'")
-            found = schema.read_schema(connection)
-            if found.fit == "too_new":
-                raise NewerSchema(found)
+            current = schema.read_schema(connection)
+            if current.fit == "too_new":
+                raise NewerSchema(current)
             schema.check_clear(connection)
             adoption = None
-            if found.revision is None:
+            if current.revision is None:
                 _, adoption = old_system.plan_adoption(connection, adopter, lock=False)
             transaction.rollback()
     finally:
         engine.dispose()
-    return Upgrade(found, schema.pending(found), adoption)
+    return Upgrade(current, schema.pending(current), adoption)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -82,11 +82,11 @@ def head() -> str:
     return revisions()[-1]
 
 
-def pending(found: Schema) -> tuple[tuple[str, str], ...]:
+def pending(current: Schema) -> tuple[tuple[str, str], ...]:
     """The revisions that are still to be run on this schema, each with its title; none on a newer one."""
-    if found.fit != "behind":
+    if current.fit != "behind":
         return ()
-    done = revisions().index(found.revision) + 1 if found.revision is not None else 0
+    done = revisions().index(current.revision) + 1 if current.revision is not None else 0
     return tuple((revision, _scripts().get_revision(revision).doc) for revision in revisions()[done:])
 
 
@@ -135,9 +135,9 @@ def take_over(connection: sa.Connection) -> bool:
 
 def state_to_the_version_before(connection: sa.Connection) -> None:
     """Say in `alembic_version`, once it was taken over, that everything is there that its readers know of."""
-    known = ", ".join(repr(revision) for revision in SHARED_REVISIONS)
+    shared_revisions = ", ".join(repr(revision) for revision in SHARED_REVISIONS)
     connection.exec_driver_sql(
-        f"UPDATE {SHARED_TABLE} SET version_num = '{SHARED_REVISIONS[-1]}' WHERE version_num IN ({known})"
+        f"UPDATE {SHARED_TABLE} SET version_num = '{SHARED_REVISIONS[-1]}' WHERE version_num IN ({shared_revisions})"
     )
 
 

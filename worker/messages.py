@@ -54,24 +54,24 @@ def send_dispatched(app: Celery, database: Database, chats: Sequence[DispatchedC
 
     Raises what `Database.transaction` raises; the chats get their messages as lost ones then.
     """
-    unsent = list(chats)
+    batch = list(chats)
     try:
         with app.producer_or_acquire() as producer:
             for chat in chats:
                 # The first message has the chat's own id, which /api/tasks is asked for; later ones new ones.
                 task_id = str(chat.chat_id if chat.first else new_id())
                 send_chat(app, chat.chat_id, task_id=task_id, request_id=chat.request_id, producer=producer)
-                unsent.pop(0)
+                batch.pop(0)
     except (OperationalError, OSError) as error:
         log.warning(
-            "llm_chat.not_published", message="Redis took no message", chats=len(unsent), error=type(error).__name__
+            "llm_chat.not_published", message="Redis took no message", chats=len(batch), error=type(error).__name__
         )
         with database.transaction() as connection:
             dispatch.take_back(
                 connection,
-                [chat.chat_id for chat in unsent],
+                [chat.chat_id for chat in batch],
                 seconds=dispatch.MESSAGE_SECONDS,
-                maybe_sent=unsent[0].chat_id if unsent and _may_have_arrived(error) else None,
+                maybe_sent=batch[0].chat_id if batch and _may_have_arrived(error) else None,
             )
 
 
@@ -137,21 +137,21 @@ class Publisher:
         self._sender.start()
 
     def _send_chats(self) -> None:
-        unsent = [self._unsent.get()]
+        batch = [self._unsent.get()]
         while not self._unsent.empty():
-            unsent.append(self._unsent.get())
+            batch.append(self._unsent.get())
         if time.monotonic() < self._resting_until:
             return
         try:
             with self._app.producer_or_acquire() as producer:
-                for chat_id, request_id in unsent:
+                for chat_id, request_id in batch:
                     if chat_id is not None:
                         # It has the chat's own id, which /api/tasks is asked for; later messages have new ones.
                         send_chat(self._app, chat_id, task_id=str(chat_id), request_id=request_id, producer=producer)
         except Exception:
             self._resting_until = time.monotonic() + REST_SECONDS
             raise
-        if any(chat_id is None for chat_id, _ in unsent):
+        if any(chat_id is None for chat_id, _ in batch):
             self._dispatch()
 
     def _dispatch(self) -> None:

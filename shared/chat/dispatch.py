@@ -174,12 +174,12 @@ def take_turn(connection: sa.Connection, limits: DispatchLimits, *, after: str =
     following = ""
     for chat_class in CHAT_CLASSES:
         rows = _dispatch(connection, chat_class, limits, after)
-        found = [DispatchedChat(row.id, row.request_id, row.first) for row in rows if row.id is not None]
-        dispatched += found
+        chats = [DispatchedChat(row.id, row.request_id, row.first) for row in rows if row.id is not None]
+        dispatched += chats
         following = following or rows[0].after
         if rows[0].budget == 0:
             following = following or after  # nobody was looked at
-        if len(found) == rows[0].budget:
+        if len(chats) == rows[0].budget:
             break  # the next class has what is left
     return DispatchTurn(tuple(dispatched), waiting=True, after=following, again=len(dispatched) >= CHATS_AT_ONCE)
 

@@ -42,8 +42,8 @@ def flower(up: RunningUp) -> Iterator[httpx.Client]:
 
 
 def ask(api: httpx.Client, **body: str) -> dict:
-    asked = api.post("/api/chasen/chat", json={"question": "Why?", **body}, headers={"Prefer": "wait=20"})
-    return dict(asked.json())
+    response = api.post("/api/chasen/chat", json={"question": "Why?", **body}, headers={"Prefer": "wait=20"})
+    return dict(response.json())
 
 
 def tasks(flower: httpx.Client) -> list[dict]:
@@ -121,7 +121,7 @@ def test_a_chat_that_expires_while_matchaai_is_down_is_no_success_at_any_time(
         states.update(task["state"] for task in tasks)
         return [task["exception"] for task in tasks if task["state"] == "FAILURE"]
 
-    exceptions = wait_for(lambda: len(found := ends()) == len(chat_ids) and found, seconds=60)
+    exceptions = wait_for(lambda: len(rows := ends()) == len(chat_ids) and rows, seconds=60)
     assert "SUCCESS" not in states
     for exception, chat_id in zip(exceptions, chat_ids, strict=True):
         assert chat_id in exception

@@ -25,8 +25,8 @@ def test_a_dripping_upstream_ends_at_the_deadline_and_its_socket_is_closed(
     system.wait_for_calls(1)
     system.wait_until_ended(seconds=20)
 
-    found = system.chat(chat["id"])
-    assert (found["status"], found["error"]["code"]) == ("failed", "timeout")
+    chat_row = system.chat(chat["id"])
+    assert (chat_row["status"], chat_row["error"]["code"]) == ("failed", "timeout")
     system.gateway.wait_for_calls(lambda calls: calls["open"] == 0 and calls["closed_by_client"] == 1)
     report(seconds=round(time.monotonic() - began, 1), **system.check(succeeded=0))
 
@@ -114,9 +114,9 @@ def p95_of(system: System, name: str, number: int, **ask: str) -> float:
     """Seconds from question to answer, the 95th percentile of so many healthy chats, asked one after the other."""
     for each in range(number):
         system.ask(f"{name} number {each:03}?", headers=token("ben"), **ask)
-    answered = f"SELECT finished_at - created_at FROM llm_chats WHERE question LIKE '{name}%' AND status = 'succeeded'"
-    wait_for(lambda: len(system.query(answered)) == number, seconds=60)
-    return float(round(quantiles([took.total_seconds() for (took,) in system.query(answered)], n=20)[-1], 2))
+    durations = f"SELECT finished_at - created_at FROM llm_chats WHERE question LIKE '{name}%' AND status = 'succeeded'"
+    wait_for(lambda: len(system.query(durations)) == number, seconds=60)
+    return float(round(quantiles([took.total_seconds() for (took,) in system.query(durations)], n=20)[-1], 2))
 
 
 def test_beside_a_dead_model_with_more_chats_than_places_others_are_answered(

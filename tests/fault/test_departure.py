@@ -18,8 +18,8 @@ FLOWER = ("celery", "-A", "worker.main", "flower", "--address=127.0.0.1")
 
 
 def pids(system: System, servers: tuple[str, ...]) -> list[int]:
-    found = [redis_pid(system)] if "redis" in servers else []
-    return [*found, *with_children(postgres_pid(system))] if "postgresql" in servers else found
+    targets = [redis_pid(system)] if "redis" in servers else []
+    return [*targets, *with_children(postgres_pid(system))] if "postgresql" in servers else targets
 
 
 @pytest.mark.parametrize("silent", [("redis",), ("postgresql",), ("redis", "postgresql")], ids="+".join)

@@ -23,8 +23,8 @@ def token(subject: str) -> dict[str, str]:
 
 def flood(system: System, subject: str, number: int) -> list[str]:
     with ThreadPoolExecutor(8) as pool:
-        asked = pool.map(lambda n: system.ask(f"{subject} {n:04}?", headers=token(subject)), range(number))
-        return [chat["id"] for chat in asked]
+        responses = pool.map(lambda n: system.ask(f"{subject} {n:04}?", headers=token(subject)), range(number))
+        return [chat["id"] for chat in responses]
 
 
 def messages(system: System) -> int:

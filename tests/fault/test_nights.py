@@ -44,10 +44,10 @@ def test_two_beats_make_one_run_a_night(
         wait_for(lambda: len(nights(catalogue)) >= 2, seconds=150)
         assert (one.exit_code, other.exit_code) == (None, None)
         assert one.output.count("Sending due task") + other.output.count("Sending due task") >= 2
-    found = catalogue.run("SELECT scheduled_for, attempt FROM llm_sync_runs WHERE scheduled_for IS NOT NULL")
-    assert len({run["scheduled_for"] for run in found}) == len(found)
-    assert {run["attempt"] for run in found if run["attempt"]} == {1}
-    print(f"\nnights {len(found)}, beats 2, runs a night 1")
+    runs = catalogue.run("SELECT scheduled_for, attempt FROM llm_sync_runs WHERE scheduled_for IS NOT NULL")
+    assert len({run["scheduled_for"] for run in runs}) == len(runs)
+    assert {run["attempt"] for run in runs if run["attempt"]} == {1}
+    print(f"\nnights {len(runs)}, beats 2, runs a night 1")
 
 
 @pytest.mark.timeout(240)

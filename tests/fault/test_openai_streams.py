@@ -75,15 +75,15 @@ def test_a_stream_that_is_cut_and_resumed_gives_the_same_text(start_system: Star
         killer.start()
         try:
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                found = list(pool.map(lambda number: resumed(client, f"Question {number}?", number), range(STREAMS)))
+                results = list(pool.map(lambda number: resumed(client, f"Question {number}?", number), range(STREAMS)))
         finally:
             over.set()
             killer.join()
     answers = dict(system.query("SELECT 'resp_' || replace(id::text, '-', ''), answer FROM llm_chats"))
-    assert [answers[response_id] for response_id, _, _ in found] == [text for _, text, _ in found]
-    assert all(f"Question {number}?" in text for number, (_, text, _) in enumerate(found))
+    assert [answers[response_id] for response_id, _, _ in results] == [text for _, text, _ in results]
+    assert all(f"Question {number}?" in text for number, (_, text, _) in enumerate(results))
     assert {"worker", "web"} <= set(kills)
-    report(streams=STREAMS, taken_up=sum(times for _, _, times in found), kills=len(kills))
+    report(streams=STREAMS, taken_up=sum(times for _, _, times in results), kills=len(kills))
 
 
 def kill_again_and_again(system: System, over: threading.Event, kills: list[str]) -> None:

@@ -135,8 +135,8 @@ def test_a_chat_asked_from_a_pipe_is_found_cancelled_and_shown(command: Commands
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "[/x]" in shown.stdout
     assert "[/x]" in command("chats").stdout
-    for found in (("--status", "cancelled"), ("--model", "[/x]"), ("--caller", "cli"), ("--since", "1h")):
-        assert [chat["caller"] for chat in chats(command, *found)] == ["cli"]
+    for options in (("--status", "cancelled"), ("--model", "[/x]"), ("--caller", "cli"), ("--since", "1h")):
+        assert [chat["caller"] for chat in chats(command, *options)] == ["cli"]
     for nothing in (("--status", "queued"), ("--model", "gpt-4o"), ("--caller", "anna"), ("--until", "1h")):
         assert command("chats", *nothing).stdout == "no chat fits\n"
     ended = command("chat", "cancel", chat_id)

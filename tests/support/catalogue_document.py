@@ -164,7 +164,7 @@ def _measured() -> str:
     unknown = "".join(f"| unknown: {why} | {result.unknown[why]:,} |\n" for why in UNKNOWN)
     return "\n".join(lines) + (
         f"\n\n| capabilities of {result.models:,} models in three spellings | |\n|---|---|\n"
-        f"| names for which the data state something | {result.found:,} of {3 * result.models:,} |\n"
+        f"| names for which the data state something | {result.hits:,} of {3 * result.models:,} |\n"
         f"| known values that no record of the provider contradicts | {result.agree:,} |\n"
         f"| values that contradict the provider's own record | {len(result.contradictions):,} |\n{unknown}"
     )

@@ -185,11 +185,11 @@ def too_wide(page: Page) -> int:
 def violations(page: Page, axe: str) -> list[str]:
     """What axe-core finds wrong, in light and, of the colours, in dark; one line each: the rule and where."""
     page.evaluate(axe)
-    found = []
+    problems = []
     for scheme, options in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):
         page.emulate_media(color_scheme=scheme)
         # Without details of what is good, which of a long page take as long as the checks themselves.
         shown = {**options, "resultTypes": ["violations"]}
         for each in page.evaluate("async (options) => (await axe.run(options)).violations", shown):
-            found += [f"{scheme}, {each['id']}: {node['target']} {node['failureSummary']}" for node in each["nodes"]]
-    return found
+            problems += [f"{scheme}, {each['id']}: {node['target']} {node['failureSummary']}" for node in each["nodes"]]
+    return problems

@@ -153,7 +153,7 @@ class Compared:
     contradictions: tuple[tuple[str, str, object, object], ...]
     unknown: Mapping[str, int]
     models: int
-    found: int
+    hits: int
 
 
 def spellings(one: Listed) -> tuple[str, str, str]:
@@ -166,7 +166,7 @@ def compared() -> Compared:
     letter for letter but for case and a path: another way to find them than the one that is measured.
     """
     data, own = model_data(), _own_records()
-    agree, found, contradictions = 0, 0, set[tuple[str, str, object, object]]()
+    agree, hits, contradictions = 0, 0, set[tuple[str, str, object, object]]()
     unknown: Counter[str] = Counter()
     listed = list(from_models_dev())
     for one in listed:
@@ -177,7 +177,7 @@ def compared() -> Compared:
             provider = provider_of(name)
             stated = data.find(name, provider)
             resolved = resolve(name, None, {}, None, stated).values
-            found += stated is not None
+            hits += stated is not None
             truths = [values for whose, values in records if whose == provider]
             for capability in MEASURED:
                 values_stated = {values[capability] for values in truths if capability in values}
@@ -187,7 +187,7 @@ def compared() -> Compared:
                     contradictions.add((name, capability, resolved[capability], tuple(values_stated)))
                 else:
                     agree += 1
-    return Compared(agree, tuple(sorted(contradictions, key=str)), unknown, len(listed), found)
+    return Compared(agree, tuple(sorted(contradictions, key=str)), unknown, len(listed), hits)
 
 
 def _why(provider: str, truths: list[Mapping[str, object]], stated: CapabilityStatement | None) -> str:
@@ -232,7 +232,7 @@ def main(files: list[str]) -> None:
         for one, guess in wrong:
             print(f"  {one.id} ({one.name}), {one.provider}: {guess}")
     result = compared()
-    print(f"capabilities of {result.models} models in three spellings: {result.found} names found,", end=" ")
+    print(f"capabilities of {result.models} models in three spellings: {result.hits} names found,", end=" ")
     print(f"{result.agree} capabilities known, {len(result.contradictions)} contradictions")
     for contradiction in result.contradictions:
         print("  ", *contradiction)

@@ -32,7 +32,7 @@ def with_children(pid: int) -> list[int]:
             with suppress(OSError):
                 parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(process.name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found
+    tree = [pid]
+    for each in tree:
+        tree += children.get(each, [])
+    return tree

@@ -15,9 +15,9 @@ def tool(*names: str) -> str:
     """The path of the first of these programs that is there. A laptop without skips the test; CI fails it."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *map(str, _PLACES)))
     for name in names:
-        found = shutil.which(name, path=path)
-        if found is not None:
-            return found
+        program = shutil.which(name, path=path)
+        if program is not None:
+            return program
     missing = f"{' or '.join(names)} is not installed: run .ci/tools.sh"
     if os.environ.get("CI"):
         pytest.fail(missing)

@@ -39,17 +39,17 @@ def test_production_without_a_gateway_is_a_warning() -> None:
 
 
 def test_a_name_that_looks_like_ours_is_a_warning() -> None:
-    found = list(checks.of_settings(production(), ["CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is"]))
+    findings = list(checks.of_settings(production(), ["CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is"]))
     assert ("warning", "CHAT_CONCURENCY is not read: CHAT_CONCURRENCY is") in [
-        (each.level, each.detail) for each in found
+        (each.level, each.detail) for each in findings
     ]
 
 
 def test_a_gateway_without_a_mission_is_a_fault() -> None:
-    given = {"matchaai_base_url": "https://h/rest/api/v1", "matchaai_api_key": "k"}
-    assert levels(production(**given)) == ["good", "fault"]
-    assert levels(production(**given, matchaai_mission_id=1)) == ["good", "good"]
-    for name, value in given.items():
+    variables = {"matchaai_base_url": "https://h/rest/api/v1", "matchaai_api_key": "k"}
+    assert levels(production(**variables)) == ["good", "fault"]
+    assert levels(production(**variables, matchaai_mission_id=1)) == ["good", "good"]
+    for name, value in variables.items():
         assert levels(production(**{name: value})) == ["good", "fault"]
 
 
@@ -73,8 +73,8 @@ def read_status(**more: object) -> SystemStatus:
 
 @pytest.mark.parametrize(("hours", "level"), [(1.0, "good"), (1.2, "fault")])
 def test_the_age_that_is_allowed_follows_the_schedule(hours: float, level: str) -> None:
-    found = checks.of_status(read_status(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
-    assert next(finding.level for finding in found if finding.name == "last sync") == level
+    findings = checks.of_status(read_status(age_seconds=hours * 3600), stale_after=timedelta(hours=1.08))
+    assert next(finding.level for finding in findings if finding.name == "last sync") == level
 
 
 def test_a_hold_is_a_warning_that_names_both_ways_out() -> None:

@@ -53,51 +53,51 @@ def test_a_healthy_system_has_no_fault() -> None:
 
 
 def test_chats_that_wait_for_a_gateway_that_is_down_are_not_stuck() -> None:
-    found = look(status=read_status(chats_waiting=5), health=outage())
-    assert faults(found) == {"upstream"}
-    assert found["upstream"].detail.endswith("(503 upstream_unavailable); 5 chats wait; nothing to do here")
+    report = look(status=read_status(chats_waiting=5), health=outage())
+    assert faults(report) == {"upstream"}
+    assert report["upstream"].detail.endswith("(503 upstream_unavailable); 5 chats wait; nothing to do here")
 
 
 def test_without_a_chat_worker_an_old_outage_is_not_what_chats_wait_for() -> None:
-    found = look(status=read_status(chats_waiting=5), health=outage(), alive=LIVING | {"chat": 0})
-    assert faults(found) == {"chat worker", "chats"}
-    assert "no chat worker is alive" in found["chats"].detail
-    assert "not asked while no chat worker lives" in found["upstream"].detail
+    report = look(status=read_status(chats_waiting=5), health=outage(), alive=LIVING | {"chat": 0})
+    assert faults(report) == {"chat worker", "chats"}
+    assert "no chat worker is alive" in report["chats"].detail
+    assert "not asked while no chat worker lives" in report["upstream"].detail
 
 
 def test_a_refused_key_is_no_outage() -> None:
-    found = look(health=outage("unauthorised", 401))
-    assert faults(found) == {"upstream key"}
-    assert "MATCHAAI_API_KEY" in str(found["upstream key"].advice)
+    report = look(health=outage("unauthorised", 401))
+    assert faults(report) == {"upstream key"}
+    assert "MATCHAAI_API_KEY" in str(report["upstream key"].advice)
 
 
 def test_chats_that_wait_for_their_turn_are_no_fault_and_ask_for_more_places() -> None:
-    found = look(status=read_status(chats_in_line=5, oldest_in_line_seconds=75, places=10))
-    assert faults(found) == set()
-    assert found["chats"].detail == "5 chats wait their turn behind 10 places; the oldest has waited for 75 s"
-    assert "CHAT_CONCURRENCY" in str(found["chats"].advice)
+    report = look(status=read_status(chats_in_line=5, oldest_in_line_seconds=75, places=10))
+    assert faults(report) == set()
+    assert report["chats"].detail == "5 chats wait their turn behind 10 places; the oldest has waited for 75 s"
+    assert "CHAT_CONCURRENCY" in str(report["chats"].advice)
 
 
 def test_living_workers_are_not_to_be_started() -> None:
-    found = look(status=read_status(chats_waiting=5, runs_waiting=1))
-    assert faults(found) == {"chats", "runs"}
+    report = look(status=read_status(chats_waiting=5, runs_waiting=1))
+    assert faults(report) == {"chats", "runs"}
     for name, kind in (("chats", "chat"), ("runs", "refresh")):
-        assert f"although a {kind} worker is alive" in found[name].detail
-        assert "restart" in str(found[name].advice)
+        assert f"although a {kind} worker is alive" in report[name].detail
+        assert "restart" in str(report[name].advice)
 
 
 @pytest.mark.parametrize("facts", [{"redis": "no writes", "alive": {}}, {"redis": "unknown", "alive": None}])
 def test_while_redis_cannot_be_used_no_worker_is_blamed(facts: dict[str, Any]) -> None:
-    found = look(status=read_status(chats_waiting=5, chats_without_lease=2, runs_waiting=1), **facts)
-    assert faults(found) == set()
+    report = look(status=read_status(chats_waiting=5, chats_without_lease=2, runs_waiting=1), **facts)
+    assert faults(report) == set()
     for name in ("chats", "runs"):
-        assert "Redis" in found[name].detail
+        assert "Redis" in report[name].detail
 
 
 def test_while_postgresql_is_away_silent_workers_are_not_called_dead() -> None:
-    found = look(database="away", status=None, health=None, alive={"refresh": 1, "beat": 1})
-    assert faults(found) == set()
-    assert "PostgreSQL" in found["chat worker"].detail
+    report = look(database="away", status=None, health=None, alive={"refresh": 1, "beat": 1})
+    assert faults(report) == set()
+    assert "PostgreSQL" in report["chat worker"].detail
 
 
 def test_chats_past_their_deadline_are_a_fault_of_their_own() -> None:
@@ -153,19 +153,19 @@ def test_failures_after_which_chats_succeed_are_over(good_since: int, level: str
     ("ended", "number", "shown"), [(40, 2, False), (40, 3, True), (60, 3, False)], ids=["few", "many", "a small share"]
 )
 def test_names_asked_for_in_vain_are_named_from_where_the_alert_fires(ended: int, number: int, shown: bool) -> None:
-    found = look(fallbacks=Fallbacks(ended, number, [("gpt-99", "unknown_key", number)]))
-    assert ("chat fallbacks" in found) == shown
+    report = look(fallbacks=Fallbacks(ended, number, [("gpt-99", "unknown_key", number)]))
+    assert ("chat fallbacks" in report) == shown
     if shown:
-        assert found["chat fallbacks"].detail.endswith(f"by another model: {number} for gpt-99 (unknown_key)")
-        assert "llm-refresh chats --model KEY" in str(found["chat fallbacks"].advice)
+        assert report["chat fallbacks"].detail.endswith(f"by another model: {number} for gpt-99 (unknown_key)")
+        assert "llm-refresh chats --model KEY" in str(report["chat fallbacks"].advice)
 
 
 def test_rows_that_another_program_holds_are_not_blamed_on_a_worker() -> None:
     holder = LockHolder(4711, "postgres", "", "public.llm_sync_runs")
-    found = look(status=read_status(runs_waiting=1, chats_past_deadline=1), holders=[holder])
-    assert found["runs"].detail.endswith("by a transaction of another program: pid 4711 (postgres, without a name)")
-    assert "pg_terminate_backend(4711)" in str(found["runs"].advice)
-    assert "4711" not in found["deadlines"].detail  # it holds the other table
+    report = look(status=read_status(runs_waiting=1, chats_past_deadline=1), holders=[holder])
+    assert report["runs"].detail.endswith("by a transaction of another program: pid 4711 (postgres, without a name)")
+    assert "pg_terminate_backend(4711)" in str(report["runs"].advice)
+    assert "4711" not in report["deadlines"].detail  # it holds the other table
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,10 @@ def sdk_events() -> list[Any]:
 
 def enum(schema: dict[str, Any]) -> set[str]:
     """The values that a schema allows, null left out."""
-    found = list(schema.get("enum", ()))
+    enum_values = list(schema.get("enum", ()))
     for part in schema.get("anyOf", ()):
-        found += part.get("enum", ())
-    return set(found)
+        enum_values += part.get("enum", ())
+    return set(enum_values)
 
 
 def table(page: str, heading: str) -> str:

@@ -40,11 +40,11 @@ def callers() -> None:
 @click.option("--per-minute", type=_limit, metavar="N|none", help="Chats asked within a minute.")
 @click.option("--weight", type=_weight, metavar="W|none", help="The share of places among callers; 1 is the usual one.")
 @json_option
-def set_limits(subject: str, as_json: bool, **given: Any) -> None:
+def set_limits(subject: str, as_json: bool, **given_options: Any) -> None:
     """Set limits of a caller; `none` drops one, and the setting applies. SUBJECT is the `sub` of its tokens."""
     if not 0 < len(subject) <= MAX_SUBJECT or "\x00" in subject:
         raise click.UsageError(f"SUBJECT takes 1 to {MAX_SUBJECT} characters")
-    changes = {name: None if value == NONE else value for name, value in given.items() if value is not None}
+    changes = {name: None if value == NONE else value for name, value in given_options.items() if value is not None}
     if not changes:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in all_callers.LIMITS)
         raise click.UsageError(f"name a limit: {options}")

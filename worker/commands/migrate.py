@@ -52,8 +52,8 @@ def migrate(step: str | None, dry_run: bool) -> None:
 def _print_upgrade(upgrade: Upgrade, *, dry_run: bool) -> None:
     from migrations.schema import describe_schema, head  # noqa: PLC0415 - slow to load
 
-    if dry_run or upgrade.found.fit == "newer":
-        click.echo(f"schema: {describe_schema(upgrade.found)}")
+    if dry_run or upgrade.current.fit == "newer":
+        click.echo(f"schema: {describe_schema(upgrade.current)}")
         for revision, title in upgrade.pending:
             click.echo(f"  would run {revision}: {title}")
     else:

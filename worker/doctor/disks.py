@@ -80,13 +80,13 @@ def measure(places: Sequence[tuple[str, Path]]) -> list[Disk]:
     return [
         Disk(
             folders=tuple(names),
-            total_bytes=seen.f_blocks * seen.f_frsize,
-            free_bytes=seen.f_bavail * seen.f_frsize,
-            total_files=seen.f_files,
-            free_files=seen.f_favail,
-            read_only=bool(seen.f_flag & os.ST_RDONLY),
+            total_bytes=device_disk.f_blocks * device_disk.f_frsize,
+            free_bytes=device_disk.f_bavail * device_disk.f_frsize,
+            total_files=device_disk.f_files,
+            free_files=device_disk.f_favail,
+            read_only=bool(device_disk.f_flag & os.ST_RDONLY),
         )
-        for names, seen in by_device.values()
+        for names, device_disk in by_device.values()
     ]
 
 
@@ -102,10 +102,10 @@ def room(places: Sequence[tuple[str, Path]]) -> dict[str, tuple[int, int]]:
 def noted_state(home: Path) -> dict[str, str]:
     """What local servers have noted in the home; nothing where none ran, or it cannot be read."""
     try:
-        noted = json.loads((home / "services.json").read_text(encoding="utf-8"))
+        saved_state = json.loads((home / "services.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return saved_state if isinstance(saved_state, dict) else {}
 
 
 def of_disks(disks: Sequence[Disk]) -> Iterator[Finding]:

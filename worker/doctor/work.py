@@ -261,12 +261,12 @@ _ADVICE_BY_REASON: Final[Mapping[str, str]] = {
 }
 
 
-def of_fallbacks(seen: Fallbacks) -> Iterator[Finding]:
+def of_fallbacks(recent: Fallbacks) -> Iterator[Finding]:
     """Names that are asked for in vain, from where the alert `LlmRefreshChatFallbacks` fires; else nothing."""
-    if seen.fallbacks >= FAILING_NUMBER and seen.fallbacks > FAILING_SHARE * seen.ended:
-        named = ", ".join(f"{number} for {requested} ({reason})" for requested, reason, number in seen.most)
-        total = f"{seen.fallbacks} of {seen.ended} chats of the last 15 minutes were answered by another model"
-        yield warning("chat fallbacks", f"{total}: {named}", _ADVICE_BY_REASON[seen.most[0][1]])
+    if recent.fallbacks >= FAILING_NUMBER and recent.fallbacks > FAILING_SHARE * recent.ended:
+        named = ", ".join(f"{number} for {requested} ({reason})" for requested, reason, number in recent.most)
+        total = f"{recent.fallbacks} of {recent.ended} chats of the last 15 minutes were answered by another model"
+        yield warning("chat fallbacks", f"{total}: {named}", _ADVICE_BY_REASON[recent.most[0][1]])
 
 
 def _most(numbers: Mapping[str, int]) -> str:

@@ -225,15 +225,15 @@ class ChatRoutes:
         return as_json({"subject": result.subject, "erased": result.erased, "cancelled": len(result.cancelled)})
 
     def follow(self, call: PlainRequest) -> Response:
-        chat_id, seen = chat_id_of(call.path["chat_id"]), _last_event_id()
+        chat_id, last_version = chat_id_of(call.path["chat_id"]), _last_event_id()
         if self.readers.full:
             raise Problem(503, "too_many_readers", "too many readers follow chats here; ask for the chat itself")
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id))
             snapshot = find_chat(self.runtime.database, chat_id, call.caller)
-            if snapshot.ended and seen >= snapshot.version:
+            if snapshot.ended and last_version >= snapshot.version:
                 return Response(status=204)
-            return event_stream(_events(snapshot, watch, seen, self.standings), ending)
+            return event_stream(_events(snapshot, watch, last_version, self.standings), ending)
 
     def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
         query = call.query
@@ -281,7 +281,7 @@ def _links(snapshot: Snapshot) -> dict[str, str]:
     return {"self": address, "events": f"{address}/events", "task": f"/api/tasks/{snapshot.chat_id}"}
 
 
-def _events(current: Snapshot, watch: Watch, seen: int, standings: Standings) -> Iterator[bytes]:
+def _events(current: Snapshot, watch: Watch, last_version: int, standings: Standings) -> Iterator[bytes]:
     """Comments and events of one reader, who has the version `seen`; ends after the chat's last event.
 
     While the chat waits, its standing is told again with the version that it has.
@@ -294,7 +294,7 @@ def _events(current: Snapshot, watch: Watch, seen: int, standings: Standings) ->
             yield b": still here\n\n"
             snapshot = standings.explained_again(current)
         if snapshot is not None:
-            if snapshot is not current or snapshot.version > seen:
+            if snapshot is not current or snapshot.version > last_version:
                 current = standings.explained(snapshot)
                 yield _event(current)
             if snapshot.ended:

@@ -21,9 +21,9 @@ Samples = Mapping[Any, float]
 """Values by their labels, which are tuples of texts."""
 
 
-def up(server: str, answered: bool) -> Metric:
+def up(server: str, responds: bool) -> Metric:
     """Whether one of our servers answered this scrape."""
-    return _gauge(f"{server}_up", "Whether it answered this scrape", int(answered))
+    return _gauge(f"{server}_up", "Whether it answered this scrape", int(responds))
 
 
 def of_sharing(shared: bool) -> Metric:

@@ -40,10 +40,10 @@ def cannot(why: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where the browser is."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    match = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if match is None:
         cannot(f"there is no browser here (looked for {', '.join(BROWSERS)})")
-    return found
+    return match
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def npm_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], s
         if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, timeout=90, check=False).returncode != 0:
             cannot(f"npm cannot fetch {package}")
         with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-            found = archive.extractfile(f"package/{path}")
-            assert found is not None
-            return found.read().decode()
+            match = archive.extractfile(f"package/{path}")
+            assert match is not None
+            return match.read().decode()
 
     return read
 
@@ -85,10 +85,10 @@ def axe(npm_file: Callable[[str, str], str]) -> str:
 @pytest.fixture(scope="session")
 def node() -> str:
     """Where Node.js is."""
-    found = shutil.which("node")
-    if found is None:
+    match = shutil.which("node")
+    if match is None:
         cannot("there is no node here")
-    return found
+    return match
 
 
 @pytest.fixture(scope="session")

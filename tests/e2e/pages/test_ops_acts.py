@@ -55,7 +55,7 @@ def test_failed_runs_raise_an_alarm_until_one_is_good(
 
 def test_alerts_stand_worst_first(pages: Pages) -> None:
     page = pages.open("/ops")
-    found = page.evaluate(
+    result = page.evaluate(
         """async () => {
           const { findAlerts } = await import("/assets/ops-alerts.js");
           const run = (status) => ({ id: status, status, attempt: 1, created_at: "2026-03-01T00:00:00Z",
@@ -74,7 +74,7 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
           return [...first, ...rest].map(({ key, level, text }) => [key, level, text]);
         }"""
     )
-    assert [(key, level) for key, level, _ in found] == [
+    assert [(key, level) for key, level, _ in result] == [
         ("upstream", "bad"),
         ("failed", "bad"),
         ("chat", "bad"),
@@ -82,7 +82,7 @@ def test_alerts_stand_worst_first(pages: Pages) -> None:
         ("beat", "warn"),
         ("promoted", "warn"),
     ]
-    texts = {key: text for key, _, text in found}
+    texts = {key: text for key, _, text in result}
     assert "The last 2 refreshes failed" in texts["failed"]
     assert "(503 upstream_unavailable). 5 chats wait for it." in texts["upstream"]
     assert "The default a was lost" in texts["promoted"]

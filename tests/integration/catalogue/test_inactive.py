@@ -31,9 +31,9 @@ def edit(catalogue: CatalogueHarness, key: str, **changes: Any) -> dict[str, Any
 
 def why(catalogue: CatalogueHarness, key: str) -> dict[str, Any] | None:
     with catalogue.database.transaction() as connection:
-        found = {model["model_key"]: model for model in read_all_models(connection)}
-    reason: dict[str, Any] | None = found[key]["why"]
-    assert found[key]["is_active"] is (reason is None)
+        by_key = {model["model_key"]: model for model in read_all_models(connection)}
+    reason: dict[str, Any] | None = by_key[key]["why"]
+    assert by_key[key]["is_active"] is (reason is None)
     return reason
 
 
@@ -107,14 +107,14 @@ def test_a_row_whose_hidden_model_moved_names_its_new_row_and_stays_hidden(
     moved = {"id": 22, "name": "Kimi K2"}
     gateway.set_models([THREE[0], moved, THREE[2]])
     catalogue.refresh()
-    left = why(catalogue, "kimi-k2-2")
-    assert left is not None
-    assert (left["reason"], left["listed"], left["text"]) == (
+    cause = why(catalogue, "kimi-k2-2")
+    assert cause is not None
+    assert (cause["reason"], cause["listed"], cause["text"]) == (
         "gone",
         False,
         "upstream lists its model under the ID 22 now",
     )
-    assert left["since"] > left["last_listed"]
+    assert cause["since"] > cause["last_listed"]
     assert edit(catalogue, "kimi-k2-2", is_active=True)["is_active"] is False
     gateway.set_models([*THREE, moved])
     catalogue.refresh()

@@ -33,8 +33,8 @@ def take_turn(chats: Chats, limits: DispatchLimits = NO_LIMITS, *, after: str = 
 
 def submit(chats: Chats, subject: str, number: int = 1) -> list[uuid.UUID]:
     caller = Caller("authenticated", subject)
-    asked = [ChatRequest(Question(question=f"Question {each}?"), caller, None, None) for each in range(number)]
-    return [chats.runtime.submitter.submit(each).snapshot.chat_id for each in asked]
+    chat_requests = [ChatRequest(Question(question=f"Question {each}?"), caller, None, None) for each in range(number)]
+    return [chats.runtime.submitter.submit(each).snapshot.chat_id for each in chat_requests]
 
 
 def subjects_of(chats: Chats, turn: DispatchTurn) -> Counter[str]:

@@ -151,10 +151,10 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
             watching = deaf.watching(chat_id)
             watches.append(watching.__enter__())
             chats.ending.push(watching.__exit__)
-        found = [watch.wait(10) for watch in watches]
+        snapshots = [watch.wait(10) for watch in watches]
     finally:
         sa.event.remove(chats.runtime.database.engine, "before_cursor_execute", count)
-    assert [snapshot.status for snapshot in found if snapshot is not None] == ["succeeded"] * 20
+    assert [snapshot.status for snapshot in snapshots if snapshot is not None] == ["succeeded"] * 20
     assert len(looked) == 1
 
 

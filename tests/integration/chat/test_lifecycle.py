@@ -389,8 +389,8 @@ def test_metrics_read_no_days_and_callers_no_other_chats(chats: Chats) -> None:
     with chats.runtime.database.transaction() as connection:
         assert figures.figures(connection).buckets == (5_000,) * 13
         assert usage.callers_of(connection, ["m7", "m9"], days=30) == {"m7": 1, "m9": 1}
-        found = connection.exec_driver_sql(read, (["llm_usage_stats", "llm_chats"],)).all()
-        assert dict(found) == {"llm_usage_stats": 0, "llm_chats": 400}  # those of the two models
+        tables = connection.exec_driver_sql(read, (["llm_usage_stats", "llm_chats"],)).all()
+        assert dict(tables) == {"llm_usage_stats": 0, "llm_chats": 400}  # those of the two models
         month = usage.by_model(connection, days=30)
         assert {shown["request_count"] for shown in month} == {30}
         assert dict(connection.exec_driver_sql(read, (["llm_usage_stats"],)).all())["llm_usage_stats"] < 2_000

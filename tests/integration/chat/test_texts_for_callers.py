@@ -42,8 +42,8 @@ def seen(chats: Chats, chat_id: uuid.UUID, caller: Caller) -> dict[str, str]:
 def inside(chats: Chats, text: str, *, gateway: str | None = None) -> list[str]:
     """What a text names that no caller shall read."""
     host = urlsplit(gateway or chats.gateway.url).netloc
-    found = [word for word in (host, "/rest/api", "psycopg", "aiohttp", "SQLSTATE") if word in text]
-    return found + VARIABLES.findall(text)
+    matches = [word for word in (host, "/rest/api", "psycopg", "aiohttp", "SQLSTATE") if word in text]
+    return matches + VARIABLES.findall(text)
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)

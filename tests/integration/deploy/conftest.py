@@ -34,7 +34,7 @@ class Stack:
 
     folder: Path
     services: Mapping[str, Any]
-    given: dict[str, str]
+    variables: dict[str, str]
     programs: str
     started: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
@@ -50,13 +50,13 @@ class Stack:
             "PATH": self.programs,
             "TMPDIR": str(self.folder / "tmp"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            **{key: self.given[key] for key in ("PORT", "FLOWER_PORT", "VALKEY_PORT")},
+            **{key: self.variables[key] for key in ("PORT", "FLOWER_PORT", "VALKEY_PORT")},
         }
 
     def command(self, name: str) -> list[str]:
         command_line = self.services[name]["command"]
         words = shlex.split(self._filled(command_line)) if isinstance(command_line, str) else list(command_line)
-        port = f"--port={self.given['FLOWER_PORT']}"
+        port = f"--port={self.variables['FLOWER_PORT']}"
         moved = [word.replace("/etc/llm-refresh/", f"{ROOT}/deploy/valkey/") for word in words]
         return [{"--port=5555": port, "--address=0.0.0.0": "--address=127.0.0.1"}.get(word, word) for word in moved]
 
@@ -86,7 +86,7 @@ class Stack:
 
     def says_it_is_ready(self) -> bool:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.given['PORT']}/readyz", trust_env=False)
+            answer = httpx.get(f"http://127.0.0.1:{self.variables['PORT']}/readyz", trust_env=False)
         except httpx.TransportError:
             return False
         workers = answer.json()["parts"]["workers"]
@@ -114,7 +114,7 @@ class Stack:
                 process.wait(10)
 
     def _filled(self, text: str) -> str:
-        return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda found: self.given.get(found[1], found[2] or ""), text)
+        return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda match: self.variables.get(match[1], match[2] or ""), text)
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, notice_rec
     if client is not None:
         (folder / "bin" / "valkey-cli").symlink_to(client)
     postgres = find_postgres().folder
-    given = {
+    variables = {
         "NOTIFY_WEBHOOK_URL": notice_receiver.url,
         "MATCHAAI_BASE_URL": gateway.url,
         "MATCHAAI_MISSION_ID": "7",
@@ -149,7 +149,7 @@ def prepared(folder: Path, servers: Servers, gateway: RunningStandIn, notice_rec
     }
     programs = os.pathsep.join(map(str, (folder / "bin", BIN, postgres, "/usr/local/bin", "/usr/bin", "/bin")))
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    stack = Stack(folder, services, given, programs)
+    stack = Stack(folder, services, variables, programs)
     password = superuser.split("://")[1].split("@")[0].partition(":")[2]
     account = {"PGHOST": "127.0.0.1", "PGPORT": port, "PGPASSWORD": password}
     secrets = {

@@ -28,7 +28,7 @@ from worker.local.database_roles import APP, OWNER
 def api(stack: Stack) -> Iterator[httpx.Client]:
     token = stack.run("web", "llm-refresh", "token", "--sub", "t").stdout.strip()
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{stack.given['PORT']}",
+        base_url=f"http://127.0.0.1:{stack.variables['PORT']}",
         timeout=40,
         trust_env=False,
         headers={"Authorization": f"Bearer {token}"},
@@ -81,7 +81,7 @@ def test_prometheus_is_let_in_by_its_token(stack: Stack, api: httpx.Client) -> N
 
 
 def test_flower_wants_its_password(stack: Stack) -> None:
-    address = f"http://127.0.0.1:{stack.given['FLOWER_PORT']}/workers"
+    address = f"http://127.0.0.1:{stack.variables['FLOWER_PORT']}/workers"
     assert httpx.get(address, trust_env=False).status_code == 401
     auth = ("operator", stack.secret("flower_password"))
     assert httpx.get(address, auth=auth, trust_env=False).status_code == 200

@@ -66,14 +66,14 @@ def test_a_healthy_system_has_neither_fault_nor_warning(healthy: CatalogueHarnes
 
 
 def test_1_postgresql_cannot_be_reached(examined: Examine) -> None:
-    found = faults(examined(database_url="postgresql://app:secret@127.0.0.1:9/llm"))
-    assert "Connection refused" in found["database"]
-    assert "secret" not in found["database"]
+    problems = faults(examined(database_url="postgresql://app:secret@127.0.0.1:9/llm"))
+    assert "Connection refused" in problems["database"]
+    assert "secret" not in problems["database"]
 
 
 def test_2_the_password_is_wrong(database: Database, examined: Examine) -> None:
-    found = faults(examined(database_url=database.url.replace("llm_refresh_app:", "llm_refresh_app:x", 1)))
-    assert "password authentication failed" in found["database"]
+    problems = faults(examined(database_url=database.url.replace("llm_refresh_app:", "llm_refresh_app:x", 1)))
+    assert "password authentication failed" in problems["database"]
 
 
 def test_3_nothing_is_migrated(servers: Servers, examined: Examine) -> None:
@@ -143,15 +143,15 @@ def test_10_redis_cannot_be_reached(healthy: CatalogueHarness, examined: Examine
 
 def test_11_redis_may_drop_queues(healthy: CatalogueHarness, redis_url: str, examined: Examine) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        kept = client.config_get("maxmemory-policy")["maxmemory-policy"]
+        policy = client.config_get("maxmemory-policy")["maxmemory-policy"]
         try:
             client.config_set("maxmemory-policy", "allkeys-lru")
-            found = faults(examined())
+            problems = faults(examined())
             client.config_set("maxmemory-policy", "volatile-lru")
             findings = examined()
         finally:
-            client.config_set("maxmemory-policy", kept)
-    assert "allkeys-lru" in found["eviction"]
+            client.config_set("maxmemory-policy", policy)
+    assert "allkeys-lru" in problems["eviction"]
     assert "volatile-lru" in warnings(findings)["eviction"]
 
 
@@ -182,9 +182,9 @@ def test_11_the_redis_user_lacks_a_right(
     healthy: CatalogueHarness, redis_url: str, examined: Examine, rules: tuple[str, ...], missing: str
 ) -> None:
     with redis_user(redis_url, *rules) as narrow:
-        found = faults(examined(redis_url=narrow))
-    assert missing in found["redis rights"]
-    assert set(found) == {"redis rights"}  # of workers nothing can be said: they are not called dead
+        problems = faults(examined(redis_url=narrow))
+    assert missing in problems["redis rights"]
+    assert set(problems) == {"redis rights"}  # of workers nothing can be said: they are not called dead
 
 
 def test_11_what_cannot_be_looked_at_is_said_and_is_no_fault(
@@ -332,5 +332,5 @@ def test_14_a_failed_last_run_with_a_good_one_of_today_is_a_warning(
 def test_15_a_server_that_takes_connections_and_is_silent_ends_in_its_time(redis_url: str, examined: Examine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        found = faults(examined(database_url=f"postgresql://a:b@127.0.0.1:{port}/c"))
-    assert "timeout" in found["database"]
+        problems = faults(examined(database_url=f"postgresql://a:b@127.0.0.1:{port}/c"))
+    assert "timeout" in problems["database"]

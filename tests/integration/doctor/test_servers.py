@@ -131,11 +131,11 @@ def test_a_redis_that_is_a_replica_is_named(healthy: CatalogueHarness, redis_url
     with redis.Redis.from_url(redis_url) as client:
         try:
             client.execute_command("REPLICAOF", "127.0.0.1", "9")
-            found = faults(examined())
+            problems = faults(examined())
         finally:
             client.execute_command("REPLICAOF", "NO", "ONE")
-    assert set(found) == {"redis writes"}
-    assert "it is a replica" in found["redis writes"]
+    assert set(problems) == {"redis writes"}
+    assert "it is a replica" in problems["redis writes"]
 
 
 def test_a_postgresql_that_takes_no_writes_is_named(
@@ -178,9 +178,9 @@ def test_chats_that_wait_for_a_place_are_told_so(healthy: CatalogueHarness, exam
     insert(healthy, "running")
     insert(healthy, "queued")
     healthy.run("UPDATE llm_chats SET dispatched_at = now() - interval '2 minutes' WHERE status = 'running'")
-    found = examined()["chats"]
-    assert found.level == "warning"
-    assert found.detail.startswith("1 chat waits its turn behind 1 places; the oldest has waited for 1")
+    line = examined()["chats"]
+    assert line.level == "warning"
+    assert line.detail.startswith("1 chat waits its turn behind 1 places; the oldest has waited for 1")
 
 
 def test_a_chat_that_nobody_dispatches_though_places_are_free_is_a_fault(
@@ -228,11 +228,11 @@ def test_a_full_disk_is_named(
         pytest.skip("a disk of its own cannot be mounted here")
     # The disk is seen by this shell and by what it becomes.
     script = f"{mount} && (cat /dev/zero > {disk}/rest; exec {BIN}/llm-refresh doctor)"
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    base_environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     variables = local_variables(database.url, redis_url, LLM_REFRESH_HOME=str(tmp_path / "home"))
     ended = subprocess.run(
         ["unshare", "-m", "sh", "-c", script],
-        env=kept | variables | {place: str(disk)},
+        env=base_environ | variables | {place: str(disk)},
         timeout=60,
         capture_output=True,
         text=True,
@@ -292,6 +292,6 @@ def test_a_postgresql_with_a_full_disk_is_named_as_that(small_disk: Path, redis_
             pool.dispose()
     finally:
         services.stop()
-    for found in (refused, unwritten):
-        assert set(found) - {"refresh worker", "chat worker"} == {"disk"}
-        assert "PostgreSQL's disk is full" in found["disk"]
+    for problems in (refused, unwritten):
+        assert set(problems) - {"refresh worker", "chat worker"} == {"disk"}
+        assert "PostgreSQL's disk is full" in problems["disk"]

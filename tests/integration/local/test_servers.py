@@ -21,8 +21,8 @@ def test_a_database_is_gone_after_its_test_even_with_someone_connected(servers: 
     with left_open, pytest.raises(psycopg.OperationalError):
         left_open.execute("SELECT 1")
     with psycopg.connect(servers.services.superuser_url) as connection:
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name]).fetchone()
-    assert found is None
+        row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database.name]).fetchone()
+    assert row is None
 
 
 def test_the_application_login_becomes_either_role_and_owns_nothing(servers: Servers) -> None:

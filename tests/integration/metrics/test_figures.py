@@ -30,21 +30,21 @@ def ended(catalogue: CatalogueHarness) -> dict[tuple[str, str], int]:
 
 
 def test_a_new_database_shows_zeros_rather_than_gaps(catalogue: CatalogueHarness) -> None:
-    found = read(catalogue)
-    assert set(found.runs.values()) == {0}
-    assert set(found.changes.values()) == {0}
-    assert (found.last_run, found.failed_in_a_row, found.promotions) == (None, 0, 0)
-    assert 0 <= found.age_seconds < 86_400  # since the migration of the template that all tests copy
+    status = read(catalogue)
+    assert set(status.runs.values()) == {0}
+    assert set(status.changes.values()) == {0}
+    assert (status.last_run, status.failed_in_a_row, status.promotions) == (None, 0, 0)
+    assert 0 <= status.age_seconds < 86_400  # since the migration of the template that all tests copy
 
 
 def test_runs_models_and_changes_are_counted(catalogue: CatalogueHarness) -> None:
     catalogue.refresh()
-    found = read(catalogue)
+    status = read(catalogue)
     assert ended(catalogue) == {("succeeded", "cli"): 1}
-    assert found.models == {("active", "anthropic"): 1, ("active", "openai"): 1}
-    assert found.changes["added"] == 2
-    assert found.last_run == "succeeded"
-    assert found.age_seconds < 10
+    assert status.models == {("active", "anthropic"): 1, ("active", "openai"): 1}
+    assert status.changes["added"] == 2
+    assert status.last_run == "succeeded"
+    assert status.age_seconds < 10
 
 
 def test_totals_never_fall_while_a_night_is_tried_again_in_its_row(
@@ -119,6 +119,6 @@ def test_the_statements_are_as_many_for_a_thousand_runs_as_for_none(catalogue: C
             " SELECT gen_random_uuid(), 'api', 't', 'failed', now(), 1 FROM generate_series(1, 1000)"
         )
     catalogue.statements.clear()
-    found = read(catalogue)
+    status = read(catalogue)
     assert len(catalogue.statements) == few
-    assert found.runs["failed", "api"] == 1000
+    assert status.runs["failed", "api"] == 1000

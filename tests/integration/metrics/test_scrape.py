@@ -123,9 +123,9 @@ def test_without_its_servers_it_still_answers_and_says_so(tmp_path: Path) -> Non
         "postgresql://a:b@127.0.0.1:9/c", "redis://127.0.0.1:9/0", METRICS_TOKEN=TOKEN, LLM_REFRESH_HOME=str(tmp_path)
     )
     with web(variables, tmp_path) as alone:
-        found = scrape(alone)
-        assert found["llm_refresh_postgresql_up", frozenset()] == 0
-        assert found["llm_refresh_redis_up", frozenset()] == 0
+        metrics = scrape(alone)
+        assert metrics["llm_refresh_postgresql_up", frozenset()] == 0
+        assert metrics["llm_refresh_redis_up", frozenset()] == 0
         assert requests_of(alone, "/healthz") > 0
     assert not list(tmp_path.glob("web-metrics*"))  # the master has taken its folder away
 
@@ -134,12 +134,12 @@ def test_a_redis_that_takes_no_writes_is_told_and_no_worker_is_called_missing(sh
     with redis.Redis.from_url(servers.redis_url()) as client:
         client.config_set("maxmemory", "1")
         try:
-            found = scrape(shim)
+            metrics = scrape(shim)
             part = shim.get("/readyz").json()["parts"]["redis"]
         finally:
             client.config_set("maxmemory", "0")
-    assert found["llm_refresh_redis_up", frozenset()] == 0
-    assert not [name for name, _ in found if name == "llm_refresh_workers_alive"]
+    assert metrics["llm_refresh_redis_up", frozenset()] == 0
+    assert not [name for name, _ in metrics if name == "llm_refresh_workers_alive"]
     assert part == {"ok": False, "detail": "takes no writes: its memory is full"}
     assert scrape(shim)["llm_refresh_redis_up", frozenset()] == 1
 

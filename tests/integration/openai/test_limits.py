@@ -63,16 +63,16 @@ def test_a_limit_is_in_effect_in_every_web_process_at_once(system: System, webs:
 
 
 def test_the_sdk_raises_a_rate_limit_with_its_headers(system: System, webs: list[Web], client: openai.OpenAI) -> None:
-    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Which?"}]}
+    arguments = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Which?"}]}
     limit(webs[0], per_minute=2)
-    answered = client.chat.completions.with_raw_response.create(**asked)  # type: ignore[call-overload]
-    assert answered.headers["x-ratelimit-limit-requests"] == "2"
-    assert answered.headers["x-ratelimit-remaining-requests"] == "1"
-    assert answered.headers["x-ratelimit-reset-requests"] == "1m0s"
+    reply = client.chat.completions.with_raw_response.create(**arguments)  # type: ignore[call-overload]
+    assert reply.headers["x-ratelimit-limit-requests"] == "2"
+    assert reply.headers["x-ratelimit-remaining-requests"] == "1"
+    assert reply.headers["x-ratelimit-reset-requests"] == "1m0s"
     streamed = client.responses.with_raw_response.create(model="gpt-4o", input="Which?", stream=True)
     assert streamed.headers["x-ratelimit-remaining-requests"] == "0"
     with pytest.raises(openai.RateLimitError) as refused:
-        client.with_options(max_retries=0).chat.completions.create(**asked)  # type: ignore[call-overload]
+        client.with_options(max_retries=0).chat.completions.create(**arguments)  # type: ignore[call-overload]
     error = refused.value
     assert (error.type, error.code, error.param) == ("requests", "rate_limit_exceeded", None)
     assert 0 < int(error.response.headers["retry-after"]) <= 60

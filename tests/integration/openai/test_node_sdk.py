@@ -93,8 +93,8 @@ def test_a_question_that_is_sent_again_gets_the_answer_of_the_first(run: Run, sy
 
 def test_it_asks_in_the_background_and_goes_on_from_there(run: Run, system: System) -> None:
     system.gateway.behave(completions={"delay": 1})
-    found = run("responses")
-    assert "Which?" in found.pop("text")
-    types = found.pop("types")
+    output = run("responses")
+    assert "Which?" in output.pop("text")
+    types = output.pop("types")
     assert (types[0], types[-1], len(types)) == ("response.in_progress", "response.completed", 8)
-    assert found == {"status": "queued", "next": True, "items": ["And?"], "gone": "NotFoundError"}
+    assert output == {"status": "queued", "next": True, "items": ["And?"], "gone": "NotFoundError"}

@@ -29,8 +29,8 @@ def create(client: openai.OpenAI, question: Any = "Which?", **more: Any) -> Any:
 
 def ended(client: openai.OpenAI, response: Any, seconds: float = 30) -> Any:
     def look() -> Any:
-        found = client.responses.retrieve(response.id)
-        return found if found.status not in ("queued", "in_progress") else None
+        stored = client.responses.retrieve(response.id)
+        return stored if stored.status not in ("queued", "in_progress") else None
 
     return wait_for(look, seconds=seconds)
 

@@ -41,9 +41,9 @@ def test_a_completed_response_is_told_and_can_be_read_by_its_id(
     post = first(hook)
     event: Any = client.webhooks.unwrap(post.body, post.headers, secret=secret)
     assert (event.type, event.object, event.data.id) == ("response.completed", "event", response.id)
-    told = client.responses.retrieve(event.data.id)
-    assert told.status == "completed"
-    assert told.output_text.encode() not in post.body
+    message = client.responses.retrieve(event.data.id)
+    assert message.status == "completed"
+    assert message.output_text.encode() not in post.body
     with pytest.raises(openai.InvalidWebhookSignatureError):
         client.webhooks.unwrap(post.body + b" ", post.headers, secret=secret)
 
@@ -82,10 +82,10 @@ def test_the_sdk_for_node_takes_it_and_refuses_another_secret(
     folder = installed(Path(__file__).parent / "node")
     response = client.responses.create(model=GPT, input="Which?", background=True)
     post = first(hook)
-    given = json.dumps({"body": post.body.decode(), "headers": post.headers, "secret": secret})
-    command = ["node", "sdk.mjs", "unwrap", f"{system.web.url}/v1", given]
+    stdin_text = json.dumps({"body": post.body.decode(), "headers": post.headers, "secret": secret})
+    command = ["node", "sdk.mjs", "unwrap", f"{system.web.url}/v1", stdin_text]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["event"]["type"], told["event"]["data"]["id"]) == ("response.completed", response.id)
-    assert told["refused"] == "InvalidWebhookSignatureError"
+    message = json.loads(done.stdout)
+    assert (message["event"]["type"], message["event"]["data"]["id"]) == ("response.completed", response.id)
+    assert message["refused"] == "InvalidWebhookSignatureError"

@@ -448,8 +448,8 @@ def test_a_missed_night_is_made_up_for_once(stack: Stack) -> None:
     stack.catalogue.run("UPDATE llm_catalogue_version SET watermark = now() - interval '3 days'")
 
     def nights() -> list[dict]:
-        found = stack.web.get("/api/llms/runs?limit=100").json()["runs"]
-        return [run for run in found if run["scheduled_for"] and run["status"] == "succeeded"]
+        listed_runs = stack.web.get("/api/llms/runs?limit=100").json()["runs"]
+        return [run for run in listed_runs if run["scheduled_for"] and run["status"] == "succeeded"]
 
     wait_for(nights, seconds=40)
     assert [run["trigger"] for run in nights()] == ["catch-up"]

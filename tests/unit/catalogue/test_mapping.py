@@ -50,11 +50,11 @@ def test_only_what_the_specification_says_of_capabilities_is_stated() -> None:
     ],
 )
 def test_what_is_stated_is_found_by_the_words_of_the_name(name: str) -> None:
-    found = load_mapping().find(name)
+    mapped = load_mapping().find(name)
 
-    assert found is not None
-    assert found.source == "mapping"
-    assert found.values["context_window"] == 200000
+    assert mapped is not None
+    assert mapped.source == "mapping"
+    assert mapped.values["context_window"] == 200000
 
 
 @pytest.mark.parametrize(
@@ -65,28 +65,28 @@ def test_nothing_is_found_where_nothing_is_stated(name: str) -> None:
 
 
 def test_a_model_of_the_specification_is_found_by_its_name_and_no_variant_of_it_is() -> None:
-    found = load_mapping().model("claude opus 4.1")
+    mapped = load_mapping().model("claude opus 4.1")
 
-    assert found is not None
-    assert (found.id, found.key) == (30, "claude-3-opus-4-1")
+    assert mapped is not None
+    assert (mapped.id, mapped.key) == (30, "claude-3-opus-4-1")
     assert load_mapping().model("Claude Opus 4.1 - Reasoning") is None
 
 
 def test_newer_models_are_added_with_their_day_and_source() -> None:
-    found = read_mapping(ONE + NEWER).find("two acme (Deprecated)")
+    mapped = read_mapping(ONE + NEWER).find("two acme (Deprecated)")
 
-    assert found is not None
-    assert found.values == {"context_window": 5, "supports_tools": False}
-    assert found.provenance() == {"source": "mapping", "detail": "model card", "date": "2026-01-31"}
+    assert mapped is not None
+    assert mapped.values == {"context_window": 5, "supports_tools": False}
+    assert mapped.provenance() == {"source": "mapping", "detail": "model card", "date": "2026-01-31"}
 
 
 def test_what_a_model_states_is_not_overruled_by_an_addition() -> None:
     text = ONE + "capabilities = { context_window = 7 }\n" + NEWER.replace("Acme Two", "One Acme")
 
-    found = read_mapping(text).find("Acme One")
+    mapped = read_mapping(text).find("Acme One")
 
-    assert found is not None
-    assert found.values == {"context_window": 7, "supports_tools": False}
+    assert mapped is not None
+    assert mapped.values == {"context_window": 7, "supports_tools": False}
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ def data_of(folder: Path, document: object) -> ModelsDev:
 
 @pytest.mark.parametrize(("name", "source", "id_"), FOUND)
 def test_a_listed_model_is_known_from_its_providers_record_or_a_named_hosts(name: str, source: str, id_: str) -> None:
-    found = model_data().find(name, provider_of(name))
+    stated = model_data().find(name, provider_of(name))
 
-    assert found is not None
-    assert (found.source, found.detail) == (source, id_)
-    assert found.date is not None
+    assert stated is not None
+    assert (stated.source, stated.detail) == (source, id_)
+    assert stated.date is not None
 
 
 @pytest.mark.parametrize("name", NOT_FOUND)
@@ -48,10 +48,10 @@ def test_the_data_tells_its_own_age() -> None:
 
 
 def test_a_record_tells_what_it_states_and_nothing_else(tmp_path: Path) -> None:
-    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}}).find("gpt 4o", "openai")
+    stated = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}}).find("gpt 4o", "openai")
 
-    assert found is not None
-    assert found.values == {
+    assert stated is not None
+    assert stated.values == {
         "context_window": 128000,
         "max_output": 16384,
         "supports_tools": True,
@@ -60,7 +60,7 @@ def test_a_record_tells_what_it_states_and_nothing_else(tmp_path: Path) -> None:
         "supports_audio": False,
         "supports_files": True,
     }
-    assert found.provenance() == {"source": "models-dev:openai", "detail": "gpt-4o", "date": "2024-08-06"}
+    assert stated.provenance() == {"source": "models-dev:openai", "detail": "gpt-4o", "date": "2024-08-06"}
 
 
 def test_the_providers_record_comes_before_a_hosts_and_a_resellers_is_never_read(tmp_path: Path) -> None:
@@ -88,20 +88,20 @@ def test_where_a_providers_records_of_one_name_differ_the_capability_is_unknown(
     data = data_of(tmp_path, {"openai": {"models": named}})
 
     for name in ("GPT-4o", "gpt-4o"):
-        found = data.find(name, "openai")
-        assert found is not None
-        assert found.detail == "b"
-        assert "context_window" not in found.values
-        assert found.values["max_output"] == 5
+        stated = data.find(name, "openai")
+        assert stated is not None
+        assert stated.detail == "b"
+        assert "context_window" not in stated.values
+        assert stated.values["max_output"] == 5
 
 
 def test_a_hosts_false_is_unknown_and_its_true_is_not(tmp_path: Path) -> None:
-    found = data_of(tmp_path, {"amazon-bedrock": {"models": {"openai.gpt-4o-1:0": GPT}}}).find("GPT-4o", "openai")
+    stated = data_of(tmp_path, {"amazon-bedrock": {"models": {"openai.gpt-4o-1:0": GPT}}}).find("GPT-4o", "openai")
 
-    assert found is not None
-    assert found.values["supports_vision"] is True
-    assert "supports_reasoning" not in found.values
-    assert "supports_audio" not in found.values
+    assert stated is not None
+    assert stated.values["supports_vision"] is True
+    assert "supports_reasoning" not in stated.values
+    assert "supports_audio" not in stated.values
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_a_hosts_id_that_says_less_than_its_name_names_no_other_model(tmp_path: 
 
 def test_a_hosts_name_for_what_the_provider_lists_itself_means_the_providers_record(tmp_path: Path) -> None:
     hosted = {"models": {"gpt-4o-2024": {**GPT, "name": "GPT-4o", "limit": {"context": 2}}}}
-    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}, "azure": hosted}).find("gpt-4o-2024", "openai")
+    stated = data_of(tmp_path, {"openai": {"models": {"gpt-4o": GPT}}, "azure": hosted}).find("gpt-4o-2024", "openai")
 
-    assert found is not None
-    assert (found.source, found.values["context_window"]) == ("models-dev:openai", 128000)
+    assert stated is not None
+    assert (stated.source, stated.values["context_window"]) == ("models-dev:openai", 128000)
 
 
 def test_a_reasoning_variant_is_not_told_by_a_record_without_reasoning(tmp_path: Path) -> None:
@@ -139,18 +139,18 @@ def test_a_reasoning_variant_is_not_told_by_a_record_without_reasoning(tmp_path:
 
 @pytest.mark.parametrize("status", ["beta", "deprecated"])
 def test_a_records_status_is_shown(tmp_path: Path, status: str) -> None:
-    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
+    stated = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
 
-    assert found is not None
-    assert found.detail == f"gpt-4o ({status})"
+    assert stated is not None
+    assert stated.detail == f"gpt-4o ({status})"
 
 
 @pytest.mark.parametrize("status", [None, 3, {"a": 1}, "no word at all!"])
 def test_a_status_that_is_no_word_is_left_out(tmp_path: Path, status: object) -> None:
-    found = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
+    stated = data_of(tmp_path, {"openai": {"models": {"gpt-4o": {**GPT, "status": status}}}}).find("GPT-4o", "openai")
 
-    assert found is not None
-    assert found.detail == "gpt-4o"
+    assert stated is not None
+    assert stated.detail == "gpt-4o"
 
 
 def test_records_that_are_not_understood_cost_only_themselves(tmp_path: Path) -> None:

@@ -342,10 +342,10 @@ class Full:
     """Lets no call begin for so long."""
 
     seconds: float
-    asked: int = 0
+    call_count: int = 0
 
     async def begin(self, chat_id: uuid.UUID) -> uuid.UUID | float:
-        self.asked += 1
+        self.call_count += 1
         return self.seconds
 
     def end(self, call_id: uuid.UUID) -> None:
@@ -362,4 +362,4 @@ def test_a_call_that_the_limits_let_not_begin_for_long_gives_its_place_up_unspen
     end = asyncio.run(run())
     assert isinstance(end, Release)
     assert (end.limited, end.code, end.counted, end.pause_seconds, end.tries) == (True, None, False, 30.0, 0)
-    assert (gateway.calls, admission.asked) == ([], 1)
+    assert (gateway.calls, admission.call_count) == ([], 1)

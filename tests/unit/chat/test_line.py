@@ -49,8 +49,8 @@ def test_the_position_is_the_place_in_the_order_but_for_ties(
     order = order_of(waiting, loads, weights)
     for subject, ids in waiting.items():
         for ahead, chat_id in enumerate(ids):
-            found = standing_of(line, chat_id, subject, ahead=ahead).position
-            assert abs(found - (order.index(chat_id) + 1)) < len(lines), (subject, ahead)
+            place = standing_of(line, chat_id, subject, ahead=ahead).position
+            assert abs(place - (order.index(chat_id) + 1)) < len(lines), (subject, ahead)
 
 
 def test_a_guest_stands_first_whatever_the_flood() -> None:

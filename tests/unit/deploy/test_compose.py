@@ -26,7 +26,7 @@ def compose() -> dict[str, Any]:
 
 def with_defaults(text: str, **given: str) -> str:
     """The text as Compose or a shell puts variables into it."""
-    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda found: given.get(found[1], found[2] or ""), text)
+    return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", lambda matches: given.get(matches[1], matches[2] or ""), text)
 
 
 def seconds(duration: str) -> int:
@@ -49,8 +49,8 @@ def test_its_commands_are_those_of_the_procfile(compose: dict[str, Any]) -> None
 def test_each_queue_is_consumed_in_both(compose: dict[str, Any]) -> None:
     procfile = parse_procfile((ROOT / "Procfile").read_text())
     for commands in (procfile, {name: compose["services"][name]["command"] for name in RUNNING}):
-        found = [re.search(r"-Q (\S+)", command) for command in commands.values()]
-        consumed = sorted(queue for each in found if each for queue in each[1].split(","))
+        matches = [re.search(r"-Q (\S+)", command) for command in commands.values()]
+        consumed = sorted(queue for each in matches if each for queue in each[1].split(","))
         assert consumed == sorted((CHAT_QUEUE, DEFAULT_QUEUE, REFRESH_QUEUE))
 
 

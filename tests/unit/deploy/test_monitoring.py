@@ -57,8 +57,8 @@ def exported() -> dict[str, set[str]]:
 
 def selectors(query: str) -> list[tuple[str, set[str]]]:
     """The series that a query reads, with the labels that it selects by."""
-    found = re.findall(r"(llm_refresh_\w+)(?:\{([^}]*)\})?", query)
-    return [(name, set(re.findall(r"(\w+)\s*=~?", labels))) for name, labels in found]
+    queried = re.findall(r"(llm_refresh_\w+)(?:\{([^}]*)\})?", query)
+    return [(name, set(re.findall(r"(\w+)\s*=~?", labels))) for name, labels in queried]
 
 
 @pytest.mark.parametrize("query", [rule["expr"] for rule in rules()] + queries())
@@ -89,8 +89,8 @@ def test_the_rules_are_what_prometheus_takes_and_fire_when_they_should() -> None
 
 def test_each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
     tests = [test for file in RULE_TESTS for test in yaml.safe_load(file.read_text())["tests"]]
-    seen = {(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]}
-    assert seen == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
+    tested = {(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]}
+    assert tested == {(rule["alert"], fires) for rule in rules() for fires in (True, False)}
 
 
 def headings() -> list[str]:

@@ -122,7 +122,7 @@ def test_a_role_that_is_not_there_or_not_ours_is_refused(paths: tuple[str, ...],
 
 
 def test_where_nothing_is_said_about_roles_a_role_is_one_text() -> None:
-    for variables, taken in (
+    for variables, expected in (
         ({}, False),
         ({"JWT_ROLE_CLAIM": "role"}, True),
         ({"JWT_ROLE_MAP": "admin=service_role"}, True),
@@ -131,7 +131,7 @@ def test_where_nothing_is_said_about_roles_a_role_is_one_text() -> None:
         role = "service_role" if rules.role_map is None else "admin"
         assert caller(rules, role=role).role == "service_role"
         for several in ([role], f"openid {role}"):
-            if taken:
+            if expected:
                 assert caller(rules, role=several).role == "service_role"
             else:
                 with pytest.raises(ClaimsRefused, match="role"):
@@ -225,11 +225,11 @@ def test_payloads_without_end_are_a_401(payload: str) -> None:
 
 def _answered(authenticator: Authenticator, header: str) -> int:
     try:
-        found = authenticator.caller(header)
+        identity = authenticator.caller(header)
     except Problem as problem:
         assert problem.status == 401
         return 401
-    assert found.role in ROLES
+    assert identity.role in ROLES
     assert authenticator.remembered(header) is not None
     assert time.time() > 0
     return 200

@@ -26,16 +26,16 @@ def test_what_was_offered_before_the_reader_read_the_row_is_no_news() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["offer", "have", "wait"]), st.integers(1, 9)), max_size=30))
 def test_versions_only_grow(steps: list[tuple[str, int]]) -> None:
-    watch, seen, best = Watch(CHAT), 0, 0
+    watch, newest, best = Watch(CHAT), 0, 0
     for what, version in steps:
         if what == "offer":
             watch.offer(snapshot(version))
             best = max(best, version)
         elif what == "have":
             watch.mark_seen(snapshot(version))
-            seen = max(seen, version)
-        elif (found := watch.wait(0)) is not None:
-            assert found.version > seen
-            seen = found.version
-    found = watch.wait(0)
-    assert max(seen, found.version if found is not None else 0) >= best
+            newest = max(newest, version)
+        elif (latest := watch.wait(0)) is not None:
+            assert latest.version > newest
+            newest = latest.version
+    latest = watch.wait(0)
+    assert max(newest, latest.version if latest is not None else 0) >= best
