@@ -37,14 +37,14 @@ export function valueOf(value) {
 
 /** What differs: pairs of values by name. @param {Change} change @returns {{what: string, before: unknown, after: unknown}[]} */
 export function differences(change) {
-  const before = change.before ?? {}, after = change.after ?? {}, /** @type {any[]} */ found = [];
+  const before = change.before ?? {}, after = change.after ?? {}, /** @type {any[]} */ differing = [];
   for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
     if (name === "provenance" || name === USED) continue; // follows from the others; no change
-    if (INSIDE.includes(name)) found.push(...inside(name, before[name] ?? {}, after[name] ?? {}));
-    else if (!same(before[name], after[name])) found.push({ what: nameOf(name), before: before[name], after: after[name] });
+    if (INSIDE.includes(name)) differing.push(...inside(name, before[name] ?? {}, after[name] ?? {}));
+    else if (!same(before[name], after[name])) differing.push({ what: nameOf(name), before: before[name], after: after[name] });
   }
-  // Where a value is known from is told by itself only when the value stayed.
-  return found.length ? found : inside("provenance", sources(before.provenance), sources(after.provenance));
+  // The source of a value is shown by itself only if the value stayed.
+  return differing.length ? differing : inside("provenance", sources(before.provenance), sources(after.provenance));
 }
 
 /** @param {Record<string, {source?: string}>} [provenance] */
@@ -74,8 +74,8 @@ function same(one, other) {
 export function comparison(change) {
   if (change.kind === "erased") return el("div", { class: "diff" }, erased(change.after ?? {}));
   if (change.before === null && change.after) return el("div", { class: "diff" }, newModel(change.after));
-  const found = differences(change), used = change.after?.[USED];
-  return el("div", { class: "diff" }, ...found.map(({ what, before, after }) =>
+  const lines = differences(change), used = change.after?.[USED];
+  return el("div", { class: "diff" }, ...lines.map(({ what, before, after }) =>
     el("div", {}, `${what}: `, el("del", {}, valueOf(before)), " → ", el("ins", {}, valueOf(after)))),
     used == null ? null : el("div", {}, `requests in 30 days: ${valueOf(used)}`));
 }
@@ -88,8 +88,8 @@ function erased({ subject, chats, cancelled }) {
 
 /** @param {Record<string, any>} row */
 function newModel(row) {
-  const said = [providerName(row.provider ?? "other"), ...abilities(row.capabilities)];
-  return el("div", {}, "— → ", el("ins", {}, row.model_name ?? ""), `, ${said.join(", ")}`);
+  const facts = [providerName(row.provider ?? "other"), ...abilities(row.capabilities)];
+  return el("div", {}, "— → ", el("ins", {}, row.model_name ?? ""), `, ${facts.join(", ")}`);
 }
 
 /** The kind of a change, as a label. @param {string} kind */

@@ -40,9 +40,9 @@ function shown(children) {
 
 /** The element with this id, which is in the page. @param {string} id @returns {any} */
 export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
-  return found;
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no #${id}`);
+  return element;
 }
 
 /** Put other children into an element, and leave the focus where it was. @param {Element} element @param {...Child} children */

@@ -60,9 +60,9 @@ export function providerName(provider) {
 
 /** What is known that a model can do, in words. @param {Capabilities} [capabilities] @returns {string[]} */
 export function abilities(capabilities = {}) {
-  const said = ABILITIES.filter(([name]) => capabilities[name] === true).map(([, words]) => words);
-  if (capabilities.context_window) said.push(`${capabilities.context_window.toLocaleString("en")} tokens of context`);
-  return said;
+  const words = ABILITIES.filter(([name]) => capabilities[name] === true).map(([, word]) => word);
+  if (capabilities.context_window) words.push(`${capabilities.context_window.toLocaleString("en")} tokens of context`);
+  return words;
 }
 
 /** The marks of a model's label. @param {Capabilities} [capabilities] */
@@ -297,9 +297,9 @@ export class LlmModelSelect extends Base {
   }
 
   #inWords(/** @type {Model} */ model) {
-    const known = abilities(model.capabilities);
-    if (model.model_key === this.#defaultModel) known.unshift(this.#texts.default);
-    return known.length ? `${model.model_name}: ${known.join(", ")}` : model.model_name;
+    const labels = abilities(model.capabilities);
+    if (model.model_key === this.#defaultModel) labels.unshift(this.#texts.default);
+    return labels.length ? `${model.model_name}: ${labels.join(", ")}` : model.model_name;
   }
 
   /** The page's wish, else what was shown before, else what was chosen last time, else the default. */
@@ -309,18 +309,18 @@ export class LlmModelSelect extends Base {
     const key = [this.#wish, before, remembered, this.#defaultModel, this.#models[0]?.model_key ?? ""].find(listed) ?? "";
     if (remembered !== null && !listed(remembered) && this.#models.length && !this.#builtIn) this.#remember(null);
     this.#select.value = key;
-    this.#told();
+    this.#announce();
   }
 
   #chosen() {
     this.#wish = this.#select.value;
     this.#remember(this.#select.value);
-    this.#told();
+    this.#announce();
     const detail = { key: this.value, model: this.model };
     this.dispatchEvent(new CustomEvent("change", { bubbles: true, composed: true, detail }));
   }
 
-  #told() {
+  #announce() {
     this.#internals.setFormValue(this.value || null);
     const model = this.model;
     this.#select.title = model ? this.#inWords(model) : "";

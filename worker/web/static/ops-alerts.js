@@ -6,7 +6,7 @@ import { ago, cause, exact, plural } from "./words.js";
 
 /**
  * @typedef {{key: string, level: "bad" | "warn", text: string, next: string, run?: string}} Alert
- * @typedef {{runs: any[], listing: any, ready: any, models: any[], changes: any[]}} Known
+ * @typedef {{runs: any[], listing: any, ready: any, models: any[], changes: any[]}} OpsState
  */
 
 const GOOD = new Set(["succeeded", "partial"]);
@@ -23,7 +23,7 @@ export function failedRuns(runs) {
   return (good < 0 ? runs : runs.slice(0, good)).filter(hasFailed);
 }
 
-/** Alerts that are worse than a held list, and those that are not. Pure. @param {Known} known @returns {[Alert[], Alert[]]} */
+/** Alerts that are worse than a held list, and those that are not. Pure. @param {OpsState} state @returns {[Alert[], Alert[]]} */
 export function findAlerts({ runs, listing, ready, models, changes }) {
   const parts = ready?.parts ?? {};
   /** @type {Alert[]} */ const first = [];
@@ -93,11 +93,11 @@ function ofUpstream(part) {
 
 /** @param {Record<string, number>} workers @returns {Alert[]} */
 function ofWorkers(workers) {
-  /** @type {Alert[]} */ const found = [];
-  if (!workers.chat) found.push({ key: "chat", level: "bad", text: "No chat worker is heard: questions are taken and wait.", next: "Start the process chat." });
-  if (!workers.refresh) found.push({ key: "refresh", level: "bad", text: "No refresh worker is heard: refreshes are taken and wait.", next: "Start the process worker." });
-  if (!workers.beat) found.push({ key: "beat", level: "warn", text: "Beat is not heard: the next night does not start by it.", next: "Start the process beat." });
-  return found;
+  /** @type {Alert[]} */ const alerts = [];
+  if (!workers.chat) alerts.push({ key: "chat", level: "bad", text: "No chat worker is heard: questions are taken and wait.", next: "Start the process chat." });
+  if (!workers.refresh) alerts.push({ key: "refresh", level: "bad", text: "No refresh worker is heard: refreshes are taken and wait.", next: "Start the process worker." });
+  if (!workers.beat) alerts.push({ key: "beat", level: "warn", text: "Beat is not heard: the next night does not start by it.", next: "Start the process beat." });
+  return alerts;
 }
 
 /** A default that a sync chose because the one before was lost, and that nobody has confirmed. @param {any[]} models @param {any[]} changes newest first @returns {Alert | null} */
@@ -114,9 +114,9 @@ function ofDefault(models, changes) {
 
 let before = "";
 
-/** Show them around the held list. @param {Known} known @param {boolean} held @param {(id: string) => void} openRun */
-export function showAlerts(known, held, openRun) {
-  const [first, rest] = findAlerts(known), key = JSON.stringify([first, rest]);
+/** Show them around the held list. @param {OpsState} state @param {boolean} held @param {(id: string) => void} openRun */
+export function showAlerts(state, held, openRun) {
+  const [first, rest] = findAlerts(state), key = JSON.stringify([first, rest]);
   if (key !== before) {
     before = key;
     for (const [id, alerts] of /** @type {[string, Alert[]][]} */ ([["alerts-first", first], ["alerts-rest", rest]])) {

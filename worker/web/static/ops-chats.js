@@ -22,8 +22,8 @@ export function showUsage(latest) {
 
 /** How many are open, out of the text of /metrics. @param {string} metrics */
 export function showOpen(metrics) {
-  const found = [...metrics.matchAll(/^llm_refresh_chats_open\{status="(\w+)"\} ([\d.e+]+)$/gm)];
-  open = found.length ? Object.fromEntries(found.map(([, status, count]) => [status, Number(count)])) : null;
+  const matches = [...metrics.matchAll(/^llm_refresh_chats_open\{status="(\w+)"\} ([\d.e+]+)$/gm)];
+  open = matches.length ? Object.fromEntries(matches.map(([, status, count]) => [status, Number(count)])) : null;
   const waits = Number(/^llm_refresh_chat_oldest_queued_seconds ([\d.e+-]+)$/m.exec(metrics)?.[1] ?? 0);
   const forUpstream = Number(/^llm_refresh_chats_waiting\{reason="upstream"\} ([\d.e+]+)$/m.exec(metrics)?.[1] ?? 0);
   const parts = [];
@@ -46,13 +46,13 @@ function showStates() {
 /** @param {any} row @param {number} most */
 function usageRow(row, most) {
   const fallbacks = Object.values(row.fallbacks ?? {}).reduce((sum, count) => sum + count, 0);
-  const told = OUTCOMES.filter(([column], index) => index > 0 && row[column]).map(([column, word]) => `${row[column]} ${word}`);
-  if (fallbacks) told.push(`${fallbacks} in place of another`);
-  if (row.latency?.mean_ms != null) told.push(`${duration(row.latency.mean_ms)} on average`);
+  const parts = OUTCOMES.filter(([column], index) => index > 0 && row[column]).map(([column, word]) => `${row[column]} ${word}`);
+  if (fallbacks) parts.push(`${fallbacks} in place of another`);
+  if (row.latency?.mean_ms != null) parts.push(`${duration(row.latency.mean_ms)} on average`);
   return el("li", {},
     el("span", { class: "usage-name" }, el("code", {}, row.model_key), " ", el("strong", {}, plural(row.request_count, "request"))),
     svg("svg", { class: "usage-bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
       svg("rect", { class: "track", width: 100, height: 8 }),
       svg("rect", { class: "value", width: Math.max(1, (100 * row.request_count) / most), height: 8 })),
-    told.length > 0 && el("small", {}, told.join(" · ")));
+    parts.length > 0 && el("small", {}, parts.join(" · ")));
 }

@@ -48,7 +48,7 @@ export function editModel(chosen, models) {
     el("h3", {}, "Capabilities"),
     ...FLAGS.map((name) => choice(name, capital(nameOf(name)), own.capabilities?.[name], [["", "as known"], ["true", "yes"], ["false", "no"]], knownWords(name))),
     ...NUMBERS.map((name) => number(name, `${capital(nameOf(name))}, tokens`, own.capabilities?.[name], knownWords(name))));
-  tell();
+  showEffects();
   dialog.showModal();
   fields.querySelector("input")?.focus();
 }
@@ -73,7 +73,7 @@ function knownWords(name) {
 function line(name, label, field, beside) {
   field.id = `edit-${name}`;
   field.setAttribute("aria-describedby", `edit-${name}-note`);
-  field.addEventListener("input", tell);
+  field.addEventListener("input", showEffects);
   return el("div", { class: "field" }, el("label", { for: field.id }, label), field, el("small", { id: `edit-${name}-note` }, beside));
 }
 
@@ -113,9 +113,9 @@ function edit() {
   return Object.keys(capabilities).length ? { ...body, capabilities } : body;
 }
 
-function tell() {
-  const body = edit(), said = body === null ? ["A number is not one."] : effectsOf(body);
-  show(effects, ...(said.length ? said : ["Nothing is changed yet."]).map((words) => el("li", {}, words)));
+function showEffects() {
+  const body = edit(), sentences = body === null ? ["A number is not one."] : effectsOf(body);
+  show(effects, ...(sentences.length ? sentences : ["Nothing is changed yet."]).map((words) => el("li", {}, words)));
   save.disabled = !body || !Object.keys(body).length;
   save.classList.toggle("danger", body?.is_active === false || body?.model_key !== undefined);
   save.textContent = body?.is_active === false ? "Hide it" : "Save";
@@ -123,23 +123,23 @@ function tell() {
 
 /** What an edit does, in words. @param {Record<string, any>} body */
 function effectsOf(body) {
-  const said = [], asked = used.get(model.model_key) ?? 0;
-  const often = asked ? ` It was asked ${plural(asked, "time")} in the last 30 days.` : " It was not asked in the last 30 days.";
-  if (body.model_name !== undefined) said.push(body.model_name === null ? "Its name follows MatchaAI again." : `Everybody sees the name ${body.model_name}.`);
-  if (body.model_key !== undefined) said.push(`Its key changes. Callers who ask for ${model.model_key} get the default, with the reason retired_key.${often}`);
-  if (body.display_order !== undefined) said.push("Its place in every list changes.");
+  const sentences = [], requests = used.get(model.model_key) ?? 0;
+  const often = requests ? ` It was asked ${plural(requests, "time")} in the last 30 days.` : " It was not asked in the last 30 days.";
+  if (body.model_name !== undefined) sentences.push(body.model_name === null ? "Its name follows MatchaAI again." : `Everybody sees the name ${body.model_name}.`);
+  if (body.model_key !== undefined) sentences.push(`Its key changes. Callers who ask for ${model.model_key} get the default, with the reason retired_key.${often}`);
+  if (body.display_order !== undefined) sentences.push("Its place in every list changes.");
   if (body.is_active === false) {
-    said.push(`It leaves every list at once. Callers who ask for ${model.model_key} get the default, with the reason inactive_key.${often}`);
-    if (model.is_default) said.push("It is the default: another model becomes the default.");
+    sentences.push(`It leaves every list at once. Callers who ask for ${model.model_key} get the default, with the reason inactive_key.${often}`);
+    if (model.is_default) sentences.push("It is the default: another model becomes the default.");
   } else if (body.is_active !== undefined) {
-    said.push("It is shown while MatchaAI lists it.");
+    sentences.push("It is shown while MatchaAI lists it.");
   }
-  if (body.is_default) said.push(`Questions without a model, and those whose model is gone, go to ${model.model_key}${defaultNow() && !model.is_default ? ` in place of ${defaultNow().model_key}` : ", whatever a sync would choose"}.`);
-  else if (body.is_default === null) said.push("The rule decides about the default again.");
+  if (body.is_default) sentences.push(`Questions without a model, and those whose model is gone, go to ${model.model_key}${defaultNow() && !model.is_default ? ` in place of ${defaultNow().model_key}` : ", whatever a sync would choose"}.`);
+  else if (body.is_default === null) sentences.push("The rule decides about the default again.");
   for (const [name, value] of Object.entries(body.capabilities ?? {})) {
-    said.push(value === null ? `${capital(nameOf(name))}: what is known counts again.` : `${capital(nameOf(name))}: ${valueOf(value)}, whatever MatchaAI and the public data say.`);
+    sentences.push(value === null ? `${capital(nameOf(name))}: what is known counts again.` : `${capital(nameOf(name))}: ${valueOf(value)}, whatever MatchaAI and the public data say.`);
   }
-  return said;
+  return sentences;
 }
 
 form.addEventListener("submit", async (/** @type {Event} */ event) => {

@@ -70,8 +70,8 @@ function row(chat) {
 
 /** @param {any} chat */
 function details(chat) {
-  const place = el("div", {}), known = contents.get(chat.id);
-  if (known) show(place, content(known));
+  const place = el("div", {}), chatContent = contents.get(chat.id);
+  if (chatContent) show(place, content(chatContent));
   const facts = [
     ["Chat", el("code", {}, chat.id)],
     ["Caller", chat.caller],
@@ -93,7 +93,7 @@ function details(chat) {
     (chat.error || chat.last_failure) && causeOf(chat),
     el("dl", {}, ...facts.filter(([, value]) => value || value === 0).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     el("div", { class: "row acts" },
-      !known && !chat.erased_at && el("button", { type: "button", class: "small", "data-key": `content-${chat.id}`, onclick: () => readContent(chat) }, "Show question and answer…"),
+      !chatContent && !chat.erased_at && el("button", { type: "button", class: "small", "data-key": `content-${chat.id}`, onclick: () => readContent(chat) }, "Show question and answer…"),
       OPEN.has(chat.status) && el("button", { type: "button", class: "small", "data-key": `cancel-${chat.id}`, onclick: () => cancel(chat) }, "Cancel this chat…")),
     place));
 }

@@ -49,7 +49,7 @@ function row(model) {
     el("td", { class: "key" }, el("code", {}, model.model_key)),
     el("td", { "data-label": "Id", class: "number" }, model.matcha_llm_id),
     el("td", { "data-label": "Maker" }, providerName(model.provider)),
-    el("td", {}, el("div", { class: "beside" }, known(model), el("button", { type: "button", class: "quiet small acts", "data-key": `edit-${model.model_key}`,
+    el("td", {}, el("div", { class: "beside" }, capabilityCell(model), el("button", { type: "button", class: "quiet small acts", "data-key": `edit-${model.model_key}`,
       "aria-label": `Edit ${model.model_name}`, onclick: () => editModel(model, models) }, "Edit…"))));
 }
 
@@ -86,7 +86,7 @@ function byOrder(one, other) {
 }
 
 /** Capabilities by the source that states them. @param {any} model */
-function known(model) {
+function capabilityCell(model) {
   /** @type {Map<string, string[]>} */
   const bySource = new Map();
   for (const name of Object.keys(model.capabilities ?? {}).sort(byOrder)) {
@@ -101,8 +101,8 @@ function known(model) {
     if (below) bySource.set("override", [...(bySource.get("override") ?? []), `${nameOf(name)} (below: ${valueOf(below.value)})`]);
   }
   if (!bySource.size) return el("small", {}, "nothing is known");
-  return el("details", { open: innerWidth >= NARROW }, el("summary", {}, "What is known"), el("ul", { class: "known" }, ...[...bySource].map(([source, said]) =>
-    el("li", {}, said.join(" · "), source && el("small", {}, ` from ${source}`)))));
+  return el("details", { open: innerWidth >= NARROW }, el("summary", {}, "What is known"), el("ul", { class: "known" }, ...[...bySource].map(([source, values]) =>
+    el("li", {}, values.join(" · "), source && el("small", {}, ` from ${source}`)))));
 }
 
 more.addEventListener("click", () => { unfolded = true; draw(); });

@@ -46,7 +46,7 @@ export class Watch {
     let wait = this.every;
     try {
       const text = await this.#bring();
-      this.#told("");
+      this.#showNote("");
       if (text !== this.#last) this.#take(text);
       this.#last = text;
       wait = this.every; // `take` may have changed it
@@ -65,18 +65,18 @@ export class Watch {
   #refused(error) {
     if (!(error instanceof ApiError)) {
       console.error(error);
-      this.#told("This could not be read.");
+      this.#showNote("This could not be read.");
       return TROUBLE_MS;
     }
-    if (error.status === 404) this.#told("Not offered by this server.");
-    else if (error.status === 401) this.#told("Needs a token.");
-    else if (error.status === 0) this.#told("Not up to date: the server cannot be reached.");
-    else this.#told(cause(error));
+    if (error.status === 404) this.#showNote("Not offered by this server.");
+    else if (error.status === 401) this.#showNote("Needs a token.");
+    else if (error.status === 0) this.#showNote("Not up to date: the server cannot be reached.");
+    else this.#showNote(cause(error));
     if (error.status === 401 || error.status === 403) return 0; // until another token is given
     return error.status === 404 ? ABSENT_MS : TROUBLE_MS;
   }
 
-  #told(/** @type {string} */ text) {
+  #showNote(/** @type {string} */ text) {
     if (this.note.textContent === text) return;
     show(this.note, text);
     this.note.hidden = !text;
