@@ -196,15 +196,15 @@ MUTANTS = (
     Mutant(
         "group-commit-one-by-one",
         "shared/chat/batch_writer.py",
-        "        except (DatabaseError, RoleNotGranted, NoModel) as error:\n            if len(orders) > 1:\n",
+        "        except (DatabaseError, RoleNotGranted, NoModel) as error:\n            if len(items) > 1:\n",
         "        except (DatabaseError, RoleNotGranted, NoModel) as error:\n            if False:\n",
         ("tests/integration/chat/test_groups.py::test_one_that_cannot_be_written_takes_no_other_of_its_group_along",),
     ),
     Mutant(
         "group-commit-past-a-held-row",
         "shared/chat/batch_writer.py",
-        "                return self._write_individually(orders)\n",
-        "                return orders\n",
+        "                return self._write_individually(items)\n",
+        "                return items\n",
         ("tests/integration/chat/test_groups.py::test_a_row_that_somebody_holds_keeps_no_other_from_being_claimed",),
     ),
     Mutant(
