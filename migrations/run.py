@@ -42,7 +42,7 @@ def upgrade(url: str, revision: str = "head", *, adopter: Adopter | None = None)
         if error.schema.fit != "newer":
             raise
         return Upgrade(error.schema, ())
-    current: Schema = config.attributes["found"]
+    current: Schema = config.attributes["current"]
     return Upgrade(current, schema.pending(current), config.attributes["adoption"])
 
 
