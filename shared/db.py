@@ -122,8 +122,8 @@ class Limits:
     pool: float = 5.0
 
 
-PATIENT = Limits()
-PROMPT = Limits(statement=2.5, connect=2.0)
+WORKER_LIMITS = Limits()
+WEB_LIMITS = Limits(statement=2.5, connect=2.0)
 """Where somebody waits for an answer: whatever is silent, they have it within five seconds."""
 
 
@@ -134,7 +134,7 @@ class Database:
     the others get DatabaseUnavailable at once.
     """
 
-    def __init__(self, url: str, *, application_name: str, pool_size: int = 5, limits: Limits = PATIENT) -> None:
+    def __init__(self, url: str, *, application_name: str, pool_size: int = 5, limits: Limits = WORKER_LIMITS) -> None:
         self._limits = limits
         self._silence = Silence()
         self.engine = sa.create_engine(

@@ -22,7 +22,7 @@ from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.notifier import ChatNotifier
 from shared.chat.usage import callers_of, requests_of
 from shared.clock import new_id, utc_now
-from shared.db import PATIENT, Connection, Database, Limits
+from shared.db import WORKER_LIMITS, Connection, Database, Limits
 from shared.notices.outbox import Outbox
 from shared.redis_store import RedisStore, connect
 from shared.settings import Settings
@@ -95,7 +95,7 @@ def used(connection: Connection, keys: Collection[str]) -> Mapping[str, int]:
     return {key: use["request_count"] for key, use in requests_of(connection, keys, days=USE_DAYS).items()}
 
 
-def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limits: Limits = PATIENT) -> Runtime:
+def build_runtime(settings: Settings, process: str, *, pool_size: int = 5, limits: Limits = WORKER_LIMITS) -> Runtime:
     """Put the parts together. Opens no connection yet."""
     url = settings.database_url.get_secret_value()
     database = Database(url, application_name=process, pool_size=pool_size, limits=limits)

@@ -17,9 +17,9 @@ from shared.catalogue.fallback import Resolution
 from shared.chat import read
 from shared.chat.admission import (
     NO_CALLER_LIMITS,
-    AskAlone,
     CallerDefaults,
     CallerOverLimit,
+    ExclusiveLockNeeded,
     RequestAllowance,
     allowance_of,
 )
@@ -186,11 +186,11 @@ class Submitter:
     def _accept(self, request: ChatRequest) -> AcceptedChat:
         try:
             return self._accept_beside(request, alone=False)
-        except AskAlone:
+        except ExclusiveLockNeeded:
             return self._accept_beside(request, alone=True)
 
     def _accept_beside(self, request: ChatRequest, *, alone: bool) -> AcceptedChat:
-        """Accept, beside other chats of the same caller that are being accepted, or `alone`. Raises AskAlone."""
+        """Accept beside other chats of the caller, or `alone`. Raises ExclusiveLockNeeded."""
         counting = self._open.must_count()
         question = request.question
         accepted = self._insert(request, question.requested, counting=counting, alone=alone)

@@ -53,7 +53,7 @@ class CallerOverLimit(Exception):
     """A caller has as much as its limit allows. `retry_seconds`: when the next chat may be admitted."""
 
     def __init__(self, allowance: RequestAllowance, retry_seconds: float) -> None:
-        super().__init__(in_words(allowance))
+        super().__init__(describe_allowance(allowance))
         self.allowance = allowance
         self.retry_seconds = retry_seconds
 
@@ -63,11 +63,11 @@ class CallerOverLimit(Exception):
         return max(1, math.ceil(self.retry_seconds))
 
 
-class AskAlone(Exception):
+class ExclusiveLockNeeded(Exception):
     """The caller is near a limit: the chat has to be admitted while no other one of the caller's is."""
 
 
-def in_words(allowance: RequestAllowance) -> str:
+def describe_allowance(allowance: RequestAllowance) -> str:
     """Why a chat is refused, for its caller."""
     if allowance.limit == "max_open":
         return f"{allowance.allowed} chats of yours are open, which is your limit; wait for one to end, or cancel one"
@@ -75,10 +75,10 @@ def in_words(allowance: RequestAllowance) -> str:
 
 
 def allowance_of(row: sa.RowMapping) -> RequestAllowance:
-    """What `llm_admit_caller` answered. Raises CallerOverLimit, and AskAlone where it is to be asked so."""
+    """What `llm_admit_caller` answered. Raises CallerOverLimit, and ExclusiveLockNeeded."""
     decision = row["decision"]
     if decision == "alone":
-        raise AskAlone
+        raise ExclusiveLockNeeded
     if decision == "max_open":
         raise CallerOverLimit(RequestAllowance("max_open", row["max_open"], 0, OPEN_RETRY_SECONDS), OPEN_RETRY_SECONDS)
     if decision == "per_minute":

@@ -222,7 +222,7 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
     if row["status"] not in ENDED_CHATS:
         queued = row["status"] == "queued"
         body["waiting_for"] = (row["waiting_for"] or "turn") if queued else None
-        # Of one that waits somebody has to look: shared/chat/line.py.
+        # A reader of a waiting chat looks it up: shared/chat/queue_position.py.
         body["position"] = 1 if queued and row["dispatched_at"] is not None else None
         if queued and row["waiting_for"] == "upstream":
             body["waiting_since"] = row["waiting_since"]

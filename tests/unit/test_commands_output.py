@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from shared.logs import visible
-from worker.commands.context import console, in_words, table
+from worker.commands.context import as_text, console, table
 
 TEXTS = st.text(max_size=40)
 
@@ -44,4 +44,4 @@ def test_a_cell_shows_its_whole_text(text: str) -> None:
 
 def test_values_are_words_of_people() -> None:
     values = {"a": True, "b": False, "c": None, "d": 3, "e": {"f": True}}
-    assert in_words(values) == "a=yes, b=no, c=unknown, d=3, e=f=yes"
+    assert as_text(values) == "a=yes, b=no, c=unknown, d=3, e=f=yes"

@@ -21,7 +21,7 @@ from shared.catalogue.sync.plan import COUNTED
 from shared.catalogue.sync.rows import MATCHAAI
 from shared.chat import usage
 from shared.vocabulary import GOOD_RUNS, RunTrigger
-from worker.commands.context import console, echo_json, in_words, json_option, open_runtime, say, short, table
+from worker.commands.context import as_text, console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import GOOD, NOT_GOOD, fail
 from worker.commands.held import MODELS_SHOWN, dismiss_list, exit_unless_held, print_held, print_run
 from worker.local import FIRST_HELD
@@ -144,7 +144,7 @@ def _print(outcome: Outcome) -> None:
     if outcome.errors:
         errors = table("id", "name", "why it was refused")
         for error in outcome.errors:
-            errors.add_row(in_words(error["id"]), in_words(error["name"]), error["reason"])
+            errors.add_row(as_text(error["id"]), as_text(error["name"]), error["reason"])
         out.print(errors)
     if outcome.plan:
         plan = table("change", "id", "key", "before", "after")
@@ -163,7 +163,7 @@ def _brief(values: Any) -> str:
     if not values:
         return "-"
     return ", ".join(
-        f"{name}={in_words(value)}" for name, value in values.items() if name not in ("provenance", "overrides")
+        f"{name}={as_text(value)}" for name, value in values.items() if name not in ("provenance", "overrides")
     )
 
 
@@ -186,7 +186,7 @@ def models(provenance: bool, with_inactive: bool, as_json: bool) -> None:
     last = "why it is inactive" if with_inactive else "capabilities"
     grid = table("id", "key", "name", "provider", "default", last)
     for model in rows:
-        able = in_words(model["capabilities"] or None)
+        able = as_text(model["capabilities"] or None)
         why = (model["why"] or {}).get("text", "") if with_inactive else able
         grid.add_row(
             str(model["matcha_llm_id"]),
@@ -208,11 +208,11 @@ def _print_provenance(models: list[dict[str, Any]]) -> None:
         for name, note in model["provenance"].items():
             value = model["capabilities"].get(name, model.get(name, ""))
             below = note.get("below") or {}
-            under = f"{in_words(below.get('value'))} ({below.get('source')})" if below else ""
+            under = f"{as_text(below.get('value'))} ({below.get('source')})" if below else ""
             grid.add_row(
                 model["model_key"],
                 name,
-                in_words(value),
+                as_text(value),
                 note.get("source", ""),
                 note.get("detail", ""),
                 note.get("date", ""),

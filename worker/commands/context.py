@@ -96,14 +96,14 @@ def table(*columns: str) -> Table:
     return result
 
 
-def in_words(value: object) -> str:
+def as_text(value: object) -> str:
     """A value as a person reads it: yes, no, unknown."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}={in_words(each)}" for name, each in value.items()) or "nothing"
+        return ", ".join(f"{name}={as_text(each)}" for name, each in value.items()) or "nothing"
     return str(value)
 
 

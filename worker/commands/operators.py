@@ -16,7 +16,7 @@ from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
 from shared.vocabulary import CHANGE_KINDS
-from worker.commands.context import actor, echo_json, in_words, json_option, open_runtime, say, short
+from worker.commands.context import actor, as_text, echo_json, json_option, open_runtime, say, short
 from worker.commands.entry import fail
 from worker.commands.timestamps import LineOrMoment
 
@@ -82,7 +82,7 @@ def _print_row(row: dict[str, Any], *, as_json: bool) -> None:
     default = ", default" if row["is_default"] else ""
     if row["why"] is not None:
         state += f" ({row['why']['text']})"
-    overrides = in_words(row["overrides"])
+    overrides = as_text(row["overrides"])
     say(
         f"{row['model_name']} (ID: {row['matcha_llm_id']}, Key: {row['model_key']}): {state}{default}, "
         f"order {row['display_order']}, overrides {overrides}"

@@ -26,12 +26,12 @@ class LocalServices:
     def __init__(
         self,
         supervisor: subprocess.Popen[bytes],
-        words: dict[str, str],
+        login_passwords: dict[str, str],
         locks: contextlib.ExitStack,
     ) -> None:
         self._supervisor = supervisor
         self._ports: dict[str, int] = {}
-        self._words = words
+        self._passwords = login_passwords
         self._locks = locks
         self._orders = _given(supervisor.stdin)
         self.news: IO[bytes] = _given(supervisor.stdout)
@@ -40,22 +40,22 @@ class LocalServices:
     @property
     def database_url(self) -> str:
         """For the application's login, as `postgresql://`."""
-        return address(self._ports["postgres"], DatabaseLogin(APP, self._words["app"]), DATABASE)
+        return address(self._ports["postgres"], DatabaseLogin(APP, self._passwords["app"]), DATABASE)
 
     @property
     def migrate_database_url(self) -> str:
         """For the owner's login."""
-        return address(self._ports["postgres"], DatabaseLogin(OWNER, self._words["owner"]), DATABASE)
+        return address(self._ports["postgres"], DatabaseLogin(OWNER, self._passwords["owner"]), DATABASE)
 
     @property
     def superuser_url(self) -> str:
         """For the superuser, in the database `postgres`. For tests."""
-        return address(self._ports["postgres"], DatabaseLogin(SUPERUSER, self._words["postgres"]), "postgres")
+        return address(self._ports["postgres"], DatabaseLogin(SUPERUSER, self._passwords["postgres"]), "postgres")
 
     @property
     def redis_url(self) -> str:
         """Database 0, with its password."""
-        return f"redis://:{self._words['valkey']}@127.0.0.1:{self._ports['valkey']}/0"
+        return f"redis://:{self._passwords['valkey']}@127.0.0.1:{self._ports['valkey']}/0"
 
     def begin(self, request: StartRequest, say: Callable[[str], None]) -> None:
         """Give the first order and wait until the servers answer. Raises LocalServicesError."""
@@ -118,7 +118,7 @@ def start_services(
     home = open_home(home)
     with contextlib.ExitStack() as starting:
         starting.enter_context(hold_home(home))
-        words = passwords(home)
+        login_passwords = passwords(home)
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "worker.local.supervisor"],
             stdin=subprocess.PIPE,
@@ -136,11 +136,11 @@ def start_services(
             postgres_bin=str(postgres_bin) if postgres_bin is not None else None,
             valkey_server=str(valkey_server) if valkey_server is not None else None,
         )
-        services = LocalServices(supervisor, words, starting.pop_all())
+        services = LocalServices(supervisor, login_passwords, starting.pop_all())
         starting.callback(services.stop)
         services.begin(request, say)
         if postgres:
-            owner, app = DatabaseLogin(OWNER, words["owner"]), DatabaseLogin(APP, words["app"])
+            owner, app = DatabaseLogin(OWNER, login_passwords["owner"]), DatabaseLogin(APP, login_passwords["app"])
             bootstrap_roles(services.superuser_url, DATABASE, owner=owner, app=app)
         starting.pop_all()
         return services

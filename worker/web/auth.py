@@ -18,7 +18,7 @@ from worker.web.problems import Problem
 from worker.web.token_claims import ClaimsRefused, Rules, caller_of
 
 LOCAL = Caller("service_role", "local")
-MAX_REMEMBERED = 2048
+MAX_CACHED = 2048
 KEY_SECONDS = 4.5
 """So long an API key is taken from memory; what is changed about it holds everywhere within five."""
 KEY_DUE_SECONDS = 3.0
@@ -28,7 +28,7 @@ _UNCHECKED: Any = {f"verify_{name}": False for name in ("exp", "iat", "nbf", "au
 
 
 @dataclass(frozen=True, slots=True)
-class _Verified:
+class _CachedCaller:
     """`due`: from then on the next request looks again, while others go on with what is known."""
 
     caller: Caller
@@ -52,7 +52,7 @@ class Authenticator:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._rules = Rules.of(settings)
         self._now = now
-        self._remembered: OrderedDict[str, _Verified] = OrderedDict()
+        self._cache: OrderedDict[str, _CachedCaller] = OrderedDict()
         url = settings.jwks_url
         self._keys = None if url is None else KeySet(lambda: fetch_keys(url))
 
@@ -63,28 +63,28 @@ class Authenticator:
         token = _bearer(authorization)
         if token is None:
             raise _unauthenticated("send a token: Authorization: Bearer <JWT or API key>")
-        entry = self._remembered.get(token)
+        entry = self._cache.get(token)
         if entry is not None and self._now() < entry.due:
             return entry.caller
         if entry is not None and self._now() < entry.expires:
-            self._remembered[token] = replace(entry, due=entry.expires)
+            self._cache[token] = replace(entry, due=entry.expires)
         else:
-            self._remembered.pop(token, None)
+            self._cache.pop(token, None)
         verified = self._verify(token)
-        self._remembered[token] = verified
-        while len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._cache[token] = verified
+        while len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)
         return verified.caller
 
-    def remembered(self, authorization: str | None) -> Caller | None:
+    def cached_caller(self, authorization: str | None) -> Caller | None:
         """Who this header's token stands for where it was verified before and still holds: `caller` lets it in at once.
 
         Never while auth is off: a caller is then known by other checks than a token.
         """
-        verified = None if self._off else self._remembered.get(_bearer(authorization) or "")
+        verified = None if self._off else self._cache.get(_bearer(authorization) or "")
         return verified.caller if verified is not None and self._now() < verified.due else None
 
-    def _verify(self, token: str) -> _Verified:
+    def _verify(self, token: str) -> _CachedCaller:
         if is_api_key(token):
             return self._verify_api_key(token)
         try:
@@ -100,19 +100,19 @@ class Authenticator:
         # Whatever stands in a token that anybody may send: numbers without end and nesting without end, too.
         except (jwt.PyJWTError, UnknownKey, ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise _unauthenticated("the token is not valid", cause=type(error).__name__) from None
-        return _Verified(caller, expires, expires)
+        return _CachedCaller(caller, expires, expires)
 
-    def _verify_api_key(self, token: str) -> _Verified:
+    def _verify_api_key(self, token: str) -> _CachedCaller:
         if self._verify_key is None:
             raise _unauthenticated("API keys are not looked at here")
         asked_at = self._now()  # before PostgreSQL is: how long it takes counts, too
         try:
             key = self._verify_key(token)
         except KeyRefused as refused:
-            self._remembered.pop(token, None)
+            self._cache.pop(token, None)
             raise _unauthenticated(str(refused)) from None
         seconds = min(KEY_SECONDS, key.seconds_left)
-        return _Verified(key.caller, asked_at + seconds, asked_at + min(KEY_DUE_SECONDS, seconds))
+        return _CachedCaller(key.caller, asked_at + seconds, asked_at + min(KEY_DUE_SECONDS, seconds))
 
     def _decode(self, token: str) -> dict[str, Any]:
         header = jwt.get_unverified_header(token)

@@ -25,6 +25,7 @@ from worker.web import chat_bodies as bodies
 from worker.web.asking import accept_question, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.problems import Problem
+from worker.web.queue_positions import QueuePositions
 from worker.web.readers import Readers, Watch
 from worker.web.routing import (
     CALLERS,
@@ -39,7 +40,6 @@ from worker.web.routing import (
     forbidden,
     json_value,
 )
-from worker.web.standing import Standings
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class ChatRoutes:
     runtime: Runtime
     publisher: Publisher
     readers: Readers
-    standings: Standings
+    positions: QueuePositions
 
     def routes(self) -> list[Route]:
         chat = {200: bodies.Chat}
@@ -126,30 +126,28 @@ class ChatRoutes:
         accepted = accept_question(self.runtime, question, call)
         wait = min(call.wait_seconds or 0.0, MAX_WAIT_SECONDS)
         snapshot = (
-            self._sent(accepted, call)
-            if wait <= 0 or self.readers.full
-            else self._sent_and_awaited(accepted, call, wait)
+            self._send(accepted, call) if wait <= 0 or self.readers.full else self._send_and_wait(accepted, call, wait)
         )
         links = _links(snapshot)
         headers = {"Location": links["self"], **rate_headers(accepted.allowance)}
         return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, headers)
 
-    def _sent(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
+    def _send(self, accepted: AcceptedChat, call: AnyRequest) -> Snapshot:
         self.publisher.chat(accepted, request_id=call.request_id)
         return accepted.snapshot
 
-    def _sent_and_awaited(self, accepted: AcceptedChat, call: AnyRequest, seconds: float) -> Snapshot:
+    def _send_and_wait(self, accepted: AcceptedChat, call: AnyRequest, seconds: float) -> Snapshot:
         deadline = time.monotonic() + seconds
         chat_id = accepted.snapshot.chat_id
         with self.readers.watching(chat_id) as watch:
-            self._sent(accepted, call)
-            snapshot = accepted.snapshot if accepted.new else self._looked_up_again(accepted.snapshot, call.caller)
+            self._send(accepted, call)
+            snapshot = accepted.snapshot if accepted.new else self._reread(accepted.snapshot, call.caller)
             watch.mark_seen(snapshot)
             while not snapshot.ended and time.monotonic() < deadline:
                 snapshot = watch.wait(deadline - time.monotonic()) or snapshot
-        return snapshot if snapshot.ended else self._looked_up_again(snapshot, call.caller)
+        return snapshot if snapshot.ended else self._reread(snapshot, call.caller)
 
-    def _looked_up_again(self, snapshot: Snapshot, caller: Caller) -> Snapshot:
+    def _reread(self, snapshot: Snapshot, caller: Caller) -> Snapshot:
         """The chat may have ended while no wake-up came through; what was accepted stays accepted in any case."""
         try:
             return find_chat(self.runtime.database, snapshot.chat_id, caller)
@@ -183,7 +181,7 @@ class ChatRoutes:
         if call.query.cause and caller.role not in READERS:
             raise forbidden(caller, READERS, what="more than read a chat without the cause for operators")
         chat_id = chat_id_of(call.path["chat_id"])
-        snapshot = self.standings.explained(find_chat(self.runtime.database, chat_id, caller, content))
+        snapshot = self.positions.with_position(find_chat(self.runtime.database, chat_id, caller, content))
         body = shown_chat(snapshot, caller) | dict(snapshot.prompt or {})
         if call.query.cause:
             with self.runtime.database.transaction(caller) as connection:
@@ -233,7 +231,7 @@ class ChatRoutes:
             snapshot = find_chat(self.runtime.database, chat_id, call.caller)
             if snapshot.ended and last_version >= snapshot.version:
                 return Response(status=204)
-            return event_stream(_events(snapshot, watch, last_version, self.standings), ending)
+            return event_stream(_events(snapshot, watch, last_version, self.positions), ending)
 
     def usage(self, call: ApiRequest[None, bodies.UsageQuery]) -> Response:
         query = call.query
@@ -281,7 +279,7 @@ def _links(snapshot: Snapshot) -> dict[str, str]:
     return {"self": address, "events": f"{address}/events", "task": f"/api/tasks/{snapshot.chat_id}"}
 
 
-def _events(current: Snapshot, watch: Watch, last_version: int, standings: Standings) -> Iterator[bytes]:
+def _events(current: Snapshot, watch: Watch, last_version: int, positions: QueuePositions) -> Iterator[bytes]:
     """Comments and events of one reader, who has the version `seen`; ends after the chat's last event.
 
     While the chat waits, its standing is told again with the version that it has.
@@ -292,10 +290,10 @@ def _events(current: Snapshot, watch: Watch, last_version: int, standings: Stand
     while True:
         if snapshot is None:
             yield b": still here\n\n"
-            snapshot = standings.explained_again(current)
+            snapshot = positions.with_new_position(current)
         if snapshot is not None:
             if snapshot is not current or snapshot.version > last_version:
-                current = standings.explained(snapshot)
+                current = positions.with_position(snapshot)
                 yield _event(current)
             if snapshot.ended:
                 return

@@ -70,4 +70,4 @@ class ListingFastPath:
             and not environ.get("CONTENT_LENGTH")
             and "HTTP_TRANSFER_ENCODING" not in environ
         )
-        return self._authenticator.remembered(environ.get("HTTP_AUTHORIZATION")) if plain else None
+        return self._authenticator.cached_caller(environ.get("HTTP_AUTHORIZATION")) if plain else None

@@ -9,7 +9,7 @@ from flask import Flask
 from shared.background import BackgroundLoop
 from shared.catalogue.listing_cache import ListingCache
 from shared.chat.dispatch import dispatch_limits_of
-from shared.db import PROMPT
+from shared.db import WEB_LIMITS
 from shared.logs import DirectLines, configure, log_misnamed
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker import process_limits
@@ -37,10 +37,10 @@ from worker.web.openai.models import PATH as OPENAI_LISTING_PATH
 from worker.web.openai.models import OpenAIListing, OpenAIModelRoutes
 from worker.web.openai.responses import ResponseRoutes
 from worker.web.pages import PageRoutes
+from worker.web.queue_positions import QueuePositions
 from worker.web.readers import Readers
 from worker.web.refreshes import RefreshRoutes
 from worker.web.runs import RunRoutes
-from worker.web.standing import Standings
 from worker.web.status import StatusRoutes
 from worker.web.tasks import TaskRoutes
 from worker.web.webhooks import WebhookRoutes
@@ -52,7 +52,7 @@ WARM_CONNECTIONS = 10
 
 def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None = None) -> Flask:
     """Put the web process together, with `lines` for its access log, and start following the catalogue's version."""
-    runtime = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=PROMPT)
+    runtime = build_runtime(settings, "web", pool_size=POOL_SIZE, limits=WEB_LIMITS)
     runtime.database.warm_up(WARM_CONNECTIONS)
     authenticator = Authenticator(settings, verify_key=KeyVerifier(runtime.database).verify)
     app_of_messages = make_celery(settings, socket_timeout_seconds=SOCKET_TIMEOUT_SECONDS)
@@ -63,8 +63,8 @@ def build(settings: Settings, lines: DirectLines, *, metrics_folder: str | None 
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
     routes += StatusRoutes(runtime, listing_cache).routes()
     readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
-    standings = Standings(runtime.database, dispatch_limits_of(settings))
-    routes += ChatRoutes(runtime, publisher, readers, standings).routes()
+    positions = QueuePositions(runtime.database, dispatch_limits_of(settings))
+    routes += ChatRoutes(runtime, publisher, readers, positions).routes()
     routes += ChatMarkdownRoutes(runtime).routes()
     routes += [*KeyRoutes(runtime).routes(), *WebhookRoutes(runtime).routes(), *CallerRoutes(runtime).routes()]
     openai_listing = OpenAIListing(listing_cache)

@@ -92,7 +92,7 @@ def resolve(
     """
     values: dict[str, int | bool] = {}
     provenance: dict[str, dict[str, Any]] = {}
-    for statement in (_mime_types_say(mime_types), _name_says(name), mapping, data):
+    for statement in (_from_mime_types(mime_types), _from_name(name), mapping, data):
         if statement is None:
             continue
         note = statement.provenance()
@@ -109,14 +109,14 @@ def resolve(
     return Capabilities(values, provenance)
 
 
-def _mime_types_say(mime_types: tuple[str, ...] | None) -> CapabilityStatement | None:
+def _from_mime_types(mime_types: tuple[str, ...] | None) -> CapabilityStatement | None:
     if mime_types is None:
         return None
     vision = {"supports_vision": True} if any(item.startswith("image/") for item in mime_types) else {}
     return CapabilityStatement("upstream", {"supports_files": bool(mime_types), **vision}, detail="file types")
 
 
-def _name_says(name: str) -> CapabilityStatement | None:
+def _from_name(name: str) -> CapabilityStatement | None:
     """What upstream states in a model's name: "- Reasoning", "(Non-Reasoning)", "Web Search"."""
     values: dict[str, int | bool] = {}
     qualifiers = bare_words(name).qualifiers

@@ -89,7 +89,7 @@ class Planner:
         must_hold = plan.guard.holds(self._policy.max_shrink)
         return hold_report(rows, plan, fetched.sha256) if must_hold else None
 
-    def check_forced(self, connection: Connection, plan: Plan, fetched: FetchedList, sha256: str) -> None:
+    def require_forced_list(self, connection: Connection, plan: Plan, fetched: FetchedList, sha256: str) -> None:
         """Raises RunFailed unless this very list is the one to force, and a held one."""
         is_held = plan.guard.holds(self._policy.max_shrink) or holds.is_held(connection, sha256)
         if sha256 == fetched.sha256 and is_held:

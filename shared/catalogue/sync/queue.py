@@ -94,7 +94,7 @@ class RunQueue:
         """
         source = self._configured_source
         with self._database.transaction() as connection:
-            if not queued_runs.ever_good(connection):
+            if not queued_runs.ever_succeeded(connection):
                 return True
             hold = holds.open_hold(connection)
             return queued_runs.source_changed(connection, source) and (hold is None or hold.source != source)

@@ -157,7 +157,7 @@ def publish_soon(connection: sa.Connection, run_id: uuid.UUID) -> None:
     connection.execute(waiting.values(publish_at=sa.func.now()))
 
 
-def ever_good(connection: sa.Connection) -> bool:
+def ever_succeeded(connection: sa.Connection) -> bool:
     """Whether a sync has ever been applied."""
     # Says whether any run was good; it reads the table of runs up to the first.
     return bool(connection.execute(sa.select(sa.exists().where(runs.c.status.in_(GOOD_RUNS)))).scalar_one())

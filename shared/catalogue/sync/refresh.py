@@ -160,7 +160,7 @@ class Refresher:
                 if held is not None:
                     rows, plan = self._planner.plan(connection, fetched, parsed, describe, now, forced=True)
                 elif options.force is not None:
-                    self._planner.check_forced(connection, plan, fetched, options.force)
+                    self._planner.require_forced_list(connection, plan, fetched, options.force)
                 plan = self._planner.with_use(connection, plan)
         except RunFailed as failure:
             return Outcome(None, "failed", code=failure.code, detail=failure.detail, plan=())
@@ -224,7 +224,7 @@ class Refresher:
                 held = None if forced else self._planner.held(rows, plan, fetched)
                 if held is None:
                     if options.force is not None:
-                        self._planner.check_forced(connection, plan, fetched, options.force)
+                        self._planner.require_forced_list(connection, plan, fetched, options.force)
                     outcome = self._apply(connection, claim, fetched, parsed, plan, inputs, columns)
         if held is not None and plan is not None:
             # Counting reads many chats: edits do not wait for it, and nothing but the figures fails with it.

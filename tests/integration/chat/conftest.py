@@ -32,8 +32,8 @@ from worker.runtime import Runtime, build_runtime
 from worker.web.app import create_app
 from worker.web.chat_markdown import ChatMarkdownRoutes
 from worker.web.chats import ChatRoutes
+from worker.web.queue_positions import QueuePositions
 from worker.web.readers import Readers
-from worker.web.standing import Standings
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 ANN, BEN = Caller("authenticated", "ann"), Caller("authenticated", "ben")
@@ -139,8 +139,8 @@ def _runtime(settings: Settings) -> Any:
 
 def _client(runtime: Runtime, sent: Any) -> tuple[FlaskClient, Readers]:
     readers = Readers(runtime.database, runtime.store)
-    standings = Standings(runtime.database, dispatch_limits_of(runtime.settings))
-    routes = [*ChatRoutes(runtime, sent, readers, standings).routes(), *ChatMarkdownRoutes(runtime).routes()]
+    positions = QueuePositions(runtime.database, dispatch_limits_of(runtime.settings))
+    routes = [*ChatRoutes(runtime, sent, readers, positions).routes(), *ChatMarkdownRoutes(runtime).routes()]
     app = create_app(runtime.settings, routes)
     return app.test_client(), readers
 

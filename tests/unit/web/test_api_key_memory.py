@@ -66,14 +66,14 @@ def test_it_is_looked_at_again_before_five_seconds_have_passed(keys: Keys, authe
     assert keys.now < revoked_at + 5
     with pytest.raises(Problem):
         authenticator.caller(HEADER)
-    assert authenticator.remembered(HEADER) is None
+    assert authenticator.cached_caller(HEADER) is None
 
 
 def test_its_own_end_comes_before_that(keys: Keys, authenticator: Authenticator) -> None:
     keys.seconds_left = 1.0
     authenticator.caller(HEADER)
     keys.holds, keys.now = False, 1001.0
-    assert authenticator.remembered(HEADER) is None
+    assert authenticator.cached_caller(HEADER) is None
     with pytest.raises(Problem):
         authenticator.caller(HEADER)
 

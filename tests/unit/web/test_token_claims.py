@@ -230,6 +230,6 @@ def _answered(authenticator: Authenticator, header: str) -> int:
         assert problem.status == 401
         return 401
     assert identity.role in ROLES
-    assert authenticator.remembered(header) is not None
+    assert authenticator.cached_caller(header) is not None
     assert time.time() > 0
     return 200

@@ -42,14 +42,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueuePosition:
     """Where a chat stands: 1 has the next turn."""
 
     position: int
     waiting_for: WaitingFor
 
 
-def standing_of(line: Line, chat_id: uuid.UUID, subject: str, *, ahead: int) -> Standing:
+def position_of(line: Line, chat_id: uuid.UUID, subject: str, *, ahead: int) -> QueuePosition:
     """Where a chat stands that has so many of its own caller's before it."""
     own = line.callers.get(subject, CallerInLine())
     share = (own.load + ahead) / own.weight
@@ -63,7 +63,7 @@ def standing_of(line: Line, chat_id: uuid.UUID, subject: str, *, ahead: int) -> 
         most = other.waiting if other.max_running is None else min(other.waiting, other.max_running - other.load)
         before += max(0, min(number, most))
     held = own.max_running is not None and own.load + ahead >= own.max_running
-    return Standing(before + 1, "limit" if held or line.limited else "turn")
+    return QueuePosition(before + 1, "limit" if held or line.limited else "turn")
 
 
 def _is_older(oldest: uuid.UUID | None, chat_id: uuid.UUID) -> bool:

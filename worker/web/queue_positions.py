@@ -10,7 +10,7 @@ from dataclasses import replace
 import structlog
 
 from shared.chat.dispatch import DispatchLimits
-from shared.chat.line import Line, count_ahead, read_line, standing_of
+from shared.chat.queue_position import Line, count_ahead, position_of, read_line
 from shared.chat.read import Snapshot
 from shared.db import Database, DatabaseFailure
 
@@ -22,7 +22,7 @@ AGAIN_PER_SECOND = 20.0
 """So many readers of events are told anew where their chats stand; the others keep what they were told."""
 
 
-class Standings:
+class QueuePositions:
     """Explains queued chats. One for the web process; may be called in any thread."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Standings:
         self._line_until = float("-inf")
         self._again_at = float("-inf")
 
-    def explained(self, snapshot: Snapshot) -> Snapshot:
+    def with_position(self, snapshot: Snapshot) -> Snapshot:
         """The chat with `position` and `waiting_for`, where it is queued; as it is where PostgreSQL is away."""
         if snapshot.status != "queued" or snapshot.body.get("position") is not None:
             return snapshot
@@ -50,17 +50,21 @@ class Standings:
         except DatabaseFailure as error:
             log.warning("llm_web.not_explained", message="Nobody can say where a chat stands", error=str(error))
             return snapshot
-        standing = standing_of(self._line, snapshot.chat_id, snapshot.subject, ahead=ahead)
+        place = position_of(self._line, snapshot.chat_id, snapshot.subject, ahead=ahead)
         held = snapshot.body["waiting_for"]  # a chat that pauses says why in its row
-        return _with(snapshot, position=standing.position, waiting_for=standing.waiting_for if held == "turn" else held)
+        return _with(
+            snapshot,
+            position=place.position,
+            waiting_for=place.waiting_for if held == "turn" else held,
+        )
 
-    def explained_again(self, snapshot: Snapshot) -> Snapshot | None:
+    def with_new_position(self, snapshot: Snapshot) -> Snapshot | None:
         """The chat as it stands now where that has changed and there is time to look; else None."""
         with self._lock:
             if snapshot.status != "queued" or self._clock() < self._again_at:
                 return None
             self._again_at = self._clock() + 1 / AGAIN_PER_SECOND
-        now = self.explained(_with(snapshot, position=None))
+        now = self.with_position(_with(snapshot, position=None))
         return now if now.body != snapshot.body else None
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.chat.line import CallerInLine, Line, standing_of
+from shared.chat.queue_position import CallerInLine, Line, position_of
 
 SUBJECTS = ("ann", "ben", "carl", "dora")
 
@@ -49,7 +49,7 @@ def test_the_position_is_the_place_in_the_order_but_for_ties(
     order = order_of(waiting, loads, weights)
     for subject, ids in waiting.items():
         for ahead, chat_id in enumerate(ids):
-            place = standing_of(line, chat_id, subject, ahead=ahead).position
+            place = position_of(line, chat_id, subject, ahead=ahead).position
             assert abs(place - (order.index(chat_id) + 1)) < len(lines), (subject, ahead)
 
 
@@ -58,18 +58,18 @@ def test_a_guest_stands_first_whatever_the_flood() -> None:
     line = Line({
         "flood": CallerInLine(load=20, waiting=100, oldest=flood), "guest": CallerInLine(waiting=1, oldest=guest)
     })  # fmt: skip
-    assert standing_of(line, guest, "guest", ahead=0).position == 1
-    assert standing_of(line, flood, "flood", ahead=50).position == 52
+    assert position_of(line, guest, "guest", ahead=0).position == 1
+    assert position_of(line, flood, "flood", ahead=50).position == 52
 
 
 def test_a_caller_at_its_limit_and_a_gateway_at_its_limit_say_so() -> None:
     chat_id = uuid.UUID(int=1)
     line = Line({"ann": CallerInLine(load=1, max_running=2, waiting=2, oldest=chat_id)})
-    assert [standing_of(line, chat_id, "ann", ahead=ahead).waiting_for for ahead in (0, 1)] == ["turn", "limit"]
-    assert standing_of(Line(limited=True), chat_id, "ben", ahead=0).waiting_for == "limit"
+    assert [position_of(line, chat_id, "ann", ahead=ahead).waiting_for for ahead in (0, 1)] == ["turn", "limit"]
+    assert position_of(Line(limited=True), chat_id, "ben", ahead=0).waiting_for == "limit"
 
 
 def test_of_a_caller_at_its_limit_no_more_go_before_than_may() -> None:
     mine, theirs = uuid.UUID(int=9), uuid.UUID(int=1)
     line = Line({"held": CallerInLine(load=2, max_running=2, waiting=50, oldest=theirs)})
-    assert standing_of(line, mine, "ann", ahead=7).position == 8
+    assert position_of(line, mine, "ann", ahead=7).position == 8
