@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.chat.admission import AskAlone, CallerOverLimit, RequestAllowance, allowance_of
+from shared.chat.admission import CallerOverLimit, ExclusiveLockNeeded, RequestAllowance, allowance_of
 from worker.web.asking import rate_headers
 
 ADMITTED = {"decision": "admitted", "max_open": 10, "open_now": 3, "per_minute": None, "asked_now": None,
@@ -32,7 +32,7 @@ def test_a_refusal_says_which_limit_and_when() -> None:
     with pytest.raises(CallerOverLimit, match="asked 2 times within a minute") as asked:
         allowance_of(refusal)
     assert (asked.value.allowance.remaining, asked.value.retry_after) == (0, 1)
-    with pytest.raises(AskAlone):
+    with pytest.raises(ExclusiveLockNeeded):
         allowance_of(answered(decision="alone"))
 
 
