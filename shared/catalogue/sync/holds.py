@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.db import Caller, Database
+from shared.db import SYSTEM, Caller, Database
 from shared.vocabulary import GOOD_RUNS
 
 # Held runs that no good run has followed.
@@ -66,7 +66,7 @@ def require_held(
     sha256: str,
     held_now: Callable[[], Mapping[str, Any] | None],
     *,
-    caller: Caller | None = None,
+    caller: Caller = SYSTEM,
 ) -> None:
     """See that a held list has this sha256: the one that waits for a decision, or the one that a run would hold now.
 
