@@ -152,7 +152,10 @@ class Chat(BaseModel):
     ] = None
     position: Annotated[
         int | None,
-        Field(description="Queued chats, read alone or by events: roughly its place in the line, 1 is next", ge=1),
+        Field(
+            description="Queued chats, not in lists: roughly its place in the line, 1 is next; null: unknown",
+            ge=1,
+        ),
     ] = None
     waiting_since: datetime | None = None
     last_failure: Annotated[

@@ -128,6 +128,8 @@ class ChatRoutes:
         snapshot = (
             self._send(accepted, call) if wait <= 0 or self.readers.full else self._send_and_wait(accepted, call, wait)
         )
+        if accepted.place == "full":
+            snapshot = self.positions.with_position(snapshot)  # one that has a place is not looked up again
         links = _links(snapshot)
         headers = {"Location": links["self"], **rate_headers(accepted.allowance)}
         return as_json(shown_chat(snapshot, call.caller), 200 if snapshot.ended else 202, headers)

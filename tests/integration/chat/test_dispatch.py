@@ -295,6 +295,12 @@ def test_a_waiting_chat_says_where_it_stands_and_why(chats: Chats) -> None:
     assert [(each["waiting_for"], each["position"]) for each in shown] == [("turn", 1), ("turn", 1), ("turn", 10)]
 
 
+def test_the_answer_to_the_post_says_where_a_chat_stands(chats: Chats) -> None:
+    set_places(chats, 1)
+    positions = [(chats.ask(f"Which {number}?").json or {})["position"] for number in range(4)]
+    assert positions == [1, 1, 2, 3], "the first has the place"
+
+
 def test_who_waits_for_its_own_limit_is_told_so(chats: Chats) -> None:
     chats.catalogue.run("INSERT INTO llm_callers (subject, max_running) VALUES ('ann', 1)")
     first, second = submit(chats, "ann", 2)
