@@ -115,7 +115,7 @@ def rotate(key_id: str, grace: timedelta, as_json: bool) -> None:
             with runtime.database.transaction() as connection:
                 key = api_keys.rotate(connection, key_id, grace_hours=grace / timedelta(hours=1))
         except UnknownApiKey:
-            fail(f"no API key that holds has the id {key_id!r}; `llm-refresh keys list` lists them")
+            fail(f"no valid API key has the id {key_id!r}; `llm-refresh keys list` lists them")
     _print_key(key, as_json=as_json)
 
 

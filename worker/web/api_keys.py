@@ -132,4 +132,4 @@ def log_key(event: str, key: dict[str, Any], actor: str) -> None:
 
 
 def _no_key() -> Problem:
-    return Problem(404, "not_found", "no API key that holds has this id: /api/keys lists them")
+    return Problem(404, "not_found", "no valid API key has this id: /api/keys lists them")

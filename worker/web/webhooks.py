@@ -197,7 +197,7 @@ class WebhookRoutes:
     def redeliver(self, call: PlainRequest) -> Response:
         try:
             with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
-                return as_json(delivery_history.redeliver(connection, _id(call.path["delivery_id"])))
+                return as_json(delivery_history.redeliver(connection, _id(call.path["delivery_id"], UnknownDelivery)))
         except EndpointOff as off:
             raise Problem(409, "endpoint_off", str(off)) from None
 
@@ -206,15 +206,17 @@ class WebhookRoutes:
         """Answers 404 for an id that means nothing."""
         try:
             yield
-        except (UnknownEndpoint, UnknownDelivery):
-            raise Problem(404, "not_found", "there is none with this id: /api/webhooks lists the endpoints") from None
+        except UnknownEndpoint:
+            raise Problem(404, "not_found", "no endpoint has this id: /api/webhooks lists them") from None
+        except UnknownDelivery:
+            raise Problem(404, "not_found", "no delivery has this id: /api/webhooks/deliveries lists them") from None
 
 
-def _id(text: str) -> uuid.UUID:
+def _id(text: str, unknown: type[Exception] = UnknownEndpoint) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        raise UnknownEndpoint(text) from None
+        raise unknown(text) from None
 
 
 def log_endpoint(event: str, endpoint: dict[str, Any], actor: str) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from harness.stand_in import RunningStandIn
+from shared.gateway.wire import render_prompt
 
 
 def asked(sandbox: RunningStandIn, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:
@@ -49,6 +50,13 @@ def test_a_completion_that_names_no_model_is_answered_by_the_missions_own(sandbo
     answer = asked(sandbox, "POST", "/rest/api/v1/completions", sandbox.api_key, {"mission_id": "7", "input": "Why?"})
 
     assert "[stand-in for MatchaAI] model Claude 3.7 Sonnet (28) answers:" in answer.text
+
+
+def test_an_answer_repeats_the_question_without_the_conversation_above_it(sandbox: RunningStandIn) -> None:
+    prompt = render_prompt("Be brief.", [("user", "Is it?"), ("assistant", "It is.")], "Why? Really?")
+    answer = asked(sandbox, "POST", "/rest/api/v1/completions", sandbox.api_key, {"mission_id": "7", "input": prompt})
+
+    assert "you asked “Why? Really?” (input of" in str(answer.json())
 
 
 @pytest.mark.parametrize("body", [None, [], {"input": "Why?"}, {"mission_id": 7}, {"mission_id": 7, "input": 7}])

@@ -121,7 +121,10 @@ def test_what_is_not_there_is_not_found(managed: Managed) -> None:
             ("GET", f"/api/webhooks/{missing}/deliveries"),
             ("POST", f"/api/webhooks/deliveries/{missing}/redeliver"),
         ):
-            assert managed.ask(method, path).status_code == 404, path
+            refused = managed.ask(method, path)
+            assert refused.status_code == 404, path
+            what = "delivery" if "deliveries/" in path else "endpoint"
+            assert refused.json()["detail"].startswith(f"no {what} has this id"), path
     done = managed.command("webhooks", "remove", "0190f1f2-0000-7000-8000-000000000000")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert managed.command("webhooks", "remove", "nothing").returncode == 2

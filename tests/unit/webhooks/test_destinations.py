@@ -67,7 +67,7 @@ def test_no_form_of_a_link_local_address_is_allowed(address: ipaddress.IPv4Addre
         ("hooks.example", "must be an address such as"),
         ("https://user:secret@hooks.example/x", "no user or password"),
         ("https://hooks.example/" + "x" * 2000, "2000 characters"),
-        ("https://hooks.example/#part", "no ?"),
+        ("https://hooks.example/#part", "must hold no #"),
         ("https://[fe80::1]/x", "link-local"),
         ("https://169.254.169.254/latest", "link-local"),
         ("https://127.0.0.1/x", "loopback"),
@@ -85,6 +85,13 @@ def test_a_name_that_nobody_knows_yet_is_taken() -> None:
 
     assert check_url("https://hooks.example/a?b=c", local=False, resolve=unknown) == "https://hooks.example/a?b=c"
     assert check_url("http://127.0.0.1:8/x", local=True, resolve=unknown) == "http://127.0.0.1:8/x"
+
+
+@pytest.mark.parametrize("end", ["/hooks/", "/", "", "/hooks/?key=a/"])
+def test_an_address_keeps_its_end(end: str) -> None:
+    """Receivers that know `/hooks/` redirect `/hooks`, and redirects are not followed."""
+    url = f"https://hooks.example{end}"
+    assert check_url(url, local=False, resolve=lambda host, seconds: ["10.0.0.1"]) == url
 
 
 def test_the_socket_of_a_refused_address_is_never_made() -> None:

@@ -26,6 +26,7 @@ from worker.local.stand_in.behaviour import Behaviour, Behaviours, completion_an
 PREFIX = "/rest/api/v1"
 RECORDED = 20_000  # requests; older ones are forgotten, the counts stay
 ECHOED = 200  # characters of the question that an answer repeats
+ABOVE_THE_QUESTION = "\n\nThe next question:\n\n"  # so a prompt with a history is written
 PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head>"
     b"<body><h1>Sign in</h1><p>A page of llm-refresh sandbox, a stand-in for MatchaAI.</p></body></html>\n"
@@ -170,8 +171,9 @@ class StandIn:
         if llm_id is None or llm_id not in self._names:
             return _error(404, "Unknown llm_id.")
         behaviour = self._behaviours.for_completion(llm_id, prompt)
+        question = prompt.rpartition(ABOVE_THE_QUESTION)[2]
         text = (
-            f"[stand-in for MatchaAI] model {self._names[llm_id]} ({llm_id}) answers: you asked “{prompt[-ECHOED:]}” "
+            f"[stand-in for MatchaAI] model {self._names[llm_id]} ({llm_id}) answers: you asked “{question[-ECHOED:]}” "
             f"(input of {len(prompt)} characters, sha256 {hashlib.sha256(prompt.encode(errors='replace')).hexdigest()})"
         )
         if "markdown" in prompt.rpartition("\n")[2].lower():  # in the question: what came before stands above it
