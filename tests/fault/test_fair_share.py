@@ -6,9 +6,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import jwt
-from tests.support.chatting import System
-from tests.support.waiting import wait_for
 
+from harness.chatting import System
+from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
 from tests.support.stopping import stopped
 
