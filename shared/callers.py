@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.chat.dispatch import LEAST_WEIGHT
 from shared.settings import MAX_INTEGER, Settings
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,12 @@ class CallerEdit(BaseModel):
     ] = None
     weight: Annotated[
         float | None,
-        Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False, description="The share of places among callers; null: 1"),
+        Field(
+            ge=LEAST_WEIGHT,
+            le=MAX_WEIGHT,
+            allow_inf_nan=False,
+            description="The share of places among callers; null: 1",
+        ),
     ] = None
 
     @property

@@ -70,7 +70,7 @@ class ExclusiveLockNeeded(Exception):
 def describe_allowance(allowance: RequestAllowance) -> str:
     """Why a chat is refused, for its caller."""
     if allowance.limit == "max_open":
-        return f"{allowance.allowed} chats of yours are open, which is your limit; wait for one to end, or cancel one"
+        return f"at most {allowance.allowed} chats of yours may be open at once; wait for one to end, or cancel one"
     return f"you have asked {allowance.allowed} times within a minute, which is your limit"
 
 

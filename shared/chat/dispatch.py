@@ -22,6 +22,8 @@ MESSAGE_SECONDS: Final = 5.0
 CALLERS_AT_ONCE: Final = 200
 """So many callers are compared in one turn, by rotation where more wait: a turn costs the same for 10,000."""
 CHATS_AT_ONCE: Final = 100
+LEAST_WEIGHT: Final = 0.001
+"""A lower weight in a row counts as this one: places divided by it might overflow, and that would halt every chat."""
 _LOCK: Final = 7293450128892
 """Of whoever counts places and gives them away; the function `llm_take_place` takes the same one."""
 
@@ -133,7 +135,8 @@ around (subject, place) AS (
   WHERE around.place < {CALLERS_AT_ONCE}),
 compared AS MATERIALIZED (SELECT * FROM onward UNION ALL SELECT * FROM around),
 candidates AS (
-  SELECT head.id, (coalesce(loads.number, 0) + head.nth - 1) / coalesce(own.weight, 1) AS share
+  SELECT head.id,
+    (coalesce(loads.number, 0) + head.nth - 1) / greatest(coalesce(own.weight, 1), {LEAST_WEIGHT}) AS share
   FROM budget CROSS JOIN compared
   LEFT JOIN loads ON loads.subject = compared.subject
   LEFT JOIN llm_callers AS own ON own.subject = compared.subject

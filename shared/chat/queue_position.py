@@ -14,7 +14,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.chat.dispatch import CALLERS_AT_ONCE, HAS_PLACE, LIVING_PLACES, START_WINDOW_SECONDS, WAITS, DispatchLimits
+from shared.chat.dispatch import (
+    CALLERS_AT_ONCE,
+    HAS_PLACE,
+    LEAST_WEIGHT,
+    LIVING_PLACES,
+    START_WINDOW_SECONDS,
+    WAITS,
+    DispatchLimits,
+)
 from shared.vocabulary import WaitingFor
 
 OWN_AHEAD: Final = 1000
@@ -81,7 +89,7 @@ callers (subject, place) AS (
     SELECT subject FROM llm_chats WHERE {WAITS} AND class = 'interactive' AND subject > callers.subject
     ORDER BY subject LIMIT 1) AS found
   WHERE callers.place < {CALLERS_AT_ONCE})
-SELECT callers.subject, coalesce(loads.number, 0) AS load, coalesce(own.weight, 1) AS weight,
+SELECT callers.subject, coalesce(loads.number, 0) AS load, greatest(coalesce(own.weight, 1), {LEAST_WEIGHT}) AS weight,
   coalesce(own.max_running, %(max_running)s::int) AS max_running,
   (SELECT count(*) FROM (SELECT FROM llm_chats WHERE {WAITS} AND class = 'interactive'
      AND subject = callers.subject LIMIT {OTHERS_AHEAD}) AS counted) AS waiting,

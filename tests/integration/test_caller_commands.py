@@ -41,12 +41,18 @@ def test_limits_are_set_listed_and_dropped(command: Commands) -> None:
         (("--per-minute", "1.5"), "--per-minute"),
         (("--weight", "0"), "--weight"),
         (("--weight", "nan"), "--weight"),
+        (("--weight", "1e-320"), "--weight"),
     ],
 )
 def test_a_wrong_limit_is_wrong_use(command: Commands, options: tuple[str, ...], named: str) -> None:
     run = command("callers", "set", "ann", *options)
     assert run.returncode == 2
     assert named in run.stderr
+
+
+def test_a_subject_that_is_no_text_is_wrong_use(command: Commands) -> None:
+    run = command("callers", "set", "\udcff", "--weight", "2")
+    assert (run.returncode, "SUBJECT" in run.stderr) == (2, True)
 
 
 def test_usage_is_a_table_json_or_a_report_without_formulas(command: Commands, database: Database) -> None:

@@ -19,7 +19,7 @@ MUTANTS = (
     Mutant(
         "dispatch-by-weight",
         "shared/chat/dispatch.py",
-        " / coalesce(own.weight, 1) AS share",
+        " / greatest(coalesce(own.weight, 1), {LEAST_WEIGHT}) AS share",
         " AS share",
         (f"{_DISPATCH}::test_weights_share_the_places",),
     ),

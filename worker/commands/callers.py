@@ -42,8 +42,8 @@ def callers() -> None:
 @json_option
 def set_limits(subject: str, as_json: bool, **given_options: Any) -> None:
     """Set limits of a caller; `none` drops one, and the setting applies. SUBJECT is the `sub` of its tokens."""
-    if not 0 < len(subject) <= MAX_SUBJECT or "\x00" in subject:
-        raise click.UsageError(f"SUBJECT takes 1 to {MAX_SUBJECT} characters")
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
+        raise click.UsageError(f"SUBJECT takes 1 to {MAX_SUBJECT} printable characters, as a token's sub does")
     changes = {name: None if value == NONE else value for name, value in given_options.items() if value is not None}
     if not changes:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in all_callers.LIMITS)

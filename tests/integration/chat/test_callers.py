@@ -147,6 +147,7 @@ def test_null_drops_a_limit_and_the_last_one_the_row(chats: Chats, routes: Flask
         ({"per_minute": "6"}, "per_minute"),
         ({"weight": 0}, "weight"),
         ({"weight": -2}, "weight"),
+        ({"weight": 1e-320}, "weight"),
         ({"max_opened": 1}, "max_opened"),
         ({}, "max_open"),
     ],

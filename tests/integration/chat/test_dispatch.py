@@ -81,6 +81,16 @@ def test_weights_share_the_places(chats: Chats) -> None:
     assert subjects_of(chats, take_turn(chats)) == {"heavy": 30, "light": 10}
 
 
+def test_a_weight_near_zero_halts_nobody(chats: Chats) -> None:
+    set_places(chats, 0)
+    chats.catalogue.run("INSERT INTO llm_callers (subject, weight) VALUES ('least', 1e-320)")
+    for subject in ("least", "usual"):
+        submit(chats, subject, 30)
+    set_places(chats, 10)  # and a reserve of two
+    assert subjects_of(chats, take_turn(chats)) == {"least": 1, "usual": 11}
+    assert chats.shown(submit(chats, "least")[0])["position"] > 30
+
+
 def test_a_caller_keeps_to_its_own_limit_and_leaves_the_places_to_others(chats: Chats) -> None:
     set_places(chats, 0)
     chats.catalogue.run("INSERT INTO llm_callers (subject, max_running) VALUES ('ann', 2)")

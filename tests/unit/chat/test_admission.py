@@ -25,7 +25,7 @@ def test_the_limit_of_a_minute_is_told_where_there_is_one_and_else_that_of_open_
 
 
 def test_a_refusal_says_which_limit_and_when() -> None:
-    with pytest.raises(CallerOverLimit, match="10 chats of yours are open") as opened:
+    with pytest.raises(CallerOverLimit, match="at most 10 chats of yours may be open at once") as opened:
         allowance_of(answered(decision="max_open", open_now=10))
     assert (opened.value.allowance.limit, opened.value.retry_after) == ("max_open", 5)
     refusal = answered(decision="per_minute", per_minute=2, asked_now=2, retry_seconds=0.2, reset_seconds=31.0)
