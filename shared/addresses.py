@@ -121,8 +121,8 @@ def redis_url(value: object) -> str:
 
 
 def web_address(value: object) -> str:
-    """An http(s) address without user and password, without / at its end. Raises ValueError."""
-    text = str(value).strip().rstrip("/")
+    """An http(s) address without user and password; a / at its end is part of it. Raises ValueError."""
+    text = str(value).strip()
     parts = _split(text, ("http", "https"), _WEB, fragment=True)
     if "@" in parts.netloc:
         raise ValueError("must hold no user or password")
@@ -136,10 +136,10 @@ def web_address(value: object) -> str:
 
 
 def base_address(address: str) -> str:
-    """An address that paths are put behind. Raises ValueError for one with a query or a fragment."""
+    """An address that paths are put behind, without / at its end. Raises ValueError if it has a query or a fragment."""
     if "?" in address or "#" in address:
         raise ValueError("must hold no ? and no #: paths are put behind it")
-    return address
+    return address.rstrip("/")
 
 
 def origins(value: object) -> tuple[str, ...]:

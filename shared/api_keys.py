@@ -180,7 +180,7 @@ def find(connection: sa.Connection, token: str) -> ApiKeyMatch:
     row = connection.exec_driver_sql(_FIND, (form[1],)).first() if form is not None else None
     match = None if form is None or row is None else _match(row, form[2])
     if form is None or row is None or match is None:
-        raise KeyRefused("no API key is this one")
+        raise KeyRefused("unknown API key")
     if row.revoked:
         raise KeyRefused("the API key was revoked")
     seconds_left = float("inf") if row.seconds_left is None else row.seconds_left

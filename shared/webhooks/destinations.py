@@ -76,8 +76,7 @@ def check_url(url: str, *, local: bool, resolve: Callable[[str, float], list[str
     """
     if len(url) > MAX_URL_CHARS:
         raise ValueError(f"may hold {MAX_URL_CHARS} characters at most")
-    text = url.strip()
-    addresses.web_address(text)  # which takes a / off the end: here /hooks and /hooks/ are two addresses
+    text = addresses.web_address(url)
     if "#" in text:
         raise ValueError("must hold no #: what follows it is never sent; # itself is written %23")
     parts = urlsplit(text)

@@ -218,6 +218,11 @@ def test_web_addresses_that_are_refused(address: str) -> None:
         addresses.web_address(address)
 
 
+def test_a_slash_at_the_end_is_dropped_only_where_paths_follow() -> None:
+    assert addresses.web_address(" https://h/hooks/ ") == "https://h/hooks/"
+    assert addresses.base_address(addresses.web_address("https://h/rest/api/v1/")) == "https://h/rest/api/v1"
+
+
 def test_secrets_of_an_address_are_those_of_its_login_and_its_query() -> None:
     url = "postgresql://u:a%2Fb@h/d?password=other&sslpassword=third&sslmode=require"
     assert set(addresses.secrets_in(url)) == {"a%2Fb", "a/b", "other", "third"}
