@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from shared.catalogue.sync.holds import open_hold
-from shared.chat.dispatch import HAS_PLACE, LIVING_PLACES, WAITS
+from shared.chat.dispatch import HAS_PLACE, LIVING_PLACES, START_WINDOW_SECONDS, WAITS
 from shared.models import metadata
 from shared.roles import ROLES
 from shared.vocabulary import CHANGE_KINDS, ENDED_RUNS, GOOD_RUNS, RUN_TRIGGERS
@@ -198,11 +198,14 @@ class SystemStatus:
     """not delivered ten minutes after they were written"""
 
 
-def read_status(connection: sa.Connection, *, max_parallel: int | None = None) -> SystemStatus:
-    """How the rows stand. `max_parallel`: the most calls that the gateway takes at once; None: any number."""
+def read_status(
+    connection: sa.Connection, *, max_parallel: int | None = None, requests_per_minute: int | None = None
+) -> SystemStatus:
+    """How the rows stand. `max_parallel`, `requests_per_minute`: what the gateway takes; None: any number."""
     # Counts what does not move: models by idx_llm_models_active, chats by llm_chats_queued, llm_chats_running and
-    # llm_chats_dispatched, notices by llm_notices_waiting; the table of runs is short. A chat fairly waits while no
-    # place is free, while the line moves, or while its caller has a place: then it may have no more of them.
+    # llm_chats_dispatched, calls by llm_call_starts_started_at, notices by llm_notices_waiting; the table of runs is
+    # short. A chat fairly waits while no place is free, while the gateway takes no more calls this minute, while the
+    # line moves, or while its caller has a place: then it may have no more of them.
     row = connection.execute(
         sa.text(f"""
             WITH loads AS MATERIALIZED (
@@ -212,6 +215,9 @@ def read_status(connection: sa.Connection, *, max_parallel: int | None = None) -
             queued AS MATERIALIZED (
               SELECT class, created_at, dispatched_at, waiting_for = 'limit' OR {WAITS} AND places.number > 0 AND (
                   places.number <= (SELECT coalesce(sum(number), 0) FROM loads)
+                  OR (SELECT count(*) FROM llm_call_starts
+                      WHERE started_at > now() - make_interval(secs => {START_WINDOW_SECONDS}))
+                    >= CAST(:requests_per_minute AS bigint)
                   OR (SELECT max(latest) FROM loads) > now() - interval '1 minute'
                   OR subject IN (SELECT subject FROM loads)) IS TRUE AS in_line
               FROM llm_chats CROSS JOIN places
@@ -242,7 +248,7 @@ def read_status(connection: sa.Connection, *, max_parallel: int | None = None) -
               SELECT status, error_code, error_detail FROM llm_sync_runs WHERE status = ANY(:ended)
               ORDER BY finished_at DESC, id DESC LIMIT 1) AS last ON true
         """),
-        {"ended": list(ENDED_RUNS), "max_parallel": max_parallel},
+        {"ended": list(ENDED_RUNS), "max_parallel": max_parallel, "requests_per_minute": requests_per_minute},
     ).one()
     return SystemStatus(*row)
 

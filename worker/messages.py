@@ -122,7 +122,7 @@ class Publisher:
             self._send_chats,
             pause_seconds=0.0,
             event="llm_queue.not_published",
-            message="Redis takes no message, upkeep sends it",
+            message="Chats were not sent to Redis, upkeep sends them",
             expected=(OperationalError, OSError, DatabaseFailure),
         )
 

@@ -181,7 +181,11 @@ def check_database(settings: Settings, facts: Facts | None = None) -> Iterator[F
 
 def _rows(settings: Settings, database: Database, facts: Facts) -> Iterator[Finding]:
     with database.transaction(timeout_seconds=5) as connection:
-        status = system_status.read_status(connection, max_parallel=settings.matchaai_max_parallel)
+        status = system_status.read_status(
+            connection,
+            max_parallel=settings.matchaai_max_parallel,
+            requests_per_minute=settings.matchaai_requests_per_minute,
+        )
         hold, waiting = open_hold(connection), backlog(connection)
         unhealthy = list_unhealthy(connection)
         held_run = None if hold is None else runs.find(connection, hold.run_id)

@@ -166,7 +166,8 @@ def _chats(now: SystemStatus, facts: Facts) -> Finding:
             "chats",
             f"{_chats_of(now.chats_in_line)} {each} {its} turn behind {now.places} places; the oldest has waited for"
             f" {now.oldest_in_line_seconds:.0f} s",
-            "start more chat processes, or raise CHAT_CONCURRENCY or MATCHAAI_MAX_PARALLEL, if callers shall wait less;"
+            "start more chat processes, or raise CHAT_CONCURRENCY, MATCHAAI_MAX_PARALLEL or"
+            " MATCHAAI_REQUESTS_PER_MINUTE, if callers shall wait less;"
             " `llm-refresh callers list` shows whose chats they are",
         )
     return good("chats", "none is stuck")

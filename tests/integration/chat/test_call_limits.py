@@ -9,6 +9,7 @@ from harness.waiting import wait_for
 from shared.chat import call_limits
 from shared.chat.dispatch import DispatchLimits
 from shared.clock import new_id
+from shared.system_status import read_status
 from tests.integration.chat.conftest import PROCESS, Chats
 
 TWO_AT_ONCE = DispatchLimits(max_parallel=2)
@@ -35,6 +36,23 @@ def test_a_call_begins_when_another_has_ended(chats: Chats) -> None:
     assert begin(chats, TWO_AT_ONCE)[1] == call_limits.SOON_SECONDS
     end(chats, first)
     assert begin(chats, TWO_AT_ONCE)[1] == 0
+
+
+def test_chats_wait_fairly_while_the_minute_is_used_up(chats: Chats) -> None:
+    chats.submit(runtime=chats.with_settings(matchaai_requests_per_minute=3))
+    chats.catalogue.run(
+        "UPDATE llm_chats SET dispatched_at = NULL, created_at = created_at - interval '2 minutes',"
+        " publish_at = created_at"
+    )
+
+    def look() -> tuple[int, int]:
+        with chats.runtime.database.transaction() as connection:
+            status = read_status(connection, requests_per_minute=3)
+        return status.chats_in_line, status.chats_waiting
+
+    assert look() == (0, 1)
+    end(chats, *(begin(chats, THREE_A_MINUTE)[0] for _ in range(3)))
+    assert look() == (1, 0)
 
 
 def test_calls_begun_at_the_same_time_never_exceed_the_limit(chats: Chats) -> None:
