@@ -191,6 +191,8 @@ def _rule(path: str, paths: Sequence[str]) -> str:
     """A path as Flask writes it, its parameters without the words of the other paths."""
 
     def parameter(match: re.Match[str]) -> str:
+        if match[1] == "subject":  # identity providers write some with a /, such as spiffe://example/service
+            return "<path:subject>"
         before = path[: match.start()]
         words = sorted({other[len(before) :].partition("/")[0] for other in paths if other.startswith(before)})
         excluded = ", ".join(f'"{word}"' for word in words if word and not word.startswith("{"))

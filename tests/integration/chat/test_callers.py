@@ -159,6 +159,10 @@ def test_a_wrong_limit_is_refused_by_its_name(chats: Chats, routes: FlaskClient,
     assert chats.catalogue.run("SELECT * FROM llm_callers") == []
 
 
+def test_a_subject_may_hold_a_slash(routes: FlaskClient) -> None:
+    assert limit(routes, "spiffe:%2F%2Fexample%2Fjob", max_open=4)["subject"] == "spiffe://example/job"
+
+
 def test_callers_are_listed_with_what_they_have(chats: Chats, routes: FlaskClient) -> None:
     for number in range(2):
         ask(chats, f"Number {number}?")

@@ -51,6 +51,11 @@ def ledger(chats: Chats) -> list[dict[str, Any]]:
     ]
 
 
+def test_a_subject_of_an_erasure_may_hold_a_slash(chats: Chats) -> None:
+    response = chats.call("DELETE", "/api/callers/spiffe:%2F%2Fexample%2Fjob/chats", SERVICE)
+    assert (response.status_code, response.json["subject"]) == (200, "spiffe://example/job")
+
+
 def test_what_a_caller_said_is_gone_from_everywhere_and_the_counts_stay(chats: Chats, servers: Servers) -> None:
     answered = marked(chats)
     chats.process().run(answered)
