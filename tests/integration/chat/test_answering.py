@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from shared.catalogue import resolve
-from shared.logs import configure
 from tests.integration.chat.conftest import BEN, Chats, wait_for
 from worker.chat.process import ChatProcess
 
@@ -51,9 +50,7 @@ def test_without_a_model_the_default_answers_and_that_is_no_fallback(chats: Chat
     assert model_of(chats.answered()) == ("claude-3-7-sonnet", 28, None)
 
 
-def test_an_unknown_key_falls_back_and_everyone_is_told(chats: Chats) -> None:
-    log = io.StringIO()
-    configure(as_json=True, level="info", process="test", stream=log)
+def test_an_unknown_key_falls_back_and_everyone_is_told(chats: Chats, log: io.StringIO) -> None:
     chat = chats.answered(model="claude-9")
     assert model_of(chat) == ("claude-3-7-sonnet", 28, "unknown_key")
     shown = chats.shown(chat["id"])["model"]
@@ -169,9 +166,7 @@ def test_a_chat_given_to_a_process_twice_and_to_another_is_answered_once(chats: 
     assert (row["status"], row["attempt"], row["version"]) == ("succeeded", 1, 3)
 
 
-def test_prompts_and_answers_are_in_no_log_line(chats: Chats) -> None:
-    log = io.StringIO()
-    configure(as_json=True, level="debug", process="test", stream=log)
+def test_prompts_and_answers_are_in_no_log_line(chats: Chats, log: io.StringIO) -> None:
     chats.answered("the-secret-question", systemPrompt="the-secret-prompt")
     chats.gateway.behave(completions={"status": 400, "error": "no, the-secret-question is bad"})
     chats.answered("the-secret-question", systemPrompt="the-secret-prompt")

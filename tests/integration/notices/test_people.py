@@ -1,5 +1,6 @@
 """Notices reach people through Apprise: to a real HTTP server, and by a real mail server."""
 
+import io
 import json
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_a_notice_arrives_once_with_what_a_person_needs(written: CatalogueHarnes
 
 
 def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
-    written: CatalogueHarness, hook: Receiver, capfd: pytest.CaptureFixture[str]
+    written: CatalogueHarness, hook: Receiver, log: io.StringIO
 ) -> None:
     hook.answers = [403]
     assert sender(written, address_of(hook)).send_waiting() == 0
@@ -65,7 +66,7 @@ def test_who_refuses_is_asked_again_and_nothing_of_its_address_is_kept(
             " FROM llm_notice_receivers"
         )
     )
-    output = "".join(capfd.readouterr())
+    output = log.getvalue()
     assert "llm_notice.refused" in output
     for secret in (PASSWORD, TOKEN, "watch"):
         assert secret not in kept + output
