@@ -83,15 +83,15 @@ def adopt(
     """
     ids = _upstream_ids(models)
     drafts = [OldRow(id_, raw) for id_, raw in sorted(zip(ids, models, strict=True), key=lambda pair: pair[0])]
-    _give_ids(drafts)
+    _assign_ids(drafts)
     entries = tuple(Entry(draft.upstream_id, draft.name, None) for draft in drafts)
     ours = plan_sync([], ParsedList(entries, (), frozenset(ids)), describe, policy, now).written
-    _give_keys(drafts, ours)
+    _assign_keys(drafts, ours)
     rows = {
         entry.matcha_llm_id: draft.row(ours[entry.matcha_llm_id], entry, describe, policy)
         for draft, entry in zip(drafts, entries, strict=True)
     }
-    _give_default(drafts, rows, policy)
+    _assign_default(drafts, rows, policy)
     adopted = [
         AdoptedModel(
             draft.id,
@@ -143,7 +143,7 @@ def _upstream_ids(models: Sequence[Json]) -> list[int]:
     return ids
 
 
-def _give_keys(drafts: Iterable[OldRow], ours: Mapping[int, ModelRow]) -> None:
+def _assign_keys(drafts: Iterable[OldRow], ours: Mapping[int, ModelRow]) -> None:
     """Each key to one row: of several the active, default, first one keeps it; others get their id as a suffix."""
     first = sorted(
         drafts,
@@ -175,7 +175,7 @@ def _give_keys(drafts: Iterable[OldRow], ours: Mapping[int, ModelRow]) -> None:
             draft.notes.append(f"the key {quoted(draft.old_key)} becomes {quoted(draft.key)}")
 
 
-def _give_ids(drafts: Sequence[OldRow]) -> None:
+def _assign_ids(drafts: Sequence[OldRow]) -> None:
     """Each row its own `id`, where it has one that can stay."""
     used_ids: set[int] = set()
     without: list[OldRow] = []
@@ -191,7 +191,7 @@ def _give_ids(drafts: Sequence[OldRow]) -> None:
         draft.notes.append(f"its id {quoted(draft.raw.get('id'))} becomes {number}")
 
 
-def _give_default(drafts: Sequence[OldRow], rows: dict[int, ModelRow], policy: Policy) -> None:
+def _assign_default(drafts: Sequence[OldRow], rows: dict[int, ModelRow], policy: Policy) -> None:
     """Exactly one active default; the old one as an override where the rules would choose another."""
     by_id = {draft.upstream_id: draft for draft in drafts}
     ours = choose_default(rows, preferred_key=policy.default_key, lost=None)

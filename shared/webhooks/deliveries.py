@@ -250,7 +250,7 @@ def disable_failing(connection: sa.Connection) -> list[DisabledEndpoint]:
 
 # Ends what waits for endpoints that are removed or switched off, and what is too old and was tried, or waits for an
 # endpoint that fails; by llm_webhook_deliveries_waiting, which holds only what waits.
-_GIVE_UP = """
+_END_UNDELIVERABLE = """
 UPDATE llm_webhook_deliveries AS delivery SET status = 'failed', ended_at = now(),
   last_error = coalesce(delivery.last_error, CASE WHEN endpoint.removed_at IS NOT NULL THEN 'its endpoint was removed'
     WHEN endpoint.disabled_at IS NOT NULL THEN 'its endpoint was switched off' ELSE 'its endpoint took nothing' END)
@@ -262,9 +262,9 @@ WHERE endpoint.id = delivery.endpoint_id AND delivery.ended_at IS NULL
 """
 
 
-def give_up(connection: sa.Connection, *, grace_seconds: float) -> int:
+def end_undeliverable(connection: sa.Connection, *, grace_seconds: float) -> int:
     """End what nobody will send any more; returns the number. `grace_seconds`: for attempts that are under way."""
-    return connection.exec_driver_sql(_GIVE_UP, (grace_seconds,)).rowcount
+    return connection.exec_driver_sql(_END_UNDELIVERABLE, (grace_seconds,)).rowcount
 
 
 # Deletes deliveries that ended long ago, by llm_webhook_deliveries_newest.

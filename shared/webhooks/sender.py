@@ -93,7 +93,7 @@ class EventSender:
             disabled = deliveries.disable_failing(connection)
             for endpoint in disabled:
                 self._record_disabled(connection, endpoint)
-            given_up = deliveries.give_up(connection, grace_seconds=4 * self._lease_seconds)
+            given_up = deliveries.end_undeliverable(connection, grace_seconds=4 * self._lease_seconds)
         for endpoint in disabled:
             _log_disabled(endpoint)
         if given_up:

@@ -19,9 +19,9 @@ class CallLog:
         """Take over what came since the last time; returns what it was given."""
         posts = [each for each in calls["requests"] if each["method"] == "POST"]
         new = calls["completions"] - len(self.prompts)
-        known = posts[max(0, len(posts) - new) :] if new else []
-        self.prompts += [None] * (new - len(known))
-        self.prompts += [((each["body"] or {}).get("input"), each["llm_id"]) for each in known]
+        latest = posts[max(0, len(posts) - new) :] if new else []
+        self.prompts += [None] * (new - len(latest))
+        self.prompts += [((each["body"] or {}).get("input"), each["llm_id"]) for each in latest]
         return calls
 
     def number_since(self, place: int) -> int:

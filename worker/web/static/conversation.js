@@ -41,11 +41,11 @@ export function historyOf(question, earlier, maxChars) {
   const history = [];
   let chars = maxChars - length(question), bytes = MAX_BYTES - size(question), first = null, left = answered.length;
   while (left > 0 && history.length + 2 <= MAX_MESSAGES) {
-    const turn = answered[left - 1], said = String(turn.question), answer = String(turn.answer);
-    chars -= length(said) + length(answer);
-    bytes -= size(said) + size(answer) + 80; // names and brackets around them
+    const turn = answered[left - 1], prompt = String(turn.question), answer = String(turn.answer);
+    chars -= length(prompt) + length(answer);
+    bytes -= size(prompt) + size(answer) + 80; // names and brackets around them
     if (chars < 0 || bytes < 0) break;
-    history.unshift({ role: "user", content: said }, { role: "assistant", content: answer });
+    history.unshift({ role: "user", content: prompt }, { role: "assistant", content: answer });
     first = turn;
     left--;
   }
