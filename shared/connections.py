@@ -27,6 +27,8 @@ from shared.silence import Silence
 RV = TypeVar("RV")
 ALWAYS_TRIED = 2
 """A server and its stand-by: one that is silent does not take the other's turn."""
+PREPARE_AFTER = 2
+"""So often a connection sends a statement as it is; from then on PostgreSQL keeps it parsed and planned."""
 _OWN_ORDER = ("hostaddr", "service", "load_balance_hosts")
 """Who names one of these gets psycopg's own order of attempts, each bounded by itself."""
 
@@ -73,11 +75,14 @@ class _Place:
         return {name: value for name, value in fields.items() if value}
 
 
-def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) -> BoundedConnection:
+def connect(
+    params: dict[str, Any], *, within_seconds: float, silence: Silence, prepares: bool = False
+) -> BoundedConnection:
     """Connect to the first address that takes us, looking up names included, within about that time.
 
     `params` are psycopg's. The addresses share the time, but psycopg gives each two seconds at least, and the first
-    two are tried in any case. Raises psycopg.OperationalError.
+    two are tried in any case. `prepares`: statements are prepared, unless a pooler stands in between. Raises
+    psycopg.OperationalError.
     """
     started = time.monotonic()
     ends_at = started + within_seconds
@@ -95,13 +100,26 @@ def connect(params: dict[str, Any], *, within_seconds: float, silence: Silence) 
                 failure = error
                 continue
             connection.silence = silence
+            connection.limit_seconds = max(1.0, ends_at - time.monotonic())
             silence.record_answer()
+            connection.prepare_threshold = PREPARE_AFTER if prepares and _is_direct(connection) else None
             return connection
     except TimeoutError:
         failure = psycopg.OperationalError("the server's name was not resolved in time")
     if time.monotonic() >= ends_at:
         silence.record_no_answer(started)
     raise failure or psycopg.errors.ConnectionTimeout("connection timeout expired")
+
+
+def _is_direct(connection: BoundedConnection) -> bool:
+    """Whether the process that the server named when it took us is the one that executes our statements.
+
+    A pooler names a process of its own, and may give each transaction to another server, which knows none of the
+    statements that were prepared before.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.rollback()
+    return row is not None and row[0] == connection.info.backend_pid
 
 
 def _places(params: dict[str, Any], ends_at: float) -> Iterator[_Place]:

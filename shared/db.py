@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -38,9 +38,12 @@ _ENTER = (
 # are a server that only reads (a failover), deadlocks, and waits that took too long.
 _UNAVAILABLE = ("08", "53", "57P", "58", "25006", "25P03", "40001", "40P01", "55P03", "57014")
 DISK_FULL = "53100"
+# A prepared statement is not there, or is there already: the server behind a connection is not the one that it was. And
+# one that would answer with other columns than before, since the schema has changed.
+_SWAPPED, _OUTDATED = ("26000", "42P05"), "0A000"
 _NO_SPACE = "No space left on device"
 # What an operator reads: why not now. `llm-refresh doctor` has the server's own words.
-_REASONS = {
+_REASONS: dict[str | None, str] = {
     None: "PostgreSQL cannot be reached, or the connection was lost: `llm-refresh doctor` has its own words",
     "silent": "PostgreSQL does not answer",
     "pool": "PostgreSQL does not answer in time: every connection of this process is waiting",
@@ -53,6 +56,10 @@ _REASONS = {
     "25P03": "PostgreSQL ended a transaction that did nothing for too long",
     "28P01": "PostgreSQL refuses the password of DATABASE_URL",
     "28000": "PostgreSQL refuses the login of DATABASE_URL",
+    _OUTDATED: "PostgreSQL's schema has changed: connections are made anew",
+    **dict.fromkeys(
+        _SWAPPED, "a pooler stands before PostgreSQL: connections are made anew, without prepared statements"
+    ),
     "3D000": "PostgreSQL has no such database as DATABASE_URL names",
     "55P03": "PostgreSQL cannot do this now: another transaction holds what it needs",
     "57014": "PostgreSQL did not end a statement in time",
@@ -137,6 +144,7 @@ class Database:
     def __init__(self, url: str, *, application_name: str, pool_size: int = 5, limits: Limits = WORKER_LIMITS) -> None:
         self._limits = limits
         self._silence = Silence()
+        self._prepares = True
         self.engine = sa.create_engine(
             url,
             hide_parameters=True,
@@ -146,7 +154,6 @@ class Database:
             pool_use_lifo=True,
             connect_args={
                 "application_name": f"llm-refresh {application_name}",
-                "prepare_threshold": None,  # a transaction pooler may stand in between
                 "tcp_user_timeout": 15_000,
                 "keepalives_idle": 15,
                 "keepalives_interval": 5,
@@ -154,7 +161,7 @@ class Database:
             },
         )
 
-        _connect_bounded(self.engine, limits, self._silence)
+        _connect_bounded(self.engine, limits, self._silence, lambda: self._prepares)
         _ping_idle_connections(self.engine)
 
     def warm_up(self, connections: int) -> None:
@@ -191,7 +198,11 @@ class Database:
                 connection.exec_driver_sql(_ENTER, (role, claims, milliseconds, for_locks))
                 yield connection
         except DBAPIError as error:
-            raise _without_values(error) from None
+            failure = _without_values(error)
+            if isinstance(failure, DatabaseUnavailable) and failure.sqlstate in (*_SWAPPED, _OUTDATED):
+                self._prepares &= failure.sqlstate == _OUTDATED
+                self.engine.dispose()
+            raise failure from None
 
     def _connection(self) -> sa.Connection:
         """A connection of the pool. Raises DatabaseUnavailable where none becomes free, or the server is silent."""
@@ -222,8 +233,8 @@ def _limit(connection: sa.Connection, seconds: float) -> None:
         driver_connection.limit_seconds = seconds
 
 
-def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence) -> None:
-    """Make connections whose waits end.
+def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence, prepares: Callable[[], bool]) -> None:
+    """Make connections whose waits end, which prepare statements while `prepares` says so.
 
     Who has waited for one while the server fell silent opens none: the two waits together would take too long.
     """
@@ -232,7 +243,7 @@ def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence) -> Non
     def opens(dialect: object, record: object, arguments: object, params: dict[str, Any]) -> BoundedConnection:
         if silence.began_after(_requested_at.get()):
             raise psycopg.OperationalError("the server does not answer")
-        return connect(params, within_seconds=limits.connect, silence=silence)
+        return connect(params, within_seconds=limits.connect, silence=silence, prepares=prepares())
 
 
 def _ping_idle_connections(engine: sa.Engine) -> None:
@@ -258,11 +269,16 @@ def _ping_idle_connections(engine: sa.Engine) -> None:
             raise InvalidatePoolError from None
 
 
+def _is_outdated(error: Any) -> bool:
+    """Whether a prepared statement would answer with other columns; its SQLSTATE is also that of what is unknown."""
+    return getattr(error, "sqlstate", None) == _OUTDATED and "cached plan" in str(error)
+
+
 def _without_values(error: DBAPIError) -> Exception:
     original = error.orig
     sqlstate: str | None = getattr(original, "sqlstate", None)
     diagnosis: Any = getattr(original, "diag", None)
-    if (sqlstate or "").startswith(_UNAVAILABLE):
+    if (sqlstate or "").startswith((*_UNAVAILABLE, *_SWAPPED)) or _is_outdated(original):
         return DatabaseUnavailable(sqlstate)
     if sqlstate is None and _NO_SPACE in str(original):  # a refused connection has no SQLSTATE
         return DatabaseUnavailable(DISK_FULL)

@@ -80,15 +80,13 @@ class AcceptedChat:
     allowance: RequestAllowance | None = None
 
 
-# Inserts a chat with the active model that {wanted} selects where its caller may open one (migration 0021), and gives
-# it a place where one is free and nobody waits (migration 0019), all in one exchange with PostgreSQL; a second one with
-# the same idempotency key (llm_chats_idempotency) inserts nothing.
+# Inserts a chat with the active model that {wanted} selects where its caller may open one, with a place where one is
+# free and nobody waits (`llm_admit_chat`, migration 0022), all in one exchange with PostgreSQL; a second one with the
+# same idempotency key (llm_chats_idempotency) inserts nothing.
 _INSERT = f"""
     WITH admission AS MATERIALIZED (
-      SELECT * FROM llm_admit_caller(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s, %(alone)s)),
-    place AS MATERIALIZED (
-      SELECT chat_id, llm_take_place(%(subject)s, %(max_running)s, %(max_parallel)s) AS taken
-      FROM admission WHERE decision = 'admitted'),
+      SELECT * FROM llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s, %(max_running)s,
+        %(max_parallel)s, %(alone)s)),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
         requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
@@ -96,13 +94,13 @@ _INSERT = f"""
       SELECT chat_id, %(subject)s, %(idempotency_key)s, %(body_sha256)s, %(request_id)s, %(question)s,
         %(system_prompt)s, %(history)s::jsonb, %(requested)s, model_key, model_name, matcha_llm_id, %(reason)s,
         %(story)s::jsonb, %(others)s::text[], %(strict)s, %(response)s::jsonb,
-        now() + make_interval(secs => %(deadline)s), CASE WHEN taken = 'free' THEN now() END,
-        CASE WHEN taken = 'free' THEN now() + make_interval(secs => {MESSAGE_SECONDS}) ELSE now() END,
-        CASE WHEN taken = 'free' THEN 1 ELSE 0 END
-      FROM llm_models CROSS JOIN place WHERE is_active AND {{wanted}}
+        now() + make_interval(secs => %(deadline)s), CASE WHEN place = 'free' THEN now() END,
+        CASE WHEN place = 'free' THEN now() + make_interval(secs => {MESSAGE_SECONDS}) ELSE now() END,
+        CASE WHEN place = 'free' THEN 1 ELSE 0 END
+      FROM llm_models CROSS JOIN admission WHERE decision = 'admitted' AND is_active AND {{wanted}}
       ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
       RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts)
-    SELECT admission.*, place.taken, accepted.* FROM admission LEFT JOIN place ON true LEFT JOIN accepted ON true
+    SELECT admission.*, accepted.* FROM admission LEFT JOIN accepted ON true
 """
 
 # Inserts a chat with the active model of a key, by llm_models_model_key_key.
@@ -250,7 +248,7 @@ class Submitter:
             row = connection.exec_driver_sql(statement, values).mappings().one()
             allowance = allowance_of(row)
             if row["id"] is not None:
-                return AcceptedChat(read.snapshot_of(row), new=True, place=row["taken"], allowance=allowance)
+                return AcceptedChat(read.snapshot_of(row), new=True, place=row["place"], allowance=allowance)
             if request.idempotency_key is None:
                 return None
             earlier = connection.execute(_EARLIER, values).first()

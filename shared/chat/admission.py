@@ -1,4 +1,4 @@
-"""Limits of callers: what PostgreSQL says when one of them asks for one more chat (`llm_admit_caller`, migration 0021).
+"""Limits of callers: what PostgreSQL says when one of them asks for one more chat (`llm_admit_chat`, migration 0022).
 
 Rows are counted, and nothing else: a refusal spends nothing, and no memory that is wiped locks anybody out.
 """
@@ -75,7 +75,7 @@ def describe_allowance(allowance: RequestAllowance) -> str:
 
 
 def allowance_of(row: sa.RowMapping) -> RequestAllowance:
-    """What `llm_admit_caller` answered. Raises CallerOverLimit, and ExclusiveLockNeeded."""
+    """What `llm_admit_chat` answered. Raises CallerOverLimit, and ExclusiveLockNeeded."""
     decision = row["decision"]
     if decision == "alone":
         raise ExclusiveLockNeeded

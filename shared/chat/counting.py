@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -84,61 +84,37 @@ class _Sum:
             self.buckets[bisect.bisect_left(BUCKETS_MS, chat.upstream_ms)] += 1
 
 
-# Adds sums to the rows of models for today (llm_usage_stats_pkey), in order of keys: the last lock of a transaction.
+# Adds sums to the rows of models for today (llm_usage_stats_pkey), in order of keys, to those of callers
+# (llm_caller_usage_pkey), in order of subjects and keys, and waiting times to the connection's own rows
+# (llm_chat_waits_pkey). These are the last locks of a transaction; PostgreSQL takes them in the same order each time,
+# those of models, which many transactions want, after the others.
 _COUNT = """
-INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
-                                    fallbacks, requested, latency_ms, latency_buckets)
-SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
-       fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],
-            %s::bigint[], %s::text[])
-  AS new (key, requests, successes, failures, cancelled, expired, fallbacks, requested, latency, buckets)
-ORDER BY key
-ON CONFLICT (model_key, day) DO UPDATE SET
-  request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
-  successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
-  cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
-  fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
-    (SELECT jsonb_object_agg(reason, total) FROM (
-       SELECT reason, sum(number::bigint) AS total
-       FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
-         AS both_of (reason, number) GROUP BY reason) AS summed) END,
-  requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
-    (SELECT jsonb_object_agg(what, total) FROM (
-       SELECT what, sum(number::bigint) AS total
-       FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
-         AS both_of (what, number) GROUP BY what) AS summed) END,
-  latency_ms = old.latency_ms + excluded.latency_ms,
-  latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))
-"""
-
-
-def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
-    """Count these chats, in the transaction that ends them. The last lock of a transaction: rows in order of keys."""
-    chats = list(chats)
-    if not chats:
-        return
-    known_keys = _known_keys(connection, {each.requested for each in chats if each.fallback_reason is not None})
-    sums: dict[str, _Sum] = {}
-    for each in chats:
-        sums.setdefault(each.model_key, _Sum()).add(each, known_keys)
-    keys = sorted(sums)
-    columns: list[list[Any]] = [keys, [sums[key].outcomes.total() for key in keys]]
-    columns += [[sums[key].outcomes[status] for key in keys] for status in OUTCOMES]
-    columns += [
-        [json.dumps(sums[key].fallbacks) for key in keys],
-        [json.dumps(sums[key].requested) for key in keys],
-        [sums[key].latency_ms for key in keys],
-        [_as_array(sums[key].buckets) for key in keys],
-    ]
-    connection.exec_driver_sql(_COUNT, tuple(columns))
-    _count_callers(connection, chats)
-
-
-# Adds sums to the rows of callers for today (llm_caller_usage_pkey), in order of subjects and keys, and waiting times
-# to the connection's own rows (llm_chat_waits_pkey).
-_COUNT_CALLERS = """
-WITH used AS (
+WITH by_model AS (
+  INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
+                                      fallbacks, requested, latency_ms, latency_buckets)
+  SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
+         fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
+  FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+              %s::text[], %s::text[], %s::text[])
+    AS new (key, requests, successes, failures, cancelled, expired, latency, fallbacks, requested, buckets)
+  ORDER BY key
+  ON CONFLICT (model_key, day) DO UPDATE SET
+    request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
+    successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
+    cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
+    fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
+      (SELECT jsonb_object_agg(reason, total) FROM (
+         SELECT reason, sum(number::bigint) AS total
+         FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
+           AS both_of (reason, number) GROUP BY reason) AS summed) END,
+    requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
+      (SELECT jsonb_object_agg(what, total) FROM (
+         SELECT what, sum(number::bigint) AS total
+         FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
+           AS both_of (what, number) GROUP BY what) AS summed) END,
+    latency_ms = old.latency_ms + excluded.latency_ms,
+    latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))),
+by_caller AS (
   INSERT INTO llm_caller_usage AS old (subject, day, model_key, request_count, last_used, successes, failures,
                                        cancelled, expired, latency_ms)
   SELECT subject, (now() AT TIME ZONE 'UTC')::date, key, requests, now(), successes, failures, cancelled, expired,
@@ -162,19 +138,44 @@ ON CONFLICT (class, shard) DO UPDATE SET
 """
 
 
-def _count_callers(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
-    sums: dict[tuple[str, str], _Sum] = {}
+def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
+    """Count these chats, in the transaction that ends them: the last thing that it does."""
+    chats = list(chats)
+    if not chats:
+        return
+    known_keys = _known_keys(connection, {each.requested for each in chats if each.fallback_reason is not None})
+    models: dict[str, _Sum] = {}
+    callers: dict[tuple[str, str], _Sum] = {}
     waits: dict[str, list[int]] = {}
     for each in chats:
-        sums.setdefault((each.subject, each.model_key), _Sum()).add(each, frozenset())
+        models.setdefault(each.model_key, _Sum()).add(each, known_keys)
+        callers.setdefault((each.subject, each.model_key), _Sum()).add(each, known_keys)
         waits.setdefault(each.chat_class, []).append(each.wait_ms)
-    pairs, classes = sorted(sums), sorted(waits)
-    columns: list[list[Any]] = [[subject for subject, _ in pairs], [key for _, key in pairs]]
-    columns.append([sums[pair].outcomes.total() for pair in pairs])
-    columns += [[sums[pair].outcomes[status] for pair in pairs] for status in OUTCOMES]
-    columns.append([sums[pair].latency_ms for pair in pairs])
-    columns += [classes, [sum(waits[each]) for each in classes], [_histogram(waits[each]) for each in classes]]
-    connection.exec_driver_sql(_COUNT_CALLERS, tuple(columns))
+    keys, pairs, classes = sorted(models), sorted(callers), sorted(waits)
+    by_model = [models[key] for key in keys]
+    columns: list[list[Any]] = [
+        keys,
+        *_numbers(by_model),
+        [json.dumps(each.fallbacks) for each in by_model],
+        [json.dumps(each.requested) for each in by_model],
+        [_as_array(each.buckets) for each in by_model],
+        [subject for subject, _ in pairs],
+        [key for _, key in pairs],
+        *_numbers([callers[pair] for pair in pairs]),
+        classes,
+        [sum(waits[each]) for each in classes],
+        [_histogram(waits[each]) for each in classes],
+    ]
+    connection.exec_driver_sql(_COUNT, tuple(columns))
+
+
+def _numbers(sums: Sequence[_Sum]) -> list[list[int]]:
+    """The columns that models and callers have both: all, by outcome, and the latencies added up."""
+    return [
+        [each.outcomes.total() for each in sums],
+        *([each.outcomes[status] for each in sums] for status in OUTCOMES),
+        [each.latency_ms for each in sums],
+    ]
 
 
 def _histogram(milliseconds: Iterable[int]) -> str:

@@ -25,7 +25,7 @@ CHATS_AT_ONCE: Final = 100
 LEAST_WEIGHT: Final = 0.001
 """A lower weight in a row counts as this one: places divided by it might overflow, and that would halt every chat."""
 _LOCK: Final = 7293450128892
-"""Of whoever counts places and gives them away; the function `llm_take_place` takes the same one."""
+"""Of whoever counts places and gives them away; the function `llm_admit_chat` takes the same one."""
 
 WAITS: Final = "status = 'queued' AND dispatched_at IS NULL AND waiting_for IS NULL"
 """The condition of chats that wait for their turn (llm_chats_turn); those with a later `publish_at` pause."""

@@ -279,3 +279,48 @@ def test_a_connection_that_died_at_rest_is_replaced_before_it_is_used(database: 
     time.sleep(PING_AFTER_SECONDS)  # what is tested is the rest
     with pool.transaction() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+
+
+def _prepared(connection: sa.Connection) -> int:
+    """How many statements the connection's server keeps prepared."""
+    return int(connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar_one())
+
+
+def _ask_often(pool: Pool, times: int = 4) -> int:
+    """Execute the same statement in several transactions; returns how many are prepared then."""
+    for _ in range(times):
+        with pool.transaction() as connection:
+            connection.exec_driver_sql("SELECT 40 + %s", (2,)).scalar_one()
+    with pool.transaction() as connection:
+        return _prepared(connection)
+
+
+def test_statements_are_prepared_by_the_server_that_executes_them(pool: Pool) -> None:
+    assert _ask_often(pool) >= 2, "who enters a transaction, and what was asked"
+
+
+def test_a_statement_that_is_not_prepared_any_more_ends_preparing_and_is_not_now(pool: Pool) -> None:
+    """As behind a pooler that gave the connection to another server."""
+    assert _ask_often(pool) >= 2
+    with pytest.raises(DatabaseUnavailable), pool.transaction() as connection:
+        names = connection.exec_driver_sql("SELECT name FROM pg_prepared_statements").scalars().all()
+        for name in names:
+            connection.exec_driver_sql(f'DEALLOCATE "{name}"')
+        connection.exec_driver_sql("SELECT 40 + %s", (2,))
+    assert _ask_often(pool) == 0
+
+
+def test_a_prepared_statement_whose_columns_changed_is_prepared_anew(database: Database, pool: Pool) -> None:
+    with psycopg.connect(database.superuser_url, autocommit=True) as owner:
+        make = "CREATE FUNCTION shape(OUT one {}) LANGUAGE sql AS 'SELECT 1'"
+        owner.execute(make.format("integer").encode())
+        for _ in range(4):
+            with pool.transaction() as connection:
+                connection.exec_driver_sql("SELECT * FROM shape()").scalar_one()
+        owner.execute("DROP FUNCTION shape")
+        owner.execute(make.format("bigint").encode())
+    with pytest.raises(DatabaseUnavailable), pool.transaction() as connection:
+        connection.exec_driver_sql("SELECT * FROM shape()")
+    with pool.transaction() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM shape()").scalar_one() == 1
+    assert _ask_often(pool) >= 2

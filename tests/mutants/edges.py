@@ -12,6 +12,22 @@ _LOGS = "tests/unit/test_logs.py::test_no_secret_token_or_password_of_an_address
 
 MUTANTS = (
     Mutant(
+        "prepared-behind-a-pooler",
+        "shared/connections.py",
+        " if prepares and _is_direct(connection) else None",
+        " if prepares else None",
+        ("tests/integration/supabase/test_supabase.py::test_no_statement_is_prepared_behind_a_pooler",),
+    ),
+    Mutant(
+        "preparing-after-a-swap",
+        "shared/db.py",
+        "                self._prepares &= failure.sqlstate == _OUTDATED\n",
+        "",
+        (
+            "tests/integration/test_database.py::test_a_statement_that_is_not_prepared_any_more_ends_preparing_and_is_not_now",
+        ),
+    ),
+    Mutant(
         "role-switch",
         "shared/db.py",
         "\"SELECT set_config('role', %s, true), ",

@@ -1,8 +1,9 @@
-"""Who dispatches: a turn, and the thread of a chat process that takes one when a call ends and five times a second."""
+"""Who dispatches: a turn, and the thread of a chat process that takes one when a call ends, and from time to time."""
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -11,12 +12,17 @@ from kombu.exceptions import OperationalError
 
 from shared.background import BackgroundLoop
 from shared.chat import dispatch, places
-from shared.chat.dispatch import DispatchLimits, DispatchTurn
+from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.db import Database, DatabaseFailure
 from worker.messages import send_dispatched
 
 TURN_SECONDS = 0.2
-"""How soon a chat has its turn of which no process was told that a place is free for it."""
+"""How soon a chat has its turn of which no process was told that a place is free for it. While nobody was seen waiting,
+calls that end within it share a turn."""
+IDLE_SECONDS = 1.0
+"""How often is looked for waiting chats while none was seen and no place was lacking."""
+NEARLY_ALL = 0.9
+"""Of the places of a process: while so many are taken, all places of all processes may be."""
 PAUSE_SECONDS = 0.025
 """Between two turns at least: calls that end within it share one."""
 DATABASE_SECONDS = 5.0
@@ -74,13 +80,15 @@ class DispatchLoop:
         self._wanted.set()
         self._loop.join(DATABASE_SECONDS)
 
-    def place_freed(self) -> None:
-        """A call has ended: a waiting chat has its turn. Where none waited of late nothing happens."""
-        if self._waiting:
+    def place_freed(self, *, may_be_awaited: bool) -> None:
+        """A call has ended: who waits has a turn, where a chat was seen waiting or its place `may_be_awaited`."""
+        if self._waiting or may_be_awaited:
             self._wanted.set()
 
     def _turn(self) -> None:
-        self._wanted.wait(TURN_SECONDS)
+        if not self._waiting:
+            time.sleep(TURN_SECONDS)
+        self._wanted.wait(TURN_SECONDS if self._waiting else IDLE_SECONDS)
         self._wanted.clear()
         turn = self._dispatcher.take_turn()
         self._waiting = turn.waiting
@@ -147,20 +155,23 @@ class ChatPlaces:
     ) -> None:
         self.process_id = process_id
         self._database = database
+        self._limits = limits
         self._lease_seconds = lease_seconds
+        self._number = 0
         self._dispatching = DispatchLoop(Dispatcher(app, database, limits))
         self._places: Places | None = None
 
     def start(self, node: str, places: int) -> None:
         """Announce so many places and begin to dispatch. Does nothing where it has been started."""
         if self._places is None:
+            self._number = places
             self._places = Places(self._database, self.process_id, node, places, lease_seconds=self._lease_seconds)
             self._places.start()
             self._dispatching.start()
 
-    def place_freed(self) -> None:
-        """As `DispatchLoop.place_freed`."""
-        self._dispatching.place_freed()
+    def place_freed(self, taken: int) -> None:
+        """A call has ended; before, so many places of this process were taken. Safe in any thread."""
+        self._dispatching.place_freed(may_be_awaited=self._limits != NO_LIMITS or taken >= self._number * NEARLY_ALL)
 
     def drain(self, running: Callable[[], int]) -> None:
         """As `Places.drain`. Others dispatch what is left."""

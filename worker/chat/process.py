@@ -70,11 +70,11 @@ class ChatProcess:
         *,
         drain_seconds: float = DRAIN_SECONDS,
         on_probed: Callable[[Finish], None] = lambda end: None,
-        place_freed: Callable[[], None] = lambda: None,
+        place_freed: Callable[[int], None] = lambda taken: None,
         process_id: uuid.UUID | None = None,
     ) -> None:
         """`on_probed` is told, in a thread of its own, of each chat that a probe has ended: no task ends with it.
-        `place_freed` is called when the process is done with a chat; it must not block.
+        `place_freed` is called when the process is done with a chat, with how many it had; it must not block.
         `process_id`: by which it announces its places.
         """
         self._on_probed = on_probed
@@ -208,8 +208,9 @@ class ChatProcess:
                     return await self._attempt(claim)
                 return None
         finally:
+            taken = len(self._claimed_ids)
             self._claimed_ids.discard(chat_id)
-            self._place_freed()
+            self._place_freed(taken)
 
     async def _probe(self, chat_id: uuid.UUID) -> bool:
         """Make one call for a chat whose circuit is open; False where it is not to be had. It needs no place."""

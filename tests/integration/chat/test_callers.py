@@ -230,6 +230,17 @@ def test_a_caller_whose_limits_are_deleted_while_it_waits_has_the_usual_ones(cha
     assert chats.shown(uuid.UUID(chat_id))["status"] == "succeeded"
 
 
+def test_near_a_limit_a_chat_is_admitted_alone(chats: Chats, routes: FlaskClient) -> None:
+    """Sixteen of a caller's chats may be under way unseen: with room for one more they are admitted side by side."""
+    admit = "SELECT decision FROM llm_admit_chat('ann', gen_random_uuid(), %s, NULL, NULL, NULL, %s)"
+    limit(routes, max_open=None)
+    assert ask(chats).status_code == 202
+    with psycopg.connect(chats.superuser_url) as one:
+        for max_open, alone, decision in ((18, False, "admitted"), (17, False, "alone"), (17, True, "admitted")):
+            assert one.execute(admit, (max_open, alone)).fetchone() == (decision,)
+            one.rollback()
+
+
 def test_who_asks_for_the_last_place_waits_for_whoever_is_getting_it(chats: Chats, routes: FlaskClient) -> None:
     limit(routes, max_open=1)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -238,7 +249,9 @@ def test_who_asks_for_the_last_place_waits_for_whoever_is_getting_it(chats: Chat
         psycopg.connect(chats.superuser_url) as first,
         ThreadPoolExecutor(1) as pool,
     ):
-        admitted = first.execute("SELECT decision FROM llm_admit_caller('ann', gen_random_uuid(), 9, NULL, false)")
+        admitted = first.execute(
+            "SELECT decision FROM llm_admit_chat('ann', gen_random_uuid(), 9, NULL, NULL, NULL, false)"
+        )
         assert admitted.fetchone() == ("admitted",)
         first.execute(
             "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"

@@ -141,6 +141,18 @@ def test_a_lease_that_ended_gives_its_place_back_by_itself(chats: Chats) -> None
     assert [each.chat_id for each in take_turn(chats).dispatched] == [waiting]
 
 
+def test_askers_at_the_same_time_get_no_more_places_than_there_are(chats: Chats) -> None:
+    set_places(chats, 30)
+    threads = [threading.Thread(target=submit, args=(chats, f"caller {n}", 12)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken(chats) <= 30
+    take_turn(chats)
+    assert taken(chats) == 34
+
+
 def test_several_dispatchers_and_askers_never_overshoot(chats: Chats) -> None:
     set_places(chats, 20)
     stop, seen = threading.Event(), list[int]()
@@ -162,6 +174,36 @@ def test_several_dispatchers_and_askers_never_overshoot(chats: Chats) -> None:
         thread.join()
     assert max(seen) <= 23
     assert taken(chats) == 23
+
+
+_ADMIT = "SELECT place FROM llm_admit_chat('ann', gen_random_uuid(), 1000, NULL, NULL, NULL, false)"
+
+
+def test_while_many_places_are_free_nobody_waits_for_the_commit_of_another(chats: Chats) -> None:
+    set_places(chats, 20)
+    with psycopg.connect(chats.superuser_url) as first, psycopg.connect(chats.superuser_url) as second:
+        assert first.execute(_ADMIT).fetchone() == ("free",)
+        assert take_turn(chats).dispatched == ()
+        assert second.execute(_ADMIT).fetchone() == ("free",)
+
+
+def test_the_last_places_are_given_away_one_after_the_other(chats: Chats) -> None:
+    set_places(chats, 8)
+    with psycopg.connect(chats.superuser_url) as first, psycopg.connect(chats.superuser_url) as second:
+        assert first.execute(_ADMIT).fetchone() == ("free",)
+        assert second.execute(_ADMIT).fetchone() == ("busy",)
+        second.rollback()
+        first.rollback()
+        assert second.execute(_ADMIT).fetchone() == ("free",)
+
+
+def test_while_a_turn_gives_places_away_who_asks_is_told_that_it_is_busy(chats: Chats) -> None:
+    set_places(chats, 0)
+    submit(chats, "ann", 3)
+    set_places(chats, 20)
+    with chats.runtime.database.transaction() as connection, psycopg.connect(chats.superuser_url) as other:
+        assert len(dispatch.take_turn(connection, NO_LIMITS).dispatched) == 3
+        assert other.execute(_ADMIT).fetchone() == ("busy",)
 
 
 def test_while_one_gives_places_away_no_other_does(chats: Chats) -> None:

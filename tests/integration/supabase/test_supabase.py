@@ -24,6 +24,7 @@ from harness.servers import running_servers, with_database
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from migrations.run import grant_roles, upgrade
+from shared.db import Database
 from tests.support.pooler import transaction_pooler
 from tests.support.tools import ROOT
 
@@ -184,6 +185,16 @@ def bearer(key: ec.EllipticCurvePrivateKey) -> Any:
         return {"Authorization": "Bearer " + jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k1"})}
 
     return of
+
+
+def test_no_statement_is_prepared_behind_a_pooler(supabase: Supabase) -> None:
+    url = supabase.app_url.replace("postgresql://", "postgresql+psycopg://")
+    database = Database(url, application_name="test", pool_size=1)
+    for _ in range(4):
+        with database.transaction() as connection:
+            count = connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar_one()
+    database.dispose()
+    assert count == 0
 
 
 def test_refresh_listing_and_chats_work_through_the_pooler(shim: Web, bearer: Any) -> None:
