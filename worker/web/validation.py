@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from flask import request
 from gunicorn.http.errors import ParseException
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from worker.web.bodies import Query
@@ -86,10 +86,14 @@ def parse_body(model: type[BaseModel]) -> BaseModel:
         raise _invalid(error, status, code, "body") from None
 
 
-def parse_query(model: type[Query], values: Mapping[str, Any]) -> Query:
-    """Query parameters as this model. Raises Problem 400."""
+def parse_query(model: type[Query], values: MultiDict[str, str]) -> Query:
+    """Query parameters as this model. Raises Problem 400, also for one that is given twice: one of both would count."""
+    for name, given in values.lists():
+        if len(given) > 1 and name in model.model_fields:
+            detail = f"{name}: may be given once"
+            raise Problem(400, "invalid_query", detail, param=name, fault="repeated")
     try:
-        return model.model_validate(dict(values))
+        return model.model_validate(values.to_dict())
     except ValidationError as error:
         raise _invalid(error, 400, "invalid_query", "query") from None
 
