@@ -16,8 +16,9 @@ from worker.web.problems import Problem
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_FAULTS_SHOWN = 3
-UNION_TAGS = frozenset(("~text", "~parts"))
-"""Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them."""
+UNION_TAGS = {"~text": "a list of parts", "~input": "a list of messages", "~parts": None}
+"""Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them. What
+was taken for a text could have been the other form as well."""
 
 _WORDS = {
     "bool_parsing": "must be true or false",
@@ -133,4 +134,7 @@ def _words(fault: ErrorDetails, where: str) -> str:
     template = _WORDS.get(fault["type"])
     if template is None:
         return fault["msg"].removeprefix("Value error, ")
+    others = [UNION_TAGS[step] for step in fault["loc"] if isinstance(step, str) and UNION_TAGS.get(step)]
+    if fault["type"] == "string_type" and others:
+        template += f" or {others[-1]}"
     return template.format(where=where, **fault.get("ctx", {}))

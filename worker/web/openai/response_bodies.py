@@ -89,11 +89,11 @@ class ResponseBody(OpenAIModel):
 
     model: Annotated[Key, Field(description="A key of GET /v1/models")]
     input: Annotated[
-        Annotated[Text, Tag("~text")]
+        Annotated[Text, Tag("~input")]
         | Annotated[
             tuple[InputMessage, ...], AfterValidator(some), Field(strict=False, max_length=MAX_TURNS), Tag("~parts")
         ],
-        Discriminator(lambda value: "~parts" if isinstance(value, list | tuple) else "~text"),
+        Discriminator(lambda value: "~parts" if isinstance(value, list | tuple) else "~input"),
     ]
     instructions: Text | None = None
     background: Annotated[bool | None, Field(description="true: answers at once; the response is read by its id")] = (

@@ -52,7 +52,9 @@ def _text_of(message: Message, path: str) -> str:
 
 def ignored(body: OpenAIModel) -> str:
     """The names of the parameters that were given and change nothing, for a header."""
-    names = (name for name, value in (body.model_extra or {}).items() if value is not None)
+    given = dict(body.model_extra or {})
+    given |= {f"text.{name}": value for name, value in (getattr(body, "text", None) or {}).items() if name != "format"}
+    names = (name for name, value in given.items() if value is not None)
     return ", ".join([name for name in names if _NAME.fullmatch(name)][:MAX_NAMED])
 
 

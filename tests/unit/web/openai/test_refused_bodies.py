@@ -44,9 +44,13 @@ REFUSED: list[tuple[str, Any, str | None, str]] = [
     ),
     (CHAT, said([{"type": "text", "text": "a"}, {"type": "text"}]), "messages[0].content[1].text", "is missing"),
     (CHAT, {"messages": [{"role": 1, "content": 2}]}, "messages[0].role", "must be a text"),
+    (CHAT, said(2), "messages[0].content", "must be a text or a list of parts"),
+    (CHAT, said([{"type": "text", "text": 2}]), "messages[0].content[0].text", "must be a text"),
     (CHAT, {}, "messages", "is missing"),
     (CHAT, {**said("Which?"), "models": []}, "models", NO_KEY),
     (RESPONSE, {"input": "Which?", "models": []}, "models", NO_KEY),
+    (RESPONSE, {"input": 2}, "input", "must be a text or a list of messages"),
+    (RESPONSE, {"input": [{"role": "user", "content": {}}]}, "input[0].content", "must be a text or a list of parts"),
     (RESPONSE, {"input": [{"type": "zzz"}]}, "input[0].type", "must be message: no other type of item is known here"),
     (
         RESPONSE,

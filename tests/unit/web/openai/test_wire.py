@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from worker.web.openai.bodies import ChatCompletionBody
+from worker.web.openai.response_bodies import ResponseBody
 from worker.web.openai.wire import ignored, pieces, question_of
 from worker.web.problems import Problem
 
@@ -18,6 +19,30 @@ def test_what_has_no_effect_is_named_and_what_stands_in_no_header_is_not() -> No
     given = {"temperature": 1, "a b": 1, "ü": 1, "x\ny": 1, "top_p": None, "x" * 65: 1, "stream": True, "n": 1}
     assert ignored(body(**given)) == "temperature"
     assert ignored(body(**{f"p{number}": 1 for number in range(100)})).count(",") == 19
+
+
+def test_a_response_names_what_belongs_to_completions_and_the_rest_of_text() -> None:
+    given = {
+        "n": 2,
+        "logprobs": True,
+        "messages": [],
+        "max_tokens": 5,
+        "response_format": {"type": "json_object"},
+        "stream_options": {"include_usage": True},
+        "text": {"format": {"type": "text"}, "verbosity": "low", "more": None},
+        "tools": [],
+        "store": False,
+    }
+    names = ignored(ResponseBody.model_validate({"model": "m", "input": "Which?", **given}))
+    assert set(names.split(", ")) == {
+        "n",
+        "logprobs",
+        "messages",
+        "max_tokens",
+        "response_format",
+        "stream_options",
+        "text.verbosity",
+    }
 
 
 def test_it_is_strict_unless_falling_back_is_asked_for() -> None:
