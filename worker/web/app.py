@@ -17,8 +17,7 @@ from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 from shared.redis_store import RedisUnavailable
 from shared.settings import Settings
 from worker.web.auth import Authenticator
-from worker.web.openai.errors import PREFIX as OPENAI_PREFIX
-from worker.web.openai.errors import as_openai_response
+from worker.web.openai.errors import as_openai_response, is_openai_path
 from worker.web.problems import Problem, as_response
 from worker.web.routing import Route, add_routes, problem_of
 from worker.web.validation import MAX_BODY_BYTES, read_body
@@ -143,8 +142,7 @@ def _methods_here() -> list[str]:
 
 def _as_response(problem: Problem) -> Response:
     """A problem in the form that the clients of this address read."""
-    openai = request.path == OPENAI_PREFIX or request.path.startswith(f"{OPENAI_PREFIX}/")
-    return as_openai_response(problem) if openai else as_response(problem)
+    return as_openai_response(problem) if is_openai_path(request.path) else as_response(problem)
 
 
 def register_error_handlers(app: Flask) -> None:

@@ -15,6 +15,7 @@ from shared.settings import SettingsError, read_settings, secrets_of  # noqa: E4
 from worker import process_limits  # noqa: E402
 from worker.web import metrics_files  # noqa: E402
 from worker.web.gunicorn_logs import RootLogger  # noqa: E402
+from worker.web.traced_request import MAX_FIELD_BYTES, MAX_FIELDS, MAX_REQUEST_LINE  # noqa: E402
 
 try:
     _settings = read_settings(os.environ, Path(".env"))
@@ -40,6 +41,9 @@ worker_connections = process_limits.connections(_file_limit)
 graceful_timeout = 10
 timeout = 60
 keepalive = 75
+limit_request_line = MAX_REQUEST_LINE
+limit_request_fields = MAX_FIELDS
+limit_request_field_size = MAX_FIELD_BYTES
 accesslog = None
 errorlog = "-"
 loglevel = _settings.log_level

@@ -6,16 +6,25 @@ their keep-alive is over.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from types import TracebackType
 from typing import Any
 
 import gevent
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
+
+from shared.clock import new_id
+from worker.web.traced_request import TracedRequest
 
 CROWDED_SHARE = 0.95
 BODY_SECONDS = 30.0
 """From the request's head to the end of its body, of 1 MiB at most."""
+DISCARD_SECONDS = 1.0
+DISCARD_BYTES = 256 * 1024
+"""Of what a client still sends that was refused: closing before would take the answer from it (a reset)."""
 
 
 class Worker(GeventWorker):
@@ -25,6 +34,10 @@ class Worker(GeventWorker):
         super().__init__(*arguments, **more)
         self._open = 0
         self._idle: dict[_Idle, None] = {}  # in the order in which they became idle
+
+    def init_process(self) -> None:
+        RequestParser.mesg_class = TracedRequest  # gunicorn has no setting for it
+        super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         self._open += 1
@@ -42,6 +55,23 @@ class Worker(GeventWorker):
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         req.body = BoundedBody(req.body, BODY_SECONDS)
         super().handle_request(listener_name, req, sock, addr)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what could not be read; gunicorn itself would send HTML."""
+        from worker.web.unreadable_requests import refusal  # noqa: PLC0415 - Flask is loaded after the fork alone
+
+        request_id = str(new_id())
+        answer = refusal(exc, request_id)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.warning("Invalid request from ip=%s (%s): %s", (addr or ("",))[0], request_id, exc)
+        with contextlib.suppress(OSError), gevent.Timeout(DISCARD_SECONDS, False):
+            client.sendall(answer)
+            client.shutdown(socket.SHUT_WR)
+            discarded = 0
+            while discarded < DISCARD_BYTES and (data := client.recv(65_536)):
+                discarded += len(data)
 
     def _close_longest_idle(self) -> None:
         oldest = next(iter(self._idle), None)

@@ -50,22 +50,27 @@ class Problem(Exception):
         return self.detail if self.cause is None else f"{self.detail} ({self.cause})"
 
 
-def problem_members(status: int, code: str, detail: str) -> dict[str, Any]:
-    """The members of a problem document."""
+def problem_members(status: int, code: str, detail: str, *, request_id: str | None = None) -> dict[str, Any]:
+    """The members of a problem document. `request_id`: of a request that Flask has not seen."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": g.get("request_id"),
+        "request_id": request_id or g.get("request_id"),
     }
 
 
 def as_response(problem: Problem) -> Response:
     """The problem as it goes out."""
     g.refusal = (problem.code, problem.for_log)
-    body = problem_members(problem.status, problem.code, problem.detail) | problem.members
+    return document(problem)
+
+
+def document(problem: Problem, *, request_id: str | None = None) -> Response:
+    """As `as_response`, for a request that Flask may not have seen."""
+    body = problem_members(problem.status, problem.code, problem.detail, request_id=request_id) | problem.members
     response = Response(
         json.dumps(body, ensure_ascii=False), status=problem.status, content_type="application/problem+json"
     )

@@ -1,5 +1,6 @@
 """Half a body, odd headers and odd addresses: refused as what they are, and nothing is done."""
 
+import json
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -83,6 +84,53 @@ def test_whole_bodies_are_taken_in_both_forms(shim: Web) -> None:
 )
 def test_no_header_moves_the_application(shim: Web, header: str) -> None:
     assert exchange(shim, head("GET", "/healthz", header))[0] == 200
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (head("GET", f"/api/llms?of={LONG}"), 414, "uri_too_long"),
+        (head("GET", f"/api/llms?of={LONG * 40}"), 414, "uri_too_long"),
+        (head("GET", "/healthz", f"X-Long: {LONG * 2}"), 431, "headers_too_large"),
+        (head("GET", "/healthz", *(f"X-{number}: a" for number in range(120))), 431, "headers_too_large"),
+        (head("POST", "/api/llms/refresh", "Transfer-Encoding: zzz"), 501, "unsupported_transfer_coding"),
+        (head("POST", "/api/llms/refresh", "Expect: tea"), 417, "expectation_failed"),
+        (head("GET", "/healthz", "no header"), 400, "bad_request"),
+        (b"GET\r\n\r\n", 400, "bad_request"),
+        (head("GET", "/v1/models").replace(b"HTTP/1.1", b"HTTP/9"), 400, "bad_request"),
+        (head("GET", f"/v1/models?of={LONG}"), 414, "uri_too_long"),
+        (head("POST", "/v1/responses", f"X-Long: {LONG * 2}"), 431, "headers_too_large"),
+        (head("POST", "/v1/responses", "Transfer-Encoding: zzz"), 501, "unsupported_transfer_coding"),
+    ],
+)
+def test_what_is_no_readable_request_is_refused_in_the_form_of_its_address(
+    shim: Web, request_: bytes, status: int, code: str
+) -> None:
+    answered, text = exchange(shim, request_)
+    fields, _, body = text.partition("\r\n\r\n")
+    headers = httpx.Headers([tuple(line.split(": ", 1)) for line in fields.split("\r\n")[1:]])  # type: ignore[misc]
+    document = json.loads(body)
+    assert (answered, int(headers["content-length"])) == (status, len(body))
+    if b"/v1/" in request_:
+        assert headers["content-type"] == "application/json"
+        assert set(document) == {"error"}
+        assert (document["error"]["type"], document["error"]["code"]) == ("invalid_request_error", code)
+        assert headers.get("x-should-retry") == ("false" if status == 501 else None)
+    else:
+        assert headers["content-type"] == "application/problem+json"
+        assert (document["code"], document["status"]) == (code, status)
+        assert document["request_id"] == headers["x-request-id"]
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"]
+
+
+def test_a_request_behind_one_that_was_answered_is_refused_by_its_own_address(shim: Web) -> None:
+    first = head("GET", "/healthz").replace(b"Connection: close", b"Connection: keep-alive")
+    status, text = exchange(shim, first + head("GET", f"/v1/models?of={LONG}"))
+    assert (status, '"code": "uri_too_long"' in text, '{"error": ' in text) == (200, True, True)
 
 
 @pytest.mark.parametrize("path", ["/api/tasks/%00", "/api/tasks/a%00b", "/api/llms/runs/%00", "/api/chats/%00"])

@@ -35,6 +35,7 @@ _FORMS = {
     "forbidden": _Form(403, "permission_error", None),
     "invalid_json": _Form(400, _INVALID, "invalid_value"),
     "incomplete_body": _Form(400, _INVALID, "invalid_value"),
+    "unsupported_transfer_coding": _Form(501, _INVALID, "unsupported_transfer_coding"),
     "model_not_found": _Form(404, _INVALID, "model_not_found", "model"),
     "unknown_model": _Form(404, _INVALID, "model_not_found", "model"),
     "prompt_too_long": _Form(400, _INVALID, "context_length_exceeded", "messages"),
@@ -66,6 +67,16 @@ _RETRIED = (409, 429)
 def as_openai_response(problem: Problem) -> Response:
     """The problem as it goes out under /v1."""
     g.refusal = (problem.code, problem.for_log)
+    return document(problem)
+
+
+def is_openai_path(path: str) -> bool:
+    """Whether OpenAI's clients ask there."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+def document(problem: Problem) -> Response:
+    """As `as_openai_response`, for a request that Flask may not have seen."""
     form = _form_of(problem)
     response = Response(
         json.dumps({"error": error_of(problem)}, ensure_ascii=False), form.status, content_type="application/json"

@@ -18,7 +18,7 @@ from worker.web.routing import problem_of
 WEB = ROOT / "worker" / "web"
 ON_THE_WAY = (
     *(WEB / "openai").glob("*.py"),
-    *(WEB / f"{name}.py" for name in ("asking", "app", "auth", "routing", "validation")),
+    *(WEB / f"{name}.py" for name in ("asking", "app", "auth", "routing", "unreadable_requests", "validation")),
 )
 """What a request under /v1 passes through."""
 Row = tuple[int, str | None, bool]
