@@ -2,15 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError, TimeoutError
+from psycopg.rows import dict_row
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from shared.connections import BoundedConnection, connect
@@ -191,18 +192,42 @@ class Database:
         seconds = self._limits.statement if timeout_seconds is None else timeout_seconds
         try:
             with self._connection() as connection, connection.begin():
-                _limit(connection, seconds + SPARE_SECONDS)
-                milliseconds = str(int(seconds * 1000))
-                for_locks = milliseconds if lock_seconds is None else str(int(lock_seconds * 1000))
-                role, claims = ("none", "") if caller is None else (caller.role, caller.claims)
-                connection.exec_driver_sql(_ENTER, (role, claims, milliseconds, for_locks))
+                _limit(connection, seconds)
+                connection.exec_driver_sql(_ENTER, _entering(caller, seconds, lock_seconds))
                 yield connection
         except DBAPIError as error:
-            failure = _without_values(error)
-            if isinstance(failure, DatabaseUnavailable) and failure.sqlstate in (*_SWAPPED, _OUTDATED):
-                self._prepares &= failure.sqlstate == _OUTDATED
-                self.engine.dispose()
-            raise failure from None
+            raise self._failure_of(error.orig, lost=error.connection_invalidated) from None
+
+    def run(self, statement: str, values: Mapping[str, Any], caller: Caller = SYSTEM) -> list[dict[str, Any]]:
+        """The rows of one statement, in a transaction of its own that is sent whole, its commit included.
+
+        For what others wait for: its locks are held while the server works, and not while this process comes to send
+        the commit. Raises as `transaction` does.
+        """
+        seconds = self._limits.statement
+        try:
+            with self._connection() as connection:
+                driver = _limit(connection, seconds)
+                try:
+                    with driver.pipeline():
+                        driver.execute(_ENTER, _entering(caller, seconds, None))
+                        cursor = driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
+                        driver.commit()
+                    return cursor.fetchall()
+                except psycopg.Error as error:
+                    if driver.closed:
+                        connection.invalidate()
+                    raise self._failure_of(error, lost=driver.closed) from None
+        except DBAPIError as error:
+            raise self._failure_of(error.orig, lost=error.connection_invalidated) from None
+
+    def _failure_of(self, original: BaseException | None, *, lost: bool) -> DatabaseFailure:
+        """What to raise for a driver's error; makes the connections anew where prepared statements are the matter."""
+        failure = _without_values(original, lost=lost)
+        if isinstance(failure, DatabaseUnavailable) and failure.sqlstate in (*_SWAPPED, _OUTDATED):
+            self._prepares &= failure.sqlstate == _OUTDATED
+            self.engine.dispose()
+        return failure
 
     def _connection(self) -> sa.Connection:
         """A connection of the pool. Raises DatabaseUnavailable where none becomes free, or the server is silent."""
@@ -227,10 +252,18 @@ class Database:
         self.engine.dispose()
 
 
-def _limit(connection: sa.Connection, seconds: float) -> None:
-    driver_connection = connection.connection.dbapi_connection
-    if isinstance(driver_connection, BoundedConnection):
-        driver_connection.limit_seconds = seconds
+def _limit(connection: sa.Connection, seconds: float) -> BoundedConnection:
+    """Bound the exchanges of a connection, a little later than the server does; returns the driver's connection."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.limit_seconds = seconds + SPARE_SECONDS
+    return cast(BoundedConnection, driver)
+
+
+def _entering(caller: Caller | None, seconds: float, lock_seconds: float | None) -> tuple[str, str, str, str]:
+    """The parameters of `_ENTER`."""
+    role, claims = ("none", "") if caller is None else (caller.role, caller.claims)
+    milliseconds = str(int(seconds * 1000))
+    return role, claims, milliseconds, milliseconds if lock_seconds is None else str(int(lock_seconds * 1000))
 
 
 def _connect_bounded(engine: sa.Engine, limits: Limits, silence: Silence, prepares: Callable[[], bool]) -> None:
@@ -274,15 +307,14 @@ def _is_outdated(error: Any) -> bool:
     return getattr(error, "sqlstate", None) == _OUTDATED and "cached plan" in str(error)
 
 
-def _without_values(error: DBAPIError) -> Exception:
-    original = error.orig
+def _without_values(original: Any, *, lost: bool) -> DatabaseFailure:
     sqlstate: str | None = getattr(original, "sqlstate", None)
     diagnosis: Any = getattr(original, "diag", None)
     if (sqlstate or "").startswith((*_UNAVAILABLE, *_SWAPPED)) or _is_outdated(original):
         return DatabaseUnavailable(sqlstate)
     if sqlstate is None and _NO_SPACE in str(original):  # a refused connection has no SQLSTATE
         return DatabaseUnavailable(DISK_FULL)
-    if sqlstate is None and (error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)):
+    if sqlstate is None and (lost or isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)):
         return DatabaseUnavailable(sqlstate)
     if sqlstate in ("28P01", "28000", "3D000"):
         return DatabaseUnavailable(sqlstate)

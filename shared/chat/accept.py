@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -80,13 +80,28 @@ class AcceptedChat:
     allowance: RequestAllowance | None = None
 
 
+# The condition of the caller's given-up chats of the same body (llm_chats_given_up).
+_GIVEN_UP = """
+  cancel_at IS NOT NULL AND finished_at IS NULL AND subject = %(subject)s AND body_sha256 = %(body_sha256)s"""
+
+
+# Takes back the cancellation of the caller's newest given-up chat of the same body.
+_RETURN = f"""
+    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL
+    WHERE id = (SELECT id FROM llm_chats WHERE {_GIVEN_UP} ORDER BY id DESC LIMIT 1) AND finished_at IS NULL
+    RETURNING id, resends
+"""
+
+
 # Inserts a chat with the active model that {wanted} selects where its caller may open one, with a place where one is
 # free and nobody waits (`llm_admit_chat`, migration 0022), all in one exchange with PostgreSQL; a second one with the
-# same idempotency key (llm_chats_idempotency) inserts nothing.
+# same idempotency key (llm_chats_idempotency) inserts nothing. Returns no row where the caller has given the same
+# question up (llm_chats_given_up), and this one would take it up again.
 _INSERT = f"""
     WITH admission AS MATERIALIZED (
-      SELECT * FROM llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s, %(max_running)s,
-        %(max_parallel)s, %(alone)s)),
+      SELECT admitted.* FROM (SELECT) AS once, llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s,
+        %(max_running)s, %(max_parallel)s, %(alone)s) AS admitted
+      WHERE NOT (%(returns)s AND EXISTS (SELECT FROM llm_chats WHERE {_GIVEN_UP}))),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
         requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
@@ -125,17 +140,6 @@ _REJOIN = f"""
         AND created_at > now() - interval '{RESEND_MINUTES} minutes'
         AND status IN ('queued', 'running', 'succeeded')
       ORDER BY id DESC LIMIT 1)
-    RETURNING id, resends
-"""
-
-
-# Takes back the cancellation of the caller's newest given-up chat of the same body, by llm_chats_given_up.
-_RETURN = """
-    UPDATE llm_chats SET resends = resends + 1, cancel_at = NULL WHERE id = (
-      SELECT id FROM llm_chats WHERE cancel_at IS NOT NULL AND finished_at IS NULL
-        AND subject = %s AND body_sha256 = %s
-      ORDER BY id DESC LIMIT 1)
-      AND finished_at IS NULL
     RETURNING id, resends
 """
 
@@ -235,24 +239,37 @@ class Submitter:
             "max_open": self._callers.max_open,
             "per_minute": self._callers.per_minute,
             "alone": alone,
+            "returns": request.joins == "given_up" and request.idempotency_key is None,
         }
+        statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
+        returned = self._return(values) if counting and values["returns"] else None
+        rows = self._run(statement, values, counting=counting) if returned is None else []
+        if not rows:
+            returned = returned or self._return(values)
+            if returned is not None:
+                return returned
+            rows = self._run(statement, values | {"returns": False}, counting=counting)  # it has ended meanwhile
+        (row,) = rows
+        allowance = allowance_of(row)
+        if row["id"] is not None:
+            return AcceptedChat(read.snapshot_of(row), new=True, place=row["place"], allowance=allowance)
+        return None if request.idempotency_key is None else self._earlier(request)
+
+    def _run(self, statement: str, values: Mapping[str, Any], *, counting: bool) -> Sequence[Mapping[Any, Any]]:
+        if not counting:
+            return self._database.run(statement, values)
         with self._database.transaction() as connection:
-            if request.joins == "given_up" and request.idempotency_key is None:
-                returned = connection.exec_driver_sql(_RETURN, (request.caller.subject, request.sha256)).first()
-                snapshot = None if returned is None else read.find(connection, returned.id)
-                if returned is not None and snapshot is not None:
-                    return AcceptedChat(snapshot, new=False, resends=returned.resends)
-            if counting:
-                self._open.look_up(connection)
-            statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
-            row = connection.exec_driver_sql(statement, values).mappings().one()
-            allowance = allowance_of(row)
-            if row["id"] is not None:
-                return AcceptedChat(read.snapshot_of(row), new=True, place=row["place"], allowance=allowance)
-            if request.idempotency_key is None:
-                return None
-            earlier = connection.execute(_EARLIER, values).first()
-            return None if earlier is None else _same(connection, earlier, request)
+            self._open.look_up(connection)
+            return connection.exec_driver_sql(statement, dict(values)).mappings().all()
+
+    def _return(self, values: Mapping[str, Any]) -> AcceptedChat | None:
+        """The given-up chat that this question takes up again; None where it has ended."""
+        with self._database.transaction() as connection:
+            returned = connection.exec_driver_sql(_RETURN, dict(values)).first()
+            snapshot = None if returned is None else read.find(connection, returned.id)
+        if returned is None or snapshot is None:
+            return None
+        return AcceptedChat(snapshot, new=False, resends=returned.resends)
 
     def _earlier(self, request: ChatRequest) -> AcceptedChat | None:
         """The chat that this question means, where it is there."""

@@ -6,10 +6,9 @@ Rows are counted, and nothing else: a refusal spends nothing, and no memory that
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-import sqlalchemy as sa
+from typing import Any, Final
 
 from shared.settings import MAX_INTEGER, Settings
 from shared.vocabulary import CallerLimit
@@ -74,7 +73,7 @@ def describe_allowance(allowance: RequestAllowance) -> str:
     return f"you have asked {allowance.allowed} times within a minute, which is your limit"
 
 
-def allowance_of(row: sa.RowMapping) -> RequestAllowance:
+def allowance_of(row: Mapping[Any, Any]) -> RequestAllowance:
     """What `llm_admit_chat` answered. Raises CallerOverLimit, and ExclusiveLockNeeded."""
     decision = row["decision"]
     if decision == "alone":

@@ -201,7 +201,7 @@ def newer_than(connection: sa.Connection, versions: Mapping[uuid.UUID, int]) -> 
     return [snapshot_of(row) for row in rows]
 
 
-def snapshot_of(row: sa.RowMapping) -> Snapshot:
+def snapshot_of(row: Mapping[Any, Any]) -> Snapshot:
     """The snapshot that a row of `SHOWN` columns makes."""
     created, started, finished = row["created_at"], row["started_at"], row["finished_at"]
     model: dict[str, Any] = {
@@ -243,7 +243,7 @@ def snapshot_of(row: sa.RowMapping) -> Snapshot:
     return Snapshot(row["id"], row["version"], body, row["subject"], row["request_id"], _prompt_of(row))
 
 
-def _prompt_of(row: sa.RowMapping) -> dict[str, Any] | None:
+def _prompt_of(row: Mapping[Any, Any]) -> dict[str, Any] | None:
     if "question" not in row or row["erased_at"] is not None:
         return None
     history = [{"role": role, "content": content} for role, content in row["history"]]

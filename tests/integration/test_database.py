@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -13,9 +14,10 @@ from alembic.runtime.migration import MigrationContext
 
 from harness.processes import ROOT
 from harness.servers import Database, Servers
+from harness.waiting import wait_for
 from migrations.run import downgrade, upgrade
 from migrations.schema import VERSION_TABLE
-from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable
+from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable, Limits
 from shared.db import Database as Pool
 from shared.models import metadata
 
@@ -279,6 +281,39 @@ def test_a_connection_that_died_at_rest_is_replaced_before_it_is_used(database: 
     time.sleep(PING_AFTER_SECONDS)  # what is tested is the rest
     with pool.transaction() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_statement_that_is_sent_with_its_commit_is_one_transaction(pool: Pool) -> None:
+    insert_model = "INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider)"
+    returning = " RETURNING model_key, current_user::text AS role"
+    rows = pool.run(f"{insert_model} VALUES (%(id)s, 'x', 'a', 'x'){returning}", {"id": 1})
+    assert rows == [{"model_key": "a", "role": "service_role"}]
+    with pytest.raises(DatabaseError) as refused:
+        pool.run(f"{insert_model} VALUES (2, 'x', 'b', 'x'), (3, %(name)s, 'a', 'x'){returning}", {"name": "hunter2"})
+    assert (refused.value.sqlstate, refused.value.constraint) == ("23505", "llm_models_model_key_key")
+    assert "hunter2" not in str(refused.value)
+    assert pool.run("SELECT model_key FROM llm_models", {}) == [{"model_key": "a"}], "nothing of the second one is left"
+    with pytest.raises(DatabaseError), pool.transaction(ANNA):
+        pool.run("SELECT subject FROM llm_callers", {}, ANNA)
+
+
+def test_a_statement_alone_is_bounded(database: Database) -> None:
+    bounded = Pool(sqlalchemy_url(database.url), application_name="test", pool_size=1, limits=Limits(statement=0.2))
+    with pytest.raises(DatabaseUnavailable) as late:
+        bounded.run("SELECT pg_sleep(20)", {})
+    assert late.value.sqlstate == "57014"
+    assert bounded.run("SELECT 1 AS one", {}) == [{"one": 1}]
+    bounded.dispose()
+
+
+def test_a_connection_that_is_lost_during_a_statement_is_told_and_replaced(database: Database, pool: Pool) -> None:
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+    with psycopg.connect(database.superuser_url, autocommit=True) as other, ThreadPoolExecutor(1) as threads:
+        sleeping = threads.submit(pool.run, "SELECT pg_sleep(20)", {})
+        wait_for(lambda: other.execute(end).fetchone() == (True,))
+        with pytest.raises(DatabaseUnavailable):
+            sleeping.result()
+    assert pool.run("SELECT 1 AS one", {}) == [{"one": 1}]
 
 
 def _prepared(connection: sa.Connection) -> int:

@@ -21,7 +21,7 @@ MUTANTS = (
     Mutant(
         "preparing-after-a-swap",
         "shared/db.py",
-        "                self._prepares &= failure.sqlstate == _OUTDATED\n",
+        "            self._prepares &= failure.sqlstate == _OUTDATED\n",
         "",
         (
             "tests/integration/test_database.py::test_a_statement_that_is_not_prepared_any_more_ends_preparing_and_is_not_now",
