@@ -508,6 +508,11 @@ llm_webhook_endpoints = sa.Table(
     sa.Column("disabled_reason", sa.Text),
     _moment("removed_at"),
     sa.Column("removed_by", sa.Text),
+    _moment("rotated_at"),
+    # It signs along until then; both are taken away when that is over.
+    sa.Column("previous_secret", sa.Text),
+    _moment("previous_until"),
+    sa.CheckConstraint("(previous_secret IS NULL) = (previous_until IS NULL)", name="llm_webhook_endpoints_previous"),
     sa.CheckConstraint("cardinality(events) > 0", name="llm_webhook_endpoints_events"),
     sa.CheckConstraint(one_of("disabled_reason", DISABLED_REASONS), name="llm_webhook_endpoints_reason"),
     sa.CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="llm_webhook_endpoints_disabled"),

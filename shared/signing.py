@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 ID: Final = "webhook-id"
@@ -46,16 +46,16 @@ def signing_key(secret: str) -> bytes:
     return key
 
 
-def signed_headers(secret: str, body: bytes, *, message_id: str, timestamp: int) -> dict[str, str]:
-    """The three headers of a message. `message_id` holds no full stop and stays the same when it is sent again;
-    `timestamp` is the moment of this attempt, in Unix seconds. Raises ValueError.
+def signed_headers(signing_secrets: Sequence[str], body: bytes, *, message_id: str, timestamp: int) -> dict[str, str]:
+    """The three headers of a message, with a signature by each secret. `message_id` holds no full stop and stays the
+    same when it is sent again; `timestamp` is the moment of this attempt, in Unix seconds. Raises ValueError.
     """
     if "." in message_id:
         raise ValueError("the id of a message must hold no full stop: signatures separate by it")
     return {
         ID: message_id,
         TIMESTAMP: str(timestamp),
-        SIGNATURE: f"v1,{_signature(secret, body, message_id, str(timestamp))}",
+        SIGNATURE: " ".join(f"v1,{_signature(each, body, message_id, str(timestamp))}" for each in signing_secrets),
     }
 
 

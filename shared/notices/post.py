@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -25,17 +26,18 @@ async def post_signed(
     url: str,
     body: bytes,
     *,
-    secret: str,
+    secrets: Sequence[str],
     message_id: str,
     timestamp: int,
     deadline_seconds: float,
 ) -> PostOutcome:
     """Send a body within the deadline, however slowly the receiver answers. A status from 200 to 299 is success.
 
+    Each of the secrets signs it.
     No redirect is followed, no proxy of the environment is used, and only the head of the answer is read.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "llm-refresh"}
-    headers |= signed_headers(secret, body, message_id=message_id, timestamp=timestamp)
+    headers |= signed_headers(secrets, body, message_id=message_id, timestamp=timestamp)
     try:
         # aiohttp's own time-outs begin anew with each step: a receiver that drips would never meet them.
         async with (

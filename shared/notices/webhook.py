@@ -45,7 +45,7 @@ class Webhook:
             session,
             self._url,
             encode(notice),
-            secret=self._secret,
+            secrets=(self._secret,),
             message_id=str(notice.id),
             timestamp=int(self._now().timestamp()),
             deadline_seconds=self._deadline_seconds,

@@ -43,7 +43,8 @@ class DueDelivery:
     created_at: datetime
     attempts: int
     url: str
-    secret: str
+    secrets: list[str]
+    """it is signed with each: the endpoint's, and for a grace the one before"""
     is_probe: bool
     """its endpoint fails, and this is the one that it is tried with"""
 
@@ -70,27 +71,30 @@ WITH RECURSIVE waiting (id) AS (
 """
 
 
+_SECRETS = "array_remove(ARRAY[secret, CASE WHEN previous_until > now() THEN previous_secret END], NULL)"
+
+
 # Takes what is due for endpoints that do well, the oldest first, at most so many for each; by
 # llm_webhook_deliveries_waiting. Whoever takes a delivery has it for the lease. The inner limit is a constant: for
 # `room`, which differs by row, the planner would expect a tenth of all that waits and sort it.
 _TAKE = f"""{_WAITING}
 open_endpoint AS MATERIALIZED (
-  SELECT endpoint.id, url, secret, %(each)s - coalesce(busy.number, 0) AS room
+  SELECT endpoint.id, url, {_SECRETS} AS secrets, %(each)s - coalesce(busy.number, 0) AS room
   FROM waiting JOIN llm_webhook_endpoints AS endpoint USING (id)
   LEFT JOIN unnest(%(busy)s::uuid[], %(numbers)s::int[]) AS busy (id, number) USING (id)
   WHERE failing_since IS NULL AND removed_at IS NULL AND disabled_at IS NULL AND send_at <= now()
     AND coalesce(busy.number, 0) < %(each)s),
 ranked AS MATERIALIZED (
-  SELECT delivery.id, url, secret, room, row_number() OVER (PARTITION BY open_endpoint.id ORDER BY send_at) AS place
+  SELECT delivery.id, url, secrets, room, row_number() OVER (PARTITION BY open_endpoint.id ORDER BY send_at) AS place
   FROM open_endpoint CROSS JOIN LATERAL (
     SELECT id, send_at FROM llm_webhook_deliveries
     WHERE endpoint_id = open_endpoint.id AND ended_at IS NULL AND send_at <= now()
     ORDER BY send_at LIMIT %(each)s FOR UPDATE SKIP LOCKED) AS delivery),
-due AS (SELECT id, url, secret FROM ranked WHERE place <= room ORDER BY place LIMIT %(limit)s)
+due AS (SELECT id, url, secrets FROM ranked WHERE place <= room ORDER BY place LIMIT %(limit)s)
 UPDATE llm_webhook_deliveries AS delivery SET attempts = attempts + 1, attempted_at = now(),
   send_at = now() + make_interval(secs => %(lease)s)
 FROM due WHERE delivery.id = due.id
-RETURNING delivery.id, endpoint_id, event_id, type, object_id, created_at, attempts, due.url, due.secret
+RETURNING delivery.id, endpoint_id, event_id, type, object_id, created_at, attempts, due.url, due.secrets
 """
 
 
@@ -105,16 +109,16 @@ tried AS (
       AND (SELECT true FROM llm_webhook_deliveries
            WHERE endpoint_id = endpoint.id AND ended_at IS NULL AND send_at <= now() LIMIT 1)
     ORDER BY send_at LIMIT %(limit)s FOR UPDATE OF endpoint SKIP LOCKED)
-  RETURNING id, url, secret),
+  RETURNING id, url, {_SECRETS} AS secrets),
 due AS MATERIALIZED (
-  SELECT delivery.id, url, secret FROM tried CROSS JOIN LATERAL (
+  SELECT delivery.id, url, secrets FROM tried CROSS JOIN LATERAL (
     SELECT id FROM llm_webhook_deliveries
     WHERE endpoint_id = tried.id AND ended_at IS NULL AND send_at <= now()
     ORDER BY send_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS delivery)
 UPDATE llm_webhook_deliveries AS delivery SET attempts = attempts + 1, attempted_at = now(),
   send_at = now() + make_interval(secs => %(lease)s)
 FROM due WHERE delivery.id = due.id
-RETURNING delivery.id, endpoint_id, event_id, type, object_id, created_at, attempts, due.url, due.secret
+RETURNING delivery.id, endpoint_id, event_id, type, object_id, created_at, attempts, due.url, due.secrets
 """
 
 

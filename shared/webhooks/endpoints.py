@@ -18,8 +18,13 @@ from shared.vocabulary import WEBHOOK_EVENTS, WebhookEvent
 MAX_ENDPOINTS: Final = 20
 """Of one subject."""
 
-SHOWN: Final = tuple(column for column in endpoints.c if column.name not in ("secret", "removed_at", "removed_by"))
+SHOWN: Final = tuple(
+    column for column in endpoints.c if column.name not in ("secret", "previous_secret", "removed_at", "removed_by")
+)
 """What is shown of an endpoint: never its secret."""
+
+DEFAULT_GRACE_HOURS: Final = 24
+MAX_GRACE_HOURS: Final = 30 * 24
 
 
 class UnknownEndpoint(Exception):
@@ -55,6 +60,16 @@ class NewEndpoint(BaseModel):
         list[Annotated[WebhookEvent, BeforeValidator(_event)]],
         Field(min_length=1, max_length=50, description="What it is told of"),
     ]
+
+
+class SecretRotation(BaseModel):
+    """The body of `POST /api/webhooks/{id}/rotate`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    grace_hours: Annotated[
+        float, Field(ge=0, le=MAX_GRACE_HOURS, description="So long the secret before signs along")
+    ] = DEFAULT_GRACE_HOURS
 
 
 # Lets those who add an endpoint to a subject take turns until their commit: an advisory lock, no index.
@@ -109,12 +124,45 @@ def remove(connection: sa.Connection, endpoint_id: uuid.UUID, *, actor: str) -> 
     row = connection.execute(
         endpoints.update()
         .where(endpoints.c.id == endpoint_id, endpoints.c.removed_at.is_(None))
-        .values(removed_at=sa.func.now(), removed_by=actor, secret="")
+        .values(removed_at=sa.func.now(), removed_by=actor, secret="", previous_secret=None, previous_until=None)
         .returning(*SHOWN)
     )
     removed = _one(row, endpoint_id)
     end_waiting(connection, endpoint_id, "its endpoint was removed")
     return removed
+
+
+def rotate(connection: sa.Connection, endpoint_id: uuid.UUID, *, grace_hours: float) -> dict[str, Any]:
+    """Give an endpoint another secret; for so long events are signed with the one before as well. Raises
+    UnknownEndpoint.
+
+    One that was still signing from an earlier rotation ends. Returns its row with `secret`.
+    """
+    secret = new_secret()
+    previous = {"previous_secret": None, "previous_until": None}
+    until = sa.text("now() + make_interval(secs => :seconds)").bindparams(seconds=grace_hours * 3600)
+    # Replaces the secret of one endpoint, by llm_webhook_endpoints_pkey.
+    row = connection.execute(
+        endpoints.update()
+        .where(endpoints.c.id == endpoint_id, endpoints.c.removed_at.is_(None))
+        .values(
+            secret=secret,
+            rotated_at=sa.func.now(),
+            **({"previous_secret": endpoints.c.secret, "previous_until": until} if grace_hours else previous),
+        )
+        .returning(*SHOWN)
+    )
+    return _one(row, endpoint_id) | {"secret": secret}
+
+
+def forget_previous_secrets(connection: sa.Connection) -> None:
+    """Take the secrets away that do not sign any more."""
+    # Clears endpoints of the table, which is short.
+    connection.execute(
+        endpoints.update()
+        .where(endpoints.c.previous_until <= sa.func.now())
+        .values(previous_secret=None, previous_until=None)
+    )
 
 
 def enable(connection: sa.Connection, endpoint_id: uuid.UUID) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from shared.connections import look_up
 from shared.db import Database, DatabaseFailure
 from shared.notices.news import DisabledEndpoint
 from shared.notices.post import PostOutcome, post_signed
-from shared.webhooks import deliveries
+from shared.webhooks import deliveries, endpoints
 from shared.webhooks.deliveries import DueDelivery
 from shared.webhooks.destinations import guarded_socket
 
@@ -88,11 +88,15 @@ class EventSender:
             asyncio.run(self._send_all(due))
 
     def disable_failing(self) -> None:
-        """Switch off endpoints that failed for three days, and end what nobody will send. Raises DatabaseFailure."""
+        """Switch off endpoints that failed for three days, end what nobody will send, forget old secrets.
+
+        Raises DatabaseFailure.
+        """
         with self._database.transaction() as connection:
             disabled = deliveries.disable_failing(connection)
             for endpoint in disabled:
                 self._record_disabled(connection, endpoint)
+            endpoints.forget_previous_secrets(connection)
             given_up = deliveries.end_undeliverable(connection, grace_seconds=4 * self._lease_seconds)
         for endpoint in disabled:
             _log_disabled(endpoint)
@@ -169,7 +173,7 @@ class EventSender:
             session,
             delivery.url,
             delivery.body,
-            secret=delivery.secret,
+            secrets=delivery.secrets,
             message_id=delivery.event_id,
             timestamp=int(self._now().timestamp()),
             deadline_seconds=self._deadline_seconds,

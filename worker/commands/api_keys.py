@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -14,28 +13,9 @@ from shared.api_keys import MAX_EXPIRY_DAYS, MAX_GRACE_HOURS, NewKey, UnknownApi
 from shared.roles import ROLES
 from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import fail
+from worker.commands.spans import Span
 
-_SPAN = re.compile(r"(\d{1,6})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _MADE = ("id", "name", "subject", "role", "key", "expires_at")
-
-
-class Span(click.ParamType[Any]):
-    """A length of time: `30m`, `24h`, `90d`, at most so long."""
-
-    name = "time"
-
-    def __init__(self, most: timedelta) -> None:
-        self._most = most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = _SPAN.fullmatch(str(value).strip())
-        span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
-        if span is None or span > self._most:
-            self.fail(f"{value!r} is no time up to {self._most.days}d; examples: 30m, 24h, 90d", param, ctx)
-        return span
 
 
 @click.group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -15,9 +16,16 @@ from shared.vocabulary import WEBHOOK_EVENTS
 from shared.webhooks import delivery_history, endpoints
 from shared.webhooks.delivery_history import EndpointOff, UnknownDelivery
 from shared.webhooks.destinations import check_url
-from shared.webhooks.endpoints import NewEndpoint, TooManyEndpoints, UnknownEndpoint
+from shared.webhooks.endpoints import (
+    DEFAULT_GRACE_HOURS,
+    MAX_GRACE_HOURS,
+    NewEndpoint,
+    TooManyEndpoints,
+    UnknownEndpoint,
+)
 from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import fail
+from worker.commands.spans import Span
 from worker.runtime import Runtime
 
 
@@ -55,6 +63,29 @@ def add(url: str, subject: str, events: str, as_json: bool) -> None:
     say(f"endpoint {endpoint['id']} of {subject}: {', '.join(endpoint['events'])}")
     say("its secret, shown this once:")
     say(endpoint["secret"])
+
+
+@webhooks.command()
+@click.argument("endpoint_id", metavar="ID", type=click.UUID)
+@click.option(
+    "--grace",
+    type=Span(timedelta(hours=MAX_GRACE_HOURS)),
+    default=f"{DEFAULT_GRACE_HOURS}h",
+    show_default=True,
+    help="So long the secret before signs along; 0m: not at all.",
+)
+@json_option
+def rotate(endpoint_id: uuid.UUID, grace: timedelta, as_json: bool) -> None:
+    """Give an endpoint another secret, shown this once; the one before signs along for a grace."""
+    with _open_runtime() as runtime, runtime.database.transaction() as connection:
+        endpoint = endpoints.rotate(connection, endpoint_id, grace_hours=grace / timedelta(hours=1))
+    if as_json:
+        echo_json(endpoint)
+        return
+    say(f"the new secret of endpoint {endpoint['id']} of {endpoint['subject']}, shown this once:")
+    say(endpoint["secret"])
+    if endpoint["previous_until"]:
+        say(f"the secret before signs along until {short(endpoint['previous_until'])} (UTC)")
 
 
 @webhooks.command(name="list")

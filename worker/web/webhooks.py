@@ -18,7 +18,7 @@ from shared.vocabulary import DeliveryStatus, DisabledReason, WebhookEvent
 from shared.webhooks import delivery_history, endpoints
 from shared.webhooks.delivery_history import EndpointOff, UnknownDelivery
 from shared.webhooks.destinations import check_url
-from shared.webhooks.endpoints import NewEndpoint, TooManyEndpoints, UnknownEndpoint
+from shared.webhooks.endpoints import NewEndpoint, SecretRotation, TooManyEndpoints, UnknownEndpoint
 from worker.runtime import Runtime
 from worker.web.bodies import NoQuery, Query
 from worker.web.problems import Problem
@@ -49,6 +49,8 @@ class ShownEndpoint(BaseModel):
     last_delivered_at: datetime | None
     disabled_at: datetime | None
     disabled_reason: DisabledReason | None
+    rotated_at: Annotated[datetime | None, Field(description="When its secret was replaced")]
+    previous_until: Annotated[datetime | None, Field(description="Until then the secret before signs along")]
 
 
 class MadeEndpoint(ShownEndpoint):
@@ -123,6 +125,15 @@ class WebhookRoutes:
                 returns={200: ShownEndpoint},
             ),
             Route(
+                "POST",
+                f"{one}/rotate",
+                self.rotate,
+                "Another secret, shown this once; the one before signs along for a grace",
+                roles=SERVICE,
+                body=SecretRotation,
+                returns={200: MadeEndpoint},
+            ),
+            Route(
                 "GET",
                 f"{one}/deliveries",
                 self.list_of_endpoint,
@@ -179,6 +190,13 @@ class WebhookRoutes:
         with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
             endpoint = endpoints.enable(connection, _id(call.path["endpoint_id"]))
         log_endpoint("enabled", endpoint, call.caller.subject)
+        return as_json(endpoint)
+
+    def rotate(self, call: ApiRequest[SecretRotation, NoQuery]) -> Response:
+        body = call.body
+        with self._report_unknown_id(), self.runtime.database.transaction(call.caller) as connection:
+            endpoint = endpoints.rotate(connection, _id(call.path["endpoint_id"]), grace_hours=body.grace_hours)
+        log_endpoint("rotated", endpoint, call.caller.subject)
         return as_json(endpoint)
 
     def list_of_endpoint(self, call: ApiRequest[None, DeliveriesQuery]) -> Response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +115,44 @@ def test_commands_and_routes_do_the_same(managed: Managed) -> None:
     assert (refused.returncode, "was removed" in refused.stderr) == (1, True)
 
 
+def test_a_rotation_shows_the_new_secret_once_and_says_until_when_the_old_one_signs(managed: Managed) -> None:
+    made = managed.made("fritz")
+    path = f"/api/webhooks/{made['id']}/rotate"
+    rotated = managed.ask("POST", path, json={"grace_hours": 2}).json()
+    assert rotated.keys() == made.keys()
+    assert rotated["secret"] != made["secret"]
+    assert len(signing_key(rotated["secret"])) == 32
+    grace = datetime.fromisoformat(rotated["previous_until"]) - datetime.fromisoformat(rotated["rotated_at"])
+    assert grace == timedelta(hours=2)
+    done = managed.command("webhooks", "rotate", made["id"], "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert datetime.fromisoformat(again["previous_until"]) > datetime.fromisoformat(again["rotated_at"])
+    at_once = managed.command("webhooks", "rotate", made["id"], "--grace", "0m")
+    listing = managed.ask("GET", "/api/webhooks?subject=fritz").text
+    texts = [listing, managed.web.process.output]
+    secrets = [each["secret"] for each in (made, rotated, again)] + re.findall(r"whsec_\S+", at_once.stdout)
+    assert (len(set(secrets)), [secret for secret in secrets if any(secret in text for text in texts)]) == (4, [])
+    assert json.loads(listing)["webhooks"][0]["previous_until"] is None
+    ((stored,),) = managed.query("SELECT secret FROM llm_webhook_endpoints WHERE id = %s", made["id"])
+    assert stored == secrets[-1]
+    assert managed.command("webhooks", "rotate", made["id"], "--grace", "31d").returncode == 2
+    for wrong in ({"grace_hours": -1}, {"grace_hours": 721}, {"grace_hours": "1"}, {"grace": 1}):
+        assert managed.ask("POST", path, json=wrong).status_code == 422, wrong
+    managed.ask("DELETE", f"/api/webhooks/{made['id']}")
+    assert managed.ask("POST", path).status_code == 404
+    assert managed.command("webhooks", "rotate", made["id"]).returncode == 1
+    assert managed.query("SELECT secret, previous_secret FROM llm_webhook_endpoints WHERE id = %s", made["id"]) == [
+        ("", None)
+    ]
+
+
 def test_what_is_not_there_is_not_found(managed: Managed) -> None:
     for missing in ("0190f1f2-0000-7000-8000-000000000000", "nothing"):
         for method, path in (
             ("DELETE", f"/api/webhooks/{missing}"),
             ("POST", f"/api/webhooks/{missing}/enable"),
+            ("POST", f"/api/webhooks/{missing}/rotate"),
             ("GET", f"/api/webhooks/{missing}/deliveries"),
             ("POST", f"/api/webhooks/deliveries/{missing}/redeliver"),
         ):
@@ -139,6 +174,7 @@ def test_other_roles_may_do_nothing(managed: Managed, role: str) -> None:
         ("POST", "/api/webhooks"),
         ("DELETE", f"/api/webhooks/{made['id']}"),
         ("POST", f"/api/webhooks/{made['id']}/enable"),
+        ("POST", f"/api/webhooks/{made['id']}/rotate"),
         ("GET", "/api/webhooks/deliveries"),
         ("GET", f"/api/webhooks/{made['id']}/deliveries"),
         ("POST", f"/api/webhooks/deliveries/{delivery}/redeliver"),

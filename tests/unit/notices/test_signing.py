@@ -21,7 +21,7 @@ HEADERS = {
 
 
 def test_the_published_example_is_signed_as_published() -> None:
-    assert signed_headers(SECRET, BODY, message_id=ID, timestamp=AT) == HEADERS
+    assert signed_headers([SECRET], BODY, message_id=ID, timestamp=AT) == HEADERS
 
 
 def test_one_good_signature_among_several_is_enough() -> None:
@@ -52,13 +52,13 @@ def test_another_secret_body_id_or_time_is_refused(secret: str, body: bytes, now
 @given(body=st.text().map(str.encode), key=st.binary(min_size=24, max_size=64), message_id=st.uuids().map(str))
 def test_the_sdk_of_openai_takes_every_signature(body: bytes, key: bytes, message_id: str) -> None:
     secret = PREFIX + base64.b64encode(key).decode()
-    headers = signed_headers(secret, body, message_id=message_id, timestamp=int(time.time()))
+    headers = signed_headers([secret], body, message_id=message_id, timestamp=int(time.time()))
     assert verify(secret, body, headers, now=time.time())
     openai.OpenAI(api_key="any").webhooks.verify_signature(body, headers, secret=secret)
 
 
 def test_a_secret_of_before_is_its_own_text_as_it_is_to_the_sdk() -> None:
-    headers = signed_headers("0123abc", BODY, message_id=ID, timestamp=int(time.time()))
+    headers = signed_headers(["0123abc"], BODY, message_id=ID, timestamp=int(time.time()))
     openai.OpenAI(api_key="any").webhooks.verify_signature(BODY, headers, secret="0123abc")
 
 
@@ -76,4 +76,4 @@ def test_what_is_no_secret_is_refused_and_not_repeated(text: str) -> None:
 
 def test_an_id_that_could_move_the_border_to_the_body_is_refused() -> None:
     with pytest.raises(ValueError, match="full stop"):
-        signed_headers(SECRET, BODY, message_id="a.1", timestamp=AT)
+        signed_headers([SECRET], BODY, message_id="a.1", timestamp=AT)
