@@ -12,7 +12,7 @@ from harness.chatting import System
 from tests.support.node import installed
 
 FOLDER = Path(__file__).parent / "node"
-Run = Callable[[str], Any]
+Run = Callable[..., Any]
 
 pytestmark = pytest.mark.timeout(400)  # the first of them installs the package
 
@@ -24,10 +24,10 @@ def folder() -> Path:
 
 @pytest.fixture
 def run(folder: Path, system: System) -> Run:
-    """Runs a scenario of sdk.mjs, and returns what it prints."""
+    """Runs a scenario of sdk.mjs with what it is given, and returns what it prints."""
 
-    def runs(scenario: str) -> Any:
-        command = ["node", "sdk.mjs", scenario, f"{system.web.url}/v1"]
+    def runs(scenario: str, *given: str) -> Any:
+        command = ["node", "sdk.mjs", scenario, f"{system.web.url}/v1", *given]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -89,6 +89,35 @@ def test_a_question_that_is_sent_again_gets_the_answer_of_the_first(run: Run, sy
     assert "Which?" in run("resend")["content"]
     assert system.statuses() == {"succeeded": 1}
     assert system.gateway.calls()["completions"] == 1
+
+
+def test_a_limit_raises_its_class_with_its_headers_and_a_retry_waits_as_long_as_it_says(
+    run: Run, system: System
+) -> None:
+    system.gateway.behave(completions={"delay": 60})
+    open_chat = system.web.post("/api/chasen/chat", json={"question": "Which?"}).json()["id"]
+    system.gateway.wait_for_calls(lambda calls: calls["open"] == 1)
+    system.gateway.behave()
+    assert system.web.client.patch("/api/callers/local", json={"max_open": 1}).status_code == 200
+    try:
+        output = run("limits", open_chat)
+    finally:
+        system.query("DELETE FROM llm_callers")
+    assert output["refused"] == [True, 429, "rate_limit_exceeded", "requests"]
+    assert output["refused_headers"][:2] == ["1", "0"]
+    assert output["refused_headers"][2]
+    assert output["attempts"] == [[429, "0"], [200, "1"]], "the open chat is cancelled between the two"
+    assert output["waited_ms"] >= output["asked_for_ms"] > 0
+    assert "Which?" in output["content"]
+    assert output["headers"][:2] == ["1", "0"]
+    assert system.statuses() == {"cancelled": 1, "succeeded": 1}
+
+
+def test_a_stream_that_is_asked_for_usage_has_none_and_nothing_breaks(run: Run) -> None:
+    output = run("usage")
+    assert set(output["choices"]) == {1}, "clients that read choices[0] of each chunk go on"
+    assert "Which?" in output.pop("content")
+    assert (output["usages"], output["usage"], output["ignored"]) == (0, None, "stream_options")
 
 
 def test_it_asks_in_the_background_and_goes_on_from_there(run: Run, system: System) -> None:

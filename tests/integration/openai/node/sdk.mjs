@@ -48,6 +48,47 @@ const scenarios = {
     return { raised };
   },
 
+  async limits() {
+    const names = ["limit", "remaining", "reset"].map((name) => `x-ratelimit-${name}-requests`);
+    const read = (headers) => names.map((name) => headers.get(name));
+    const error = await ask({}, { maxRetries: 0 }).catch((raised) => raised);
+    const refused = [error instanceof OpenAI.RateLimitError, error.status, error.code, error.type];
+    const attempts = [];
+    const traced = async (url, init) => {
+      const sent = { at: Date.now(), count: new Headers(init.headers).get("x-stainless-retry-count") };
+      const response = await fetch(url, init);
+      attempts.push({ ...sent, status: response.status, answered: Date.now(), after: response.headers.get("retry-after") });
+      if (response.status === 429) await fetch(new URL(`/api/chats/${given}`, baseURL), { method: "DELETE" });
+      return response;
+    };
+    const patient = new OpenAI({ baseURL, apiKey: "anything", fetch: traced });
+    const { data, response } = await patient.chat.completions.create({ model: "gpt-4o", messages }).withResponse();
+    return {
+      refused,
+      refused_headers: read(error.headers),
+      attempts: attempts.map(({ status, count }) => [status, count]),
+      asked_for_ms: Number(attempts[0].after) * 1000,
+      waited_ms: attempts[1].at - attempts[0].answered,
+      content: data.choices[0].message.content,
+      headers: read(response.headers),
+    };
+  },
+
+  async usage() {
+    const more = { stream: true, stream_options: { include_usage: true } };
+    const { data, response } = await ask(more).withResponse();
+    const chunks = [];
+    for await (const chunk of data) chunks.push(chunk);
+    const gathered = await client.chat.completions.stream({ model: "gpt-4o", messages, ...more }).finalChatCompletion();
+    return {
+      choices: chunks.map((chunk) => chunk.choices.length),
+      usages: chunks.filter((chunk) => chunk.usage).length,
+      ignored: response.headers.get("x-llm-refresh-ignored"),
+      content: gathered.choices[0].message.content,
+      usage: gathered.usage ?? null,
+    };
+  },
+
   async failure() {
     const raised = {};
     await ask().catch((error) => (raised.asked = [error.constructor.name, error.status, error.code]));
