@@ -186,7 +186,7 @@ class SystemStatus:
     """queued for more than ten minutes although due"""
     chats_without_lease: int
     chats_waiting: int
-    """queued for more than a minute, neither for the gateway nor fairly for their turn"""
+    """queued for more than a minute, neither for the gateway nor fairly for their turn; without lines of batches"""
     chats_in_line: int
     """that wait for their turn, for more than a minute the oldest; without lines of batches, which may wait long"""
     oldest_in_line_seconds: float
@@ -213,7 +213,7 @@ def read_status(
               GROUP BY subject),
             places AS MATERIALIZED (SELECT least(({LIVING_PLACES}), CAST(:max_parallel AS bigint)) AS number),
             queued AS MATERIALIZED (
-              SELECT class, created_at, dispatched_at, waiting_for = 'limit' OR {WAITS} AND places.number > 0 AND (
+              SELECT created_at, dispatched_at, waiting_for = 'limit' OR {WAITS} AND places.number > 0 AND (
                   places.number <= (SELECT coalesce(sum(number), 0) FROM loads)
                   OR (SELECT count(*) FROM llm_call_starts
                       WHERE started_at > now() - make_interval(secs => {START_WINDOW_SECONDS}))
@@ -221,11 +221,11 @@ def read_status(
                   OR (SELECT max(latest) FROM loads) > now() - interval '1 minute'
                   OR subject IN (SELECT subject FROM loads)) IS TRUE AS in_line
               FROM llm_chats CROSS JOIN places
-              WHERE status = 'queued' AND created_at < now() - interval '1 minute'
+              WHERE status = 'queued' AND class = 'interactive' AND created_at < now() - interval '1 minute'
                 AND waiting_for IS DISTINCT FROM 'upstream'),
             in_line AS MATERIALIZED (
               SELECT count(*) AS number, extract(epoch FROM now() - min(created_at))::float AS seconds FROM queued
-              WHERE in_line AND class = 'interactive')
+              WHERE in_line)
             SELECT (SELECT count(*) FROM llm_models WHERE is_active),
               EXISTS (SELECT FROM llm_models WHERE is_default),
               extract(epoch FROM now() - coalesce(last_synced_at, watermark))::float,

@@ -8,6 +8,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from shared.chat.counting import OUTCOMES, SUMMED_BUCKETS, reason_and_key
+from shared.chat.dispatch import WAITS
 
 OVERDUE_SECONDS = 5.0
 """An open chat so long past its deadline should have been ended by somebody."""
@@ -26,7 +27,7 @@ class Figures:
     open: dict[str, int]
     """status -> chats open now"""
     oldest_queued_seconds: float
-    """of those that do not wait for the gateway"""
+    """of those that do not wait for the gateway; without lines of batches, which may wait long"""
     waiting_for_upstream: int
     past_deadline: int
     """open chats more than OVERDUE_SECONDS past their deadline"""
@@ -67,13 +68,18 @@ def figures(connection: sa.Connection) -> Figures:
     requested = {reason_and_key(what): number for what, number in connection.execute(_all_of("requested"))}
     latency_ms, buckets = connection.execute(_LATENCY).one()
     # A chat whose pause is over, and which nobody dispatches, waits for a worker.
-    # Counts open chats by llm_chats_queued, llm_chats_running and llm_chats_waiting_for_upstream.
+    # Counts open chats by llm_chats_queued, llm_chats_running and llm_chats_waiting_for_upstream. The oldest is found
+    # by llm_chats_turn, llm_chats_dispatched and llm_chats_paused: lines of batches that wait cost nothing.
     waiting = connection.execute(
-        sa.text("""
+        sa.text(f"""
             SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued'),
               (SELECT count(*) FROM llm_chats WHERE status = 'running'),
-              (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM llm_chats WHERE status = 'queued'
-               AND waiting_for IS DISTINCT FROM 'upstream'),
+              (SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM (
+                 SELECT created_at FROM llm_chats WHERE class = 'interactive' AND {WAITS}
+                 UNION ALL SELECT created_at FROM llm_chats WHERE class = 'interactive' AND status = 'queued'
+                   AND dispatched_at IS NOT NULL AND finished_at IS NULL AND waiting_for IS DISTINCT FROM 'upstream'
+                 UNION ALL SELECT created_at FROM llm_chats WHERE class = 'interactive' AND status = 'queued'
+                   AND waiting_for <> 'upstream') AS waiting),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND waiting_for = 'upstream'),
               (SELECT count(*) FROM llm_chats WHERE status = 'queued' AND deadline_at < now() - :overdue)
               + (SELECT count(*) FROM llm_chats WHERE status = 'running' AND deadline_at < now() - :overdue)

@@ -85,7 +85,7 @@ def of_chats(usage_figures: figures.Figures, keys: set[str]) -> Iterator[Metric]
     )
     yield _gauge(
         "chat_oldest_queued_seconds",
-        "How long the oldest queued chat has waited, of those that do not wait for MatchaAI",
+        "How long the oldest queued chat has waited, without those that wait for MatchaAI and lines of batches",
         usage_figures.oldest_queued_seconds,
     )
     yield _gauge(

@@ -27,7 +27,7 @@ export function showOpen(metrics) {
   const waits = Number(/^llm_refresh_chat_oldest_queued_seconds ([\d.e+-]+)$/m.exec(metrics)?.[1] ?? 0);
   const forUpstream = Number(/^llm_refresh_chats_waiting\{reason="upstream"\} ([\d.e+]+)$/m.exec(metrics)?.[1] ?? 0);
   const parts = [];
-  if ((open?.queued ?? 0) > forUpstream) parts.push(`The oldest that waits for its turn has waited ${duration(waits * 1000)}.`);
+  if (waits > 0) parts.push(`The oldest that waits for its turn has waited ${duration(waits * 1000)}.`);
   if (open && forUpstream) parts.push(`${plural(forUpstream, "chat")} ${forUpstream === 1 ? "waits" : "wait"} for MatchaAI.`);
   byId("chats-oldest").textContent = parts.join(" ");
   showStates();
