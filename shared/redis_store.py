@@ -25,6 +25,7 @@ from shared.silence import Silence
 PREFIX = "llm_refresh:"
 _LISTING = PREFIX + "listing"
 _ALIVE = PREFIX + "alive:"
+KINDS_OF_WORKERS = ("refresh", "chat", "beat")
 _TASK = PREFIX + "asked:"
 _CHANGED = PREFIX + "chats"
 LISTING_DAYS = 30
@@ -151,7 +152,7 @@ class RedisStore:
         return None if version is None or body is None else (int(version), _bytes(body))
 
     def announce(self, kind: str, name: str, *, seconds: int) -> None:
-        """Say that a process of this kind (`refresh`, `chat`, `beat`) is alive for some seconds more."""
+        """Say that a process of this kind (KINDS_OF_WORKERS) is alive for some seconds more."""
         with self._asking():
             self._client.set(f"{_ALIVE}{kind}:{name}", b"1", ex=seconds)
 

@@ -13,10 +13,10 @@ from prometheus_client.metrics_core import Metric
 from shared import system_status
 from shared.chat import counting, figures
 from shared.chat.wait_figures import WaitFigures
+from shared.redis_store import KINDS_OF_WORKERS
 from shared.upstream_health import UpstreamHealth
 from shared.vocabulary import ENDED_RUNS, FALLBACK_REASONS, GATEWAY_ERROR_CODES
 
-KINDS_OF_WORKERS = ("refresh", "chat", "beat")
 Samples = Mapping[Any, float]
 """Values by their labels, which are tuples of texts."""
 

@@ -18,12 +18,11 @@ from migrations.schema import describe_schema, head, read_schema
 from shared.catalogue.listing_cache import ListingCache
 from shared.clock import utc_now
 from shared.db import DatabaseError, DatabaseFailure, DatabaseUnavailable, RoleNotGranted
-from shared.redis_store import RedisUnavailable, WritesRefused
+from shared.redis_store import KINDS_OF_WORKERS, RedisUnavailable, WritesRefused
 from shared.upstream_health import read_health
 from worker.runtime import Runtime
 from worker.schedule import next_due
 from worker.web import bodies
-from worker.web.metric_families import KINDS_OF_WORKERS
 from worker.web.routing import PlainRequest, Route, as_json
 
 log = structlog.get_logger(__name__)
