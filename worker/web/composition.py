@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from flask import Flask
 
+from migrations.schema import head
 from shared.background import BackgroundLoop
+from shared.catalogue.facts.mapping import load_mapping
 from shared.catalogue.listing_cache import ListingCache
 from shared.chat.dispatch import dispatch_limits_of
 from shared.db import WEB_LIMITS
@@ -45,6 +47,12 @@ from worker.web.webhooks import WebhookRoutes
 LISTING_POLL_SECONDS = 0.5
 POOL_SIZE = 20
 WARM_CONNECTIONS = 10
+
+
+def prepare() -> None:
+    """Make what all web processes need alike, before they are forked."""
+    load_mapping()
+    head()
 
 
 def build(settings: Settings, lines: DirectLines, environ: Mapping[str, str]) -> Flask:

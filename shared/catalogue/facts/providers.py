@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from shared.catalogue.facts.paths import is_region, phrase_of, without_path
@@ -139,9 +139,9 @@ def _match_rules(name_words: tuple[str, ...]) -> list[_RuleMatch]:
     matches: list[_RuleMatch] = []
     offset = 0
     for position, word in enumerate(name_words):
-        for pattern, rule in rules.get(word[:_INDEX_LENGTH], ()):
-            if match := pattern.match(text, offset):
-                matches.append(_RuleMatch(rule, range(position, position + 1 + match[0].rstrip().count(" "))))
+        for indexed in rules.get(word[:_INDEX_LENGTH], ()):
+            if match := indexed.pattern.match(text, offset):
+                matches.append(_RuleMatch(indexed.rule, range(position, position + 1 + match[0].rstrip().count(" "))))
         offset += len(word) + 1
     if len({rule_match.rule.provider for rule_match in matches}) < 2:
         return matches
@@ -185,12 +185,22 @@ def _about(name_words: tuple[str, ...], position: int) -> bool:
     )
 
 
+class _IndexedRule:
+    """A rule whose pattern is compiled when a name first begins as it does: most processes see few names."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.beginnings = rule.prefix.split("|")
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        return re.compile(f"(?:{'|'.join(map(re.escape, self.beginnings))}){self.rule.pattern or r'(?= |$)'}")
+
+
 @lru_cache(maxsize=1)
-def _rules_by_beginning() -> dict[str, list[tuple[re.Pattern[str], Rule]]]:
-    index: dict[str, list[tuple[re.Pattern[str], Rule]]] = defaultdict(list)
-    for rule in RULES:
-        beginnings = rule.prefix.split("|")
-        pattern = re.compile(f"(?:{'|'.join(map(re.escape, beginnings))}){rule.pattern or r'(?= |$)'}")
-        for start in sorted({beginning[:_INDEX_LENGTH] for beginning in beginnings}):
-            index[start.strip()].append((pattern, rule))
+def _rules_by_beginning() -> dict[str, list[_IndexedRule]]:
+    index: dict[str, list[_IndexedRule]] = defaultdict(list)
+    for indexed in map(_IndexedRule, RULES):
+        for start in sorted({beginning[:_INDEX_LENGTH] for beginning in indexed.beginnings}):
+            index[start.strip()].append(indexed)
     return dict(index)
