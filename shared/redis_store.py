@@ -28,6 +28,7 @@ _ALIVE = PREFIX + "alive:"
 KINDS_OF_WORKERS = ("refresh", "chat", "beat")
 _TASK = PREFIX + "asked:"
 _CHANGED = PREFIX + "chats"
+_FAILED_DISPATCHES = PREFIX + "failed_dispatch_turns"
 LISTING_DAYS = 30
 TIMEOUT_SECONDS = 2.0
 TASK_DAYS = 1
@@ -174,6 +175,17 @@ class RedisStore:
                 kind = _bytes(key).decode().removeprefix(_ALIVE).split(":", 1)[0]
                 counts[kind] = counts.get(kind, 0) + 1
         return counts
+
+    def add_failed_dispatch_turns(self, number: int) -> None:
+        """Count turns of dispatchers that failed; whoever wipes Redis begins at 0 again."""
+        with self._asking():
+            self._client.incrby(_FAILED_DISPATCHES, number)
+
+    def failed_dispatch_turns(self) -> int:
+        """How many turns of dispatchers have failed, of all processes."""
+        with self._asking():
+            number = self._client.get(_FAILED_DISPATCHES)
+        return 0 if number is None else int(_bytes(number))
 
     def remember_task(self, task_id: str, name: str) -> None:
         """Remember that a task id was given away that no row stands for (a dry run)."""

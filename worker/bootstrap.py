@@ -138,7 +138,14 @@ def _state_of(runtime: Runtime, chat_id: uuid.UUID) -> tuple[str, str | None]:
 def _chat_places(app: Celery, runtime: Runtime) -> ChatPlaces:
     settings = runtime.settings
     limits = dispatch_limits_of(settings)
-    return ChatPlaces(app, runtime.database, limits, process_id=new_id(), lease_seconds=settings.chat_lease_seconds)
+    return ChatPlaces(
+        app,
+        runtime.database,
+        runtime.store,
+        limits,
+        process_id=new_id(),
+        lease_seconds=settings.chat_lease_seconds,
+    )
 
 
 def _announce_places(app: Celery, places: Lazy[ChatPlaces]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from shared.background import BackgroundLoop
 from shared.chat import dispatch, places
 from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.db import Database, DatabaseFailure
+from shared.redis_store import RedisStore, RedisUnavailable
 from worker.messages import send_dispatched
 
 TURN_SECONDS = 0.2
@@ -54,11 +56,32 @@ class Dispatcher:
                 return turn
 
 
+class FailedTurns:
+    """Counts turns that fail, in Redis; what cannot be written there waits for the next turn."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._unwritten = 0
+
+    def add(self) -> None:
+        """Count one."""
+        self._unwritten += 1
+        self.write()
+
+    def write(self) -> None:
+        """Write what is counted and not written yet."""
+        if self._unwritten:
+            with contextlib.suppress(RedisUnavailable):
+                self._store.add_failed_dispatch_turns(self._unwritten)
+                self._unwritten = 0
+
+
 class DispatchLoop:
     """Takes turns in a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, failed_turns: FailedTurns) -> None:
         self._dispatcher = dispatcher
+        self._failed_turns = failed_turns
         self._waiting = True
         self._wanted = threading.Event()
         self._loop = BackgroundLoop(
@@ -90,7 +113,12 @@ class DispatchLoop:
             time.sleep(TURN_SECONDS)
         self._wanted.wait(TURN_SECONDS if self._waiting else IDLE_SECONDS)
         self._wanted.clear()
-        turn = self._dispatcher.take_turn()
+        try:
+            turn = self._dispatcher.take_turn()
+        except Exception:
+            self._failed_turns.add()
+            raise
+        self._failed_turns.write()
         self._waiting = turn.waiting
         if turn.busy:
             self._wanted.set()
@@ -151,14 +179,21 @@ class ChatPlaces:
     """
 
     def __init__(
-        self, app: Celery, database: Database, limits: DispatchLimits, *, process_id: uuid.UUID, lease_seconds: float
+        self,
+        app: Celery,
+        database: Database,
+        store: RedisStore,
+        limits: DispatchLimits,
+        *,
+        process_id: uuid.UUID,
+        lease_seconds: float,
     ) -> None:
         self.process_id = process_id
         self._database = database
         self._limits = limits
         self._lease_seconds = lease_seconds
         self._number = 0
-        self._dispatching = DispatchLoop(Dispatcher(app, database, limits))
+        self._dispatching = DispatchLoop(Dispatcher(app, database, limits), FailedTurns(store))
         self._places: Places | None = None
 
     def start(self, node: str, places: int) -> None:

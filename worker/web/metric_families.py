@@ -169,6 +169,12 @@ def _cumulative(buckets: Sequence[int]) -> list[tuple[str, float]]:
     return list(zip(bounds, map(float, accumulate(buckets)), strict=True))
 
 
+def of_dispatch(failed_turns: int) -> Metric:
+    """How often chat processes could not give free places to the chats that wait."""
+    says = "Turns of the dispatchers of chat processes that failed"
+    return _counter("dispatch_turns_failed", says, (), {(): failed_turns})
+
+
 def of_workers(alive: Mapping[str, int]) -> Metric:
     """Who has said within seconds that it is there. A kind that is missing is a zero, not a gap."""
     counts = {(kind,): alive.get(kind, 0) for kind in KINDS_OF_WORKERS}

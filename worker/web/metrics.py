@@ -28,6 +28,7 @@ from worker.web.metric_families import (
     of_catalogue,
     of_chats,
     of_disks,
+    of_dispatch,
     of_sharing,
     of_upstream,
     of_waits,
@@ -156,11 +157,13 @@ class MetricsRoutes:
         try:
             self.runtime.store.check_writes()  # a full Redis answers, and no worker can say there that it is alive
             alive = self.runtime.store.alive()
+            failed_turns = self.runtime.store.failed_dispatch_turns()
         except RedisUnavailable:
             yield up("redis", False)
             return
         yield up("redis", True)
         yield of_workers(alive)
+        yield of_dispatch(failed_turns)
 
 
 class _Families(Collector):

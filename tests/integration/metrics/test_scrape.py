@@ -76,6 +76,7 @@ def test_every_name_of_the_contract_is_there(shim: Web) -> None:
         "chats_open",
         "chat_oldest_queued_seconds",
         "chat_places",
+        "dispatch_turns_failed_total",
         "upstream_seconds_bucket",
         "http_request_seconds_bucket",
         "workers_alive",

@@ -48,6 +48,7 @@ def exported() -> dict[str, set[str]]:
         *metric_families.of_upstream(HEALTH),
         *metric_families.of_disks({"home": (1, 2)}),
         metric_families.of_workers({}),
+        metric_families.of_dispatch(1),
         metric_families.up("postgresql", True),
         metric_families.up("redis", True),
         *times.collector().collect(),
