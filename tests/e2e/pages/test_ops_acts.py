@@ -144,20 +144,21 @@ def test_counts_that_were_never_read_are_unknown_and_not_0(pages: Pages) -> None
 
 
 @pytest.mark.parametrize(
-    ("queued", "for_upstream", "text"),
+    ("queued", "for_upstream", "seconds", "text"),
     [
-        (0, 0, ""),
-        (2, 0, "The oldest that waits for its turn has waited 12 s."),
-        (6, 6, "6 chats wait for MatchaAI."),
-        (3, 1, "The oldest that waits for its turn has waited 12 s. 1 chat waits for MatchaAI."),
+        (0, 0, 0, ""),
+        (2, 0, 12, "The oldest that waits for its turn has waited 12 s."),
+        (6, 6, 0, "6 chats wait for MatchaAI."),
+        (3, 1, 12, "The oldest that waits for its turn has waited 12 s. 1 chat waits for MatchaAI."),
+        (3, 1, 0, "1 chat waits for MatchaAI."),  # the others are lines of batches
     ],
 )
 def test_chats_that_wait_for_the_gateway_are_told_apart(
-    pages: Pages, queued: int, for_upstream: int, text: str
+    pages: Pages, queued: int, for_upstream: int, seconds: int, text: str
 ) -> None:
     metrics = f"""
 llm_refresh_chats_open{{status="queued"}} {queued}.0
-llm_refresh_chat_oldest_queued_seconds {0.0 if queued == for_upstream else 12.0}
+llm_refresh_chat_oldest_queued_seconds {seconds}.0
 llm_refresh_chats_waiting{{reason="upstream"}} {for_upstream}.0
 """
     page = pages.open(None)
