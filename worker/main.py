@@ -12,7 +12,7 @@ from celery import Celery
 from celery.exceptions import SecurityWarning
 
 from shared.logs import configure, log_misnamed
-from shared.notices.receivers import check_receivers
+from shared.notices.apprise_calls import check_receivers
 from shared.settings import DOTENV, Settings, SettingsError, misnamed, read_settings, secrets_of
 from worker.bootstrap import create_worker
 from worker.process_limits import raise_limit

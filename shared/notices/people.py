@@ -1,23 +1,15 @@
-"""Notices for people, through Apprise: Slack, Teams, Mattermost, e-mail and the rest.
-
-Apprise runs in a process of its own for each batch: it may be ended at the deadline wherever it hangs, its many modules
-stay out of the workers, and what it logs (addresses, and the tokens in them) goes nowhere.
-"""
+"""Notices for people, through Apprise: Slack, Teams, Mattermost, e-mail and the rest. It runs once for each batch."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, Final
+from typing import Final
 
+from shared.notices.apprise_calls import DEADLINE_SECONDS, ask
 from shared.notices.deliveries import Waiting
 
-DEADLINE_SECONDS: Final = 30.0
-"""For a batch, the start of the process included."""
 LONGEST_TEXT: Final = 1500
 """Characters; some services refuse longer messages."""
 
@@ -46,7 +38,7 @@ class People:
     def send(self, notices: Sequence[Waiting]) -> list[str | None]:
         """Why the receiver did not take each notice; None when it did."""
         request = {"url": self._url, "messages": [message_of(notice) for notice in notices]}
-        lines, in_time = _ask(request, self._deadline_seconds)
+        lines, in_time = ask(request, self._deadline_seconds)
         results = [line["error"] for line in lines[: len(notices)]]
         missing = "Apprise ended" if in_time else f"the receiver did not answer within {self._deadline_seconds:g} s"
         return results + [missing] * (len(notices) - len(results))
@@ -73,33 +65,3 @@ def receiver_id(url: str) -> str:
 def scheme_of(url: str) -> str:
     """The service that an address names: slack, mailto, json."""
     return url.partition("://")[0].lower()
-
-
-def check(urls: Sequence[str], *, deadline_seconds: float = DEADLINE_SECONDS) -> list[str]:
-    """A line for each address that Apprise does not understand, by its place; it repeats nothing of the address."""
-    lines, _ = _ask({"check": list(urls)}, deadline_seconds)
-    if len(lines) != len(urls):
-        return ["Apprise could not be asked whether it understands the addresses"]
-    return [
-        f"address {number} is none that Apprise understands"
-        for number, line in enumerate(lines, start=1)
-        if line["error"] is not None
-    ]
-
-
-def _ask(request: Mapping[str, Any], deadline_seconds: float) -> tuple[list[dict[str, Any]], bool]:
-    """The lines that Apprise's process answers, and whether it ended in time. No address stands in its arguments."""
-    try:
-        process = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "shared.notices.apprise_process", str(int(deadline_seconds) + 1)],
-            input=json.dumps(request).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=deadline_seconds,
-            check=False,
-        )
-        output, in_time = process.stdout, True
-    except subprocess.TimeoutExpired as late:
-        output, in_time = late.stdout or b"", False
-    *whole, _ = output.split(b"\n")
-    return [json.loads(line) for line in whole], in_time

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shared.clock import utc_now
-from shared.notices.people import DEADLINE_SECONDS, People, check, receiver_id, scheme_of
+from shared.notices.people import People, receiver_id, scheme_of
 from shared.notices.sender import Receiver
 from shared.notices.webhook import Webhook
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings
 
 WEBHOOK = "webhook"
 
@@ -24,10 +24,3 @@ def receivers_of(settings: Settings) -> list[Receiver]:
         label = f"address {number} of NOTIFY_URLS ({scheme_of(address)})"
         receivers.setdefault(receiver, Receiver(receiver, label, People(address)))
     return list(receivers.values())
-
-
-def check_receivers(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-    """Ask Apprise whether it understands each address: a second, and nothing is sent. Raises SettingsError."""
-    urls = [url.get_secret_value() for url in settings.notify_urls]
-    if urls and (errors := check(urls, deadline_seconds=deadline_seconds)):
-        raise SettingsError(f"NOTIFY_URLS: {'; '.join(errors)}")

@@ -18,8 +18,9 @@ from shared.catalogue.sync import queued_runs, runs
 from shared.catalogue.sync.holds import open_hold
 from shared.chat import recent
 from shared.db import DISK_FULL, Database, DatabaseError, DatabaseFailure, DatabaseUnavailable
+from shared.notices.apprise_calls import check_receivers
 from shared.notices.deliveries import backlog
-from shared.notices.receivers import check_receivers, receivers_of
+from shared.notices.receivers import receivers_of
 from shared.redis_rights import ADVICE, missing_rights
 from shared.redis_store import CommandForbidden, RedisStore, RedisUnavailable, WritesRefused, connect
 from shared.settings import DOTENV, Settings, SettingsError, misnamed

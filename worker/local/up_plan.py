@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.notices.receivers import check_receivers
+from shared.notices.apprise_calls import check_receivers
 from shared.settings import Settings, SettingsError, environment_with_files, read_settings
 from worker.local.errors import LocalServicesError
 from worker.local.home import hold_home, open_home

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.refreshing import CatalogueHarness, make_due
-from shared.notices.people import People, check, receiver_id
+from shared.notices.apprise_calls import check
+from shared.notices.people import People, receiver_id
 from shared.notices.sender import Receiver as Recipient
 from shared.notices.sender import Sender
 from tests.support.mail_server import MailServer, mail_server
