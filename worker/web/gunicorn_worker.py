@@ -58,7 +58,7 @@ class Worker(GeventWorker):
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what could not be read; gunicorn itself would send HTML."""
-        from worker.web.unreadable_requests import refusal  # noqa: PLC0415 - Flask is loaded after the fork alone
+        from worker.web.unreadable_requests import refusal  # noqa: PLC0415 - gunicorn loads this class before the application
 
         request_id = str(new_id())
         answer = refusal(exc, request_id)

@@ -1,4 +1,4 @@
-"""gunicorn's request, and how long it may be. The master process loads this as well: so nothing of the application."""
+"""gunicorn's request, and how long it may be. Loaded with the settings, before the application: so nothing of that."""
 
 from __future__ import annotations
 
