@@ -230,10 +230,9 @@ def test_a_caller_whose_limits_are_deleted_while_it_waits_has_the_usual_ones(cha
     assert chats.shown(uuid.UUID(chat_id))["status"] == "succeeded"
 
 
-def test_near_a_limit_a_chat_is_admitted_alone(chats: Chats, routes: FlaskClient) -> None:
+def test_near_a_limit_a_chat_is_admitted_alone(chats: Chats) -> None:
     """Sixteen of a caller's chats may be under way unseen: with room for one more they are admitted side by side."""
     admit = "SELECT decision FROM llm_admit_chat('ann', gen_random_uuid(), %s, NULL, NULL, NULL, %s)"
-    limit(routes, max_open=None)
     assert ask(chats).status_code == 202
     with psycopg.connect(chats.superuser_url) as one:
         for max_open, alone, decision in ((18, False, "admitted"), (17, False, "alone"), (17, True, "admitted")):

@@ -12,8 +12,8 @@ from tests.unit.catalogue.examples import NO_MAKER, PROVIDERS
 
 
 def test_a_family_tells_its_provider_however_it_is_spelled() -> None:
-    told = {provider: {name: provider_of(name) for name in names} for provider, names in PROVIDERS.items()}
-    assert told == {provider: dict.fromkeys(names, provider) for provider, names in PROVIDERS.items()}
+    providers = {provider: {name: provider_of(name) for name in names} for provider, names in PROVIDERS.items()}
+    assert providers == {provider: dict.fromkeys(names, provider) for provider, names in PROVIDERS.items()}
 
 
 def test_a_name_that_only_looks_like_a_models_tells_no_provider() -> None:
