@@ -17,6 +17,7 @@ from bench.place import Place
 from bench.processes import cpu_of_one
 from harness.refreshing import catalogue_harness
 from harness.servers import Database as Addresses
+from harness.statements import execute
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.listing_cache import READER
 from shared.chat import claims, figures, lifecycle, read, sweeper, usage
@@ -75,10 +76,8 @@ def _claim(connection: sa.Connection, table: _Table) -> object:
 
 def _claim_and_finish(connection: sa.Connection, table: _Table) -> object:
     claimed = claims.claim(connection, table.open_chats[:20], lease_seconds=30, max_attempts=3).values()
-    return lifecycle.finish(
-        connection,
-        [lifecycle.Finish(c.chat_id, c.attempt, "succeeded", c.model, answer="yes", upstream_ms=10) for c in claimed],
-    )
+    ends = [lifecycle.Finish(c.chat_id, c.attempt, "succeeded", c.model, answer="yes", upstream_ms=10) for c in claimed]
+    return execute(connection, lifecycle.finish(ends))
 
 
 OPERATIONS: dict[str, tuple[Caller, Callable[[sa.Connection, _Table], object]]] = {

@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import psycopg
 import sqlalchemy as sa
@@ -20,6 +20,16 @@ from shared.silence import Silence
 
 Connection = sa.Connection
 """For those who pass a connection on and hold no statement."""
+
+Rows = list[dict[str, Any]]
+
+
+class Statement(NamedTuple):
+    """One for `Database.run`, which returns rows. `values`: psycopg's, by place or by name."""
+
+    sql: str
+    values: Sequence[Any] | Mapping[str, Any] = ()
+
 
 PING_AFTER_SECONDS = 1.0
 """A server that comes back is away for longer than that: a connection that was just in use needs no question."""
@@ -198,22 +208,31 @@ class Database:
         except DBAPIError as error:
             raise self._failure_of(error.orig, lost=error.connection_invalidated) from None
 
-    def run(self, statement: str, values: Mapping[str, Any], caller: Caller = SYSTEM) -> list[dict[str, Any]]:
-        """The rows of one statement, in a transaction of its own that is sent whole, its commit included.
+    def run(
+        self,
+        *statements: Statement,
+        caller: Caller = SYSTEM,
+        timeout_seconds: float | None = None,
+        lock_seconds: float | None = None,
+    ) -> list[Rows]:
+        """The rows of each of these statements, in a transaction of their own that is sent whole, its commit included.
 
-        For what others wait for: its locks are held while the server works, and not while this process comes to send
-        the commit. Raises as `transaction` does.
+        It takes one exchange with the server, and its locks are held while the server works, not while this process
+        comes to send the commit. Limits and what it raises are those of `transaction`.
         """
-        seconds = self._limits.statement
+        seconds = self._limits.statement if timeout_seconds is None else timeout_seconds
         try:
             with self._connection() as connection:
                 driver = _limit(connection, seconds)
                 try:
                     with driver.pipeline():
-                        driver.execute(_ENTER, _entering(caller, seconds, None))
-                        cursor = driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
+                        driver.execute(_ENTER, _entering(caller, seconds, lock_seconds))
+                        cursors = [
+                            driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
+                            for statement, values in statements
+                        ]
                         driver.commit()
-                    return cursor.fetchall()
+                    return [cursor.fetchall() for cursor in cursors]
                 except psycopg.Error as error:
                     if driver.closed:
                         connection.invalidate()

@@ -28,6 +28,7 @@ _ALIVE = PREFIX + "alive:"
 KINDS_OF_WORKERS = ("refresh", "chat", "beat")
 _TASK = PREFIX + "asked:"
 _CHANGED = PREFIX + "chats"
+_STILL_OPEN = PREFIX + "chats-open"
 _FAILED_DISPATCHES = PREFIX + "failed_dispatch_turns"
 LISTING_DAYS = 30
 TIMEOUT_SECONDS = 2.0
@@ -198,19 +199,21 @@ class RedisStore:
             name = self._client.get(f"{_TASK}{task_id}")
         return None if name is None else _bytes(name).decode()
 
-    def publish_chat_changes(self, chat_ids: Collection[uuid.UUID]) -> None:
-        """Wake the readers of these chats, in whichever process they are."""
+    def publish_chat_changes(self, chat_ids: Collection[uuid.UUID], *, still_open: bool) -> None:
+        """Wake the readers of these chats, in whichever process they are; `still_open`: not who waits for the end."""
         with self._asking():
-            self._client.publish(_CHANGED, b"".join(chat_id.bytes for chat_id in chat_ids))
+            channel = _STILL_OPEN if still_open else _CHANGED
+            self._client.publish(channel, b"".join(chat_id.bytes for chat_id in chat_ids))
 
-    def subscribe_chat_changes(self, *, seconds: float) -> Iterator[list[uuid.UUID]]:
-        """Chats whose readers should look again, as they are told; an empty list after so many seconds of silence.
+    def subscribe_chat_changes(self, *, seconds: float) -> Iterator[tuple[list[uuid.UUID], bool]]:
+        """Chats whose readers should look again, as they are told, and whether they are still open; no chats after so
+        many seconds of silence.
 
         Raises RedisUnavailable when Redis goes away, or does not answer to a ping in that time either; what is told
         meanwhile is lost.
         """
         with self._asking(), contextlib.closing(self._subscription()) as subscription:
-            subscription.subscribe(_CHANGED)
+            subscription.subscribe(_CHANGED, _STILL_OPEN)
             pinged = False
             while True:
                 message = subscription.get_message(timeout=seconds)
@@ -219,9 +222,11 @@ class RedisStore:
                         raise redis.TimeoutError("no answer to a ping")
                     subscription.ping()
                 pinged = message is None
-                changed = message is not None and message["type"] == "message"
-                data = _bytes(message["data"]) if message is not None and changed else b""
-                yield [uuid.UUID(bytes=data[place : place + 16]) for place in range(0, len(data) - 15, 16)]
+                if message is None or message["type"] != "message":
+                    yield [], False
+                    continue
+                data, still_open = _bytes(message["data"]), _bytes(message["channel"]) == _STILL_OPEN.encode()
+                yield [uuid.UUID(bytes=data[place : place + 16]) for place in range(0, len(data) - 15, 16)], still_open
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -246,7 +251,7 @@ class RedisStore:
         self._silence.record_answer()
 
     def _subscription(self) -> redis.client.PubSub:
-        subscription: redis.client.PubSub = self._client.pubsub(ignore_subscribe_messages=True)
+        subscription: redis.client.PubSub = self._client.pubsub()
         return subscription
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -24,10 +24,10 @@ from shared.chat.admission import (
     allowance_of,
 )
 from shared.chat.dispatch import MESSAGE_SECONDS, NO_LIMITS, DispatchLimits
-from shared.chat.open_chats import OpenChats, TooManyOpen
+from shared.chat.open_chats import COUNT_OPEN, Counting, OpenChats, TooManyOpen
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question
-from shared.db import Caller, Database
+from shared.db import Caller, Database, Statement
 
 RESEND_MINUTES = 15
 """So long after a question the same one, marked as sent again, means the same chat."""
@@ -95,13 +95,16 @@ _RETURN = f"""
 
 # Inserts a chat with the active model that {wanted} selects where its caller may open one, with a place where one is
 # free and nobody waits (`llm_admit_chat`, migration 0022), all in one exchange with PostgreSQL; a second one with the
-# same idempotency key (llm_chats_idempotency) inserts nothing. Returns no row where the caller has given the same
-# question up (llm_chats_given_up), and this one would take it up again.
+# same idempotency key (llm_chats_idempotency) inserts nothing. Decides nothing where the caller has given the same
+# question up (llm_chats_given_up), and this one would take it up again, nor where so many chats are open that they have
+# to be counted before.
 _INSERT = f"""
-    WITH admission AS MATERIALIZED (
-      SELECT admitted.* FROM (SELECT) AS once, llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s,
+    WITH room AS MATERIALIZED (SELECT CASE WHEN %(counts)s THEN {COUNT_OPEN} END AS open_chats),
+    admission AS MATERIALIZED (
+      SELECT admitted.* FROM room, llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s,
         %(max_running)s, %(max_parallel)s, %(alone)s) AS admitted
-      WHERE NOT (%(returns)s AND EXISTS (SELECT FROM llm_chats WHERE {_GIVEN_UP}))),
+      WHERE (open_chats IS NULL OR open_chats <= %(plenty)s)
+        AND NOT (%(returns)s AND EXISTS (SELECT FROM llm_chats WHERE {_GIVEN_UP}))),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
         requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story, other_models, strict,
@@ -115,7 +118,7 @@ _INSERT = f"""
       FROM llm_models CROSS JOIN admission WHERE decision = 'admitted' AND is_active AND {{wanted}}
       ON CONFLICT (subject, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
       RETURNING {", ".join(column.name for column in read.SHOWN if column.name != "attempts")}, 0 AS attempts)
-    SELECT admission.*, accepted.* FROM admission LEFT JOIN accepted ON true
+    SELECT open_chats, admission.*, accepted.* FROM room LEFT JOIN admission ON true LEFT JOIN accepted ON true
 """
 
 # Inserts a chat with the active model of a key, by llm_models_model_key_key.
@@ -209,11 +212,18 @@ class Submitter:
         return accepted
 
     def _insert(
-        self, request: ChatRequest, key: str | None, fallback: Resolution | None = None, *, counting: bool, alone: bool
+        self,
+        request: ChatRequest,
+        key: str | None,
+        fallback: Resolution | None = None,
+        *,
+        counting: Counting,
+        alone: bool,
     ) -> AcceptedChat | None:
         """Insert the question for the active model of this key, or the default; None where that is not active.
 
-        Counting, all processes take turns until their commit, so that the last place is given away once.
+        Where open chats are counted before it, all processes take turns until their commit: the last place is given
+        away once.
         """
         question = request.question
         story = fallback.story if fallback is not None else None
@@ -242,25 +252,31 @@ class Submitter:
             "returns": request.joins == "given_up" and request.idempotency_key is None,
         }
         statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
-        returned = self._return(values) if counting and values["returns"] else None
-        rows = self._run(statement, values, counting=counting) if returned is None else []
-        if not rows:
+        returned = self._return(values) if counting == "before" and values["returns"] else None
+        row: Mapping[Any, Any] = {"decision": None} if returned else self._run(statement, values, counting)
+        if row["decision"] is None:
             returned = returned or self._return(values)
             if returned is not None:
                 return returned
-            rows = self._run(statement, values | {"returns": False}, counting=counting)  # it has ended meanwhile
-        (row,) = rows
+            row = self._run(statement, values | {"returns": False}, counting)  # it has ended meanwhile
         allowance = allowance_of(row)
         if row["id"] is not None:
             return AcceptedChat(read.snapshot_of(row), new=True, place=row["place"], allowance=allowance)
         return None if request.idempotency_key is None else self._earlier(request)
 
-    def _run(self, statement: str, values: Mapping[str, Any], *, counting: bool) -> Sequence[Mapping[Any, Any]]:
-        if not counting:
-            return self._database.run(statement, values)
+    def _run(self, statement: str, values: Mapping[str, Any], counting: Counting) -> Mapping[Any, Any]:
+        """The row of the question. Raises TooManyOpen."""
+        values = {**values, "counts": counting == "with", "plenty": self._open.plenty}
+        if counting != "before":
+            ((row,),) = self._database.run(Statement(statement, values))
+            if not values["counts"]:
+                return row
+            self._open.counted(row["open_chats"])
+            if row["open_chats"] <= self._open.plenty:
+                return row
         with self._database.transaction() as connection:
             self._open.look_up(connection)
-            return connection.exec_driver_sql(statement, dict(values)).mappings().all()
+            return connection.exec_driver_sql(statement, {**values, "counts": False}).mappings().one()
 
     def _return(self, values: Mapping[str, Any]) -> AcceptedChat | None:
         """The given-up chat that this question takes up again; None where it has ended."""

@@ -11,7 +11,9 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import sqlalchemy as sa
 import structlog
@@ -22,7 +24,7 @@ from shared.chat import claims, lifecycle, waiting
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.waiting import BlockedScope, ParkedChat
-from shared.db import Database, DatabaseError, DatabaseUnavailable, RoleNotGranted
+from shared.db import Database, DatabaseError, DatabaseFailure, DatabaseUnavailable, RoleNotGranted
 
 log = structlog.get_logger(__name__)
 
@@ -59,10 +61,20 @@ class _QueuedWrite:
     retry_until: float
     bytes: int = field(init=False)
 
+    @property
+    def chat_id(self) -> uuid.UUID:
+        return self.operation if isinstance(self.operation, uuid.UUID) else self.operation.chat_id
+
     def __post_init__(self) -> None:
         answer = self.operation.answer if isinstance(self.operation, Finish) else None
         # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
         self.bytes = MIN_ITEM_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
+
+
+class Notify(Protocol):
+    """Tells the readers of these chats that they have changed; `still_open`: who waits for the end need not look."""
+
+    def __call__(self, chat_ids: Collection[uuid.UUID], *, still_open: bool = False) -> None: ...
 
 
 class BatchWriter:
@@ -75,13 +87,13 @@ class BatchWriter:
         *,
         lease_seconds: float,
         max_attempts: int,
-        changed: Callable[[Collection[uuid.UUID]], None],
+        notify: Notify,
         blocked_scopes: Callable[[], Sequence[BlockedScope]] = tuple,
         default_key: str = "",
         lock_seconds: float = LOCK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`changed` gets, after each commit, the chats whose readers should know; it must not block.
+        """`notify` gets, after each commit, the chats whose readers should know; it must not block.
 
         `default_key` is MATCHAAI_DEFAULT_MODEL. `blocked_scopes` returns which chats may not be claimed at the moment:
         these wait.
@@ -90,7 +102,7 @@ class BatchWriter:
         self._loop = loop
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
-        self._changed = changed
+        self._notify = notify
         self._blocked_scopes = blocked_scopes
         self._default_key = default_key
         self._lock_seconds = lock_seconds
@@ -210,56 +222,78 @@ class BatchWriter:
         return late
 
     def _apply(self, items: list[_QueuedWrite]) -> list[tuple[_QueuedWrite, OperationResult]]:
-        claims = {item.operation: item for item in items if isinstance(item.operation, uuid.UUID)}
-        probes = {item.operation.chat_id: item for item in items if isinstance(item.operation, ProbeClaim)}
-        finishes = {item.operation.chat_id: item for item in items if isinstance(item.operation, Finish)}
-        releases = {item.operation.chat_id: item for item in items if isinstance(item.operation, Release)}
-        switches = {item.operation.chat_id: item for item in items if isinstance(item.operation, SwitchModel)}
-        with self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds) as connection:
-            parked = self._park(connection, claims)
-            claimed = self._claim(connection, [*(chat_id for chat_id in claims if chat_id not in parked), *probes])
-            released = self._release(
-                connection, [o.operation for o in releases.values() if isinstance(o.operation, Release)]
-            )
-            switched = self._switch(
-                connection, [o.operation for o in switches.values() if isinstance(o.operation, SwitchModel)]
-            )
-            finished = self._finish(
-                connection, [o.operation for o in finishes.values() if isinstance(o.operation, Finish)]
-            )
-        self._changed([*(chat_id for chat_id, new in parked.items() if new), *claimed, *released, *switched, *finished])
-        results: list[tuple[_QueuedWrite, OperationResult]] = [
-            (item, ParkedChat() if chat_id in parked else claimed.get(chat_id)) for chat_id, item in claims.items()
-        ]
-        results += [(item, claimed.get(chat_id)) for chat_id, item in probes.items()]
-        results += [(item, chat_id in released) for chat_id, item in releases.items()]
-        results += [(item, chat_id in switched) for chat_id, item in switches.items()]
-        results += [(item, chat_id in finished) for chat_id, item in finishes.items()]
-        return results
+        """Write all of these in one exchange with PostgreSQL; no two of them are of the same chat."""
+        operations = [item.operation for item in items]
+        new_ids = [each for each in operations if isinstance(each, uuid.UUID)]
+        parked = self._park(new_ids)
+        wanted = [chat_id for chat_id in new_ids if chat_id not in parked]
+        wanted += [each.chat_id for each in operations if isinstance(each, ProbeClaim)]
+        claimed, written = self._write_together(wanted, operations)
+        claimed |= self._claim_changed([chat_id for chat_id in wanted if chat_id not in claimed])
+        ended = {each.chat_id for each in operations if isinstance(each, Finish)} & written
+        self._notify(ended)
+        self._notify([*claimed, *(written - ended)], still_open=True)
+        results: dict[uuid.UUID, OperationResult] = {**dict.fromkeys(written, True), **claimed}
+        results |= dict.fromkeys(parked, ParkedChat())
+        return [(item, results.get(item.chat_id, False)) for item in items]
 
-    def _park(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, bool]:
-        blocked_scopes = self._blocked_scopes() if chat_ids else ()
-        return waiting.park(connection, chat_ids, blocked_scopes) if blocked_scopes else {}
+    def _write_together(
+        self, wanted: list[uuid.UUID], operations: Sequence[Operation]
+    ) -> tuple[dict[uuid.UUID, ChatClaim], set[uuid.UUID]]:
+        """The claims that were made, and the ids of the chats whose other operations were written."""
+        releases = [each for each in operations if isinstance(each, Release)]
+        switches = [each for each in operations if isinstance(each, SwitchModel)]
+        finishes = [each for each in operations if isinstance(each, Finish)]
+        statements = (
+            [claims.claim_unchanged(wanted, lease_seconds=self._lease_seconds, max_attempts=self._max_attempts)]
+            if wanted
+            else []
+        )
+        statements += [lifecycle.release(releases)] if releases else []
+        statements += [lifecycle.switch_models(switches)] if switches else []
+        statements += [lifecycle.finish(finishes)] if finishes else []
+        if not statements:
+            return {}, set()
+        rows = self._database.run(*statements, timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds)
+        claimed = {row["id"]: claims.claim_of(row, self._max_attempts) for row in (rows.pop(0) if wanted else ())}
+        return claimed, {row["id"] for each in rows for row in each}
 
-    def _claim(self, connection: sa.Connection, chat_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
+    def _claim_changed(self, chat_ids: list[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
+        """Claim those of these chats whose model is not what it was; most are others' by now, or have ended.
+
+        What was written before is committed: a chat that cannot be claimed is left to the sweeper.
+        """
         if not chat_ids:
             return {}
-        return claims.claim(
-            connection,
-            chat_ids,
-            lease_seconds=self._lease_seconds,
-            max_attempts=self._max_attempts,
-            default_key=self._default_key,
-        )
+        try:
+            with self._transaction() as connection:
+                return claims.claim(
+                    connection,
+                    chat_ids,
+                    lease_seconds=self._lease_seconds,
+                    max_attempts=self._max_attempts,
+                    default_key=self._default_key,
+                )
+        except (DatabaseFailure, NoModel) as error:
+            if len(chat_ids) > 1 and not isinstance(error, DatabaseUnavailable):
+                return {k: v for chat_id in chat_ids for k, v in self._claim_changed([chat_id]).items()}
+            log.warning(
+                "llm_chat.not_written", message="A chat could not be claimed", error=str(error), chats=len(chat_ids)
+            )
+            return {}
 
-    def _release(self, connection: sa.Connection, releases: list[Release]) -> set[uuid.UUID]:
-        return lifecycle.release(connection, releases) if releases else set()
+    def _park(self, chat_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+        """Those of these chats that wait for the gateway, as they do from now on."""
+        blocked_scopes = self._blocked_scopes() if chat_ids else ()
+        if not blocked_scopes:
+            return ()
+        with self._transaction() as connection:
+            parked = waiting.park(connection, chat_ids, blocked_scopes)
+        self._notify([chat_id for chat_id, new in parked.items() if new], still_open=True)
+        return parked
 
-    def _switch(self, connection: sa.Connection, switches: list[SwitchModel]) -> set[uuid.UUID]:
-        return lifecycle.switch_models(connection, switches) if switches else set()
-
-    def _finish(self, connection: sa.Connection, finishes: list[Finish]) -> set[uuid.UUID]:
-        return lifecycle.finish(connection, finishes) if finishes else set()
+    def _transaction(self) -> AbstractContextManager[sa.Connection]:
+        return self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds)
 
     def _deliver(self, results: Sequence[tuple[_QueuedWrite, Delivery]]) -> None:
         if results and not self._loop.is_closed():

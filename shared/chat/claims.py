@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from shared.catalogue import fallback, resolve
 from shared.catalogue.fallback import Resolution
 from shared.catalogue.resolve import ModelNotFound
+from shared.db import Statement
 
 DEADLINE_GRACE_SECONDS = 2.0
 """So long after its deadline the process that has a chat may still write what it has; then anybody ends it."""
@@ -44,6 +46,11 @@ class ChatClaim:
 _LEASE = f"least(now() + make_interval(secs => %s), deadline_at + interval '{DEADLINE_GRACE_SECONDS} s')"
 
 
+# The model that a chat's key means now: none where upstream has refused it and nobody has named it.
+_MEANS = f"""(SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
+     AND (c.requested_model = c.model_key OR {fallback.REFUSED} IS NOT TRUE))"""
+
+
 # Gives each of these chats that is queued, or whose lease ran out, one more attempt with a lease, and returns what a
 # call needs; locked by id (llm_chats_pkey), the model's key looked up by llm_models_model_key_key. One that was not
 # dispatched takes a place all the same; it counts as an old one, for it has overtaken no message.
@@ -51,16 +58,21 @@ _CLAIM = f"""
 UPDATE llm_chats c SET status = 'running', attempt = attempt + 1, version = version + 1, waiting_for = NULL,
   started_at = coalesce(started_at, now()), lease_until = {_LEASE}, dispatched_at = coalesce(dispatched_at, created_at)
 WHERE id = ANY(ARRAY(
-  SELECT id FROM llm_chats WHERE id = ANY(%s::uuid[])
+  SELECT id FROM llm_chats c WHERE id = ANY(%s::uuid[])
     AND (status = 'queued' OR (status = 'running' AND lease_until < now()))
-    AND deadline_at > now() AND attempt - attempts_returned < %s
-  ORDER BY id FOR UPDATE))
+    AND deadline_at > now() AND attempt - attempts_returned < %s AND (%s OR matcha_llm_id = {_MEANS})
+  ORDER BY id FOR UPDATE OF c))
 RETURNING id, attempt, requested_model, model_key, model_name, matcha_llm_id, fallback_reason, fallback_story,
   question, system_prompt, history, request_id, extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left,
-  subject, tries, attempt - attempts_returned AS spent, other_models, strict,
-  (SELECT m.matcha_llm_id FROM llm_models m WHERE m.model_key = c.model_key AND m.is_active
-     AND (c.requested_model = c.model_key OR {fallback.REFUSED} IS NOT TRUE)) AS means
+  subject, tries, attempt - attempts_returned AS spent, other_models, strict, {_MEANS} AS means
 """
+
+
+def claim_unchanged(chat_ids: Collection[uuid.UUID], *, lease_seconds: float, max_attempts: int) -> Statement:
+    """Makes those of these chats ours that `claim` would, if their model is the one that was promised; returns what
+    `claim_of` reads.
+    """
+    return Statement(_CLAIM, (lease_seconds, list(chat_ids), max_attempts, False))
 
 
 def claim(
@@ -76,41 +88,45 @@ def claim(
     If the key no longer means the model that was promised, or upstream has refused a model that nobody named, it is
     resolved again; a claim whose chat allows no other model says that it is gone. Raises NoModel.
     """
-    rows = connection.exec_driver_sql(_CLAIM, (lease_seconds, list(chat_ids), max_attempts)).mappings().all()
+    rows = connection.exec_driver_sql(_CLAIM, (lease_seconds, list(chat_ids), max_attempts, True)).mappings().all()
     claims = {}
     for row in rows:
-        promised = Resolution(
-            row["requested_model"],
-            row["model_key"],
-            row["model_name"],
-            row["matcha_llm_id"],
-            row["fallback_reason"],
-            row["fallback_story"],
-            tuple(row["other_models"]),
-            row["strict"],
-        )
-        model, no_model = promised, None
-        if row["means"] != promised.matcha_llm_id:
+        one = claim_of(row, max_attempts)
+        if row["means"] != one.model.matcha_llm_id:
             try:
-                model = _resolve_again(connection, row["id"], promised, default_key)
+                one = replace(one, model=_resolve_again(connection, one.chat_id, one.model, default_key))
             except ModelNotFound as missing:
-                no_model = str(missing)
-        claims[row["id"]] = ChatClaim(
-            row["id"],
-            row["attempt"],
-            model,
-            row["question"],
-            row["system_prompt"],
-            tuple((role, content) for role, content in row["history"]),
-            row["request_id"],
-            row["left"],
-            row["subject"],
-            row["tries"],
-            row["spent"],
-            is_last=row["spent"] >= max_attempts,
-            no_model=no_model,
-        )
+                one = replace(one, no_model=str(missing))
+        claims[one.chat_id] = one
     return claims
+
+
+def claim_of(row: Mapping[Any, Any], max_attempts: int) -> ChatClaim:
+    """The claim that a row is."""
+    promised = Resolution(
+        row["requested_model"],
+        row["model_key"],
+        row["model_name"],
+        row["matcha_llm_id"],
+        row["fallback_reason"],
+        row["fallback_story"],
+        tuple(row["other_models"]),
+        row["strict"],
+    )
+    return ChatClaim(
+        row["id"],
+        row["attempt"],
+        promised,
+        row["question"],
+        row["system_prompt"],
+        tuple((role, content) for role, content in row["history"]),
+        row["request_id"],
+        row["left"],
+        row["subject"],
+        row["tries"],
+        row["spent"],
+        is_last=row["spent"] >= max_attempts,
+    )
 
 
 def _resolve_again(connection: sa.Connection, chat_id: uuid.UUID, promised: Resolution, default_key: str) -> Resolution:

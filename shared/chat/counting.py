@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import bisect
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,28 +33,30 @@ SUMMED_BUCKETS = (
 class EndedChat:
     """What is counted of a chat that ended. `upstream_ms` is None when no call brought an answer.
 
-    `requested`: what the chat asked for, in its caller's words; None when it named no model. `wait_ms`: until its first
-    turn, or its end where it had none.
+    `requested_model`: what the chat asked for, in its caller's words; None when it named no model. `wait_ms`: until its
+    first turn, or its end where it had none.
     """
 
     model_key: str
     status: str
     fallback_reason: str | None = None
     upstream_ms: int | None = None
-    requested: str | None = None
+    requested_model: str | None = None
     _: KW_ONLY
     subject: str
     chat_class: ChatClass = "interactive"
     wait_ms: int = 0
 
 
-def ended_columns(chat: str = "llm_chats", *, upstream_ms: str = "NULL::int") -> str:
-    """SQL: the columns that a statement has to return which ends chats of this name, for `count_rows`."""
-    names = ("id", "model_key", "status", "fallback_reason", "requested_model", "subject")
+_COUNTED = tuple(each.name for each in fields(EndedChat) if each.name != "_")
+
+
+def ended_columns(chat: str = "llm_chats") -> str:
+    """SQL: the columns that a statement has to return which ends chats of this name."""
+    names = ("id", "model_key", "status", "fallback_reason", "requested_model", "subject", "upstream_ms")
     return ", ".join(
         (
             *(f"{chat}.{name}" for name in names),
-            f"{upstream_ms} AS upstream_ms",
             f"{chat}.class AS chat_class",
             f"greatest(0, extract(epoch FROM coalesce({chat}.started_at, {chat}.finished_at) - {chat}.created_at)"
             " * 1000)::bigint AS wait_ms",
@@ -64,168 +64,95 @@ def ended_columns(chat: str = "llm_chats", *, upstream_ms: str = "NULL::int") ->
     )
 
 
-@dataclass(slots=True)
-class _Sum:
-    outcomes: Counter[str] = field(default_factory=Counter)
-    fallbacks: Counter[str] = field(default_factory=Counter)
-    requested: Counter[str] = field(default_factory=Counter)
-    latency_ms: int = 0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_MS) + 1))
-
-    def add(self, chat: EndedChat, known_keys: Set[str]) -> None:
-        self.outcomes[chat.status] += 1
-        if chat.fallback_reason is not None:
-            self.fallbacks[chat.fallback_reason] += 1
-            requested_key = DEFAULT if chat.requested is None else chat.requested
-            label = requested_key if chat.requested is None or requested_key in known_keys else OTHER
-            self.requested[f"{chat.fallback_reason} {label}"] += 1
-        if chat.upstream_ms is not None and chat.status == "succeeded":
-            self.latency_ms += chat.upstream_ms
-            self.buckets[bisect.bisect_left(BUCKETS_MS, chat.upstream_ms)] += 1
+def _buckets(column: str) -> str:
+    return "ARRAY[" + ", ".join(f"count(*) FILTER (WHERE {column} = {n})" for n in range(len(BUCKETS_MS) + 1)) + "]"
 
 
-# Adds sums to the rows of models for today (llm_usage_stats_pkey), in order of keys, to those of callers
-# (llm_caller_usage_pkey), in order of subjects and keys, and waiting times to the connection's own rows
-# (llm_chat_waits_pkey). These are the last locks of a transaction; PostgreSQL takes them in the same order each time,
-# those of models, which many transactions want, after the others.
-_COUNT = """
-WITH by_model AS (
-  INSERT INTO llm_usage_stats AS old (model_key, day, request_count, last_used, successes, failures, cancelled, expired,
-                                      fallbacks, requested, latency_ms, latency_buckets)
-  SELECT key, (now() AT TIME ZONE 'UTC')::date, requests, now(), successes, failures, cancelled, expired,
-         fallbacks::jsonb, requested::jsonb, latency, buckets::bigint[]
-  FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-              %s::text[], %s::text[], %s::text[])
-    AS new (key, requests, successes, failures, cancelled, expired, latency, fallbacks, requested, buckets)
-  ORDER BY key
-  ON CONFLICT (model_key, day) DO UPDATE SET
-    request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
-    successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
-    cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
-    fallbacks = CASE WHEN excluded.fallbacks = '{}' THEN old.fallbacks ELSE
-      (SELECT jsonb_object_agg(reason, total) FROM (
-         SELECT reason, sum(number::bigint) AS total
-         FROM (SELECT * FROM jsonb_each_text(old.fallbacks) UNION ALL SELECT * FROM jsonb_each_text(excluded.fallbacks))
-           AS both_of (reason, number) GROUP BY reason) AS summed) END,
-    requested = CASE WHEN excluded.requested = '{}' THEN old.requested ELSE
-      (SELECT jsonb_object_agg(what, total) FROM (
-         SELECT what, sum(number::bigint) AS total
-         FROM (SELECT * FROM jsonb_each_text(old.requested) UNION ALL SELECT * FROM jsonb_each_text(excluded.requested))
-           AS both_of (what, number) GROUP BY what) AS summed) END,
-    latency_ms = old.latency_ms + excluded.latency_ms,
+def _by_reason(label: str) -> str:
+    return f"""coalesce((SELECT jsonb_object_agg(label, number) FROM (
+      SELECT {label} AS label, count(*) AS number FROM counted AS one
+      WHERE one.model_key = counted.model_key AND fallback_reason IS NOT NULL GROUP BY 1) AS labels), '{{}}')"""
+
+
+def _added(column: str) -> str:
+    return f"""{column} = CASE WHEN excluded.{column} = '{{}}' THEN old.{column} ELSE
+      (SELECT jsonb_object_agg(label, total) FROM (
+         SELECT label, sum(number::bigint) AS total
+         FROM (SELECT * FROM jsonb_each_text(old.{column}) UNION ALL SELECT * FROM jsonb_each_text(excluded.{column}))
+           AS both_of (label, number) GROUP BY label) AS summed) END"""
+
+
+_BOUNDS = "'{" + ",".join(map(str, BUCKETS_MS)) + "}'"
+_STATUSES = ", ".join(f"'{status}'" for status in OUTCOMES)
+_COLUMNS = ", ".join(("request_count", *OUTCOMES.values(), "latency_ms"))
+_SUMS = ", ".join(
+    ("count(*)", *(f"count(*) FILTER (WHERE status = '{status}')" for status in OUTCOMES), "sum(latency_ms)")
+)
+_ADD_SUMS = "last_used = excluded.last_used, " + ", ".join(
+    f"{name} = old.{name} + excluded.{name}" for name in _COLUMNS.split(", ")
+)
+# What was asked for: a key that a model has (llm_models_model_key_key) or had (llm_model_changes_key_before). All else
+# is any text that callers send.
+_REQUESTED = f"""CASE WHEN requested_model IS NULL THEN '{DEFAULT}'
+  WHEN length(requested_model) <= {MAX_KEY} AND (
+    EXISTS (SELECT FROM llm_models AS model WHERE model.model_key = requested_model)
+    OR EXISTS (SELECT FROM llm_model_changes WHERE before ? 'model_key' AND before ->> 'model_key' = requested_model))
+  THEN requested_model ELSE '{OTHER}' END"""
+
+
+def with_counts(ended: str, returning: str) -> str:
+    """SQL: `ended` with its chats counted, in one statement; selects `returning` of what it returns.
+
+    `ended` ends chats, or selects some that ended, and returns `ended_columns`; those that are still open are not
+    counted. It comes first, then sums are added to the rows of waiting times (the connection's own,
+    llm_chat_waits_pkey), of callers (llm_caller_usage_pkey, in order of subjects and keys) and of models
+    (llm_usage_stats_pkey, in order of keys): PostgreSQL writes what nothing reads from the last to the first. These are
+    the last locks of a transaction, and those that many transactions want are the very last.
+    """
+    return f"""
+WITH ended AS ({ended}),
+counted AS MATERIALIZED (
+  SELECT *, CASE WHEN status = 'succeeded' THEN coalesce(upstream_ms, 0) ELSE 0 END AS latency_ms,
+    CASE WHEN status = 'succeeded' THEN width_bucket(upstream_ms - 1, {_BOUNDS}::int[]) END AS latency_bucket,
+    width_bucket(wait_ms - 1, {_BOUNDS}::bigint[]) AS wait_bucket
+  FROM ended WHERE status IN ({_STATUSES})),
+by_model AS (
+  INSERT INTO llm_usage_stats AS old (model_key, day, last_used, {_COLUMNS}, latency_buckets, fallbacks, requested)
+  SELECT model_key, (now() AT TIME ZONE 'UTC')::date, now(), {_SUMS}, {_buckets("latency_bucket")},
+    {_by_reason("fallback_reason")},
+    {_by_reason(f"fallback_reason || ' ' || {_REQUESTED}")}
+  FROM counted GROUP BY model_key ORDER BY model_key
+  ON CONFLICT (model_key, day) DO UPDATE SET {_ADD_SUMS}, {_added("fallbacks")}, {_added("requested")},
     latency_buckets = ARRAY(SELECT a + b FROM unnest(old.latency_buckets, excluded.latency_buckets) AS pair (a, b))),
 by_caller AS (
-  INSERT INTO llm_caller_usage AS old (subject, day, model_key, request_count, last_used, successes, failures,
-                                       cancelled, expired, latency_ms)
-  SELECT subject, (now() AT TIME ZONE 'UTC')::date, key, requests, now(), successes, failures, cancelled, expired,
-         latency
-  FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-              %s::bigint[])
-    AS new (subject, key, requests, successes, failures, cancelled, expired, latency)
-  ORDER BY subject, key
-  ON CONFLICT (subject, day, model_key) DO UPDATE SET
-    request_count = old.request_count + excluded.request_count, last_used = excluded.last_used,
-    successes = old.successes + excluded.successes, failures = old.failures + excluded.failures,
-    cancelled = old.cancelled + excluded.cancelled, expired = old.expired + excluded.expired,
-    latency_ms = old.latency_ms + excluded.latency_ms)
-INSERT INTO llm_chat_waits AS old (class, shard, wait_ms, buckets)
-SELECT class, pg_backend_pid() %% 16, wait, buckets::bigint[]
-FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS new (class, wait, buckets)
-ORDER BY class
-ON CONFLICT (class, shard) DO UPDATE SET
-  wait_ms = old.wait_ms + excluded.wait_ms,
-  buckets = ARRAY(SELECT a + b FROM unnest(old.buckets, excluded.buckets) AS pair (a, b))
+  INSERT INTO llm_caller_usage AS old (subject, model_key, day, last_used, {_COLUMNS})
+  SELECT subject, model_key, (now() AT TIME ZONE 'UTC')::date, now(), {_SUMS}
+  FROM counted GROUP BY subject, model_key ORDER BY subject, model_key
+  ON CONFLICT (subject, day, model_key) DO UPDATE SET {_ADD_SUMS}),
+waits AS (
+  INSERT INTO llm_chat_waits AS old (class, shard, wait_ms, buckets)
+  SELECT chat_class, pg_backend_pid() %% 16, sum(wait_ms), {_buckets("wait_bucket")}
+  FROM counted GROUP BY chat_class ORDER BY chat_class
+  ON CONFLICT (class, shard) DO UPDATE SET wait_ms = old.wait_ms + excluded.wait_ms,
+    buckets = ARRAY(SELECT a + b FROM unnest(old.buckets, excluded.buckets) AS pair (a, b)))
+SELECT {returning} FROM ended
 """
 
 
-def count(connection: sa.Connection, chats: Iterable[EndedChat]) -> None:
-    """Count these chats, in the transaction that ends them: the last thing that it does."""
-    chats = list(chats)
-    if not chats:
-        return
-    known_keys = _known_keys(connection, {each.requested for each in chats if each.fallback_reason is not None})
-    models: dict[str, _Sum] = {}
-    callers: dict[tuple[str, str], _Sum] = {}
-    waits: dict[str, list[int]] = {}
-    for each in chats:
-        models.setdefault(each.model_key, _Sum()).add(each, known_keys)
-        callers.setdefault((each.subject, each.model_key), _Sum()).add(each, known_keys)
-        waits.setdefault(each.chat_class, []).append(each.wait_ms)
-    keys, pairs, classes = sorted(models), sorted(callers), sorted(waits)
-    by_model = [models[key] for key in keys]
-    columns: list[list[Any]] = [
-        keys,
-        *_numbers(by_model),
-        [json.dumps(each.fallbacks) for each in by_model],
-        [json.dumps(each.requested) for each in by_model],
-        [_as_array(each.buckets) for each in by_model],
-        [subject for subject, _ in pairs],
-        [key for _, key in pairs],
-        *_numbers([callers[pair] for pair in pairs]),
-        classes,
-        [sum(waits[each]) for each in classes],
-        [_histogram(waits[each]) for each in classes],
-    ]
-    connection.exec_driver_sql(_COUNT, tuple(columns))
+# Counts chats that other statements have ended.
+_COUNT = with_counts(
+    """
+  SELECT * FROM jsonb_to_recordset(%s::jsonb) AS ended (model_key text, status text, fallback_reason text,
+    upstream_ms integer, requested_model text, subject text, chat_class text, wait_ms bigint)""",
+    "count(*)",
+)
 
 
-def _numbers(sums: Sequence[_Sum]) -> list[list[int]]:
-    """The columns that models and callers have both: all, by outcome, and the latencies added up."""
-    return [
-        [each.outcomes.total() for each in sums],
-        *([each.outcomes[status] for each in sums] for status in OUTCOMES),
-        [each.latency_ms for each in sums],
-    ]
-
-
-def _histogram(milliseconds: Iterable[int]) -> str:
-    """How many fall into each bucket, as PostgreSQL writes arrays."""
-    buckets = [0] * (len(BUCKETS_MS) + 1)
-    for each in milliseconds:
-        buckets[bisect.bisect_left(BUCKETS_MS, each)] += 1
-    return _as_array(buckets)
-
-
-def _as_array(numbers: Iterable[int]) -> str:
-    """Numbers as PostgreSQL writes an array of them."""
-    return "{" + ",".join(map(str, numbers)) + "}"
-
-
-# Selects those of these keys that a model has (llm_models_model_key_key) or had (llm_model_changes_key_before).
-_KNOWN_KEYS = sa.text("""
-    SELECT model_key FROM llm_models WHERE model_key = ANY(:keys)
-    UNION SELECT before ->> 'model_key' FROM llm_model_changes
-    WHERE before ? 'model_key' AND before ->> 'model_key' = ANY(:keys)
-""")
-
-
-def _known_keys(connection: sa.Connection, requested: Set[str | None]) -> Set[str]:
-    """Which of these are keys that a model has or had: others are any text that callers send."""
-    keys = [each for each in requested if each is not None and len(each) <= MAX_KEY]
-    if not keys:
-        return frozenset()
-    rows = connection.execute(_KNOWN_KEYS, {"keys": keys})
-    return frozenset(rows.scalars())
-
-
-def count_rows(connection: sa.Connection, rows: Iterable[sa.Row[Any]]) -> None:
-    """Count the chats of these rows, as the statements return them that end chats."""
-    count(
-        connection,
-        [
-            EndedChat(
-                row.model_key,
-                row.status,
-                row.fallback_reason,
-                row.upstream_ms,
-                row.requested_model,
-                subject=row.subject,
-                chat_class=row.chat_class,
-                wait_ms=row.wait_ms,
-            )
-            for row in rows
-        ],
-    )
+def count(connection: sa.Connection, chats: Iterable[EndedChat | sa.Row[Any]]) -> None:
+    """Count these chats, in the transaction that ends them: the last thing that it does. Rows are `ended_columns`."""
+    columns = [{name: getattr(each, name) for name in _COUNTED} for each in chats]
+    if columns:
+        connection.exec_driver_sql(_COUNT, (json.dumps(columns),))
 
 
 def reason_and_key(what: str) -> tuple[str, str]:

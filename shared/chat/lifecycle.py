@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from shared.catalogue.fallback import Resolution
 from shared.chat import counting
-from shared.db import Caller
+from shared.db import Caller, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ RETURNING c.id
 """
 
 
-def switch_models(connection: sa.Connection, switches: Sequence[SwitchModel]) -> set[uuid.UUID]:
-    """Write which model each of these attempts asks from now on, where they are still ours; returns their ids."""
+def switch_models(switches: Sequence[SwitchModel]) -> Statement:
+    """Writes which model each of these attempts asks from now on, where they are still ours; returns their ids."""
     columns = (
         [s.chat_id for s in switches],
         [s.attempt for s in switches],
@@ -85,12 +85,13 @@ def switch_models(connection: sa.Connection, switches: Sequence[SwitchModel]) ->
         [s.model.matcha_llm_id for s in switches],
         [s.model.reason for s in switches],
     )
-    return set(connection.exec_driver_sql(_SWITCH, columns).scalars())
+    return Statement(_SWITCH, columns)
 
 
 # Ends each chat with an answer while it is open, or with a failure while the attempt is its own; finds its chats by
 # llm_chats_pkey. Answers go in binary form: psycopg's text form of an array escapes character by character.
-_FINISH = f"""
+_FINISH = counting.with_counts(
+    f"""
 UPDATE llm_chats c SET status = n.status, answer = n.answer, error_code = n.error_code, error_detail = n.error_detail,
   error_cause = n.error_cause, model_key = n.key, model_name = n.name, matcha_llm_id = n.llm_id,
   fallback_reason = n.reason,
@@ -102,12 +103,13 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %b::text[], %s::text[], %s::text[
   AS n (id, attempt, status, answer, error_code, error_detail, error_cause, key, name, llm_id, reason, tries,
         upstream_ms)
 WHERE c.id = n.id AND c.status IN ('queued', 'running') AND (n.status = 'succeeded' OR c.attempt = n.attempt)
-RETURNING {counting.ended_columns("c", upstream_ms="c.upstream_ms")}
-"""
+RETURNING {counting.ended_columns("c")}""",
+    "id",
+)
 
 
-def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UUID]:
-    """End the chats of these attempts, and count them; returns the ids of those that it ended.
+def finish(finishes: Sequence[Finish]) -> Statement:
+    """Ends the chats of these attempts, and counts them; returns the ids of those that it ended.
 
     An answer ends a chat that is open, a failure only one that nobody else has taken since.
     """
@@ -126,9 +128,7 @@ def finish(connection: sa.Connection, finishes: Sequence[Finish]) -> set[uuid.UU
         [f.tries for f in finishes],
         [f.upstream_ms for f in finishes],
     ]
-    rows = connection.exec_driver_sql(_FINISH, tuple(columns)).all()
-    counting.count_rows(connection, rows)
-    return {row.id for row in rows}
+    return Statement(_FINISH, columns)
 
 
 # Queues the chat of each running attempt again, with its failure and its pause; finds its chats by llm_chats_pkey.
@@ -149,8 +149,8 @@ RETURNING c.id
 """
 
 
-def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.UUID]:
-    """Queue the chats of these attempts again, where they are still ours; returns their ids."""
+def release(releases: Sequence[Release]) -> Statement:
+    """Queues the chats of these attempts again, where they are still ours; returns their ids."""
     columns = (
         [r.chat_id for r in releases],
         [r.attempt for r in releases],
@@ -161,24 +161,24 @@ def release(connection: sa.Connection, releases: Sequence[Release]) -> set[uuid.
         [r.counted for r in releases],
         [r.limited for r in releases],
     )
-    return set(connection.exec_driver_sql(_RELEASE, columns).scalars())
+    return Statement(_RELEASE, columns)
 
 
 # Cancels one open chat of this caller, or of any caller where none is named, by llm_chats_pkey.
-_CANCEL = f"""
+_CANCEL = counting.with_counts(
+    f"""
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled', error_detail = 'Cancelled by its caller.',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = %s AND status IN ('queued', 'running') AND (%s::text IS NULL OR subject = %s)
-RETURNING {counting.ended_columns()}
-"""
+RETURNING {counting.ended_columns()}""",
+    "id",
+)
 
 
 def cancel(connection: sa.Connection, chat_id: uuid.UUID, caller: Caller) -> bool:
     """End an open chat that is the caller's to end; False where it had ended before, or is none of theirs."""
     subject = None if caller.role == "service_role" else caller.subject
-    rows = connection.exec_driver_sql(_CANCEL, (chat_id, subject, subject)).all()
-    counting.count_rows(connection, rows)
-    return bool(rows)
+    return connection.exec_driver_sql(_CANCEL, (chat_id, subject, subject)).first() is not None
 
 
 # Sets when an open chat is cancelled, unless its question was sent again since; finds it by llm_chats_pkey.
@@ -194,18 +194,18 @@ def cancel_later(connection: sa.Connection, chat_id: uuid.UUID, *, resends: int,
 
 
 # Cancels all open chats of one caller, found by llm_chats_of_subject and locked by id.
-_CANCEL_ALL = f"""
+_CANCEL_ALL = counting.with_counts(
+    f"""
 UPDATE llm_chats SET status = 'cancelled', error_code = 'cancelled',
   error_detail = 'Cancelled, because the chats of its caller were erased.',
   version = version + 1, finished_at = now(), lease_until = NULL
 WHERE id = ANY(ARRAY(SELECT id FROM llm_chats WHERE subject = %s AND status IN ('queued', 'running')
                      ORDER BY id FOR UPDATE))
-RETURNING {counting.ended_columns()}
-"""
+RETURNING {counting.ended_columns()}""",
+    "id",
+)
 
 
 def cancel_all(connection: sa.Connection, subject: str) -> tuple[uuid.UUID, ...]:
     """End the open chats of a caller, and count them; returns their ids."""
-    rows = connection.exec_driver_sql(_CANCEL_ALL, (subject,)).all()
-    counting.count_rows(connection, rows)
-    return tuple(row.id for row in rows)
+    return tuple(connection.exec_driver_sql(_CANCEL_ALL, (subject,)).scalars())

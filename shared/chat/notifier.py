@@ -18,7 +18,7 @@ class ChatNotifier:
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
-        self._pending: queue.SimpleQueue[uuid.UUID] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[tuple[uuid.UUID, bool]] = queue.SimpleQueue()
         self._loop = BackgroundLoop(
             "chat-notifier",
             self._publish,
@@ -27,16 +27,19 @@ class ChatNotifier:
             expected=RedisUnavailable,
         )
 
-    def notify(self, chat_ids: Collection[uuid.UUID]) -> None:
-        """Wake the readers of these chats soon. Never blocks and never fails."""
+    def notify(self, chat_ids: Collection[uuid.UUID], *, still_open: bool = False) -> None:
+        """Wake the readers of these chats soon; `still_open`: not those who wait for the end. Never blocks or fails."""
         if not chat_ids or self._pending.qsize() > MAX_WAITING:
             return
         for chat_id in chat_ids:
-            self._pending.put(chat_id)
+            self._pending.put((chat_id, still_open))
         self._loop.start()
 
     def _publish(self) -> None:
-        chat_ids = {self._pending.get()}
-        while len(chat_ids) < MAX_NOTIFIED and not self._pending.empty():
-            chat_ids.add(self._pending.get())
-        self._store.publish_chat_changes(chat_ids)
+        changes = {self._pending.get()}
+        while len(changes) < MAX_NOTIFIED and not self._pending.empty():
+            changes.add(self._pending.get())
+        for still_open in (False, True):
+            chat_ids = [chat_id for chat_id, is_open in changes if is_open == still_open]
+            if chat_ids:
+                self._store.publish_chat_changes(chat_ids, still_open=still_open)

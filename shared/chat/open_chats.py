@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -12,11 +13,19 @@ COUNT_MARGIN = 2000
 """More than several web processes accept in half a second."""
 
 
-# Counts open chats: those that are queued by llm_chats_queued, those that are running by llm_chats_running.
-_COUNT_OPEN = sa.text("""
-    SELECT (SELECT count(*) FROM llm_chats WHERE status = 'queued')
-         + (SELECT count(*) FROM llm_chats WHERE status = 'running')
-""")
+COUNT_SECONDS = 0.5
+
+Counting = Literal["not", "with", "before"]
+"""Whether open chats are counted for a new one: by the statement that opens it, or before it, by one at a time."""
+
+
+COUNT_OPEN = """(SELECT count(*) FROM llm_chats WHERE status = 'queued')
+      + (SELECT count(*) FROM llm_chats WHERE status = 'running')"""
+"""SQL: how many chats are open, the queued ones by llm_chats_queued, the running ones by llm_chats_running"""
+
+
+# Counts open chats, by the indexes that COUNT_OPEN names.
+_COUNT_OPEN = sa.text(f"SELECT {COUNT_OPEN}")
 
 
 # Lets processes that count take turns until their commit: an advisory lock, no index.
@@ -30,31 +39,39 @@ class TooManyOpen(Exception):
 class OpenChats:
     """Says whether one more chat may be opened, without counting for each while there is plenty of room.
 
-    The figure is looked up every half second while there is room for more than all processes together accept in that
-    time, and for each chat when there is less.
+    While there is room for more than all processes together accept meanwhile, the figure is looked up every half
+    second, by the statement that opens a chat; when there is less, it is looked up before each chat, by one after the
+    other.
     """
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
-        self._count = 0
+        self._count = limit  # until the first look
         self._count_until = float("-inf")
 
-    def must_count(self) -> bool:
-        """Whether the figure has to be looked up before the next chat; counts that chat in when not."""
+    def must_count(self) -> Counting:
+        """How the figure has to be looked up for the next chat; counts that chat in where it has not."""
         with self._lock:
-            if self._clock() >= self._count_until or self._limit - self._count <= COUNT_MARGIN:
-                return True
+            if self._limit - self._count <= COUNT_MARGIN:
+                return "before"
+            if self._clock() >= self._count_until:
+                return "with"
             self._count += 1
-            return False
+            return "not"
 
     def counted(self, open_now: int) -> None:
         """Take over a figure. Raises TooManyOpen when it leaves no room."""
         with self._lock:
-            self._count, self._count_until = open_now + 1, self._clock() + 0.5
+            self._count, self._count_until = open_now + 1, self._clock() + COUNT_SECONDS
         if open_now >= self._limit:
             raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
+
+    @property
+    def plenty(self) -> int:
+        """So many open chats at most leave room for one more, and for all that others open meanwhile."""
+        return self._limit - COUNT_MARGIN
 
     def look_up(self, connection: sa.Connection) -> None:
         """Count the open chats, one process after the other. Raises TooManyOpen when that leaves no room."""

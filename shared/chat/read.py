@@ -11,7 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 import structlog
 
-from shared.db import Caller
+from shared.db import Caller, Statement
 from shared.models import llm_chats as chats
 from shared.vocabulary import ENDED_CHATS
 
@@ -195,10 +195,9 @@ JOIN llm_chats c ON c.id = known.id AND c.version > known.version
 """
 
 
-def newer_than(connection: sa.Connection, versions: Mapping[uuid.UUID, int]) -> list[Snapshot]:
-    """Of these chats those whose version is above the known one."""
-    rows = connection.exec_driver_sql(_NEWER, (list(versions), list(versions.values()))).mappings()
-    return [snapshot_of(row) for row in rows]
+def newer_than(versions: Mapping[uuid.UUID, int]) -> Statement:
+    """Of these chats those whose version is above the known one; returns what makes a snapshot."""
+    return Statement(_NEWER, (list(versions), list(versions.values())))
 
 
 def snapshot_of(row: Mapping[Any, Any]) -> Snapshot:

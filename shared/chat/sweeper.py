@@ -107,7 +107,7 @@ def sweep(connection: sa.Connection, *, max_attempts: int, leases: bool = True) 
     exhausted = [row for row in lost if row.status == "failed"]
     waiting.end_pauses(connection)
     resend = connection.exec_driver_sql(_TAKE_LOST).all()
-    counting.count_rows(connection, [*expired, *given_up, *exhausted])
+    counting.count(connection, [*expired, *given_up, *exhausted])
     return SweepResult(
         resend=tuple(DispatchedChat(row.id, row.request_id, first=False) for row in resend),
         changed=tuple(row.id for row in (*expired, *given_up, *lost)),

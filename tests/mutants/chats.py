@@ -187,10 +187,9 @@ MUTANTS = (
     ),
     Mutant(
         "group-commit-before-telling",
-        "shared/chat/batch_writer.py",
-        "            released = self._release(",
-        "            self._deliver([(order, claimed.get(chat_id)) for chat_id, order in claims.items()])\n"
-        "            released = self._release(",
+        "shared/db.py",
+        "                        driver.commit()\n",
+        "",
         ("tests/integration/chat/test_groups.py::test_a_claim_whose_commit_fails_is_none",),
     ),
     Mutant(
@@ -276,8 +275,8 @@ MUTANTS = (
     Mutant(
         "usage-by-caller",
         "shared/chat/counting.py",
-        "callers.setdefault((each.subject, each.model_key), _Sum()).add(each, known_keys)",
-        "callers.setdefault((each.subject, each.model_key), _Sum())",
+        "  ON CONFLICT (subject, day, model_key) DO UPDATE SET {_ADD_SUMS}),",
+        "  ON CONFLICT (subject, day, model_key) DO NOTHING),",
         ("tests/integration/chat/test_caller_usage.py::test_a_line_for_each_caller_sums_how_its_chats_ended",),
     ),
     Mutant(

@@ -110,7 +110,7 @@ class ChatProcess:
             self._loop,
             lease_seconds=self._lease_seconds,
             max_attempts=settings.chat_max_attempts,
-            changed=notifier.notify,
+            notify=notifier.notify,
             default_key=settings.matchaai_default_model,
             blocked_scopes=lambda: blocked_scopes(self._breaker),
         )

@@ -141,7 +141,7 @@ class ChatRoutes:
     def _send_and_wait(self, accepted: AcceptedChat, call: AnyRequest, seconds: float) -> Snapshot:
         deadline = time.monotonic() + seconds
         chat_id = accepted.snapshot.chat_id
-        with self.readers.watching(chat_id) as watch:
+        with self.readers.watching(chat_id, only_end=True) as watch:
             self._send(accepted, call)
             snapshot = accepted.snapshot if accepted.new else self._reread(accepted.snapshot, call.caller)
             watch.mark_seen(snapshot)

@@ -27,10 +27,11 @@ LISTEN_SECONDS = 5.0
 
 
 class Watch:
-    """One reader of one chat. `known` is the version that it has, which never falls."""
+    """One reader of one chat. `version` is what it has, which never falls; `only_end`: it waits for nothing else."""
 
-    def __init__(self, chat_id: uuid.UUID) -> None:
+    def __init__(self, chat_id: uuid.UUID, *, only_end: bool = False) -> None:
         self.chat_id = chat_id
+        self.only_end = only_end
         self.version = 0
         self._latest: Snapshot | None = None
         self._news = threading.Event()
@@ -90,9 +91,12 @@ class Readers:
         return self._count >= self._most
 
     @contextmanager
-    def watching(self, chat_id: uuid.UUID) -> Iterator[Watch]:
-        """A watch that is told of every change from now on. Read the chat after this has begun, so none is missed."""
-        watch = Watch(chat_id)
+    def watching(self, chat_id: uuid.UUID, *, only_end: bool = False) -> Iterator[Watch]:
+        """A watch that is told of every change from now on, or with `only_end` of the last at least.
+
+        Read the chat after this has begun, so that none is missed.
+        """
+        watch = Watch(chat_id, only_end=only_end)
         self._watches.setdefault(chat_id, set()).add(watch)
         self._count += 1
         try:
@@ -105,8 +109,10 @@ class Readers:
                 del self._watches[chat_id]
 
     def _listen(self) -> None:
-        for changed in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):
+        for changed, still_open in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):
             mine = [chat_id for chat_id in changed if chat_id in self._watches]
+            if still_open:
+                mine = [chat_id for chat_id in mine if not all(watch.only_end for watch in self._watches[chat_id])]
             if mine:
                 self._woken.update(mine)
                 self._wake.set()
@@ -124,8 +130,7 @@ class Readers:
         versions = {chat_id: min(watch.version for watch in watches) for chat_id, watches in watched.items() if watches}
         if not versions:
             return
-        with self._database.transaction() as connection:
-            snapshots = read.newer_than(connection, versions)
-        for snapshot in snapshots:
+        (rows,) = self._database.run(read.newer_than(versions))
+        for snapshot in map(read.snapshot_of, rows):
             for watch in list(self._watches.get(snapshot.chat_id, ())):
                 watch.offer(snapshot)

@@ -4,16 +4,33 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
-import sqlalchemy as sa
 
 from shared.chat import read
+from shared.db import Database, Rows, Statement
 from shared.redis_store import RedisStore, connect
 from tests.integration.chat.conftest import ANN, Chats, wait_for
 from worker.web import readers as events
 from worker.web.readers import Readers
+
+
+class Looks:
+    """In front of a database: remembers which chats its readers looked up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.looked: list[list[uuid.UUID]] = []
+
+    def run(self, statement: Statement) -> list[Rows]:
+        self.looked.append(next(iter(statement.values)))
+        return self._database.run(statement)
+
+    def readers(self, store: RedisStore) -> Readers:
+        readers = Readers(cast(Database, self), store)
+        readers.start()
+        return readers
 
 
 class Stream:
@@ -132,30 +149,36 @@ def test_a_post_that_waits_no_longer_than_it_was_to_gets_the_open_chat(following
 
 
 def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) -> None:
-    deaf = Readers(chats.runtime.database, RedisStore(connect("redis://127.0.0.1:1/0")))
-    deaf.start()
+    looks = Looks(chats.runtime.database)
+    deaf = looks.readers(RedisStore(connect("redis://127.0.0.1:1/0")))
     chat_ids = [chats.submit() for _ in range(20)]
-    looked: list[str] = []
-
-    def count(*arguments: Any) -> None:
-        if "unnest" in arguments[2] and "JOIN llm_chats" in arguments[2]:
-            looked.append(arguments[2])
-
     process = chats.process()
     for chat_id in chat_ids:
         process.run(chat_id)
-    sa.event.listen(chats.runtime.database.engine, "before_cursor_execute", count)
-    try:
-        watches = []
-        for chat_id in chat_ids:
-            watching = deaf.watching(chat_id)
-            watches.append(watching.__enter__())
-            chats.ending.push(watching.__exit__)
-        snapshots = [watch.wait(10) for watch in watches]
-    finally:
-        sa.event.remove(chats.runtime.database.engine, "before_cursor_execute", count)
+    watches = [chats.ending.enter_context(deaf.watching(chat_id)) for chat_id in chat_ids]
+    snapshots = [watch.wait(10) for watch in watches]
     assert [snapshot.status for snapshot in snapshots if snapshot is not None] == ["succeeded"] * 20
-    assert len(looked) == 1
+    assert [sorted(looked) for looked in looks.looked] == [sorted(chat_ids)]
+
+
+def test_who_waits_for_the_end_is_not_woken_by_other_changes(chats: Chats) -> None:
+    looks = Looks(chats.runtime.database)
+    readers = looks.readers(chats.runtime.store)
+    waiting, following, unchanged = (chats.submit() for _ in range(3))
+    chats.ending.enter_context(readers.watching(waiting, only_end=True))
+    chats.ending.enter_context(readers.watching(following))
+    chats.ending.enter_context(readers.watching(unchanged))  # in the looks at all that are made now and then
+
+    def woken(chat_id: uuid.UUID, *, still_open: bool) -> bool:
+        chats.runtime.store.publish_chat_changes([chat_id], still_open=still_open)
+        return any(chat_id in looked and unchanged not in looked for looked in looks.looked)
+
+    wait_for(lambda: woken(following, still_open=True))  # it listens now, and messages come in their order
+    looks.looked.clear()
+    assert not woken(waiting, still_open=True)
+    wait_for(lambda: woken(following, still_open=True))
+    assert not woken(waiting, still_open=True)
+    wait_for(lambda: woken(waiting, still_open=False))
 
 
 def test_a_watch_offers_the_newest_state_alone_and_none_twice(chats: Chats) -> None:

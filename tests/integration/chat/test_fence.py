@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from harness.statements import execute
 from shared.chat import claims, figures, lifecycle, sweeper
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release
@@ -91,7 +92,7 @@ class Fence(RuleBasedStateMachine):
         answer = f"of attempt {claim.attempt}"
         end = Finish(self.chat_id, claim.attempt, "succeeded", claim.model, answer=answer, tries=1, upstream_ms=5)
         with self.chats.runtime.database.transaction() as connection:
-            assert (lifecycle.finish(connection, [end]) == {self.chat_id}) == self.model.open
+            assert (execute(connection, lifecycle.finish([end])) == {self.chat_id}) == self.model.open
         if self.model.open:
             self.model.status, self.model.answer = "succeeded", answer
 
@@ -102,7 +103,7 @@ class Fence(RuleBasedStateMachine):
         end = Finish(self.chat_id, claim.attempt, "failed", claim.model, error_code="timeout", error_detail="Late.")
         counts = self.model.open and claim.attempt == self.model.attempt
         with self.chats.runtime.database.transaction() as connection:
-            assert (lifecycle.finish(connection, [end]) == {self.chat_id}) == counts
+            assert (execute(connection, lifecycle.finish([end])) == {self.chat_id}) == counts
         if counts:
             self.model.status = "failed"
 
@@ -112,7 +113,7 @@ class Fence(RuleBasedStateMachine):
         claim = self.held(data)
         counts = self.model.status == "running" and claim.attempt == self.model.attempt
         with self.chats.runtime.database.transaction() as connection:
-            given = lifecycle.release(connection, [Release(self.chat_id, claim.attempt, 1, counted=counted)])
+            given = execute(connection, lifecycle.release([Release(self.chat_id, claim.attempt, 1, counted=counted)]))
         assert (given == {self.chat_id}) == counts
         if counts:
             self.model.status = "queued"

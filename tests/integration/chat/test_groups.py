@@ -39,8 +39,12 @@ def claimed_in_one_group(
 ) -> list[ChatClaim | ParkedChat | None]:
     async def claim() -> list[ChatClaim | ParkedChat | None]:
         loop = asyncio.get_running_loop()
+
+        def notify(chat_ids: Collection[uuid.UUID], *, still_open: bool = False) -> None:
+            announced.extend(chat_ids)
+
         commits = BatchWriter(
-            chats.runtime.database, loop, lease_seconds=30, max_attempts=3, changed=announced.extend, lock_seconds=0.3
+            chats.runtime.database, loop, lease_seconds=30, max_attempts=3, notify=notify, lock_seconds=0.3
         )
         claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
         await asyncio.sleep(0)  # all are ordered before the first group is made

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.statements import execute
 from shared.chat import claims, counting, dispatch, figures, lifecycle, read, sweeper, usage
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release
@@ -26,7 +27,7 @@ def claim(chats: Chats, *chat_ids: uuid.UUID, lease_seconds: float = 30, max_att
 
 def finish(chats: Chats, *finishes: Finish) -> set[uuid.UUID]:
     with chats.runtime.database.transaction() as connection:
-        return lifecycle.finish(connection, finishes)
+        return execute(connection, lifecycle.finish(finishes))
 
 
 def sweep(chats: Chats, *, max_attempts: int = 3) -> SweepResult:
@@ -106,7 +107,7 @@ def test_whoever_has_an_answer_first_writes_it_while_the_chat_is_open(chats: Cha
 
     assert finish(chats, failure(first)) == set(), "another has taken it since"
     with chats.runtime.database.transaction() as connection:
-        assert lifecycle.release(connection, [Release(chat_id, first.attempt)]) == set()
+        assert execute(connection, lifecycle.release([Release(chat_id, first.attempt)])) == set()
         assert claims.renew(connection, {chat_id: first.attempt}, lease_seconds=30) == {chat_id}
     assert finish(chats, success(first, "of the first")) == {chat_id}
     assert finish(chats, success(second, "of the second")) == set()
@@ -162,7 +163,9 @@ def test_a_returned_attempt_is_not_counted_and_its_number_does_not_come_back(cha
         (held,) = claim(chats, chat_id, max_attempts=3)
         assert held.attempt == attempt
         with chats.runtime.database.transaction() as connection:
-            assert lifecycle.release(connection, [Release(chat_id, held.attempt, 1, "It is down.")]) == {chat_id}
+            assert execute(connection, lifecycle.release([Release(chat_id, held.attempt, 1, "It is down.")])) == {
+                chat_id
+            }
     row = chats.row(chat_id)
     assert (row["attempt"] - row["attempts_returned"], row["tries"], row["last_failure"]) == (0, 7, "It is down.")
 
@@ -411,12 +414,12 @@ def test_the_daily_work_reads_no_finished_chats(chats: Chats) -> None:
         held = claims.claim(connection, open_ids[:3], lease_seconds=30, max_attempts=3)
         claims.renew(connection, {each.chat_id: each.attempt for each in held.values()}, lease_seconds=30)
         claims.still_open(connection, held)
-        lifecycle.finish(connection, [success(held[open_ids[0]])])
-        lifecycle.release(connection, [Release(open_ids[1], 1)])
+        execute(connection, lifecycle.finish([success(held[open_ids[0]])]))
+        execute(connection, lifecycle.release([Release(open_ids[1], 1)]))
         claims.postpone(connection, [open_ids[1]], seconds=9)
         swept = sweeper.sweep(connection, max_attempts=3)
         sweeper.delete_finished(connection, older_than_days=30, limit=1000)
-        read.newer_than(connection, dict.fromkeys(open_ids, 0))
+        execute(connection, read.newer_than(dict.fromkeys(open_ids, 0)))
         figures.figures(connection)
         lifecycle.cancel(connection, open_ids[2], ANN)
         read_whole = "SELECT seq_scan, seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'llm_chats'"

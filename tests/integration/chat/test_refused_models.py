@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from harness.statements import execute
 from harness.waiting import wait_for
 from shared.catalogue.sync import queued_runs
 from shared.chat import claims, figures, lifecycle, sweeper
@@ -147,7 +148,7 @@ def test_a_lost_attempt_switches_no_model(chats: Chats) -> None:
         claims.claim(connection, [chat_id], lease_seconds=30, max_attempts=3)
     with chats.runtime.database.transaction() as connection:
         switch = lifecycle.SwitchModel(chat_id, first.attempt, first.model)
-        assert lifecycle.switch_models(connection, [switch]) == set()
+        assert execute(connection, lifecycle.switch_models([switch])) == set()
 
 
 def test_what_was_asked_for_is_counted_by_reason_and_bounded(chats: Chats) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Database
+from harness.statements import execute
 from shared.chat import claims, lifecycle, sweeper
 from shared.chat.accept import ChatRequest, Submitter
 from shared.chat.lifecycle import Finish
@@ -55,8 +56,9 @@ class Hooks:
         claimed = self.claim(*chat_ids).values()
         end: dict[str, Any] = {"status": "failed", **failure} if failure else {"status": "succeeded", "answer": "This."}
         with self.catalogue.database.transaction() as connection:
-            lifecycle.finish(
-                connection, [Finish(each.chat_id, each.attempt, model=each.model, **end) for each in claimed]
+            execute(
+                connection,
+                lifecycle.finish([Finish(each.chat_id, each.attempt, model=each.model, **end) for each in claimed]),
             )
 
     def sweep(self) -> None:

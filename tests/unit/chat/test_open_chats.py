@@ -13,20 +13,22 @@ class Clock:
         return self.now
 
 
-def test_with_room_to_spare_the_figure_is_looked_up_every_half_second() -> None:
+def test_with_room_to_spare_the_figure_is_looked_up_every_half_second_by_a_chat_itself() -> None:
     clock = Clock()
     chats = OpenChats(COUNT_MARGIN + 1000, clock=clock)
-    assert chats.must_count()
+    assert chats.must_count() == "before"  # nothing is known yet
     chats.counted(10)
-    assert not any(chats.must_count() for _ in range(100))
+    assert {chats.must_count() for _ in range(100)} == {"not"}
     clock.now = 0.5
-    assert chats.must_count()
+    assert [chats.must_count(), chats.must_count()] == ["with", "with"]
+    chats.counted(chats.plenty)
+    assert [chats.must_count(), chats.must_count()] == ["before", "before"]
 
 
 def test_the_fuller_it_is_the_more_exactly_it_is_counted() -> None:
     chats = OpenChats(COUNT_MARGIN + 5, clock=Clock())
     chats.counted(3)
-    assert [chats.must_count() for _ in range(3)] == [False, True, True]
+    assert [chats.must_count() for _ in range(3)] == ["not", "before", "before"]
 
 
 def test_at_the_limit_the_next_is_refused() -> None:

@@ -72,7 +72,7 @@ class CompletionRoutes:
         headers = rate_headers(accepted.allowance)
         headers |= {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
         with ExitStack() as ending:
-            watch = ending.enter_context(self.readers.watching(chat_id))
+            watch = ending.enter_context(self.readers.watching(chat_id, only_end=True))
             self.publisher.chat(accepted, request_id=call.request_id)
             first = waiting.begin(watch, accepted)
             if not body.stream:

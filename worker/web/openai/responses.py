@@ -117,7 +117,7 @@ class ResponseRoutes:
             can_return=bool(body.background or body.store) or idempotency_key() is not None,
         )
         with ExitStack() as ending:
-            watch = ending.enter_context(self.readers.watching(chat_id))
+            watch = ending.enter_context(self.readers.watching(chat_id, only_end=not body.stream))
             self.publisher.chat(accepted, request_id=call.request_id)
             first = waiting.begin(watch, accepted)
             if body.stream:
