@@ -14,13 +14,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.waiting import Ready, Wait
 
 from shared.silence import Silence
 
@@ -39,20 +40,61 @@ class BoundedConnection(psycopg.Connection[Any]):
     limit_seconds: float = 5.0
     """How long each exchange may take. Whoever takes the connection from its pool sets it."""
     silence: Silence | None = None
+    _has_received: bool = False
+
+    @contextmanager
+    def whole_transaction(self) -> Iterator[None]:
+        """A transaction whose statements are sent together with its begin and its commit: results come after it.
+
+        psycopg's own begin and commit each wait for the server, within a pipeline too.
+        """
+        self.autocommit = True
+        try:
+            with self.pipeline():
+                self.execute("BEGIN")
+                yield
+                self.execute("COMMIT")
+        except BaseException:
+            if not self.closed:
+                self.rollback()
+            raise
+        finally:
+            if not self.closed:
+                self.autocommit = False
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """As psycopg's. Raises OperationalError when the server has not answered in time."""
         limit = self.limit_seconds if timeout is None else min(timeout, self.limit_seconds)
+        self._has_received = False
         started = time.monotonic()
         try:
-            result: RV = super().wait(gen, interval, limit)
+            result: RV = super().wait(self._sending_at_once(gen), interval, limit)
         except psycopg.OperationalError:
             if time.monotonic() - started >= limit:
                 self._cut(started)
             raise
-        if self.silence is not None:
+        if self._has_received and self.silence is not None:
             self.silence.record_answer()
         return result
+
+    def _sending_at_once(self, gen: PQGen[RV]) -> PQGen[RV]:
+        """psycopg's steps, without a look at the socket before each command of a pipeline.
+
+        Each look is a system call, under gevent a switch to its hub. While libpq holds nothing back, the socket takes
+        more.
+        """
+        try:
+            wanted = next(gen)
+            while True:
+                if wanted == Wait.RW and self.pgconn.flush() == 0:
+                    wanted = gen.send(Ready.W)
+                    continue
+                ready = yield wanted
+                self._has_received |= bool(ready & Ready.R)
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: RV = end.value
+            return result
 
     def _cut(self, started: float) -> None:
         # libpq says good-bye when it closes; nobody is there to take it.

@@ -225,13 +225,12 @@ class Database:
             with self._connection() as connection:
                 driver = _limit(connection, seconds)
                 try:
-                    with driver.pipeline():
+                    with driver.whole_transaction():
                         driver.execute(_ENTER, _entering(caller, seconds, lock_seconds))
                         cursors = [
                             driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
                             for statement, values in statements
                         ]
-                        driver.commit()
                     return [cursor.fetchall() for cursor in cursors]
                 except psycopg.Error as error:
                     if driver.closed:

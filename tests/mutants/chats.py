@@ -187,9 +187,9 @@ MUTANTS = (
     ),
     Mutant(
         "group-commit-before-telling",
-        "shared/db.py",
-        "                        driver.commit()\n",
-        "",
+        "shared/connections.py",
+        '                self.execute("COMMIT")\n',
+        '                self.execute("ROLLBACK")\n',
         ("tests/integration/chat/test_groups.py::test_a_claim_whose_commit_fails_is_none",),
     ),
     Mutant(
