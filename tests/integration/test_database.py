@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +19,8 @@ from harness.servers import Database, Servers
 from harness.waiting import wait_for
 from migrations.run import downgrade, upgrade
 from migrations.schema import VERSION_TABLE
-from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable, Limits
+from shared.connections import PREPARE_AFTER
+from shared.db import PING_AFTER_SECONDS, SYSTEM, Caller, DatabaseError, DatabaseUnavailable, Limits, Statement
 from shared.db import Database as Pool
 from shared.models import metadata
 
@@ -286,34 +289,50 @@ def test_a_connection_that_died_at_rest_is_replaced_before_it_is_used(database: 
 def test_a_statement_that_is_sent_with_its_commit_is_one_transaction(pool: Pool) -> None:
     insert_model = "INSERT INTO llm_models (matcha_llm_id, model_name, model_key, provider)"
     returning = " RETURNING model_key, current_user::text AS role"
-    rows = pool.run(f"{insert_model} VALUES (%(id)s, 'x', 'a', 'x'){returning}", {"id": 1})
+    (rows,) = pool.run(Statement(f"{insert_model} VALUES (%(id)s, 'x', 'a', 'x'){returning}", {"id": 1}))
     assert rows == [{"model_key": "a", "role": "service_role"}]
     with pytest.raises(DatabaseError) as refused:
-        pool.run(f"{insert_model} VALUES (2, 'x', 'b', 'x'), (3, %(name)s, 'a', 'x'){returning}", {"name": "hunter2"})
+        two = f"{insert_model} VALUES (2, 'x', 'b', 'x'), (3, %(name)s, 'a', 'x'){returning}"
+        pool.run(Statement(two, {"name": "hunter2"}))
     assert (refused.value.sqlstate, refused.value.constraint) == ("23505", "llm_models_model_key_key")
     assert "hunter2" not in str(refused.value)
-    assert pool.run("SELECT model_key FROM llm_models", {}) == [{"model_key": "a"}], "nothing of the second one is left"
+    assert pool.run(Statement("SELECT model_key FROM llm_models")) == [[{"model_key": "a"}]], "nothing of the second"
     with pytest.raises(DatabaseError), pool.transaction(ANNA):
-        pool.run("SELECT subject FROM llm_callers", {}, ANNA)
+        pool.run(Statement("SELECT subject FROM llm_callers"), caller=ANNA)
+
+
+def test_statements_that_are_sent_with_their_commit_take_one_exchange(database: Database, tmp_path: Path) -> None:
+    one = Pool(sqlalchemy_url(database.url), application_name="test", pool_size=1)
+    ones = [Statement("SELECT 1 AS one"), Statement("SELECT 2 AS two")]
+    for _ in range(PREPARE_AFTER + 2):  # also with statements that are prepared
+        with one.engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+        with (tmp_path / "wire").open("wb") as wire:
+            driver.pgconn.trace(wire.fileno())
+            assert one.run(*ones) == [[{"one": 1}], [{"two": 2}]]
+            driver.pgconn.untrace()
+        messages = [line.split("\t")[3] for line in (tmp_path / "wire").read_text().splitlines()]
+        assert messages.count("ReadyForQuery") == 1, messages
+    one.dispose()
 
 
 def test_a_statement_alone_is_bounded(database: Database) -> None:
     bounded = Pool(sqlalchemy_url(database.url), application_name="test", pool_size=1, limits=Limits(statement=0.2))
     with pytest.raises(DatabaseUnavailable) as late:
-        bounded.run("SELECT pg_sleep(20)", {})
+        bounded.run(Statement("SELECT pg_sleep(20)"))
     assert late.value.sqlstate == "57014"
-    assert bounded.run("SELECT 1 AS one", {}) == [{"one": 1}]
+    assert bounded.run(Statement("SELECT 1 AS one")) == [[{"one": 1}]]
     bounded.dispose()
 
 
 def test_a_connection_that_is_lost_during_a_statement_is_told_and_replaced(database: Database, pool: Pool) -> None:
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
     with psycopg.connect(database.superuser_url, autocommit=True) as other, ThreadPoolExecutor(1) as threads:
-        sleeping = threads.submit(pool.run, "SELECT pg_sleep(20)", {})
+        sleeping = threads.submit(pool.run, Statement("SELECT pg_sleep(20)"))
         wait_for(lambda: other.execute(end).fetchone() == (True,))
         with pytest.raises(DatabaseUnavailable):
             sleeping.result()
-    assert pool.run("SELECT 1 AS one", {}) == [{"one": 1}]
+    assert pool.run(Statement("SELECT 1 AS one")) == [[{"one": 1}]]
 
 
 def _prepared(connection: sa.Connection) -> int:
