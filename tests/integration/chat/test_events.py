@@ -19,17 +19,24 @@ from worker.web.readers import Readers
 class Looks:
     """In front of a database: remembers which chats its readers looked up."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, chats: Chats) -> None:
+        self._chats = chats
+        self._under_way = 0
         self.looked: list[list[uuid.UUID]] = []
 
     def run(self, statement: Statement) -> list[Rows]:
         self.looked.append(next(iter(statement.values)))
-        return self._database.run(statement)
+        self._under_way += 1
+        try:
+            return self._chats.runtime.database.run(statement)
+        finally:
+            self._under_way -= 1
 
     def readers(self, store: RedisStore) -> Readers:
         readers = Readers(cast(Database, self), store)
         readers.start()
+        # After the last watch no look begins; one that outlives the database would leave its connection behind.
+        self._chats.ending.callback(wait_for, lambda: self._under_way == 0)
         return readers
 
 
@@ -149,7 +156,7 @@ def test_a_post_that_waits_no_longer_than_it_was_to_gets_the_open_chat(following
 
 
 def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) -> None:
-    looks = Looks(chats.runtime.database)
+    looks = Looks(chats)
     deaf = looks.readers(RedisStore(connect("redis://127.0.0.1:1/0")))
     chat_ids = [chats.submit() for _ in range(20)]
     process = chats.process()
@@ -162,7 +169,7 @@ def test_readers_without_wake_ups_find_out_with_one_query_for_all(chats: Chats) 
 
 
 def test_who_waits_for_the_end_is_not_woken_by_other_changes(chats: Chats) -> None:
-    looks = Looks(chats.runtime.database)
+    looks = Looks(chats)
     readers = looks.readers(chats.runtime.store)
     waiting, following, unchanged = (chats.submit() for _ in range(3))
     chats.ending.enter_context(readers.watching(waiting, only_end=True))
