@@ -11,7 +11,8 @@ from bench.figures import Aim, Figure
 from bench.place import Place, alone
 from bench.processes import cpu_seconds, peak_megabytes
 from harness.chatting import System, chat_system
-from shared.chat.accept import ChatRequest, Submitter
+from shared.chat.accept import Submitter
+from shared.chat.chat_request import ChatRequest
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller, Database

@@ -21,7 +21,8 @@ from harness.statements import execute
 from shared.catalogue.listing import read_models, read_state
 from shared.catalogue.listing_cache import READER
 from shared.chat import claims, figures, lifecycle, read, sweeper, usage
-from shared.chat.accept import ChatRequest, Submitter
+from shared.chat.accept import Submitter
+from shared.chat.chat_request import ChatRequest
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import SYSTEM, Caller, Database

@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from shared.background import BackgroundLoop
 from shared.catalogue.sync.options import RefreshOptions
 from shared.chat import dispatch
-from shared.chat.accept import AcceptedChat
+from shared.chat.chat_request import AcceptedChat
 from shared.chat.dispatch import DispatchedChat, DispatchTurn
 from shared.clock import new_id
 from shared.db import Database, DatabaseFailure

@@ -10,31 +10,25 @@ import asyncio
 import queue
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-import sqlalchemy as sa
 import structlog
 
 from shared.background import BackgroundLoop
 from shared.catalogue.resolve import NoModel
-from shared.chat import claims, lifecycle, waiting
+from shared.chat.chat_writes import ChatWrites, Operation, OperationResult, ProbeClaim, chat_of
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release, SwitchModel
-from shared.chat.waiting import BlockedScope, ParkedChat
-from shared.db import Database, DatabaseError, DatabaseFailure, DatabaseUnavailable, RoleNotGranted
+from shared.chat.waiting import ParkedChat
+from shared.db import DatabaseError, DatabaseUnavailable, RoleNotGranted
 
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 0.02
 RETRY_SECONDS = 0.5
-LOCK_SECONDS = 2.0
-"""A row that somebody holds for longer is left for the next time, and the group goes on without it."""
 MAX_LATE = 3
 """So many groups or rows in a row that cannot be written now are more than a matter of their own."""
-WRITE_SECONDS = 5.0
 MAX_GROUP_BYTES = 8 * 1024 * 1024
 """Of answers in one transaction: PostgreSQL refuses a statement of a gigabyte, and each is in memory several times."""
 MIN_ITEM_BYTES = 1024
@@ -42,15 +36,6 @@ MIN_ITEM_BYTES = 1024
 _LOCKED = "55P03"
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeClaim:
-    """A claim that is made although a circuit is open."""
-
-    chat_id: uuid.UUID
-
-
-Operation = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
-OperationResult = ChatClaim | ParkedChat | bool | None
 Delivery = OperationResult | Exception
 
 
@@ -61,20 +46,10 @@ class _QueuedWrite:
     retry_until: float
     bytes: int = field(init=False)
 
-    @property
-    def chat_id(self) -> uuid.UUID:
-        return self.operation if isinstance(self.operation, uuid.UUID) else self.operation.chat_id
-
     def __post_init__(self) -> None:
         answer = self.operation.answer if isinstance(self.operation, Finish) else None
         # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
         self.bytes = MIN_ITEM_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
-
-
-class Notify(Protocol):
-    """Tells the readers of these chats that they have changed; `still_open`: who waits for the end need not look."""
-
-    def __call__(self, chat_ids: Collection[uuid.UUID], *, still_open: bool = False) -> None: ...
 
 
 class BatchWriter:
@@ -82,30 +57,13 @@ class BatchWriter:
 
     def __init__(
         self,
-        database: Database,
+        writes: ChatWrites,
         loop: asyncio.AbstractEventLoop,
         *,
-        lease_seconds: float,
-        max_attempts: int,
-        notify: Notify,
-        blocked_scopes: Callable[[], Sequence[BlockedScope]] = tuple,
-        default_key: str = "",
-        lock_seconds: float = LOCK_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`notify` gets, after each commit, the chats whose readers should know; it must not block.
-
-        `default_key` is MATCHAAI_DEFAULT_MODEL. `blocked_scopes` returns which chats may not be claimed at the moment:
-        these wait.
-        """
-        self._database = database
+        self._writes = writes
         self._loop = loop
-        self._lease_seconds = lease_seconds
-        self._max_attempts = max_attempts
-        self._notify = notify
-        self._blocked_scopes = blocked_scopes
-        self._default_key = default_key
-        self._lock_seconds = lock_seconds
         self._clock = clock
         self._queue: queue.SimpleQueue[_QueuedWrite | None] = queue.SimpleQueue()
         self._waiting: list[_QueuedWrite] = []
@@ -195,7 +153,8 @@ class BatchWriter:
     def _write(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:
         """Write the group; returns what has to be tried again."""
         try:
-            self._deliver(self._apply(items))
+            results = self._writes.apply([item.operation for item in items])
+            self._deliver([(item, results.get(chat_of(item.operation))) for item in items])
         except DatabaseUnavailable as error:
             if error.sqlstate == _LOCKED and len(items) > 1:
                 return self._write_individually(items)
@@ -220,80 +179,6 @@ class BatchWriter:
                 return [*items[place:], *late]
             late += self._write([item])
         return late
-
-    def _apply(self, items: list[_QueuedWrite]) -> list[tuple[_QueuedWrite, OperationResult]]:
-        """Write all of these in one exchange with PostgreSQL; no two of them are of the same chat."""
-        operations = [item.operation for item in items]
-        new_ids = [each for each in operations if isinstance(each, uuid.UUID)]
-        parked = self._park(new_ids)
-        wanted = [chat_id for chat_id in new_ids if chat_id not in parked]
-        wanted += [each.chat_id for each in operations if isinstance(each, ProbeClaim)]
-        claimed, written = self._write_together(wanted, operations)
-        claimed |= self._claim_changed([chat_id for chat_id in wanted if chat_id not in claimed])
-        ended = {each.chat_id for each in operations if isinstance(each, Finish)} & written
-        self._notify(ended)
-        self._notify([*claimed, *(written - ended)], still_open=True)
-        results: dict[uuid.UUID, OperationResult] = {**dict.fromkeys(written, True), **claimed}
-        results |= dict.fromkeys(parked, ParkedChat())
-        return [(item, results.get(item.chat_id, False)) for item in items]
-
-    def _write_together(
-        self, wanted: list[uuid.UUID], operations: Sequence[Operation]
-    ) -> tuple[dict[uuid.UUID, ChatClaim], set[uuid.UUID]]:
-        """The claims that were made, and the ids of the chats whose other operations were written."""
-        releases = [each for each in operations if isinstance(each, Release)]
-        switches = [each for each in operations if isinstance(each, SwitchModel)]
-        finishes = [each for each in operations if isinstance(each, Finish)]
-        statements = (
-            [claims.claim_unchanged(wanted, lease_seconds=self._lease_seconds, max_attempts=self._max_attempts)]
-            if wanted
-            else []
-        )
-        statements += [lifecycle.release(releases)] if releases else []
-        statements += [lifecycle.switch_models(switches)] if switches else []
-        statements += [lifecycle.finish(finishes)] if finishes else []
-        if not statements:
-            return {}, set()
-        rows = self._database.run(*statements, timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds)
-        claimed = {row["id"]: claims.claim_of(row, self._max_attempts) for row in (rows.pop(0) if wanted else ())}
-        return claimed, {row["id"] for each in rows for row in each}
-
-    def _claim_changed(self, chat_ids: list[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
-        """Claim those of these chats whose model is not what it was; most are others' by now, or have ended.
-
-        What was written before is committed: a chat that cannot be claimed is left to the sweeper.
-        """
-        if not chat_ids:
-            return {}
-        try:
-            with self._transaction() as connection:
-                return claims.claim(
-                    connection,
-                    chat_ids,
-                    lease_seconds=self._lease_seconds,
-                    max_attempts=self._max_attempts,
-                    default_key=self._default_key,
-                )
-        except (DatabaseFailure, NoModel) as error:
-            if len(chat_ids) > 1 and not isinstance(error, DatabaseUnavailable):
-                return {k: v for chat_id in chat_ids for k, v in self._claim_changed([chat_id]).items()}
-            log.warning(
-                "llm_chat.not_written", message="A chat could not be claimed", error=str(error), chats=len(chat_ids)
-            )
-            return {}
-
-    def _park(self, chat_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
-        """Those of these chats that wait for the gateway, as they do from now on."""
-        blocked_scopes = self._blocked_scopes() if chat_ids else ()
-        if not blocked_scopes:
-            return ()
-        with self._transaction() as connection:
-            parked = waiting.park(connection, chat_ids, blocked_scopes)
-        self._notify([chat_id for chat_id, new in parked.items() if new], still_open=True)
-        return parked
-
-    def _transaction(self) -> AbstractContextManager[sa.Connection]:
-        return self._database.transaction(timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds)
 
     def _deliver(self, results: Sequence[tuple[_QueuedWrite, Delivery]]) -> None:
         if results and not self._loop.is_closed():

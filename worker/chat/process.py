@@ -17,6 +17,7 @@ import structlog
 from shared.chat import dispatch
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.calls import CallLimits, Gateway, ModelCalls
+from shared.chat.chat_writes import ChatWrites
 from shared.chat.circuit_breaker import CircuitBreaker
 from shared.chat.claims import ChatClaim
 from shared.chat.complete import Completer
@@ -105,15 +106,15 @@ class ChatProcess:
         self._completer = Completer(
             self._calls, default_instead=defaults.default_instead, switch_model=self._switch_model
         )
-        self._writer = BatchWriter(
+        writes = ChatWrites(
             database,
-            self._loop,
             lease_seconds=self._lease_seconds,
             max_attempts=settings.chat_max_attempts,
             notify=notifier.notify,
             default_key=settings.matchaai_default_model,
             blocked_scopes=lambda: blocked_scopes(self._breaker),
         )
+        self._writer = BatchWriter(writes, self._loop)
         self._room = AnswerMemory()
         self._claimed_ids: set[uuid.UUID] = set()
         self._running: dict[uuid.UUID, _RunningChat] = {}

@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from shared.catalogue.resolve import NoModel
 from shared.chat import lifecycle, read
-from shared.chat.accept import AcceptedChat, ChatRequest
+from shared.chat.chat_request import AcceptedChat, ChatRequest
 from shared.chat.open_chats import TooManyOpen
 from shared.chat.read import Snapshot
 from shared.chat.requests import Question

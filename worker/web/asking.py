@@ -10,8 +10,9 @@ import structlog
 from flask import request
 
 from shared.catalogue.resolve import ModelNotFound, NoModel
-from shared.chat.accept import AcceptedChat, ChatRequest, IdempotencyConflict
+from shared.chat.accept import IdempotencyConflict
 from shared.chat.admission import CallerOverLimit, RequestAllowance
+from shared.chat.chat_request import AcceptedChat, ChatRequest
 from shared.chat.open_chats import TooManyOpen
 from shared.chat.requests import MAX_IDEMPOTENCY_KEY_CHARS, Question
 from shared.vocabulary import CALLER_LIMIT

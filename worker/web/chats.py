@@ -14,7 +14,7 @@ import structlog
 from flask import Response, request
 
 from shared.chat import erasure, lifecycle, read, usage
-from shared.chat.accept import AcceptedChat
+from shared.chat.chat_request import AcceptedChat
 from shared.chat.read import Snapshot
 from shared.csv_report import as_csv
 from shared.db import Caller, Database, DatabaseFailure, DatabaseUnavailable

@@ -21,7 +21,7 @@ from harness.servers import Servers
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from shared.chat import places
-from shared.chat.accept import AcceptedChat, ChatRequest
+from shared.chat.chat_request import AcceptedChat, ChatRequest
 from shared.chat.dispatch import dispatch_limits_of
 from shared.chat.requests import Question
 from shared.db import Caller, Database

@@ -13,8 +13,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from shared.chat.accept import ChatRequest, Submitter
+from shared.chat.accept import Submitter
 from shared.chat.admission import CallerOverLimit
+from shared.chat.chat_request import ChatRequest
 from shared.chat.requests import Question
 from shared.chat.wait_figures import wait_figures
 from shared.db import Caller

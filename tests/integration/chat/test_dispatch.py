@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.waiting import wait_for
 from shared.chat import dispatch, places, sweeper
-from shared.chat.accept import ChatRequest
+from shared.chat.chat_request import ChatRequest
 from shared.chat.dispatch import NO_LIMITS, DispatchLimits, DispatchTurn
 from shared.chat.requests import Question
 from shared.db import Caller, DatabaseUnavailable

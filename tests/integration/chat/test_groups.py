@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 
 from shared.chat.batch_writer import BatchWriter
+from shared.chat.chat_writes import ChatWrites
 from shared.chat.claims import ChatClaim
 from shared.chat.waiting import ParkedChat
 from tests.integration.chat.conftest import Chats
@@ -43,9 +44,9 @@ def claimed_in_one_group(
         def notify(chat_ids: Collection[uuid.UUID], *, still_open: bool = False) -> None:
             announced.extend(chat_ids)
 
-        commits = BatchWriter(
-            chats.runtime.database, loop, lease_seconds=30, max_attempts=3, notify=notify, lock_seconds=0.3
-        )
+        database = chats.runtime.database
+        writes = ChatWrites(database, lease_seconds=30, max_attempts=3, notify=notify, lock_seconds=0.3)
+        commits = BatchWriter(writes, loop)
         claims = [loop.create_task(commits.claim(chat_id)) for chat_id in chat_ids]
         await asyncio.sleep(0)  # all are ordered before the first group is made
         commits.start()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.chat import lifecycle, sweeper
-from shared.chat.accept import AcceptedChat, ChatRequest
+from shared.chat.chat_request import AcceptedChat, ChatRequest
 from shared.chat.requests import Question
 from tests.integration.chat.conftest import ANN, BEN, Chats
 

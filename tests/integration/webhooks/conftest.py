@@ -13,7 +13,8 @@ from harness.refreshing import CatalogueHarness, catalogue_harness
 from harness.servers import Database
 from harness.statements import execute
 from shared.chat import claims, lifecycle, sweeper
-from shared.chat.accept import ChatRequest, Submitter
+from shared.chat.accept import Submitter
+from shared.chat.chat_request import ChatRequest
 from shared.chat.lifecycle import Finish
 from shared.chat.requests import Question
 from shared.clock import new_id, utc_now

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from flask import Response
 
 from shared.chat import erasure, lifecycle, read
-from shared.chat.accept import AcceptedChat
+from shared.chat.chat_request import AcceptedChat
 from shared.chat.read import Snapshot, StoredResponse
 from shared.chat.requests import Question
 from shared.db import Caller, DatabaseFailure

@@ -10,7 +10,7 @@ import structlog
 from flask import request
 
 from shared.chat import lifecycle, read
-from shared.chat.accept import AcceptedChat
+from shared.chat.chat_request import AcceptedChat
 from shared.chat.read import Snapshot
 from shared.db import Caller, DatabaseFailure
 from worker.runtime import Runtime
