@@ -22,7 +22,7 @@ from shared.chat.admission import (
 )
 from shared.chat.chat_request import AcceptedChat, ChatRequest
 from shared.chat.dispatch import MESSAGE_SECONDS, NO_LIMITS, DispatchLimits
-from shared.chat.open_chats import COUNT_OPEN, Counting, OpenChats, TooManyOpen
+from shared.chat.open_chats import COUNT_ALONE, COUNT_OPEN, CountAlone, Counting, OpenChats, TooManyOpen
 from shared.db import Database, Statement
 
 RESEND_MINUTES = 15
@@ -49,14 +49,13 @@ _RETURN = f"""
 # Inserts a chat with the active model that {wanted} selects where its caller may open one, with a place where one is
 # free and nobody waits (`llm_admit_chat`, migration 0022), all in one exchange with PostgreSQL; a second one with the
 # same idempotency key (llm_chats_idempotency) inserts nothing. Decides nothing where the caller has given the same
-# question up (llm_chats_given_up), and this one would take it up again, nor where so many chats are open that they have
-# to be counted before.
+# question up (llm_chats_given_up), and this one would take it up again, nor where too many chats are open.
 _INSERT = f"""
     WITH room AS MATERIALIZED (SELECT CASE WHEN %(counts)s THEN {COUNT_OPEN} END AS open_chats),
     admission AS MATERIALIZED (
       SELECT admitted.* FROM room, llm_admit_chat(%(subject)s, %(id)s, %(max_open)s, %(per_minute)s,
         %(max_running)s, %(max_parallel)s, %(alone)s) AS admitted
-      WHERE (open_chats IS NULL OR open_chats <= %(plenty)s)
+      WHERE (open_chats IS NULL OR open_chats <= %(most_open)s)
         AND NOT (%(returns)s AND EXISTS (SELECT FROM llm_chats WHERE {_GIVEN_UP}))),
     accepted AS (
       INSERT INTO llm_chats (id, subject, idempotency_key, body_sha256, request_id, question, system_prompt, history,
@@ -142,14 +141,17 @@ class Submitter:
             return earlier
 
     def _accept(self, request: ChatRequest) -> AcceptedChat:
-        try:
-            return self._accept_beside(request, alone=False)
-        except ExclusiveLockNeeded:
-            return self._accept_beside(request, alone=True)
+        counting, alone = self._open.must_count(), False
+        while True:
+            try:
+                return self._accept_beside(request, counting, alone=alone)
+            except ExclusiveLockNeeded:
+                alone = True
+            except CountAlone:
+                counting = "alone"
 
-    def _accept_beside(self, request: ChatRequest, *, alone: bool) -> AcceptedChat:
-        """Accept beside other chats of the caller, or `alone`. Raises ExclusiveLockNeeded."""
-        counting = self._open.must_count()
+    def _accept_beside(self, request: ChatRequest, counting: Counting, *, alone: bool) -> AcceptedChat:
+        """Accept beside other chats of the caller, or `alone`. Raises ExclusiveLockNeeded and CountAlone."""
         question = request.question
         accepted = self._insert(request, question.requested, counting=counting, alone=alone)
         while accepted is None:
@@ -175,8 +177,8 @@ class Submitter:
     ) -> AcceptedChat | None:
         """Insert the question for the active model of this key, or the default; None where that is not active.
 
-        Where open chats are counted before it, all processes take turns until their commit: the last place is given
-        away once.
+        Where open chats are counted alone, all processes take turns until their commit: the last place is given away
+        once.
         """
         question = request.question
         story = fallback.story if fallback is not None else None
@@ -203,9 +205,11 @@ class Submitter:
             "per_minute": self._callers.per_minute,
             "alone": alone,
             "returns": request.joins == "given_up" and request.idempotency_key is None,
+            "counts": counting != "not",
+            "most_open": self._open.most(counting),
         }
         statement = _INSERT_DEFAULT if key is None else _INSERT_BY_KEY
-        returned = self._return(values) if counting == "before" and values["returns"] else None
+        returned = self._return(values) if counting == "alone" and values["returns"] else None
         row: Mapping[Any, Any] = {"decision": None} if returned else self._run(statement, values, counting)
         if row["decision"] is None:
             returned = returned or self._return(values)
@@ -218,18 +222,12 @@ class Submitter:
         return None if request.idempotency_key is None else self._earlier(request)
 
     def _run(self, statement: str, values: Mapping[str, Any], counting: Counting) -> Mapping[Any, Any]:
-        """The row of the question. Raises TooManyOpen."""
-        values = {**values, "counts": counting == "with", "plenty": self._open.plenty}
-        if counting != "before":
-            ((row,),) = self._database.run(Statement(statement, values))
-            if not values["counts"]:
-                return row
-            self._open.counted(row["open_chats"])
-            if row["open_chats"] <= self._open.plenty:
-                return row
-        with self._database.transaction() as connection:
-            self._open.look_up(connection)
-            return connection.exec_driver_sql(statement, {**values, "counts": False}).mappings().one()
+        """The row of the question. Raises TooManyOpen and CountAlone."""
+        before = [COUNT_ALONE] if counting == "alone" else []
+        ((row,),) = self._database.run(*before, Statement(statement, values))[-1:]
+        if row["open_chats"] is not None:
+            self._open.counted(row["open_chats"], counting)
+        return row
 
     def _return(self, values: Mapping[str, Any]) -> AcceptedChat | None:
         """The given-up chat that this question takes up again; None where it has ended."""

@@ -180,9 +180,9 @@ MUTANTS = (
     ),
     Mutant(
         "places-given-away-in-turn",
-        "shared/chat/open_chats.py",
-        "        connection.execute(_ONE_AT_A_TIME)\n",
-        "",
+        "shared/chat/accept.py",
+        'before = [COUNT_ALONE] if counting == "alone" else []',
+        "before = list[Statement]()",
         (f"{_ASKING}::test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time",),
     ),
     Mutant(

@@ -1,12 +1,13 @@
 """What is accepted, what is refused, and who sees what."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from shared.chat.open_chats import TooManyOpen
+from shared.chat.open_chats import COUNT_MARGIN, COUNT_SECONDS, TooManyOpen
 from shared.db import Caller, DatabaseError
 from tests.integration.chat.conftest import ANN, BEN, SERVICE, Chats, as_caller, token
 
@@ -176,6 +177,31 @@ def test_above_the_limit_of_open_chats_the_next_is_told_when_to_come_back(chats:
     assert chats.stored() == 3
     chats.call("DELETE", f"/api/chats/{ids[0]}")
     assert ask().status_code == 202
+
+
+def test_who_counts_beside_others_and_finds_little_room_counts_alone(chats: Chats) -> None:
+    runtime = chats.with_settings(chat_max_queued=COUNT_MARGIN + 3)
+
+    def open_by_others(number: int) -> None:
+        chats.catalogue.run(
+            "INSERT INTO llm_chats (id, subject, body_sha256, question, model_key, model_name, matcha_llm_id,"
+            " deadline_at) SELECT gen_random_uuid(), 'x', '', 'q', 'k', 'n', 1, now() + interval '1 hour'"
+            " FROM generate_series(1, :n)",
+            n=number,
+        )
+        time.sleep(COUNT_SECONDS)  # what is tested is the next look
+
+    assert chats.submit(runtime=runtime)
+    open_by_others(COUNT_MARGIN)
+    assert chats.submit(runtime=runtime)  # 2,001 were open, and nobody else asked
+    assert chats.submit(runtime=runtime)
+    with pytest.raises(TooManyOpen):
+        chats.submit(runtime=runtime)
+    chats.catalogue.run("DELETE FROM llm_chats WHERE subject = 'x' AND id IN (SELECT id FROM llm_chats LIMIT 2002)")
+    assert chats.submit(runtime=runtime)
+    open_by_others(COUNT_MARGIN + 3)
+    with pytest.raises(TooManyOpen):
+        chats.submit(runtime=runtime)
 
 
 def test_without_any_active_model_nothing_is_accepted(chats: Chats) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.chat.open_chats import COUNT_MARGIN, OpenChats, TooManyOpen
+from shared.chat.open_chats import COUNT_MARGIN, CountAlone, OpenChats, TooManyOpen
 
 
 class Clock:
@@ -13,26 +13,28 @@ class Clock:
         return self.now
 
 
-def test_with_room_to_spare_the_figure_is_looked_up_every_half_second_by_a_chat_itself() -> None:
+def test_with_room_to_spare_open_chats_are_counted_every_half_second_beside_others() -> None:
     clock = Clock()
     chats = OpenChats(COUNT_MARGIN + 1000, clock=clock)
-    assert chats.must_count() == "before"  # nothing is known yet
-    chats.counted(10)
+    assert chats.must_count() == "alone"  # nothing is known yet
+    chats.counted(10, "alone")
     assert {chats.must_count() for _ in range(100)} == {"not"}
     clock.now = 0.5
-    assert [chats.must_count(), chats.must_count()] == ["with", "with"]
-    chats.counted(chats.plenty)
-    assert [chats.must_count(), chats.must_count()] == ["before", "before"]
+    assert [chats.must_count(), chats.must_count()] == ["beside", "beside"]
+    chats.counted(1000, "beside")
+    with pytest.raises(CountAlone):
+        chats.counted(1001, "beside")
+    assert [chats.must_count(), chats.must_count()] == ["alone", "alone"]
 
 
 def test_the_fuller_it_is_the_more_exactly_it_is_counted() -> None:
     chats = OpenChats(COUNT_MARGIN + 5, clock=Clock())
-    chats.counted(3)
-    assert [chats.must_count() for _ in range(3)] == ["not", "before", "before"]
+    chats.counted(3, "alone")
+    assert [chats.must_count() for _ in range(3)] == ["not", "alone", "alone"]
 
 
 def test_at_the_limit_the_next_is_refused() -> None:
     chats = OpenChats(3, clock=Clock())
-    chats.counted(2)
+    chats.counted(2, "alone")
     with pytest.raises(TooManyOpen):
-        chats.counted(3)
+        chats.counted(3, "alone")
