@@ -1,5 +1,7 @@
 """Streams of /v1/responses that are cut anywhere and resumed anywhere, while workers and web processes are killed."""
 
+from __future__ import annotations
+
 import os
 import random
 import signal
@@ -12,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from harness.chatting import System
 from harness.processes import Process
 from tests.fault.conftest import Report, StartSystem
+from tests.support import openai_sdk as openai
 
 STREAMS = 200
 AT_ONCE = 25

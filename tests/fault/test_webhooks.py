@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 
-import openai
 import pytest
 
 from harness.waiting import wait_for
 from tests.fault.conftest import StartSystem
+from tests.support import openai_sdk as openai
 from tests.support.receiver import receiver
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from openai.types.webhooks.unwrap_webhook_event import UnwrapWebhookEvent
 
 from shared.catalogue.facts.capabilities import CAPABILITIES, CapabilityValues, Flag
 from shared.models import metadata, one_of
@@ -35,6 +34,8 @@ def schema_of(model: Any) -> dict[str, Any]:
 
 def sdk_events() -> list[Any]:
     """The classes of events that OpenAI's SDK can make of a webhook."""
+    from openai.types.webhooks.unwrap_webhook_event import UnwrapWebhookEvent  # loading takes long
+
     return list(get_args(get_args(UnwrapWebhookEvent)[0]))
 
 

@@ -19,7 +19,8 @@ from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_we
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# The first is Chromium without windows: a page takes half the CPU.
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -46,9 +47,9 @@ def chromium() -> str:
     return match
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """For one module: while Playwright runs, no other test of this process can run an event loop of its own."""
+    """Ended with this folder: while Playwright runs, no other test of this process can run an event loop of its own."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
@@ -138,7 +139,7 @@ def catalogue(gateway: RunningStandIn, api: httpx.Client) -> Iterator[RunningSta
     assert refreshed.status_code == httpx.codes.OK, refreshed.text
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def profiles(browser: Browser) -> Profiles:
     return Profiles(browser)
 

@@ -39,6 +39,7 @@ def long_wait(profiles: Profiles, up: RunningUp, sandbox: RunningStandIn) -> Ite
     sandbox.behave()
     yield page
     opened.close()
+    opened.close()
 
 
 def test_the_chosen_model_answers(pages: Pages, gateway: RunningStandIn) -> None:

@@ -1,15 +1,17 @@
 """A whole system for OpenAI's SDKs: web processes and a chat worker, on servers of their own."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
-import openai
 import pytest
 
 from harness.chatting import System, chat_system
 from harness.servers import Servers
+from tests.support import openai_sdk as openai
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def system(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with chat_system(servers, tmp_path_factory.mktemp("openai")) as running:
         running.start_chat_worker()
@@ -26,7 +28,7 @@ def well_behaved(system: System) -> None:
     system.gateway.forget_calls()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def client(system: System) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{system.web.url}/v1", api_key="anything") as sdk:
         yield sdk

@@ -7,20 +7,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import openai
 import pytest
 
 from harness.chatting import System
-from harness.processes import Web
+from harness.processes import Web, web
+from tests.support import openai_sdk as openai
 
 CALLER = "local"
 """Whoever asks where tokens are not looked at."""
 
 
 @pytest.fixture(scope="module")
-def webs(system: System) -> list[Web]:
+def webs(system: System) -> Iterator[list[Web]]:
     """Three servers of two processes each."""
-    return [system.web, system.start_web(), system.start_web()]
+    with web(system.variables, system.folder) as second, web(system.variables, system.folder) as third:
+        yield [system.web, second, third]
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,14 @@
 """/v1/responses by OpenAI's SDK for Python: in one piece, in the background, as a stream, and resumed."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import openai
 import pytest
 
 from harness.chatting import System
 from harness.waiting import wait_for
+from tests.support import openai_sdk as openai
 
 GPT = "gpt-4o"
 KINDS = [

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from harness.chatting import System
 from harness.waiting import wait_for
+from tests.support import openai_sdk as openai
 from tests.support.node import installed
 from tests.support.receiver import Post, Receiver
 

@@ -1,5 +1,7 @@
 """API keys: made by command and over HTTP, taken wherever a token is, and refused everywhere soon after their end."""
 
+from __future__ import annotations
+
 import json
 import re
 import time
@@ -10,7 +12,6 @@ from typing import Any
 
 import httpx
 import jwt
-import openai
 import psycopg
 import pytest
 
@@ -20,6 +21,7 @@ from harness.servers import Servers
 from harness.waiting import wait_for
 from shared.db import Caller
 from tests.integration.web.conftest import SECRET
+from tests.support import openai_sdk as openai
 from tests.support.commands import Commands, LoadedCommands
 
 FORM = re.compile(r"lr_[a-z0-9]{12}_[A-Za-z0-9]{43}")

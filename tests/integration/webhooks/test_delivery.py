@@ -7,7 +7,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import openai
 import pytest
 
 from harness.waiting import wait_for
@@ -21,6 +20,7 @@ from shared.webhooks import deliveries, delivery_history, endpoints
 from shared.webhooks.delivery_history import EndpointOff
 from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
 from tests.integration.webhooks.conftest import Hooks
+from tests.support import openai_sdk as openai
 from tests.support.receiver import Receiver, receiver
 
 NOWHERE = "http://127.0.0.1:9/hook"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import openai
 import pytest
 
 from shared.webhooks import endpoints
 from tests.integration.webhooks.conftest import Hooks
+from tests.support import openai_sdk as openai
 from tests.support.receiver import Receiver
 
 

@@ -3,17 +3,16 @@
 import base64
 import time
 
-import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.signing import PREFIX, new_secret, signed_headers, signing_key, verify
+from tests.support import openai_sdk as openai
 
 # The example of the reference libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ID, BODY, AT = "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', 1614265330
-SDK = openai.OpenAI(api_key="any")
 HEADERS = {
     "webhook-id": ID,
     "webhook-timestamp": "1614265330",
@@ -50,17 +49,22 @@ def test_another_secret_body_id_or_time_is_refused(secret: str, body: bytes, now
     assert not verify(secret, body, HEADERS | changed, now=now)
 
 
+@pytest.fixture(scope="module")
+def sdk() -> openai.OpenAI:
+    return openai.OpenAI(api_key="any")
+
+
 @given(body=st.text().map(str.encode), key=st.binary(min_size=24, max_size=64), message_id=st.uuids().map(str))
-def test_the_sdk_of_openai_takes_every_signature(body: bytes, key: bytes, message_id: str) -> None:
+def test_the_sdk_of_openai_takes_every_signature(sdk: openai.OpenAI, body: bytes, key: bytes, message_id: str) -> None:
     secret = PREFIX + base64.b64encode(key).decode()
     headers = signed_headers([secret], body, message_id=message_id, timestamp=int(time.time()))
     assert verify(secret, body, headers, now=time.time())
-    SDK.webhooks.verify_signature(body, headers, secret=secret)
+    sdk.webhooks.verify_signature(body, headers, secret=secret)
 
 
-def test_a_secret_of_before_is_its_own_text_as_it_is_to_the_sdk() -> None:
+def test_a_secret_of_before_is_its_own_text_as_it_is_to_the_sdk(sdk: openai.OpenAI) -> None:
     headers = signed_headers(["0123abc"], BODY, message_id=ID, timestamp=int(time.time()))
-    SDK.webhooks.verify_signature(BODY, headers, secret="0123abc")
+    sdk.webhooks.verify_signature(BODY, headers, secret="0123abc")
 
 
 def test_a_new_secret_has_32_random_bytes() -> None:
