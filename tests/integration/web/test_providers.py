@@ -8,14 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
-from harness.processes import Process, Web, local_variables, web
+from harness.processes import Web, local_variables, web
 from harness.refreshing import catalogue_harness
 from harness.servers import Database, Servers
 from harness.waiting import wait_for
+from shared.catalogue.listing_cache import ListingCache
+from shared.settings import read_settings
 from tests.integration.web.conftest import SECRET
+from tests.support.commands import Commands, LoadedCommands
 from tests.support.key_set import Provider
+from worker.runtime import build_runtime
+from worker.web.app import create_app
+from worker.web.auth import Authenticator
 from worker.web.key_set import FETCH_SECONDS, KeysUnavailable, fetch_keys
+from worker.web.models import ModelRoutes
+from worker.web.runs import RunRoutes
 
 SUPABASE = {
     "iss": "https://ref.supabase.co/auth/v1",
@@ -70,13 +79,27 @@ def migrated(servers: Servers) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
+def routes(database: Database, servers: Servers, **variables: str) -> Iterator[FlaskClient]:
+    """The routes as these settings guard them, without a web process."""
+    settings = read_settings(local_variables(database.url, servers.redis_url(), **variables))
+    runtime = build_runtime(settings, "test", pool_size=2)
+    try:
+        listing = ListingCache(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
+        listing.poll()
+        given = [*ModelRoutes(runtime, listing).routes(), *RunRoutes(runtime).routes()]
+        yield create_app(settings, given, Authenticator(settings)).test_client()
+    finally:
+        runtime.close()
+
+
+@contextlib.contextmanager
 def guarded(database: Database, servers: Servers, folder: Path, **variables: str) -> Iterator[Web]:
     given = local_variables(database.url, servers.redis_url(), WEB_CONCURRENCY="1", **variables)
     with web(given, folder) as shim:
         yield shim
 
 
-def status(shim: Web, token: str, path: str = "/api/llms") -> int:
+def status(shim: Web | FlaskClient, token: str, path: str = "/api/llms") -> int:
     return shim.get(path, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
@@ -139,7 +162,6 @@ def status(shim: Web, token: str, path: str = "/api/llms") -> int:
 def test_tokens_of_a_provider_let_in_whom_its_roles_mean(
     migrated: Database,
     servers: Servers,
-    tmp_path: Path,
     algorithm: str,
     audience: str,
     claim: str,
@@ -153,7 +175,7 @@ def test_tokens_of_a_provider_let_in_whom_its_roles_mean(
     with (
         Provider(algorithm) as provider,
         Provider(algorithm) as stranger,
-        guarded(migrated, servers, tmp_path, JWKS_URL=provider.url, **variables) as shim,
+        routes(migrated, servers, JWKS_URL=provider.url, **variables) as shim,
     ):
         now = time.time()
         assert status(shim, provider.token(**base | admin, iat=now + 2, nbf=now + 2), "/api/llms/runs") == 200
@@ -167,7 +189,7 @@ def test_tokens_of_a_provider_let_in_whom_its_roles_mean(
 
 
 def test_our_own_tokens_have_the_shape_that_the_settings_ask_for(
-    migrated: Database, servers: Servers, tmp_path: Path
+    migrated: Database, servers: Servers, loaded: LoadedCommands, tmp_path: Path
 ) -> None:
     variables = {
         "JWT_SECRET": SECRET,
@@ -176,11 +198,11 @@ def test_our_own_tokens_have_the_shape_that_the_settings_ask_for(
         "JWT_ROLE_MAP": NAMED,
     }
     with guarded(migrated, servers, tmp_path, **variables) as shim:
-        given = local_variables(migrated.url, "redis://127.0.0.1:1", **variables)
+        command = Commands(local_variables(migrated.url, "redis://127.0.0.1:1", **variables), tmp_path, loaded)
         for role, expected in (("service_role", 200), ("authenticated", 403)):
-            with Process(("llm-refresh", "token", "--role", role), given, tmp_path / role) as command:
-                assert command.wait() == 0, command.output
-            assert status(shim, command.output.strip(), "/api/llms/runs") == expected
+            made = command("token", "--role", role)
+            assert made.returncode == 0, made.stderr
+            assert status(shim, made.stdout.strip(), "/api/llms/runs") == expected
 
 
 def test_a_key_set_that_does_not_answer_holds_up_nobody(migrated: Database, servers: Servers, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,47 +16,62 @@ from tests.integration.web.conftest import FIVE, Stack
 CLIENT = """
 import json, sys
 from celery import Celery
-url, arguments = sys.argv[1], json.loads(sys.argv[2])
-task = Celery(broker=url, backend=url).send_task("llm.refresh", kwargs=arguments)
+app = Celery(broker=sys.argv[1], backend=sys.argv[1])
 def shown(error):
     return {"name": type(error).__name__, "text": str(error), "arguments": list(error.args)}
-try:
-    out = {"result": task.get(timeout=60)}
-except Exception as error:
-    out = {"error": shown(error)}
-kept = task.get(propagate=False)
-out |= {"state": task.state, "id": task.id, "kept": shown(kept) if isinstance(kept, Exception) else kept}
-assert "worker" not in sys.modules and "shared" not in sys.modules
-print(json.dumps(out))
+for line in sys.stdin:
+    task = app.send_task("llm.refresh", kwargs=json.loads(line))
+    try:
+        out = {"result": task.get(timeout=60)}
+    except Exception as error:
+        out = {"error": shown(error)}
+    kept = task.get(propagate=False)
+    out |= {"state": task.state, "id": task.id, "kept": shown(kept) if isinstance(kept, Exception) else kept}
+    assert "worker" not in sys.modules and "shared" not in sys.modules
+    print(json.dumps(out), flush=True)
 """
+Send = Callable[..., dict[str, Any]]
 
 
-def send(stack: Stack, **arguments: Any) -> dict[str, Any]:
-    command = [sys.executable, "-c", CLIENT, stack.variables["REDIS_URL"], json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True, cwd=stack.folder)
-    return dict(json.loads(done.stdout))
+@pytest.fixture(scope="module")
+def send(stack: Stack) -> Iterator[Send]:
+    """`send(force=…)`: what the service gets for a task with these arguments."""
+    command = [sys.executable, "-c", CLIENT, stack.variables["REDIS_URL"]]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=stack.folder
+    ) as service:
+        assert service.stdin is not None
+        assert service.stdout is not None
+        lines, answers = service.stdin, service.stdout
+
+        def sent(**arguments: Any) -> dict[str, Any]:
+            lines.write(f"{json.dumps(arguments)}\n")
+            return dict(json.loads(answers.readline()))
+
+        yield sent
+    assert service.returncode == 0
 
 
 def task(stack: Stack, task_id: str) -> dict[str, Any]:
     return dict(stack.web.get(f"/api/tasks/{task_id}").json())
 
 
-def test_a_good_refresh_is_its_run_status_and_counts(stack: Stack) -> None:
-    done = send(stack)
+def test_a_good_refresh_is_its_run_status_and_counts(stack: Stack, send: Send) -> None:
+    done = send()
     assert (done["state"], done["result"]) == ("SUCCESS", done["kept"])
     assert done["result"].keys() == {"run_id", "status", "counts"}
     assert task(stack, done["id"])["result"] == done["result"]
 
 
-def test_a_partial_refresh_is_a_success(stack: Stack) -> None:
+def test_a_partial_refresh_is_a_success(stack: Stack, send: Send) -> None:
     stack.gateway.set_models([*FIVE, {"id": "none", "name": "Refused"}])
-    done = send(stack)
+    done = send()
     assert (done["state"], done["result"]["status"], done["result"]["counts"]["failed"]) == ("SUCCESS", "partial", 1)
 
 
-def test_a_failed_refresh_raises_with_its_run_and_cause(stack: Stack) -> None:
+def test_a_failed_refresh_raises_with_its_run_and_cause(stack: Stack, send: Send) -> None:
     stack.gateway.behave(llms={"status": 401})
-    done = send(stack)
+    done = send()
     assert (done["state"], done["error"]["name"], done["error"]) == ("FAILURE", "RefreshFailed", done["kept"])
     text, values = done["error"]["arguments"]
     assert values["status"] == "failed"
@@ -69,10 +85,10 @@ def test_a_failed_refresh_raises_with_its_run_and_cause(stack: Stack) -> None:
     assert (shown["status"], shown["error"]["code"]) == ("FAILURE", "unauthorised")
 
 
-def test_a_held_refresh_raises_with_the_sha256_that_applies_it(stack: Stack) -> None:
-    send(stack)
+def test_a_held_refresh_raises_with_the_sha256_that_applies_it(stack: Stack, send: Send) -> None:
+    send()
     stack.gateway.set_models(FIVE[:1])
-    done = send(stack)
+    done = send()
     assert (done["state"], done["error"]["name"]) == ("FAILURE", "RefreshHeld")
     text, values = done["error"]["arguments"]
     sha256 = values["held"]["sha256"]
@@ -81,25 +97,25 @@ def test_a_held_refresh_raises_with_the_sha256_that_applies_it(stack: Stack) -> 
     shown = task(stack, done["id"])
     assert (shown["status"], shown["result"]["status"], shown["error"]["code"]) == ("FAILURE", "held", "held")
     stack.gateway.set_models(FIVE)
-    assert send(stack)["state"] == "SUCCESS"
+    assert send()["state"] == "SUCCESS"
 
 
-def test_a_dry_run_of_a_held_list_is_a_success_and_of_no_list_a_failure(stack: Stack) -> None:
+def test_a_dry_run_of_a_held_list_is_a_success_and_of_no_list_a_failure(stack: Stack, send: Send) -> None:
     stack.gateway.set_models(FIVE[:1])
-    held = send(stack, dry_run=True)
+    held = send(dry_run=True)
     assert (held["state"], held["result"]["status"]) == ("SUCCESS", "held")
     stack.gateway.behave(llms={"status": 503})
-    failed = send(stack, dry_run=True)
+    failed = send(dry_run=True)
     assert (failed["state"], failed["error"]["name"]) == ("FAILURE", "RefreshFailed")
     assert failed["error"]["arguments"][1]["run_id"] is None
     answer = stack.web.post("/api/llms/refresh", json={"dryRun": True})
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unavailable")
 
 
-def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: Stack) -> None:
+def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: Stack, send: Send) -> None:
     before = len(stack.worker.output)
     stack.gateway.behave(llms={"status": 401})
-    run_id = send(stack)["error"]["arguments"][1]["run_id"]
+    run_id = send()["error"]["arguments"][1]["run_id"]
     new_output = stack.worker.output[before:]
     assert "Traceback" not in new_output
     assert [json.loads(line)["event"] for line in new_output.splitlines() if run_id in line] == ["llm_refresh.failed"]
@@ -110,10 +126,10 @@ def test_a_foreseen_failure_leaves_one_line_in_the_log_and_no_traceback(stack: S
     [({"nonsense": 1}, "'nonsense'"), ({"dry_run": "x"}, "dry_run: "), ({"source": "elsewhere"}, "source: ")],
 )
 def test_wrong_arguments_are_a_failure_without_a_traceback(
-    stack: Stack, arguments: dict[str, Any], detail: str
+    stack: Stack, send: Send, arguments: dict[str, Any], detail: str
 ) -> None:
     before = len(stack.worker.output)
-    done = send(stack, **arguments)
+    done = send(**arguments)
     assert (done["state"], done["error"]["name"]) == ("FAILURE", "RefreshFailed")
     text, values = done["error"]["arguments"]
     assert detail in text
@@ -143,7 +159,7 @@ def lines_about(task_id: str, output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines() if task_id in line]
 
 
-def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stack) -> None:
+def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stack, send: Send) -> None:
     running = new_id()
     stack.catalogue.run(
         "INSERT INTO llm_sync_runs (id, trigger, actor, status, attempt, started_at, lease_until)"
@@ -151,7 +167,7 @@ def test_a_task_that_waits_too_long_for_another_refresh_ends_as_busy(stack: Stac
         id=running,
     )
     try:
-        done = send(stack)
+        done = send()
     finally:
         stack.catalogue.run(
             "UPDATE llm_sync_runs SET status = 'failed', finished_at = now(), lease_until = NULL WHERE id = :id",

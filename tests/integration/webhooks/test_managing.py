@@ -21,7 +21,7 @@ from harness.refreshing import catalogue_harness
 from harness.servers import Servers
 from shared.signing import signing_key
 from shared.vocabulary import WEBHOOK_EVENTS
-from tests.support.commands import Commands
+from tests.support.commands import Commands, LoadedCommands
 
 SECRET = "a-secret-for-these-tests-of-more-than-32-bytes"
 URL = "http://127.0.0.1:9/hook?token=of-the-receiver"
@@ -65,13 +65,13 @@ class Managed:
 
 
 @pytest.fixture(scope="module")
-def managed(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+def managed(servers: Servers, loaded: LoadedCommands, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     folder: Path = tmp_path_factory.mktemp("webhooks")
     with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
         catalogue.seed()
         variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET)
         with web(variables, folder) as shim:
-            yield Managed(shim, Commands(variables, folder), variables, database.superuser_url)
+            yield Managed(shim, Commands(variables, folder, loaded), variables, database.superuser_url)
 
 
 def test_an_endpoint_is_made_by_command_and_its_secret_shown_once(managed: Managed) -> None:
@@ -226,7 +226,7 @@ def test_a_subject_has_no_more_than_twenty(managed: Managed) -> None:
     ],
 )
 def test_production_takes_https_and_no_loopback(managed: Managed, tmp_path: Path, url: str, why: str) -> None:
-    production = Commands(managed.variables | {"LLM_REFRESH_ENV": "production"}, tmp_path)
+    production = Commands(managed.variables | {"LLM_REFRESH_ENV": "production"}, tmp_path, managed.command.loaded)
     done = production("webhooks", "add", url, "--subject", "anna", "--events", "response.completed")
     assert (done.returncode, why in done.stderr) == (2, True), done.stderr
     wrong = production("webhooks", "add", "https://10.0.0.1/x", "--subject", "anna", "--events", "response.done")
