@@ -186,6 +186,15 @@ MUTANTS = (
         (f"{_ASKING}::test_the_last_places_are_given_away_once_whoever_asks_at_the_same_time",),
     ),
     Mutant(
+        "few-places-counted-alone",
+        "shared/chat/open_chats.py",
+        "        if open_now > self.most(counting):\n            raise CountAlone\n",
+        "",
+        (
+            "tests/unit/chat/test_open_chats.py::test_with_room_to_spare_open_chats_are_counted_every_half_second_beside_others",
+        ),
+    ),
+    Mutant(
         "group-commit-before-telling",
         "shared/connections.py",
         '                self.execute("COMMIT")\n',
