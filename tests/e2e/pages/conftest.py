@@ -19,7 +19,7 @@ from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_we
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
 
-# The first is Chromium without windows: a page takes half the CPU.
+# The first is Chromium without windows: a page takes a third less CPU.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",

@@ -33,7 +33,7 @@ def test_without_postgresql_new_processes_serve_the_last_good_listing(folder: Pa
         with catalogue_harness(postgres.database_url, None) as catalogue:
             catalogue.seed()
             catalogue.refresh()
-        variables = local_variables(postgres.database_url, redis.redis_url)
+        variables = local_variables(postgres.database_url, redis.redis_url, WEB_CONCURRENCY="1")
         with web(variables, folder) as shim:
             wait_for(lambda: shim.get("/api/llms").json()["stale"] is False)
             tag = shim.get("/api/llms").headers["etag"]

@@ -69,7 +69,7 @@ def managed(servers: Servers, loaded: LoadedCommands, tmp_path_factory: pytest.T
     folder: Path = tmp_path_factory.mktemp("webhooks")
     with servers.database() as database, catalogue_harness(database.url, None) as catalogue:
         catalogue.seed()
-        variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET)
+        variables = local_variables(database.url, servers.redis_url(), JWT_SECRET=SECRET, WEB_CONCURRENCY="1")
         with web(variables, folder) as shim:
             yield Managed(shim, Commands(variables, folder, loaded), variables, database.superuser_url)
 
