@@ -20,6 +20,7 @@ from bench.models import entries
 from bench.place import ROOT, Place
 from bench.processes import resident_megabytes
 from bench.refresh import Catalogue
+from harness import plain_http
 from harness.chatting import CHAT
 from harness.processes import Process, free_port, local_variables, web
 from harness.waiting import wait_for
@@ -192,7 +193,7 @@ def _start_peer(place: Place, ending: ExitStack, upstream: int) -> _Gateway | No
 def _wait_for_answer(process: Process, url: str, *, seconds: float) -> None:
     def answers() -> bool:
         try:
-            return httpx.get(url, trust_env=False, timeout=5).is_success
+            return plain_http.get(url, timeout=5).is_success
         except httpx.TransportError:
             return False
 

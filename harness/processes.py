@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from harness import plain_http
 from harness.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -96,7 +97,7 @@ class Web:
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=40)
+        self.client = plain_http.Client(base_url=self.url, timeout=40)
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.client.get(path, **more)

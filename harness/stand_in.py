@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
+from harness import plain_http
 from worker.local.stand_in import PREFIX
 
 ROOT = Path(__file__).parents[1]
@@ -45,10 +44,9 @@ class RunningStandIn:
             self.kill()
             raise
         self.port = int(self.url.removesuffix(PREFIX).rpartition(":")[2])
-        self._http = httpx.Client(
+        self._http = plain_http.Client(
             base_url=f"http://127.0.0.1:{self.port}/_sandbox",
             headers={"MATCHA-API-KEY": api_key},
-            trust_env=False,
             timeout=30,
         )
         if models is not None:

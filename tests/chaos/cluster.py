@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import redis
 
+from harness import plain_http
 from harness.chatting import CHAT
 from harness.processes import BEAT, REFRESH, WEB, Process, free_port, local_variables
 from harness.refreshing import catalogue_harness
@@ -120,10 +121,9 @@ class Cluster:
 
     def client(self, subject: str, role: str = "authenticated", *, web: int = 0, timeout: float = 30) -> httpx.Client:
         """An HTTP client of this caller's, to one of the web addresses."""
-        return httpx.Client(
+        return plain_http.Client(
             base_url=self.web_urls[web % len(self.web_urls)],
             headers={"Authorization": f"Bearer {self.keys.token(subject, role)}"},
-            trust_env=False,
             timeout=timeout,
         )
 
@@ -135,7 +135,7 @@ def _redis_pid(url: str) -> int:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/healthz", trust_env=False, timeout=5).status_code == 200
+        return plain_http.get(f"{url}/healthz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -195,7 +195,7 @@ def running_cluster(
 
 
 def _ready(cluster: Cluster) -> bool:
-    parts = httpx.get(f"{cluster.web_urls[0]}/readyz", trust_env=False, timeout=10).json()["parts"]
+    parts = plain_http.get(f"{cluster.web_urls[0]}/readyz", timeout=10).json()["parts"]
     workers = parts.get("workers", {})
     return (
         workers.get("chat", 0) >= len(cluster.names("chat")) + len(cluster.names("far"))

@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import redis
 
+from harness import plain_http
 from harness.waiting import wait_for
 from tests.chaos.cluster import LEASE_SECONDS, Cluster
 from tests.chaos.plan import FaultKind, PlannedFault
@@ -254,7 +255,7 @@ def _key_set_silent(cluster: Cluster, _: int) -> Undo:
     over = threading.Event()
 
     def knock() -> None:
-        with httpx.Client(base_url=cluster.web_urls[0], trust_env=False, timeout=5) as client:
+        with plain_http.Client(base_url=cluster.web_urls[0], timeout=5) as client:
             while not over.wait(0.1):
                 with contextlib.suppress(httpx.TransportError):
                     client.get("/api/llms", headers={"Authorization": f"Bearer {cluster.keys.foreign_token()}"})

@@ -7,6 +7,7 @@ import httpx
 import jwt
 import pytest
 
+from harness import plain_http
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from tests.e2e.conftest import JWT_SECRET, METRICS_TOKEN
@@ -17,7 +18,7 @@ from tests.support.up import RunningUp
 def api(up: RunningUp) -> Iterator[httpx.Client]:
     claims = {"sub": "t", "role": "service_role", "exp": int(time.time()) + 600}
     headers = {"Authorization": f"Bearer {jwt.encode(claims, JWT_SECRET)}"}
-    with httpx.Client(base_url=up.url, headers=headers, trust_env=False, timeout=30) as client:
+    with plain_http.Client(base_url=up.url, headers=headers, timeout=30) as client:
         yield client
 
 
@@ -33,10 +34,9 @@ def matchaai_is_down(gateway: RunningStandIn, api: httpx.Client) -> Iterator[Non
 @pytest.fixture
 def flower(up: RunningUp) -> Iterator[httpx.Client]:
     state = up.state
-    with httpx.Client(
+    with plain_http.Client(
         base_url=f"http://127.0.0.1:{state['FLOWER_PORT']}",
         auth=(state.get("FLOWER_USER", "operator"), state["FLOWER_PASSWORD"]),
-        trust_env=False,
     ) as client:
         yield client
 
@@ -79,7 +79,7 @@ def test_the_queues_of_the_broker_are_shown(flower: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/", "/api/tasks", "/metrics", "/healthcheck", "/broker"])
 def test_nobody_else_sees_it(up: RunningUp, auth: tuple[str, str] | None, path: str) -> None:
     url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}{path}"
-    assert httpx.get(url, auth=auth, trust_env=False).status_code == 401
+    assert plain_http.get(url, auth=auth).status_code == 401
 
 
 def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: httpx.Client) -> None:
@@ -88,7 +88,7 @@ def test_machines_may_bring_the_token_of_the_metrics(up: RunningUp, flower: http
         for path in ("/metrics", "/healthcheck"):
             headers = {"Authorization": f"Bearer {token}".encode()}
             url = f"http://127.0.0.1:{up.state['FLOWER_PORT']}{path}"
-            assert httpx.get(url, headers=headers, trust_env=False).status_code == status
+            assert plain_http.get(url, headers=headers).status_code == status
 
 
 def test_nothing_but_log_lines_is_said(up: RunningUp) -> None:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
+from harness import plain_http
 from harness.stand_in import RunningStandIn
 from tests.e2e.conftest import JWT_SECRET
 from tests.support.up import ROOT, RunningUp, own_environment
@@ -69,10 +69,9 @@ def test_a_service_asks_and_gets_its_answer_once(
     done = run(name, tmp_path, up, tokens["authenticated"], question)
     assert done.returncode == 0, done.stderr
     headers = {"Authorization": f"Bearer {tokens['authenticated']}"}
-    chats = httpx.get(f"{up.url}/api/chats", headers=headers, trust_env=False).json()["chats"]
+    chats = plain_http.get(f"{up.url}/api/chats", headers=headers).json()["chats"]
     answered = [
-        httpx.get(f"{up.url}/api/chats/{chat['id']}?content=true", headers=headers, trust_env=False).json()
-        for chat in chats
+        plain_http.get(f"{up.url}/api/chats/{chat['id']}?content=true", headers=headers).json() for chat in chats
     ]
     (mine,) = [chat for chat in answered if chat["question"] == question]
     assert done.stdout.strip() == mine["answer"].strip()
@@ -120,11 +119,10 @@ def test_the_example_of_docs_frontend_follows_a_chat_to_its_end(
         f"{program}\nawait follow(process.argv[2], process.argv[3], (chat) => console.log(chat.status));\n"
     )
     token = tokens["authenticated"]
-    response = httpx.post(
+    response = plain_http.post(
         f"{up.url}/api/chasen/chat",
         json={"question": "Why?"},
         headers={"Authorization": f"Bearer {token}"},
-        trust_env=False,
     )
     for sent, end in ((token, "succeeded"), ("no-token", "")):
         done = subprocess.run(
@@ -183,7 +181,7 @@ def test_a_held_refresh_ends_with_the_sha256(
 
 def test_each_call_and_each_of_its_statuses_is_in_the_table(up: RunningUp) -> None:
     rows = dict(re.findall(r"^\| `([A-Z]+ /api[^`]*)` \| (.+) \|$", GUIDE, re.MULTILINE))
-    document = httpx.get(f"{up.url}/openapi.json", trust_env=False).json()
+    document = plain_http.get(f"{up.url}/openapi.json").json()
     described = {
         f"{method.upper()} {path}": {status for status in operation["responses"] if status != "default"}
         for path, methods in document["paths"].items()

@@ -20,6 +20,7 @@ import httpx
 import pytest
 import yaml
 
+from harness import plain_http
 from harness.chatting import System, chat_system
 from harness.processes import BEAT
 from harness.servers import Servers
@@ -83,7 +84,7 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
                 stdout=log,
                 stderr=log,
             )
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10)
+        client = plain_http.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
         started.extend((process, client))
         running = Prometheus(client)
         wait_for(lambda: _scrapes(running), seconds=30)

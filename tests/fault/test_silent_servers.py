@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import plain_http
 from harness.chatting import System
 from harness.waiting import wait_for
 from tests.fault.conftest import Report, StartSystem
@@ -30,7 +31,7 @@ class Asking:
     """Requests, each with its time limit: one that takes longer fails the test. A context manager."""
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, trust_env=False, limits=httpx.Limits(max_connections=100))
+        self._client = plain_http.Client(base_url=url, limits=httpx.Limits(max_connections=100))
         self.slowest = 0.0
 
     def __call__(self, method: str, path: str, seconds: float, **more: Any) -> httpx.Response:

@@ -13,6 +13,7 @@ import httpx
 import jwt
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
+from harness import plain_http
 from harness.folders import server_folder
 from harness.waiting import wait_for
 from tests.support.up import ROOT, own_environment, process
@@ -58,7 +59,7 @@ def running_web(**variables: str) -> Iterator[str]:
 def answers(url: str) -> bool:
     """Whether a web process answers at this address."""
     try:
-        return httpx.get(f"{url}/healthz", trust_env=False).is_success
+        return plain_http.get(f"{url}/healthz").is_success
     except httpx.TransportError:
         return False
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from harness import plain_http
 from harness.stand_in import RunningStandIn
 from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_web
 from tests.support.up import RunningUp, running_up
@@ -115,7 +116,7 @@ def upstream(sandbox: RunningStandIn) -> dict[str, str]:
 
 @pytest.fixture
 def api(up: RunningUp) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=up.url, trust_env=False, timeout=30) as client:
+    with plain_http.Client(base_url=up.url, timeout=30) as client:
         yield client
 
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from harness import plain_http
 from harness.servers import Servers
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
@@ -86,7 +87,7 @@ class Stack:
 
     def says_it_is_ready(self) -> bool:
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self.variables['PORT']}/readyz", trust_env=False)
+            answer = plain_http.get(f"http://127.0.0.1:{self.variables['PORT']}/readyz")
         except httpx.TransportError:
             return False
         workers = answer.json()["parts"]["workers"]

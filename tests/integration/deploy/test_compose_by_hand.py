@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import redis
 
+from harness import plain_http
 from harness.servers import Servers
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
@@ -27,10 +28,9 @@ from worker.local.database_roles import APP, OWNER
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[httpx.Client]:
     token = stack.run("web", "llm-refresh", "token", "--sub", "t").stdout.strip()
-    with httpx.Client(
+    with plain_http.Client(
         base_url=f"http://127.0.0.1:{stack.variables['PORT']}",
         timeout=40,
-        trust_env=False,
         headers={"Authorization": f"Bearer {token}"},
     ) as client:
         yield client
@@ -82,9 +82,9 @@ def test_prometheus_is_let_in_by_its_token(stack: Stack, api: httpx.Client) -> N
 
 def test_flower_wants_its_password(stack: Stack) -> None:
     address = f"http://127.0.0.1:{stack.variables['FLOWER_PORT']}/workers"
-    assert httpx.get(address, trust_env=False).status_code == 401
+    assert plain_http.get(address).status_code == 401
     auth = ("operator", stack.secret("flower_password"))
-    assert httpx.get(address, auth=auth, trust_env=False).status_code == 200
+    assert plain_http.get(address, auth=auth).status_code == 200
 
 
 def test_no_secret_stands_in_a_command_line_or_a_log(stack: Stack) -> None:

@@ -7,13 +7,14 @@ import socket
 import httpx
 import pytest
 
+from harness import plain_http
 from harness.stand_in import RunningStandIn
 from shared.gateway.wire import render_prompt
 
 
 def asked(sandbox: RunningStandIn, method: str, path: str, key: str | None, body: object = None) -> httpx.Response:
     headers = {} if key is None else {"MATCHA-API-KEY": key}
-    with httpx.Client(trust_env=False, timeout=20) as http:
+    with plain_http.Client(timeout=20) as http:
         return http.request(method, f"http://127.0.0.1:{sandbox.port}{path}", headers=headers, json=body)
 
 

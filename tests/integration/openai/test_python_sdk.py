@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import plain_http
 from harness.chatting import System
 from harness.waiting import wait_for
 from tests.support import openai_sdk as openai
@@ -222,7 +223,7 @@ def leave(system: System, *, stream: bool = False, body: Any = None, headers: An
 
     def asks() -> None:
         try:
-            with httpx.Client(trust_env=False, timeout=3) as http:
+            with plain_http.Client(timeout=3) as http:
                 address = f"{system.web.url}/v1/chat/completions"
                 with http.stream("POST", address, json=question, headers=headers) as response:
                     for _ in response.iter_raw():

@@ -15,6 +15,7 @@ import jwt
 import psycopg
 import pytest
 
+from harness import plain_http
 from harness.processes import Web, local_variables, web
 from harness.refreshing import catalogue_harness
 from harness.servers import Servers
@@ -38,7 +39,7 @@ class Guarded:
 
     def ask(self, key: str, path: str = "/api/llms", method: str = "GET", **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}", "Connection": "close"}  # another connection, any process
-        return httpx.request(method, f"{self.web.url}{path}", headers=headers, trust_env=False, timeout=20, **more)
+        return plain_http.request(method, f"{self.web.url}{path}", headers=headers, timeout=20, **more)
 
     def as_service(self, method: str, path: str, **more: Any) -> httpx.Response:
         claims = {"sub": "ops", "role": "service_role", "exp": int(time.time()) + 600}

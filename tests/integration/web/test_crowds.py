@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness import plain_http
 from harness.processes import BIN, WEB, Process, Web, free_port, local_variables
 from harness.refreshing import catalogue_harness
 from harness.servers import Database, Servers
@@ -46,7 +46,7 @@ def one_web(before: str, folder: Path, variables: dict[str, str]) -> Iterator[We
 
 
 def answers(running: Web, path: str = "/api/llms") -> int:
-    return httpx.get(running.url + path, trust_env=False, timeout=20).status_code
+    return plain_http.get(running.url + path, timeout=20).status_code
 
 
 def test_idle_connections_make_room_for_requests(migrated: Database, servers: Servers, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_web_serves_on_a_full_disk(
         before = {path: answers(running, path) for path in paths}
         assert before["/api/llms"] == before["/healthz"] == 200
         for path in paths:
-            assert httpx.request("POST", running.url + path, trust_env=False).status_code in (400, 404, 405)
+            assert plain_http.request("POST", running.url + path).status_code in (400, 404, 405)
         assert shared_metrics(running) == shared
         assert "llm_refresh_http_request_seconds_count" in running.get("/metrics").text
         assert "SIGBUS" not in running.process.output

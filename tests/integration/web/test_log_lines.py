@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness import plain_http
 from harness.chatting import CHAT
 from harness.processes import BEAT, REFRESH, Process, Web, free_port, local_variables, web
 from harness.refreshing import catalogue_harness
@@ -85,7 +86,7 @@ def logged(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def reachable(address: str) -> bool:
     try:
-        return httpx.get(address, auth=("operator", PASSWORD), trust_env=False).status_code == 200
+        return plain_http.get(address, auth=("operator", PASSWORD)).status_code == 200
     except httpx.TransportError:
         return False
 

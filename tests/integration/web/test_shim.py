@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from harness import plain_http
 from harness.waiting import wait_for
 from tests.integration.web.conftest import FIVE, Stack
 
@@ -80,9 +81,8 @@ def test_a_refresh_returns_its_result_and_both_web_processes_follow_in_a_second(
 
 def fresh_get(stack: Stack, path: str) -> dict:
     """By a connection of its own, so that either web process may answer."""
-    import httpx
 
-    return httpx.get(stack.web.url + path, trust_env=False).json()
+    return plain_http.get(stack.web.url + path).json()
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(stack: Stack) -> None:
@@ -204,12 +204,11 @@ def test_whoever_does_not_wait_gets_a_202_and_finds_the_run(stack: Stack) -> Non
 
 def test_many_who_refresh_at_once_share_a_run_and_a_follow_up(stack: Stack) -> None:
     stack.gateway.behave(llms={"delay": 0.7})
-    import httpx
 
     answers: list[str] = []
 
     def ask() -> None:
-        answers.append(httpx.post(stack.web.url + "/api/llms/refresh", timeout=40, trust_env=False).json()["runId"])
+        answers.append(plain_http.post(stack.web.url + "/api/llms/refresh", timeout=40).json()["runId"])
 
     askers = [threading.Thread(target=ask) for _ in range(12)]
     for asker in askers:

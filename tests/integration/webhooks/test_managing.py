@@ -16,6 +16,7 @@ import jwt
 import psycopg
 import pytest
 
+from harness import plain_http
 from harness.processes import Web, local_variables, web
 from harness.refreshing import catalogue_harness
 from harness.servers import Servers
@@ -39,7 +40,7 @@ class Managed:
     def ask(self, method: str, path: str, *, role: str = "service_role", **more: Any) -> httpx.Response:
         token = jwt.encode({"sub": "ops", "role": role, "exp": int(time.time()) + 600}, SECRET, "HS256")
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.request(method, f"{self.web.url}{path}", headers=headers, trust_env=False, timeout=20, **more)
+        return plain_http.request(method, f"{self.web.url}{path}", headers=headers, timeout=20, **more)
 
     def made(self, subject: str, url: str = URL) -> dict[str, Any]:
         response = self.ask(
