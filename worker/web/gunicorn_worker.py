@@ -117,6 +117,7 @@ class BoundedBody:
     def __init__(self, body: Any, seconds: float) -> None:
         self._body = body
         self._ends_at = time.monotonic() + seconds
+        self._late = TimeoutError(f"the body did not come within {seconds:g} s")
 
     def read(self, size: int | None = None) -> bytes:
         with self._bounded():
@@ -147,4 +148,4 @@ class BoundedBody:
 
     def _bounded(self) -> gevent.Timeout:
         seconds = max(0.0, self._ends_at - time.monotonic())
-        return gevent.Timeout.start_new(seconds, TimeoutError("the body did not come in time"))
+        return gevent.Timeout.start_new(seconds, self._late)

@@ -99,6 +99,7 @@ class Route:
         summary: str,
         *,
         body: type[B],
+        query: type[NoQuery] = ...,
         **options: Unpack[RouteOptions],
     ) -> None: ...
     @overload

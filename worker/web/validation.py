@@ -50,7 +50,7 @@ _WORDS = {
 
 
 def read_body() -> None:
-    """Read the request's body to its end, for whoever looks at it later. Raises Problem 400 or 413.
+    """Read the request's body to its end, for whoever looks at it later. Raises Problem 400, 408 or 413.
 
     Half of a body is none: a sender that went away in the middle of `{"dryRun": true}` has asked for nothing yet. The
     server hands on what came, so it is counted here, for every route, also for those that look at no body.
@@ -62,7 +62,10 @@ def read_body() -> None:
         data = request.get_data()
     except RequestEntityTooLarge:
         raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most") from None
-    except (ClientDisconnected, OSError, ParseException):  # chunks that stop before the last one, or are none
+    except (ClientDisconnected, OSError, ParseException) as error:  # chunks that stop before the last one, or are none
+        cause = error.__context__ if isinstance(error, ClientDisconnected) else error
+        if isinstance(cause, TimeoutError):
+            raise Problem(408, "request_timeout", f"{cause}; nothing was done") from None
         raise Problem(400, "incomplete_body", "the body broke off before its last chunk; nothing was done") from None
     if expected is None and len(data) >= MAX_BODY_BYTES:  # sent in chunks, and cut at the limit
         raise Problem(413, "body_too_large", f"the body may hold {MAX_BODY_BYTES} bytes at most")
@@ -73,6 +76,8 @@ def read_body() -> None:
 
 def parse_body(model: type[BaseModel]) -> BaseModel:
     """The request's body as this model. Raises Problem 400, 415 or 422."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "send the body as it is, without a Content-Encoding")
     data = request.get_data()
     if not data.strip():
         data = b"{}"
@@ -132,6 +137,8 @@ def path_of(place: Sequence[int | str]) -> str | None:
 def _words(fault: ErrorDetails, where: str) -> str:
     """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
     template = _WORDS.get(fault["type"])
+    if fault["type"] == "json_invalid" and "hex escape" in fault["msg"]:
+        return "not JSON in UTF-8: a \\u that is cut short, or half of a surrogate pair"
     if template is None:
         return fault["msg"].removeprefix("Value error, ")
     others = [UNION_TAGS[step] for step in fault["loc"] if isinstance(step, str) and UNION_TAGS.get(step)]

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic_core import PydanticCustomError
 
 from shared.chat.requests import MAX_TURNS, Key, Keys, Text
+from worker.web.bodies import NoQuery
 
 UNSUPPORTED = "unsupported_parameter"
 """Pydantic's name, and OpenAI's code, for what is understood and cannot be done here."""
@@ -77,6 +78,12 @@ def _no_audio(kinds: list[str] | None) -> list[str] | None:
     if any(kind != "text" for kind in kinds or ()):
         raise unsupported("answers are text: no other modality can be had here")
     return kinds
+
+
+class OpenAIQuery(NoQuery):
+    """Clients send more than is looked at."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class OpenAIModel(BaseModel):

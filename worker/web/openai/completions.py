@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from flask import Response
+from flask import Response, request
 
 from shared.chat.read import Snapshot
 from shared.db import DatabaseFailure
@@ -16,7 +16,7 @@ from worker.runtime import Runtime
 from worker.web.asking import accept_question, idempotency_key, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.openai import wire
-from worker.web.openai.bodies import ChatCompletion, ChatCompletionBody
+from worker.web.openai.bodies import ChatCompletion, ChatCompletionBody, OpenAIQuery
 from worker.web.openai.errors import error_of, problem_of_chat
 from worker.web.openai.waiting import (
     CLIENT_GONE,
@@ -52,6 +52,7 @@ class CompletionRoutes:
                 "Ask a model, in OpenAI's form, until it has ended",
                 roles=CALLERS,
                 body=ChatCompletionBody,
+                query=OpenAIQuery,
                 returns={200: ChatCompletion},
                 headers={
                     "Idempotency-Key": "The same key and body: the same chat. 1 to 255 visible characters",
@@ -70,7 +71,7 @@ class CompletionRoutes:
         chat_id = accepted.snapshot.chat_id
         waiting = WaitingCaller(self.runtime, chat_id, call.caller, resends=accepted.resends, can_return=can_return)
         headers = rate_headers(accepted.allowance)
-        headers |= {"x-llm-refresh-ignored": names} if (names := wire.ignored(body)) else {}
+        headers |= {"x-llm-refresh-ignored": names} if (names := wire.ignored(body, request.args)) else {}
         with ExitStack() as ending:
             watch = ending.enter_context(self.readers.watching(chat_id, only_end=True))
             self.publisher.chat(accepted, request_id=call.request_id)

@@ -69,6 +69,7 @@ class OpenAIModelRoutes:
                 PATH,
                 self.list_models,
                 "The active models, in OpenAI's form",
+                query=bodies.OpenAIQuery,
                 returns={200: bodies.ModelList, 304: None},
             ),
             Route(
@@ -76,6 +77,7 @@ class OpenAIModelRoutes:
                 f"{PATH}/{{model_key}}",
                 self.show,
                 "One model, in OpenAI's form",
+                query=bodies.OpenAIQuery,
                 returns={200: bodies.ServedModel},
             ),
         ]

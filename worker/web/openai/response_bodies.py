@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 
 from shared.chat.requests import MAX_TURNS, Key, Keys, Text
-from worker.web.bodies import Query
-from worker.web.openai.bodies import OpenAIModel, no_tools, some, speaker, unsupported
+from worker.web.openai.bodies import OpenAIModel, OpenAIQuery, no_tools, some, speaker, unsupported
 
 MAX_METADATA = 16
 MAX_METADATA_NAME = 64
@@ -112,12 +111,6 @@ class ResponseBody(OpenAIModel):
     conversation: Annotated[Any, AfterValidator(_nothing)] = None
     prompt: Annotated[Any, AfterValidator(_nothing)] = None
     top_logprobs: Annotated[int | None, AfterValidator(_nothing)] = None
-
-
-class OpenAIQuery(Query):
-    """Clients send more than is looked at."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class ResponseQuery(OpenAIQuery):

@@ -17,7 +17,7 @@ from worker.web.openai.wire import pieces
 RoleAndText = tuple[str, str]
 """A role and a text."""
 _TO_THE_SYSTEM = ("system", "developer")
-_STATUS = {
+STATUS = {
     "queued": "queued",
     "running": "in_progress",
     "succeeded": "completed",
@@ -25,6 +25,7 @@ _STATUS = {
     "cancelled": "cancelled",
     "expired": "failed",
 }
+"""A chat's status -> its response's"""
 _LAST_WHILE_OPEN = 2
 """The number of `response.in_progress`. What waits again after a lost worker may have had it, and no later one."""
 _ERRORS = {"rate_limited": "rate_limit_exceeded", "prompt_too_long": "invalid_prompt"}
@@ -102,7 +103,7 @@ def chat_id_of(text: str) -> uuid.UUID | None:
 
 def response_object(snapshot: Snapshot, options: Mapping[str, Any], *, status: str | None = None) -> dict[str, Any]:
     """A response as one object; `status` shows it as it was before."""
-    response_status = status or _STATUS[snapshot.status]
+    response_status = status or STATUS[snapshot.status]
     return {
         "id": response_id(snapshot.chat_id),
         "object": "response",

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flask import Response
+from flask import Response, request
 
 from shared.chat import erasure, lifecycle, read
 from shared.chat.chat_request import AcceptedChat
@@ -21,6 +21,7 @@ from worker.web.asking import accept_question, idempotency_key, rate_headers
 from worker.web.bodies import NoQuery
 from worker.web.openai import response_bodies as bodies
 from worker.web.openai import response_wire as wire
+from worker.web.openai.bodies import OpenAIQuery
 from worker.web.openai.errors import error_of, invalid, problem_of_chat
 from worker.web.openai.waiting import (
     CLIENT_GONE,
@@ -58,6 +59,7 @@ class ResponseRoutes:
                 "Ask a model; in the background, as a stream, or until it has ended",
                 roles=CALLERS,
                 body=bodies.ResponseBody,
+                query=OpenAIQuery,
                 returns=returns,
                 headers={
                     "Idempotency-Key": "The same key and body: the same response. 1 to 255 visible characters",
@@ -79,6 +81,7 @@ class ResponseRoutes:
                 self.delete,
                 "Cancel a response where it is open, and take its content away",
                 roles=CALLERS,
+                query=OpenAIQuery,
                 returns={200: bodies.DeletedResponse},
             ),
             Route(
@@ -87,6 +90,7 @@ class ResponseRoutes:
                 self.cancel,
                 "End a response at once; one that has ended stays",
                 roles=CALLERS,
+                query=OpenAIQuery,
                 returns=returns,
             ),
             Route(
@@ -108,7 +112,7 @@ class ResponseRoutes:
         accepted = self._accept(call, question, options)
         chat_id = accepted.snapshot.chat_id
         headers = rate_headers(accepted.allowance)
-        headers |= {"x-llm-refresh-ignored": names} if (names := ignored(body)) else {}
+        headers |= {"x-llm-refresh-ignored": names} if (names := ignored(body, request.args)) else {}
         waiting = WaitingCaller(
             self.runtime,
             chat_id,
@@ -210,7 +214,8 @@ class ResponseRoutes:
             detail = "you have no response with this id"
             raise invalid("previous_response_id", detail, "previous_response_not_found")
         if previous.snapshot.status != "succeeded":
-            raise invalid("previous_response_id", f"that response has no answer: it is {previous.snapshot.status}")
+            status = wire.STATUS[previous.snapshot.status]
+            raise invalid("previous_response_id", f"that response has no answer: it is {status}")
         return previous
 
     def _find(self, call: AnyRequest) -> StoredResponse:
@@ -252,6 +257,7 @@ def _events(
     """What follows of a response's events, from the number `first` on, to its end."""
     last_comment = time.monotonic()
     try:
+        yield COMMENT  # the headers go with it: there may be no event for a while
         while True:
             for number, event in wire.encoded_events(snapshot, options, first):
                 first = number + 1

@@ -13,6 +13,7 @@ from shared.chat.read import Snapshot
 from shared.chat.requests import Question, Turn
 from worker.web.openai.bodies import ChatCompletionBody, Message, OpenAIModel
 from worker.web.openai.errors import invalid
+from worker.web.openai.response_bodies import ResponseBody
 
 PIECE_CHARS = 2000
 """Of an answer in one chunk: some clients bound the length of a line."""
@@ -50,9 +51,11 @@ def _text_of(message: Message, path: str) -> str:
     return "\n".join(part.text for part in message.content or ())
 
 
-def ignored(body: OpenAIModel) -> str:
-    """The names of the parameters that were given and change nothing, for a header."""
-    given = dict(body.model_extra or {})
+def ignored(body: OpenAIModel, query: Iterable[str] = ()) -> str:
+    """The names of the parameters, of the body and the query, that were given and change nothing, for a header."""
+    given = {**(body.model_extra or {}), **dict.fromkeys(query, "")}
+    if isinstance(body, ResponseBody) and body.store is False:  # a response is always stored
+        given["store"] = False
     given |= {f"text.{name}": value for name, value in (getattr(body, "text", None) or {}).items() if name != "format"}
     names = (name for name, value in given.items() if value is not None)
     return ", ".join([name for name in names if _NAME.fullmatch(name)][:MAX_NAMED])
