@@ -73,6 +73,10 @@ class BoundedConnection(psycopg.Connection[Any]):
             if time.monotonic() - started >= limit:
                 self._cut(started)
             raise
+        except BaseException as error:
+            if not isinstance(error, Exception):  # a greenlet that is ended: nobody waits for the answer any more
+                self.close()
+            raise
         if self._has_received and self.silence is not None:
             self.silence.record_answer()
         return result
@@ -89,7 +93,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 if wanted == Wait.RW and self.pgconn.flush() == 0:
                     wanted = gen.send(Ready.W)
                     continue
-                ready = yield wanted
+                ready = (yield wanted) or Ready.NONE  # psycopg goes on with None after Ctrl-C
                 self._has_received |= bool(ready & Ready.R)
                 wanted = gen.send(ready)
         except StopIteration as end:

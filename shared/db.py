@@ -39,6 +39,7 @@ POOL_LOOK_SECONDS = 1.0
 """How often who waits for a connection looks whether the server has fallen silent."""
 SPARE_SECONDS = 1.0
 """So much longer than the server, which is told each time, a statement is given by us: it ends first where it lives."""
+LOCK_SHARE = 0.8
 
 _requested_at: ContextVar[float] = ContextVar("asked_at", default=float("inf"))
 _ENTER = (
@@ -218,15 +219,20 @@ class Database:
         """The rows of each of these statements, in a transaction of their own that is sent whole, its commit included.
 
         It takes one exchange with the server, and its locks are held while the server works, not while this process
-        comes to send the commit. Limits and what it raises are those of `transaction`.
+        comes to send the commit. `timeout_seconds` bounds all of them together, in equal shares: the commit is on its
+        way, so the server has to end what takes too long before this process gives the connection up. A wait for a
+        lock ends before its statement. Raises what `transaction` raises.
         """
         seconds = self._limits.statement if timeout_seconds is None else timeout_seconds
+        share = seconds / len(statements)
+        if lock_seconds is not None:
+            lock_seconds = min(lock_seconds, LOCK_SHARE * share)
         try:
             with self._connection() as connection:
                 driver = _limit(connection, seconds)
                 try:
                     with driver.whole_transaction():
-                        driver.execute(_ENTER, _entering(caller, seconds, lock_seconds))
+                        driver.execute(_ENTER, _entering(caller, share, lock_seconds))
                         cursors = [
                             driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
                             for statement, values in statements

@@ -223,10 +223,11 @@ class Submitter:
 
     def _run(self, statement: str, values: Mapping[str, Any], counting: Counting) -> Mapping[Any, Any]:
         """The row of the question. Raises TooManyOpen and CountAlone."""
+        since = self._open.now()
         before = [COUNT_ALONE] if counting == "alone" else []
         ((row,),) = self._database.run(*before, Statement(statement, values))[-1:]
         if row["open_chats"] is not None:
-            self._open.counted(row["open_chats"], counting)
+            self._open.counted(row["open_chats"], counting, since=since)
         return row
 
     def _return(self, values: Mapping[str, Any]) -> AcceptedChat | None:

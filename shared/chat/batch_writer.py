@@ -17,7 +17,7 @@ import structlog
 
 from shared.background import BackgroundLoop
 from shared.catalogue.resolve import NoModel
-from shared.chat.chat_writes import ChatWrites, Operation, OperationResult, ProbeClaim, chat_of
+from shared.chat.chat_writes import ChatWrites, Operation, OperationResult, ProbeClaim
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish, Release, SwitchModel
 from shared.chat.waiting import ParkedChat
@@ -44,9 +44,11 @@ class _QueuedWrite:
     operation: Operation
     future: asyncio.Future[OperationResult]
     retry_until: float
+    chat_id: uuid.UUID = field(init=False)
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.chat_id = self.operation if isinstance(self.operation, uuid.UUID) else self.operation.chat_id
         answer = self.operation.answer if isinstance(self.operation, Finish) else None
         # Three bytes for each character that is not ASCII is near enough, and costs nothing to know.
         self.bytes = MIN_ITEM_BYTES + len(answer or "") * (1 if (answer or "").isascii() else 3)
@@ -153,8 +155,8 @@ class BatchWriter:
     def _write(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:
         """Write the group; returns what has to be tried again."""
         try:
-            results = self._writes.apply([item.operation for item in items])
-            self._deliver([(item, results.get(chat_of(item.operation))) for item in items])
+            results, others = self._writes.apply([item.operation for item in items])
+            self._deliver([(item, results.get(item.chat_id)) for item in items if item.chat_id not in others])
         except DatabaseUnavailable as error:
             if error.sqlstate == _LOCKED and len(items) > 1:
                 return self._write_individually(items)
@@ -169,6 +171,10 @@ class BatchWriter:
             if len(items) > 1:
                 return [again for item in items for again in self._write([item])]
             self._deliver([(items[0], error)])
+        else:
+            if others:
+                claimed = self._writes.claim_changed(others)
+                self._deliver([(item, claimed.get(item.chat_id)) for item in items if item.chat_id in others])
         return []
 
     def _write_individually(self, items: list[_QueuedWrite]) -> list[_QueuedWrite]:

@@ -37,11 +37,6 @@ Operation = uuid.UUID | ProbeClaim | Finish | Release | SwitchModel
 OperationResult = ChatClaim | ParkedChat | bool | None
 
 
-def chat_of(operation: Operation) -> uuid.UUID:
-    """The chat that an operation is of."""
-    return operation if isinstance(operation, uuid.UUID) else operation.chat_id
-
-
 class Notify(Protocol):
     """Tells the readers of these chats that they have changed; `still_open`: who waits for the end need not look."""
 
@@ -75,22 +70,27 @@ class ChatWrites:
         self._default_key = default_key
         self._lock_seconds = lock_seconds
 
-    def apply(self, operations: Sequence[Operation]) -> dict[uuid.UUID, OperationResult]:
+    def apply(self, operations: Sequence[Operation]) -> tuple[dict[uuid.UUID, OperationResult], list[uuid.UUID]]:
         """Carry out these operations, no two of which are of the same chat, in one exchange with PostgreSQL.
 
-        Returns, by chat, its claim, or that it waits for the gateway, or True where something else was written; what
-        is not there was not to be had. Raises what `Database.run` raises; nothing is written then.
+        Returns, by chat, its claim, or that it waits for the gateway, or True where something else was written; and the
+        chats that `claim_changed` may be able to claim. Other operations were not to be had. Raises what
+        `Database.run` raises; then nothing is written but which chats wait for the gateway.
         """
         new_ids = [each for each in operations if isinstance(each, uuid.UUID)]
         parked = self._park(new_ids)
         wanted = [chat_id for chat_id in new_ids if chat_id not in parked]
         wanted += [each.chat_id for each in operations if isinstance(each, ProbeClaim)]
         claimed, written = self._write_together(wanted, operations)
-        claimed |= self._claim_changed([chat_id for chat_id in wanted if chat_id not in claimed])
         ended = {each.chat_id for each in operations if isinstance(each, Finish)} & written
         self._notify(ended)
         self._notify([*claimed, *(written - ended)], still_open=True)
-        return {**dict.fromkeys(parked, ParkedChat()), **dict.fromkeys(written, True), **claimed}
+        results: dict[uuid.UUID, OperationResult] = {
+            **dict.fromkeys(parked, ParkedChat()),
+            **dict.fromkeys(written, True),
+            **claimed,
+        }
+        return results, [chat_id for chat_id in wanted if chat_id not in claimed]
 
     def _write_together(
         self, wanted: list[uuid.UUID], operations: Sequence[Operation]
@@ -113,29 +113,34 @@ class ChatWrites:
         claimed = {row["id"]: claims.claim_of(row, self._max_attempts) for row in (rows.pop(0) if wanted else ())}
         return claimed, {row["id"] for each in rows for row in each}
 
-    def _claim_changed(self, chat_ids: list[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
+    def claim_changed(self, chat_ids: list[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
         """Claim those of these chats whose model is not what it was; most are others' by now, or have ended.
 
-        What was written before is committed: a chat that cannot be claimed is left to the sweeper.
+        A chat that cannot be claimed is left to the sweeper: raises nothing.
         """
-        if not chat_ids:
-            return {}
         try:
             with self._transaction() as connection:
-                return claims.claim(
+                claimed = claims.claim(
                     connection,
                     chat_ids,
                     lease_seconds=self._lease_seconds,
                     max_attempts=self._max_attempts,
                     default_key=self._default_key,
                 )
-        except (DatabaseFailure, NoModel) as error:
+        except Exception as error:
             if len(chat_ids) > 1 and not isinstance(error, DatabaseUnavailable):
-                return {k: v for chat_id in chat_ids for k, v in self._claim_changed([chat_id]).items()}
+                return {k: v for chat_id in chat_ids for k, v in self.claim_changed([chat_id]).items()}
+            foreseen = isinstance(error, DatabaseFailure | NoModel)
             log.warning(
-                "llm_chat.not_written", message="A chat could not be claimed", error=str(error), chats=len(chat_ids)
+                "llm_chat.not_written",
+                message="A chat could not be claimed",
+                error=str(error),
+                chats=len(chat_ids),
+                exc_info=None if foreseen else error,
             )
             return {}
+        self._notify(claimed, still_open=True)
+        return claimed
 
     def _park(self, chat_ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
         """Those of these chats that wait for the gateway, as they do from now on."""

@@ -64,11 +64,20 @@ class OpenChats:
         """With so many open chats at most another one may be opened by who counts so."""
         return self._limit - (1 if counting == "alone" else COUNT_MARGIN)
 
-    def counted(self, open_now: int, counting: Counting) -> None:
-        """Take over a figure. Raises TooManyOpen where it leaves no room, CountAlone where it leaves too little."""
+    def now(self) -> float:
+        """When a count begins."""
+        return self._clock()
+
+    def counted(self, open_now: int, counting: Counting, *, since: float) -> None:
+        """Take over a figure that was asked for at `since`, if it is the newest.
+
+        Raises CountAlone where it leaves little room, TooManyOpen where who counted alone found none.
+        """
         with self._lock:
-            self._count, self._count_until = open_now + 1, self._clock() + COUNT_SECONDS
-        if open_now >= self._limit:
-            raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")
-        if open_now > self.most(counting):
+            if since + COUNT_SECONDS > self._count_until:
+                self._count, self._count_until = open_now + 1, since + COUNT_SECONDS
+        if open_now <= self.most(counting):
+            return
+        if counting != "alone":
             raise CountAlone
+        raise TooManyOpen(f"{open_now} chats are open, {self._limit} may be")

@@ -188,7 +188,7 @@ MUTANTS = (
     Mutant(
         "few-places-counted-alone",
         "shared/chat/open_chats.py",
-        "        if open_now > self.most(counting):\n            raise CountAlone\n",
+        '        if counting != "alone":\n            raise CountAlone\n',
         "",
         (
             "tests/unit/chat/test_open_chats.py::test_with_room_to_spare_open_chats_are_counted_every_half_second_beside_others",
