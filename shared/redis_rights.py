@@ -37,8 +37,6 @@ def _probes(client: redis.Redis) -> Iterator[tuple[str, Callable[[], object]]]:
     nobody = f"llm-refresh-probe-{uuid.uuid4()}"
     commands: list[tuple[str, tuple[str, ...]]] = [
         ("to wait for messages (BRPOP)", ("BRPOP", nobody, "0.01")),
-        ("to write hashes (unacked)", ("HDEL", "unacked", nobody)),
-        ("to write sorted sets (unacked_index)", ("ZREM", "unacked_index", nobody)),
         ("to write results (celery-task-meta-*)", ("SET", f"celery-task-meta-{nobody}", "", "PX", "1")),
         ("to write keys (llm_refresh:*)", ("SET", f"llm_refresh:{nobody}", "", "PX", "1")),
         ("to look keys up (SCAN)", ("SCAN", "0", "MATCH", nobody, "COUNT", "1")),

@@ -68,6 +68,9 @@ def _transport(socket_timeout_seconds: float) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
         "max_connections": 500,
+        # No copies of messages under way in Redis: a row whose message is lost gets another one within seconds, where
+        # kombu would look after an hour.
+        "ack_emulation": False,
         # For who publishes: each of them tries again by itself, or leaves it to upkeep. Consumers have their own.
         "max_retries": 0,
     }

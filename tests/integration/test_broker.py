@@ -17,7 +17,8 @@ def test_a_channel_sends_with_one_client_and_messages_arrive(redis_url: str) -> 
                 queue.put({"number": number})
             messages = [queue.get(timeout=10) for _ in range(3)]
             assert [message.payload["number"] for message in messages] == [0, 1, 2]
-            for message in messages:
-                message.ack()
-            assert first.exists("unacked") == 0
+            assert first.exists("unacked", "unacked_index") == 0
+            messages[0].ack()
+        channel.close()
+        assert first.llen("test-of-the-broker") == 2, "what a worker has not done when it leaves is back in the queue"
     app.close()
