@@ -42,6 +42,7 @@ def test_a_response_names_what_belongs_to_completions_and_the_rest_of_text() -> 
         "response_format",
         "stream_options",
         "text.verbosity",
+        "store",
     }
 
 
