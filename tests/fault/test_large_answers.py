@@ -60,8 +60,8 @@ def test_large_answers_outlast_a_silent_postgresql_within_the_memory(start_syste
         system.ask(f"Question number {each:04}?")
     system.wait_for_calls(150)
     with stopped(with_children(postgres_pid(system))):
-        wait_for(lambda: "llm_chat.not_written" in worker.output, seconds=60)
-        wait_for(lambda: worker.output.count("llm_chat.no_heartbeat") > 5, seconds=60)
+        wait_for(lambda: worker.output.count("llm_chat.not_written") > 5, seconds=120)
+        wait_for(lambda: "llm_chat.no_heartbeat" in worker.output, seconds=60)
     wait_for(lambda: not system.statuses().keys() & {"queued", "running"}, seconds=400)
 
     whole = system.query("SELECT count(*) FROM llm_chats WHERE length(answer) = 3900000")
