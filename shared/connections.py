@@ -43,16 +43,17 @@ class BoundedConnection(psycopg.Connection[Any]):
     _has_received: bool = False
 
     @contextmanager
-    def whole_transaction(self) -> Iterator[None]:
+    def whole_transaction(self) -> Iterator[psycopg.Pipeline]:
         """A transaction whose statements are sent together with its begin and its commit: results come after it.
 
-        psycopg's own begin and commit each wait for the server, within a pipeline too.
+        psycopg's own begin and commit each wait for the server, within a pipeline too. Where the server falls silent,
+        what was sent may be carried out after this side has given up; a `sync` of the pipeline waits for it before.
         """
         self.autocommit = True
         try:
-            with self.pipeline():
+            with self.pipeline() as pipeline:
                 self.execute("BEGIN")
-                yield
+                yield pipeline
                 self.execute("COMMIT")
         except BaseException:
             if not self.closed:

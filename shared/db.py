@@ -215,13 +215,18 @@ class Database:
         caller: Caller = SYSTEM,
         timeout_seconds: float | None = None,
         lock_seconds: float | None = None,
+        at_once: bool = False,
     ) -> list[Rows]:
-        """The rows of each of these statements, in a transaction of their own that is sent whole, its commit included.
+        """The rows of each of these statements, in a transaction of their own that is sent with its commit.
 
-        It takes one exchange with the server, and its locks are held while the server works, not while this process
-        comes to send the commit. `timeout_seconds` bounds all of them together, in equal shares: the commit is on its
-        way, so the server has to end what takes too long before this process gives the connection up. A wait for a
-        lock ends before its statement. Raises what `transaction` raises.
+        It takes two exchanges with the server, and its locks are held while the server works, not while this process
+        comes to send the commit. The first asks whether the server answers: a silent one may carry out whatever was
+        sent long after this has raised. `at_once` leaves that away, for statements that only read, or change nothing
+        when they are carried out late.
+
+        `timeout_seconds` bounds all statements together, in equal shares: the commit is on its way, so the server has
+        to end what takes too long before this process gives the connection up. A wait for a lock ends before its
+        statement. Raises what `transaction` raises.
         """
         seconds = self._limits.statement if timeout_seconds is None else timeout_seconds
         share = seconds / len(statements)
@@ -231,8 +236,10 @@ class Database:
             with self._connection() as connection:
                 driver = _limit(connection, seconds)
                 try:
-                    with driver.whole_transaction():
+                    with driver.whole_transaction() as pipeline:
                         driver.execute(_ENTER, _entering(caller, share, lock_seconds))
+                        if not at_once:
+                            pipeline.sync()
                         cursors = [
                             driver.cursor(row_factory=dict_row).execute(statement.encode(), values)
                             for statement, values in statements

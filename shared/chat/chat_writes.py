@@ -109,7 +109,12 @@ class ChatWrites:
         statements += [lifecycle.finish(finishes)] if finishes else []
         if not statements:
             return {}, set()
-        rows = self._database.run(*statements, timeout_seconds=WRITE_SECONDS, lock_seconds=self._lock_seconds)
+        rows = self._database.run(
+            *statements,
+            timeout_seconds=WRITE_SECONDS,
+            lock_seconds=self._lock_seconds,
+            at_once=not wanted,  # an end that is written twice is the same; a late claim would be nobody's
+        )
         claimed = {row["id"]: claims.claim_of(row, self._max_attempts) for row in (rows.pop(0) if wanted else ())}
         return claimed, {row["id"] for each in rows for row in each}
 

@@ -301,7 +301,10 @@ def test_a_statement_that_is_sent_with_its_commit_is_one_transaction(pool: Pool)
         pool.run(Statement("SELECT subject FROM llm_callers"), caller=ANNA)
 
 
-def test_statements_that_are_sent_with_their_commit_take_one_exchange(database: Database, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("at_once", "exchanges"), [(True, 1), (False, 2)])
+def test_statements_that_are_sent_with_their_commit_take_one_exchange_or_two(
+    database: Database, tmp_path: Path, at_once: bool, exchanges: int
+) -> None:
     one = Pool(sqlalchemy_url(database.url), application_name="test", pool_size=1)
     ones = [Statement("SELECT 1 AS one"), Statement("SELECT 2 AS two")]
     for _ in range(PREPARE_AFTER + 2):  # also with statements that are prepared
@@ -309,10 +312,10 @@ def test_statements_that_are_sent_with_their_commit_take_one_exchange(database: 
             driver: Any = connection.connection.dbapi_connection
         with (tmp_path / "wire").open("wb") as wire:
             driver.pgconn.trace(wire.fileno())
-            assert one.run(*ones) == [[{"one": 1}], [{"two": 2}]]
+            assert one.run(*ones, at_once=at_once) == [[{"one": 1}], [{"two": 2}]]
             driver.pgconn.untrace()
         messages = [line.split("\t")[3] for line in (tmp_path / "wire").read_text().splitlines()]
-        assert messages.count("ReadyForQuery") == 1, messages
+        assert messages.count("ReadyForQuery") == exchanges, messages
     one.dispose()
 
 

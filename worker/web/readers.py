@@ -130,7 +130,7 @@ class Readers:
         versions = {chat_id: min(watch.version for watch in watches) for chat_id, watches in watched.items() if watches}
         if not versions:
             return
-        (rows,) = self._database.run(read.newer_than(versions))
+        (rows,) = self._database.run(read.newer_than(versions), at_once=True)
         for snapshot in map(read.snapshot_of, rows):
             for watch in list(self._watches.get(snapshot.chat_id, ())):
                 watch.offer(snapshot)

@@ -24,11 +24,11 @@ class Looks:
         self._under_way = 0
         self.looked: list[list[uuid.UUID]] = []
 
-    def run(self, statement: Statement) -> list[Rows]:
+    def run(self, statement: Statement, **options: Any) -> list[Rows]:
         self.looked.append(next(iter(statement.values)))
         self._under_way += 1
         try:
-            return self._chats.runtime.database.run(statement)
+            return self._chats.runtime.database.run(statement, **options)
         finally:
             self._under_way -= 1
 
