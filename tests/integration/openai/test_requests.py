@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from harness.chatting import System
+from harness.waiting import wait_for
 
 ASKED = {"model": "gpt-4o", "input": "Which?", "background": True}
 
@@ -20,6 +21,13 @@ def slow_model(system: System, well_behaved: None) -> None:
 
 def respond(system: System, path: str = "/v1/responses", **more: Any) -> httpx.Response:
     return system.web.post(path, json={**ASKED, **more})
+
+
+def under_way(system: System) -> str:
+    """The id of a response whose model is thinking."""
+    response_id: str = respond(system).json()["id"]
+    wait_for(lambda: system.web.get(f"/v1/responses/{response_id}").json()["status"] == "in_progress")
+    return response_id
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gpt-4o"])
@@ -38,15 +46,13 @@ def test_a_response_that_is_not_to_be_stored_says_that_it_is(system: System) -> 
 
 
 def test_what_an_open_response_is_said_to_be_is_a_status_of_responses(system: System) -> None:
-    first = respond(system).json()["id"]
-    system.wait_for_calls(1)
+    first = under_way(system)
     refused = respond(system, previous_response_id=first)
     assert (refused.status_code, "it is in_progress" in refused.json()["error"]["message"]) == (400, True)
 
 
 def test_a_resumed_stream_without_news_begins_at_once(system: System) -> None:
-    first = respond(system).json()["id"]
-    system.wait_for_calls(1)
+    first = under_way(system)
     with system.web.client.stream("GET", f"/v1/responses/{first}?stream=true&starting_after=2", timeout=4) as stream:
         assert next(stream.iter_lines()).startswith(":")
 
