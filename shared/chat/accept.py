@@ -47,7 +47,7 @@ _RETURN = f"""
 
 
 # Inserts a chat with the active model that {wanted} selects where its caller may open one, with a place where one is
-# free and nobody waits (`llm_admit_chat`, migration 0022), all in one exchange with PostgreSQL; a second one with the
+# free and nobody waits (`llm_admit_chat`, migration 0022), all in one statement; a second one with the
 # same idempotency key (llm_chats_idempotency) inserts nothing. Decides nothing where the caller has given the same
 # question up (llm_chats_given_up), and this one would take it up again, nor where too many chats are open.
 _INSERT = f"""

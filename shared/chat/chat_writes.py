@@ -71,7 +71,7 @@ class ChatWrites:
         self._lock_seconds = lock_seconds
 
     def apply(self, operations: Sequence[Operation]) -> tuple[dict[uuid.UUID, OperationResult], list[uuid.UUID]]:
-        """Carry out these operations, no two of which are of the same chat, in one exchange with PostgreSQL.
+        """Carry out these operations, no two of which are of the same chat, in one transaction.
 
         Returns, by chat, its claim, or that it waits for the gateway, or True where something else was written; and the
         chats that `claim_changed` may be able to claim. Other operations were not to be had. Raises what

@@ -30,11 +30,11 @@ def test_with_room_to_spare_open_chats_are_counted_every_half_second_beside_othe
 def test_a_figure_that_comes_late_replaces_no_newer_one() -> None:
     clock = Clock()
     chats = OpenChats(COUNT_MARGIN + 1000, clock=clock)
-    asked = chats.now()
+    earlier = chats.now()
     clock.now = 0.2
     with pytest.raises(CountAlone):
         chats.counted(1001, "beside", since=chats.now())
-    chats.counted(10, "beside", since=asked)
+    chats.counted(10, "beside", since=earlier)
     assert chats.must_count() == "alone"
 
 
