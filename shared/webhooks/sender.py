@@ -135,7 +135,8 @@ class EventSender:
             limit=0,
         )
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            while due or under_way:
+            # What ended while it looked may have made room for more than it found.
+            while due or under_way or freed.is_set():
                 for delivery in due:
                     self._count(delivery, 1)
                     task = asyncio.create_task(self._deliver(session, delivery, recorders))

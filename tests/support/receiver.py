@@ -37,6 +37,8 @@ class Receiver:
     refused_ids: set[str] = field(default_factory=set)
     retry_after: str | None = None
     released: threading.Event = field(default_factory=threading.Event)
+    held: threading.Event | None = None
+    """no answer is given before it is set"""
 
     def kinds(self) -> list[str]:
         return [post.notice["kind"] for post in self.posts]
@@ -52,6 +54,8 @@ def receiver() -> Iterator[Receiver]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             made.posts.append(Post(body, headers, self.path))
             status = made.answers.pop(0) if made.answers else 204
+            if made.held is not None:
+                made.held.wait(30)
             if headers.get("webhook-id") in made.refused_ids:
                 status = 500
             if status is None:

@@ -19,6 +19,7 @@ from shared.chat.lifecycle import Finish
 from shared.chat.requests import Question
 from shared.clock import new_id, utc_now
 from shared.db import Caller
+from shared.db import Database as SharedDatabase
 from shared.notices.outbox import Outbox
 from shared.webhooks import delivery_history, endpoints
 from shared.webhooks.endpoints import NewEndpoint
@@ -72,9 +73,9 @@ class Hooks:
         self.finish(self.ask())
         return endpoint
 
-    def sender(self, *, local: bool = True, seconds: float = 15) -> EventSender:
+    def sender(self, *, local: bool = True, seconds: float = 15, database: SharedDatabase | None = None) -> EventSender:
         return EventSender(
-            self.catalogue.database,
+            database or self.catalogue.database,
             local=local,
             now=utc_now,
             record_disabled=Outbox(new_id).record_disabled,

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import cast
 
 import pytest
+import sqlalchemy as sa
 
 from harness.waiting import wait_for
 from shared.clock import utc_now
+from shared.db import Database
 from shared.notices.deliveries import address
 from shared.notices.sender import Receiver as OperatorReceiver
 from shared.notices.sender import Sender
@@ -19,6 +24,7 @@ from shared.signing import new_secret, verify
 from shared.webhooks import deliveries, delivery_history, endpoints
 from shared.webhooks.delivery_history import EndpointOff
 from shared.webhooks.endpoints import MAX_ENDPOINTS, TooManyEndpoints, UnhealthyEndpoint
+from shared.webhooks.sender import MAX_PER_ENDPOINT
 from tests.integration.webhooks.conftest import Hooks
 from tests.support import openai_sdk as openai
 from tests.support.receiver import Receiver, receiver
@@ -271,6 +277,31 @@ def test_an_endpoint_that_hangs_holds_up_no_other(hooks: Hooks, hook: Receiver) 
         slow.released.set()
         sending.join(60)
         assert not sending.is_alive()
+
+
+def test_what_ends_while_the_sender_looks_for_more_makes_room_for_what_waits(hooks: Hooks, hook: Receiver) -> None:
+    hooks.endpoint(hook.url)
+    hooks.finish(*[hooks.ask() for _ in range(MAX_PER_ENDPOINT + 1)])
+    hook.held = threading.Event()
+
+    class EndsWhileItLooks:
+        """The database, where all that is under way ends before its second look has been read."""
+
+        transactions = 0
+
+        @contextmanager
+        def transaction(self) -> Iterator[sa.Connection]:
+            self.transactions += 1
+            is_second_look = self.transactions == 2  # nothing is recorded before: no answer has come
+            with hooks.catalogue.database.transaction() as connection:
+                yield connection
+            if is_second_look:
+                assert hook.held is not None
+                hook.held.set()
+                wait_for(lambda: [row["status"] for row in hooks.deliveries()].count("delivered") == MAX_PER_ENDPOINT)
+
+    hooks.sender(database=cast(Database, EndsWhileItLooks())).send_due()
+    assert {row["status"] for row in hooks.deliveries()} == {"delivered"}
 
 
 def test_a_receiver_that_does_not_answer_is_left_at_the_deadline(hooks: Hooks, hook: Receiver) -> None:
