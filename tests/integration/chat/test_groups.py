@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import psycopg
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.chat_writes import ChatWrites
 from shared.chat.claims import ChatClaim
+from shared.chat.lifecycle import Finish
 from shared.chat.waiting import ParkedChat
 from tests.integration.chat.conftest import Chats
 
@@ -84,3 +86,42 @@ def test_a_row_that_somebody_holds_keeps_no_other_from_being_claimed(chats: Chat
         late, *claims = claimed_in_one_group(chats, [held, *free], [])
     assert late is None
     assert [claim.chat_id for claim in claims if isinstance(claim, ChatClaim)] == free
+
+
+def test_an_end_is_told_before_chats_whose_model_changed_are_claimed(chats: Chats) -> None:
+    ending, changed = chats.submit(), chats.submit()
+    (under_way,) = claimed_in_one_group(chats, [ending], [])
+    assert isinstance(under_way, ChatClaim)
+    chats.catalogue.run("UPDATE llm_models SET matcha_llm_id = matcha_llm_id + 1000 WHERE is_default")
+    may_claim = threading.Event()
+
+    class ClaimsLate(ChatWrites):
+        """What it takes to claim them may be long: a row that somebody holds, a PostgreSQL that is slow."""
+
+        def claim_changed(self, chat_ids: list[uuid.UUID]) -> dict[uuid.UUID, ChatClaim]:
+            may_claim.wait(20)
+            return super().claim_changed(chat_ids)
+
+    async def write() -> ChatClaim | ParkedChat | None:
+        loop = asyncio.get_running_loop()
+        database = chats.runtime.database
+        writes = ClaimsLate(database, lease_seconds=30, max_attempts=3, notify=lambda *_, **__: None)
+        commits = BatchWriter(writes, loop)
+        claim = loop.create_task(commits.claim(changed))
+        end = loop.create_task(
+            commits.write(Finish(ending, 1, status="succeeded", model=under_way.model, answer="This."), retry_seconds=0)
+        )
+        await asyncio.sleep(0)  # both are ordered before the group is made
+        commits.start()
+        try:
+            assert await asyncio.wait_for(end, 10)
+            assert not claim.done()
+            may_claim.set()
+            return await claim
+        finally:
+            may_claim.set()
+            await asyncio.to_thread(commits.stop)
+
+    claimed = asyncio.run(write())
+    assert isinstance(claimed, ChatClaim)
+    assert claimed.chat_id == changed
