@@ -9,13 +9,18 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
+from harness.waiting import wait_for
 from shared.chat.batch_writer import BatchWriter
 from shared.chat.chat_writes import ChatWrites
 from shared.chat.claims import ChatClaim
 from shared.chat.lifecycle import Finish
 from shared.chat.waiting import ParkedChat
 from tests.integration.chat.conftest import Chats
+from tests.support.stopping import stopped
+
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @contextmanager
@@ -125,3 +130,14 @@ def test_an_end_is_told_before_chats_whose_model_changed_are_claimed(chats: Chat
     claimed = asyncio.run(write())
     assert isinstance(claimed, ChatClaim)
     assert claimed.chat_id == changed
+
+
+@pytest.mark.fault
+def test_a_claim_that_was_given_up_is_not_made_later(chats: Chats) -> None:
+    chat_id = chats.submit()
+    with psycopg.connect(chats.superuser_url, autocommit=True) as other:
+        backends = [pid for (pid,) in other.execute(BACKENDS)]
+        with stopped(backends):
+            assert claimed_in_one_group(chats, [chat_id], []) == [None]
+        wait_for(lambda: len([pid for (pid,) in other.execute(BACKENDS) if pid in backends]) < len(backends))
+    assert chats.row(chat_id)["status"] == "queued"
