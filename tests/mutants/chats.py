@@ -295,4 +295,28 @@ MUTANTS = (
         "if False",
         ("tests/unit/test_csv_report.py::test_rows_come_back_and_no_text_is_a_formula",),
     ),
+    Mutant(
+        "claim-asks-first",
+        "shared/chat/chat_writes.py",
+        "at_once=not wanted,",
+        "at_once=True,",
+        ("tests/integration/chat/test_groups.py::test_a_claim_that_was_given_up_is_not_made_later",),
+    ),
+    Mutant(
+        "ends-told-first",
+        "shared/chat/batch_writer.py",
+        "for item in items if item.chat_id not in others])\n        except",
+        "for item in items if item.chat_id not in others and not others])\n        except",
+        ("tests/integration/chat/test_groups.py::test_an_end_is_told_before_chats_whose_model_changed_are_claimed",),
+    ),
+    Mutant(
+        "interrupted-connection-closed",
+        "shared/connections.py",
+        "            if not isinstance(error, Exception):",
+        "            if False:",
+        (
+            "tests/integration/test_interrupted_waits.py"
+            "::test_the_connection_of_a_greenlet_that_is_ended_in_a_wait_is_used_no_more",
+        ),
+    ),
 )

@@ -74,4 +74,11 @@ MUTANTS = (
         "\n",
         (f"{_DELIVERY}::test_an_endpoint_that_nobody_could_try_is_not_switched_off",),
     ),
+    Mutant(
+        "another-look-after-an-end",
+        _SENDER,
+        "while due or under_way or freed.is_set():",
+        "while due or under_way:",
+        (f"{_DELIVERY}::test_what_ends_while_the_sender_looks_for_more_makes_room_for_what_waits",),
+    ),
 )
