@@ -57,7 +57,8 @@ def place(*, quick: bool, say: Callable[[str], None]) -> Iterator[Place]:
         try:
             logs = folder / "logs"
             logs.mkdir(exist_ok=True)
-            yield Place(SafeServers(services, upgrade), logs, quick, say)
+            with contextlib.closing(SafeServers(services, upgrade)) as servers:
+                yield Place(servers, logs, quick, say)
         finally:
             services.stop()
     finally:

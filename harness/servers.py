@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import redis
+from psycopg import sql
 
 from harness.folders import server_folder
 from migrations.run import upgrade
@@ -19,6 +20,7 @@ from worker.local.database_roles import APP, OWNER, create_database
 from worker.local.services import LocalServices, start_services
 
 _TEMPLATE = "migrated"
+_CHEAP_SINCE = 160_000  # `scram_iterations`
 _REDIS_DATABASES = 4096  # as worker.local.valkey sets it for servers that are not durable
 
 
@@ -40,6 +42,7 @@ class Servers:
         self._migrate = migrate
         self._numbers = itertools.count(1)
         self._migrated = False
+        self._kept: psycopg.Connection[tuple[object, ...]] | None = None
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
@@ -65,22 +68,19 @@ class Servers:
         return url
 
     def _make_template(self) -> None:
-        with self._superuser() as connection:
-            create_database(connection, _TEMPLATE, owner=OWNER, app=APP)
-            self._migrate(self._addresses(_TEMPLATE).owner_url)
-            # Nobody may be connected to a template that is being copied.
-            connection.execute(f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
+        create_database(self._superuser(), _TEMPLATE, owner=OWNER, app=APP)
+        self._migrate(self._addresses(_TEMPLATE).owner_url)
+        # Nobody may be connected to a template that is being copied.
+        self._superuser().execute(f"ALTER DATABASE {_TEMPLATE} ALLOW_CONNECTIONS false")
 
     @contextlib.contextmanager
     def _new_database(self, template: str | None) -> Iterator[Database]:
         name = f"test_{next(self._numbers)}"
-        with self._superuser() as connection:
-            create_database(connection, name, owner=OWNER, app=APP, template=template)
+        create_database(self._superuser(), name, owner=OWNER, app=APP, template=template)
         try:
             yield self._addresses(name)
         finally:
-            with self._superuser() as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            self._superuser().execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
     def _addresses(self, name: str) -> Database:
         return Database(
@@ -91,7 +91,21 @@ class Servers:
         )
 
     def _superuser(self) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(self.services.superuser_url, autocommit=True)
+        """One connection for all databases, made anew where a test has ended it."""
+        if self._kept is not None:
+            try:
+                self._kept.execute("SELECT 1")
+            except psycopg.OperationalError:
+                self._kept.close()
+            else:
+                return self._kept
+        self._kept = psycopg.connect(self.services.superuser_url, autocommit=True)
+        return self._kept
+
+    def close(self) -> None:
+        """Leave the servers; they may be stopped."""
+        if self._kept is not None:
+            self._kept.close()
 
 
 @contextlib.contextmanager
@@ -99,10 +113,25 @@ def running_servers(migrate: Callable[[str], None] = upgrade) -> Iterator[Server
     """Start the servers in a folder of their own, and leave nothing behind."""
     with server_folder("tests") as folder:
         services = start_services(folder, postgres=True, valkey=True, durable=False, say=lambda _: None)
+        servers = Servers(services, migrate)
         try:
-            yield Servers(services, migrate)
+            _make_logins_cheap(services)
+            yield servers
         finally:
+            servers.close()
             services.stop()
+
+
+def _make_logins_cheap(services: LocalServices) -> None:
+    """The same passwords, hashed once instead of 4096 times: the tests log in several times each."""
+    with psycopg.connect(services.superuser_url, autocommit=True) as connection:
+        if connection.info.server_version < _CHEAP_SINCE:
+            return
+        connection.execute("SET scram_iterations = 1")
+        for url in (services.superuser_url, services.migrate_database_url, services.database_url):
+            login = urlsplit(url)
+            statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+            connection.execute(statement.format(sql.Identifier(login.username or ""), sql.Literal(login.password)))
 
 
 def with_database(url: str, database: str) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,9 @@ def fill(disk: Path) -> None:
 def test_a_postgresql_with_a_full_disk_is_named_as_that(small_disk: Path, redis_url: str, examined: Examine) -> None:
     services = start_services(small_disk, postgres=True, valkey=False, durable=False, say=lambda _: None)
     try:
-        with Servers(services, upgrade).database() as database:
+        with closing(Servers(services, upgrade)) as full, full.database() as database:
+            for file in small_disk.rglob("pg_internal.init"):
+                file.unlink()  # the next connection writes it
             fill(small_disk)
             refused = faults(examined(database_url=database.url))  # it cannot even write what a connection needs
             pool = Pool(database.url, application_name="test", pool_size=1)
