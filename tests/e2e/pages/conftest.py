@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from harness import plain_http
 from harness.stand_in import RunningStandIn
+from harness.waiting import wait_for
 from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_web
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
@@ -31,6 +32,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+REFUSED = 400  # a completion that MatchaAI refuses like this is an answer, and says nothing against it
 
 
 def cannot(why: str) -> NoReturn:
@@ -93,9 +95,25 @@ def node() -> str:
     return match
 
 
+class Gateway(RunningStandIn):
+    """The stand-in, which remembers whether it was told to fail: then the installation takes MatchaAI for down."""
+
+    told_to_fail = False
+
+    def behave(
+        self,
+        *,
+        llms: Mapping[str, object] | None = None,
+        completions: Mapping[str, object] | None = None,
+        **others: Any,
+    ) -> None:
+        self.told_to_fail |= "status" in (llms or {}) or (completions or {}).get("status", REFUSED) != REFUSED
+        super().behave(llms=llms, completions=completions, **others)
+
+
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[RunningStandIn]:
-    with RunningStandIn(delay=0.3) as running:
+def sandbox() -> Iterator[Gateway]:
+    with Gateway(delay=0.3) as running:
         yield running
 
 
@@ -121,23 +139,33 @@ def api(up: RunningUp) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def gateway(sandbox: RunningStandIn, up: RunningUp) -> Iterator[RunningStandIn]:
-    """The stand-in; after the test it answers well again."""
+def gateway(sandbox: Gateway, api: httpx.Client) -> Iterator[RunningStandIn]:
+    """The stand-in; after the test it answers well again, and the installation knows it."""
     sandbox.forget_calls()
     yield sandbox
     sandbox.behave()
+    if sandbox.told_to_fail:
+        refresh(sandbox, api)
 
 
 @pytest.fixture
-def catalogue(gateway: RunningStandIn, api: httpx.Client) -> Iterator[RunningStandIn]:
+def catalogue(gateway: Gateway, api: httpx.Client) -> Iterator[RunningStandIn]:
     """The same, whose list of models may be changed; after the test its 27 models are the catalogue again."""
     yield gateway
     gateway.behave()
     gateway.set_models(default_models())
+    refresh(gateway, api)
+
+
+def refresh(gateway: Gateway, api: httpx.Client) -> None:
+    """A good run, whatever it takes away; then MatchaAI answers as far as the installation knows."""
     refreshed = api.post("/api/llms/refresh", json={})
     if refreshed.status_code == httpx.codes.CONFLICT:
         refreshed = api.post("/api/llms/refresh", json={"force": refreshed.json()["held"]["sha256"]})
     assert refreshed.status_code == httpx.codes.OK, refreshed.text
+    if gateway.told_to_fail:
+        wait_for(lambda: api.get("/readyz").json()["parts"]["matchaai"]["state"] == "up")
+        gateway.told_to_fail = False
 
 
 @pytest.fixture(scope="package")
