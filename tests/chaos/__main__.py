@@ -172,8 +172,8 @@ def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int, seconds
     ]
     _judge_places(probe, happened, verdict)
     _print_table(happened, verdict, driver)
-    most = max((sample.taken for sample in probe.samples), default=0)
-    print(f"chats in places: {most} at most, in {len(probe.samples)} samples")
+    most, probes = (max((getattr(sample, name) for sample in probe.samples), default=0) for name in ("taken", "probes"))
+    print(f"chats in places: {most} at most, and {probes} probes at most beside them, in {len(probe.samples)} samples")
     print(f"processes started again: {cluster.restarts}")
     for text, number in Counter(verdict.broken).items():
         print(f"BROKEN: {text}" + (f" ({number} times)" if number > 1 else ""))
@@ -233,10 +233,9 @@ def _judge_places(probe: PlacesProbe, happened: list[Happened], verdict: Verdict
         TimeSpan(each.time_before, each.time_over) for each in happened if FAULTS[each.planned.kind].stops_writes
     ]
     for sample in excesses(probe.samples, memory=PLACES_SECONDS, outages=outages):
-        before = [each.planned.kind for each in happened if each.time_before <= sample.at]
-        verdict.broken.append(
-            f"{sample.taken} chats in {sample.places} places after: {before[-1] if before else 'no fault'}"
-        )
+        before = [each.planned.kind for each in happened if each.time_before <= sample.at] or ["no fault"]
+        chats = f"{sample.taken} chats beside {sample.probes} probes"
+        verdict.broken.append(f"{chats} in {sample.places} places after: {before[-1]}")
 
 
 def _print_table(happened: list[Happened], verdict: Verdict, driver: Driver) -> None:

@@ -16,7 +16,7 @@ from tests.chaos.driver import Driver
 from tests.chaos.places import PlacesProbe, PlacesSample
 
 FLOODS: Final[Mapping[str, int]] = {"erin": 60, "frank": 20}
-"""How many questions of each wait at least. Unequal: in the order of age one would get three times as much."""
+"""How many questions of each are queued. Unequal: in the order of age one would get three times as much."""
 ENOUGH: Final = 5
 """A flood that has fewer waiting is none at the moment: its share would say nothing."""
 STARTS: Final = 40
@@ -78,7 +78,7 @@ class Floods:
     def _not_flooding_at(self) -> float:
         """When one of both had too little waiting for the last time."""
         for sample in reversed(self._probe.samples):
-            if any(sample.waiting.get(flood, 0) < ENOUGH for flood in FLOODS):
+            if any(sample.waits_for_turn(flood) < ENOUGH for flood in FLOODS):
                 return sample.at
         return 0.0
 
@@ -91,7 +91,7 @@ class Floods:
                     if sample is None or sample is seen or time.time() - sample.at > _STALE_SECONDS:
                         continue  # nobody can say how many wait: more would be without end
                     seen = sample
-                    for _ in range(waiting - sample.waiting.get(flood, 0)):
+                    for _ in range(waiting - sample.queued(flood)):
                         if self._driver.put(client, self._driver.new_question(flood)) is None:
                             break
                 return

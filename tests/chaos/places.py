@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,26 +13,41 @@ import psycopg
 SAMPLE_SECONDS: Final = 0.2
 
 # The test's own count, not the product's: chats that a worker has in hand, and those whose message is on its way. And
-# the places that chat processes have announced, and how many chats of each caller wait for their turn.
+# the places that chat processes have announced, and how many chats of each caller are queued. Probes of circuits take
+# no place: their chats waited for the gateway, and were claimed without a dispatch.
 _SAMPLE: Final = """
+WITH in_hand AS MATERIALIZED (
+  SELECT status = 'running' AND waiting_since IS NOT NULL AND dispatched_at = created_at AS is_probe FROM llm_chats
+  WHERE status = 'running' AND lease_until > now() OR status = 'queued' AND dispatched_at IS NOT NULL)
 SELECT extract(epoch FROM now())::float8,
-  (SELECT count(*) FROM llm_chats WHERE status = 'running' AND lease_until > now()
-     OR status = 'queued' AND dispatched_at IS NOT NULL),
+  (SELECT count(*) FROM in_hand WHERE NOT is_probe), (SELECT count(*) FROM in_hand WHERE is_probe),
   (SELECT coalesce(sum(places), 0)::int FROM llm_chat_processes WHERE lease_until > now()),
-  (SELECT coalesce(jsonb_object_agg(subject, number), '{}') FROM (
-     SELECT subject, count(*) AS number FROM llm_chats
-     WHERE status = 'queued' AND dispatched_at IS NULL AND waiting_for IS NULL GROUP BY subject) AS waiting)
+  (SELECT coalesce(jsonb_object_agg(subject, numbers), '{}') FROM (
+     SELECT subject, jsonb_build_object('queued', count(*),
+       'turn', count(*) FILTER (WHERE dispatched_at IS NULL AND waiting_for IS NULL)) AS numbers FROM llm_chats
+     WHERE status = 'queued' GROUP BY subject) AS waiting)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PlacesSample:
-    """What was there at a time, in seconds since the epoch. `taken`: chats that run or are dispatched."""
+    """What was there at a time, in seconds since the epoch.
+
+    `taken`: chats that run or are dispatched, without `probes`. `waiting`: by caller, how many chats are `queued`, and
+    how many of them wait for their `turn`.
+    """
 
     at: float
     taken: int
+    probes: int
     places: int
-    waiting: dict[str, int]
+    waiting: Mapping[str, Mapping[str, int]]
+
+    def waits_for_turn(self, subject: str) -> int:
+        return self.waiting.get(subject, {}).get("turn", 0)
+
+    def queued(self, subject: str) -> int:
+        return self.waiting.get(subject, {}).get("queued", 0)
 
     @property
     def most(self) -> int:

@@ -4,7 +4,7 @@ from tests.chaos.places import PlacesSample, TimeSpan, excesses
 
 
 def sample(at: float, taken: int, places: int = 20) -> PlacesSample:
-    return PlacesSample(at, taken, places, {})
+    return PlacesSample(at, taken, 0, places, {})
 
 
 def test_the_places_and_the_reserve_may_be_taken_and_no_more() -> None:
