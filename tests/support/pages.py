@@ -24,14 +24,15 @@ PATIENCE_MS = 20_000
 # `UPDATE_IMAGES=1` renews the pictures of the documentation; other runs leave theirs where git does not look.
 IMAGES = ROOT / ("docs/images" if os.environ.get("UPDATE_IMAGES") else "test-results/images")
 
-# Of these elements only those stay that hold a kind of text first: another path of elements and their classes.
+# Of these elements only those stay that hold a kind of text first: another path of elements, their classes and whether
+# they can be used. What nobody sees is of no kind.
 ONE_OF_EACH_KIND = """(alike) => {
   const seen = new Set();
-  const path = (node, top) =>
-    (node === top ? '' : path(node.parentElement, top)) + ` ${node.localName}.${node.className}`;
+  const path = (node) =>
+    node && `${path(node.parentElement)} ${node.localName}.${node.className}${node.matches(':disabled') ? '!' : ''}`;
   for (const element of document.querySelectorAll(alike)) {
     const before = seen.size;
-    for (const node of [element, ...element.querySelectorAll('*')]) seen.add(path(node, element));
+    for (const node of [element, ...element.querySelectorAll('*')]) if (node.checkVisibility()) seen.add(path(node));
     element.hidden = seen.size === before;
   }
 }"""

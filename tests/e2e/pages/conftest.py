@@ -31,6 +31,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # One process for all pages: starting one takes as long as a page.
+    "--renderer-process-limit=1",
 )
 REFUSED = 400  # a completion that MatchaAI refuses like this is an answer, and says nothing against it
 
