@@ -228,7 +228,7 @@ def react_page(pages: Pages, npm_file: Callable[[str, str], str], at: str | None
     page.route("**/react", lambda route: route.fulfill(body=body, content_type="text/html"))
     page.goto("/react")
     for package in ("react", "react-dom"):
-        page.evaluate(npm_file(f"{package}@18.3.1", f"umd/{package}.production.min.js"))
+        page.evaluate(npm_file(package, f"umd/{package}.production.min.js"))
     return page
 
 
