@@ -200,8 +200,9 @@ def test_a_drained_process_claims_nothing_more_and_gives_back_what_it_holds(chat
     process.run(late)
     process.close()
     thread.join(timeout=10)
-    rows = {chat_id: chats.row(chat_id) for chat_id in (held, late)}
-    assert [(row["status"], row["attempt"] - row["attempts_returned"]) for row in rows.values()] == [("queued", 0)] * 2
+    rows = [chats.row(chat_id) for chat_id in (held, late)]
+    attempts = [(row["status"], row["attempt"], row["attempts_returned"]) for row in rows]
+    assert attempts == [("queued", 1, 1), ("queued", 0, 0)]
     due = chats.catalogue.run("SELECT count(*) AS number FROM llm_chats WHERE publish_at <= now()")[0]["number"]
     assert due == 2
 
