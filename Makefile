@@ -13,8 +13,8 @@ help: ## show this list
 up: set-up-local ## start everything on this machine: servers, migrations, first refresh, processes (Ctrl-C stops it)
 	@exec $(VENV)/bin/llm-refresh up
 
-# Two for each of two cores: tests of real processes mostly wait for them.
-TEST_PROCESSES ?= 4
+# Three for each of two cores: tests of real processes mostly wait for them.
+TEST_PROCESSES ?= 6
 # Hundreds of Python processes start in a run: a shell that forbids files of compiled code would have each compile anew.
 test test-fault: export PYTHONDONTWRITEBYTECODE =
 test: set-up-dev ## run the unit, integration and end-to-end tests
