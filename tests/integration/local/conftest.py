@@ -10,6 +10,8 @@ import pytest
 
 from harness.folders import server_folder
 from harness.waiting import live_processes
+from worker.local.home import PASSWORDS_FILE
+from worker.local.services import start_services
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +27,21 @@ def folder() -> Iterator[Path]:
         for process in live_processes(made):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(process.split(":")[0]), signal.SIGKILL)
+
+
+@pytest.fixture(scope="package")
+def made_home() -> Iterator[Path]:
+    """A home whose PostgreSQL has been made, stopped."""
+    with server_folder("home") as home:
+        home.chmod(0o755)
+        start_services(home, postgres=True, valkey=False, durable=False, say=lambda _: None).stop()
+        yield home
+
+
+def copy_home(made: Path, home: Path) -> None:
+    """Give a test its own copy: for those that are not about the first start, and need not make a PostgreSQL."""
+    home.mkdir(mode=0o700)
+    subprocess.run(["cp", "-a", made / PASSWORDS_FILE, made / "postgres", home], check=True)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import redis
 
 from harness.waiting import live_processes, wait_for
 from shared.environment import STATE_FILE
-from tests.integration.local.conftest import ROOT, Start
+from tests.integration.local.conftest import ROOT, Start, copy_home
 from worker.local.errors import LocalServicesError
 from worker.local.services import LocalServices, local_env_lines, start_services, write_state
 
@@ -38,6 +38,12 @@ print("started", services.database_url, flush=True)
 sys.stdin.read()
 services.stop()
 """
+
+
+@pytest.fixture
+def made_before(folder: Path, made_home: Path) -> None:
+    """The home has a PostgreSQL already."""
+    copy_home(made_home, folder / "home")
 
 
 @contextlib.contextmanager
@@ -95,6 +101,7 @@ def test_only_the_owner_of_the_home_can_read_its_passwords_and_logs(folder: Path
             assert stat.S_IMODE((folder / "home" / data).stat().st_mode) == 0o700
 
 
+@pytest.mark.usefixtures("made_before")
 def test_servers_listen_on_loopback_only_and_ask_for_a_password(folder: Path) -> None:
     with running(folder / "home") as services:
         with pytest.raises(psycopg.OperationalError, match="password"):
@@ -108,6 +115,7 @@ def test_servers_listen_on_loopback_only_and_ask_for_a_password(folder: Path) ->
             assert f"00000000:{port:04X}" not in Path("/proc/net/tcp").read_text()
 
 
+@pytest.mark.usefixtures("made_before")
 def test_passwords_are_in_no_command_line(folder: Path) -> None:
     with running(folder / "home") as services:
         secrets = [url.split("@")[0].rsplit(":", 1)[1] for url in (services.database_url, services.redis_url)]
@@ -115,6 +123,7 @@ def test_passwords_are_in_no_command_line(folder: Path) -> None:
             assert not any(secret in command for secret in secrets)
 
 
+@pytest.mark.usefixtures("made_before")
 def test_a_kept_port_that_someone_took_is_changed_for_another(folder: Path) -> None:
     with running(folder / "home") as first:
         port = int(first.database_url.rsplit(":", 1)[1].split("/")[0])
@@ -146,12 +155,14 @@ valkey.end_stop(0)
     assert wait_until_started(start_python(raced, str(folder)))["started"] == "True"
 
 
+@pytest.mark.usefixtures("made_before")
 def test_a_second_start_in_the_same_home_says_who_has_it(folder: Path) -> None:
     in_use = pytest.raises(LocalServicesError, match=rf"in use by another process \(pid {os.getpid()}\)")
     with running(folder / "home"), in_use:
         start_services(folder / "home", postgres=True, valkey=True, say=lambda _: None)
 
 
+@pytest.mark.usefixtures("made_before")
 def test_data_without_its_passwords_is_refused_with_a_way_out(folder: Path) -> None:
     with running(folder / "home"):
         pass
@@ -175,6 +186,7 @@ def test_programs_that_cannot_be_run_are_named(folder: Path) -> None:
         )
 
 
+@pytest.mark.usefixtures("made_before")
 @pytest.mark.fault
 @pytest.mark.parametrize("server", ["postgres", "valkey"])
 def test_a_server_that_dies_is_started_again_on_the_same_port(folder: Path, server: str) -> None:
@@ -199,6 +211,7 @@ def test_a_server_that_dies_is_started_again_on_the_same_port(folder: Path, serv
         assert port in services.database_url + services.redis_url
 
 
+@pytest.mark.usefixtures("made_before")
 @pytest.mark.fault
 @pytest.mark.parametrize("killed", ["starter", "its process group", "supervisor", "starter and supervisor"])
 def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: str) -> None:
@@ -219,6 +232,7 @@ def test_no_server_outlives_a_kill_9(folder: Path, start_python: Start, killed: 
     wait_for(lambda: [process.split(":")[0] for process in live_processes(folder)] == left, seconds=5)
 
 
+@pytest.mark.usefixtures("made_before")
 @pytest.mark.fault
 def test_after_a_kill_9_the_next_start_is_immediate_and_the_state_file_is_gone(
     folder: Path, start_python: Start

@@ -16,7 +16,7 @@ import pytest
 from harness.servers import Servers
 from harness.waiting import live_processes, wait_for
 from shared.environment import STATE_FILE
-from tests.integration.local.conftest import ROOT
+from tests.integration.local.conftest import ROOT, copy_home
 from worker.local import FIRST_HELD
 from worker.local.ports import free_port
 
@@ -110,6 +110,12 @@ def project(folder: Path) -> Path:
 
 
 @pytest.fixture
+def not_the_first(project: Path, made_home: Path) -> None:
+    """The project has been up before: its PostgreSQL is made."""
+    copy_home(made_home, project / ".local")
+
+
+@pytest.fixture
 def up(project: Path) -> Iterator[Up]:
     started: list[RunningUp] = []
     ports = {"PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
@@ -154,6 +160,7 @@ def test_the_steps_are_seen_in_order_and_end_in_ready(up: Up, project: Path) -> 
     assert running.ends() == 0
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_cleanly(up: Up, project: Path, number: signal.Signals) -> None:
     running = up()
@@ -166,6 +173,7 @@ def test_a_signal_stops_everything_cleanly(up: Up, project: Path, number: signal
     assert not state.exists()
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.parametrize("killed", ["process group", "process"])
 def test_a_kill_9_leaves_no_process_behind_within_five_seconds(up: Up, project: Path, killed: str) -> None:
     running = up()
@@ -180,6 +188,7 @@ def test_a_kill_9_leaves_no_process_behind_within_five_seconds(up: Up, project: 
     wait_for(lambda: live_processes(project) == [], seconds=5)
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
@@ -194,6 +203,7 @@ def test_a_process_that_dies_is_started_again_after_a_growing_pause(up: Up, proj
     wait_for(lambda: any(process.endswith("sleep 1000 ") for process in live_processes(project)))
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again(up: Up, project: Path) -> None:
     def pids(command: str) -> set[int]:
@@ -209,6 +219,7 @@ def test_what_a_dead_process_leaves_in_its_group_is_ended_before_it_starts_again
     assert not pids("sleep 1001") & child
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_a_second_signal_ends_what_does_not_listen_to_the_first(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
@@ -236,6 +247,7 @@ def test_given_servers_are_used_and_none_is_started(up: Up, project: Path, serve
         assert not (project / ".local" / "postgres").exists()
 
 
+@pytest.mark.usefixtures("not_the_first")
 def test_settings_come_from_the_env_file_and_the_environment_wins(up: Up, project: Path) -> None:
     (project / "secret").write_text("from-a-file")
     (project / ".env").write_text(f"FLOWER_USER=someone\nFLOWER_PASSWORD_FILE={project / 'secret'}\nLOG_LEVEL=debug\n")
@@ -285,6 +297,7 @@ def test_a_port_that_is_taken_is_named_before_anything_is_started(up: Up, projec
     assert not (project / ".local" / "postgres").exists()
 
 
+@pytest.mark.usefixtures("not_the_first")
 def test_a_second_one_in_the_same_home_says_who_runs_the_first(up: Up, project: Path) -> None:
     first = up()
     first.says("ready: ")
@@ -295,6 +308,7 @@ def test_a_second_one_in_the_same_home_says_who_runs_the_first(up: Up, project: 
     assert first.process.poll() is None
 
 
+@pytest.mark.usefixtures("not_the_first")
 def test_a_failed_migration_ends_it(up: Up, project: Path) -> None:
     running = up(FAIL="schema")
     assert running.ends() == 1
@@ -302,18 +316,21 @@ def test_a_failed_migration_ends_it(up: Up, project: Path) -> None:
     assert live_processes(project) == []
 
 
+@pytest.mark.usefixtures("not_the_first")
 def test_a_failed_first_refresh_only_warns(up: Up, project: Path) -> None:
     running = up(FAIL="--first")
     running.says("first refresh: failed, see above; going on")
     running.says("ready: ")
 
 
+@pytest.mark.usefixtures("not_the_first")
 def test_a_held_first_list_is_no_failure(up: Up, project: Path) -> None:
     running = up(FAIL="--first", CODE=str(FIRST_HELD))
     running.says("first refresh: held, it waits for a decision, see above; going on")
     running.says("ready: ")
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_ctrl_c_in_the_middle_of_a_step_stops_everything(up: Up, project: Path) -> None:
     running = up(HANG="--first")
@@ -323,6 +340,7 @@ def test_ctrl_c_in_the_middle_of_a_step_stops_everything(up: Up, project: Path) 
     assert live_processes(project) == []
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -> None:
     with (project / "Procfile").open("a") as procfile:
@@ -344,6 +362,7 @@ def test_when_nobody_reads_its_output_any_more_it_stops(up: Up, project: Path) -
     assert live_processes(project) == []
 
 
+@pytest.mark.usefixtures("not_the_first")
 @pytest.mark.fault
 def test_the_end_of_the_supervisor_is_told_and_stops_the_rest(up: Up, project: Path) -> None:
     running = up()
