@@ -15,10 +15,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from harness.processes import BIN, REFRESH, ROOT, Web, local_variables, web, worker
+from harness.processes import BIN, REFRESH, ROOT, Process, Web, local_variables, web, worker
 from harness.servers import Database, Servers
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
+from tests.support.commands import Commands, LoadedCommands
 
 CHAT = (
     "celery",
@@ -80,12 +81,18 @@ def variables(database: Database, servers: Servers, tmp_path: Path) -> Iterator[
         )
 
 
+@pytest.fixture
+def command(variables: dict[str, str], tmp_path: Path, loaded: LoadedCommands) -> Commands:
+    """The commands of this release."""
+    return Commands(variables, tmp_path, loaded)
+
+
 def of(release: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """The same, for processes of another tree: its modules come before the installed ones."""
     return {**variables, "PYTHONPATH": str(release)}
 
 
-def command(*words: str, release: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def old_command(*words: str, release: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     return subprocess.run(
         [str(BIN / "llm-refresh"), *words],
@@ -98,8 +105,10 @@ def command(*words: str, release: Path, variables: Mapping[str, str]) -> subproc
     )
 
 
-def ready(running: Web) -> bool:
-    return {"refresh", "chat"} <= set(running.workers())
+def wait_until_ready(running: Web, *workers: Process) -> None:
+    """Asked from the beginning, web would have to share the processor with the workers."""
+    wait_for(lambda: all(" ready." in each.output for each in workers), seconds=60)
+    wait_for(lambda: {"refresh", "chat"} <= set(running.workers()), seconds=60)
 
 
 def ask(running: Web) -> dict[str, Any]:
@@ -110,17 +119,17 @@ def ask(running: Web) -> dict[str, Any]:
 
 
 def test_the_release_before_goes_on_working_on_the_new_schema(
-    before: Path, variables: dict[str, str], tmp_path: Path
+    before: Path, variables: dict[str, str], command: Commands, tmp_path: Path
 ) -> None:
     old = of(before, variables)
-    assert "at revision 0005" in command("migrate", release=before, variables=variables).stdout
+    assert "at revision 0005" in old_command("migrate", release=before, variables=variables).stdout
     with (
         web(old, tmp_path, cwd=before) as running,
         worker(old, tmp_path, REFRESH, cwd=before) as refreshing,
         worker(old, tmp_path, CHAT, cwd=before) as chatting,
     ):
-        wait_for(lambda: ready(running), seconds=60)
-        upgraded = command("migrate", release=ROOT, variables=variables)
+        wait_until_ready(running, refreshing, chatting)
+        upgraded = command("migrate")
         assert upgraded.returncode == 0, upgraded.stderr
         readiness = running.get("/readyz")
         assert (readiness.status_code, readiness.json()["parts"]["migrations"]["head"]) == (200, "0005")
@@ -129,21 +138,21 @@ def test_the_release_before_goes_on_working_on_the_new_schema(
         with web(variables, tmp_path) as new:
             assert new.get("/readyz").status_code == 200
             assert ask(new)["status"] == "succeeded"  # accepted by the new web, answered by the old worker
-        again = command("migrate", release=before, variables=variables)
+        again = old_command("migrate", release=before, variables=variables)
         assert again.returncode == 0, again.stderr
         assert (refreshing.exit_code, chatting.exit_code) == (None, None)
 
 
 def test_this_release_waits_on_the_previous_schema_and_resumes_after_migrate(
-    before: Path, variables: dict[str, str], tmp_path: Path, database: Database
+    before: Path, variables: dict[str, str], command: Commands, tmp_path: Path, database: Database
 ) -> None:
-    assert command("migrate", release=before, variables=variables).returncode == 0
+    assert old_command("migrate", release=before, variables=variables).returncode == 0
     with (
         web(variables, tmp_path) as running,
         worker(variables, tmp_path, REFRESH) as refreshing,
         worker(variables, tmp_path, CHAT) as chatting,
     ):
-        wait_for(lambda: ready(running), seconds=60)
+        wait_until_ready(running, refreshing, chatting)
         readiness = running.get("/readyz")
         assert (readiness.status_code, readiness.json()["parts"]["migrations"]["current"]) == (503, "0005")
         assert "run `llm-refresh migrate`" in readiness.text
@@ -159,7 +168,7 @@ def test_this_release_waits_on_the_previous_schema_and_resumes_after_migrate(
             running.get("/ops"),
         ):
             assert answer.status_code in (200, 202, 503), answer.text
-        upgraded = command("migrate", release=ROOT, variables=variables)
+        upgraded = command("migrate")
         assert upgraded.returncode == 0, upgraded.stderr
         assert running.get("/readyz").status_code == 200
         assert running.post("/api/llms/refresh").json()["status"] == "succeeded"
