@@ -1,11 +1,14 @@
 """What the tests of the pages need beside a browser: web processes of their own, tokens, pages that report faults."""
 
 import contextlib
+import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tests.support.up import ROOT, own_environment, process
 from worker.local.ports import free_port
 
 SECRET = "a secret of the tests, of 32 bytes or more"
+MAX_CHARS = 600
 PATIENCE_MS = 20_000
 # `UPDATE_IMAGES=1` renews the pictures of the documentation; other runs leave theirs where git does not look.
 IMAGES = ROOT / ("docs/images" if os.environ.get("UPDATE_IMAGES") else "test-results/images")
@@ -63,6 +67,24 @@ def answers(url: str) -> bool:
         return plain_http.get(f"{url}/healthz").is_success
     except httpx.TransportError:
         return False
+
+
+@contextlib.contextmanager
+def files_served(folder: Path) -> Iterator[str]:
+    """The origin of a server of somebody else's: it serves these files."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Profile:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import httpx
@@ -17,7 +19,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from harness import plain_http
 from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
-from tests.support.pages import PATIENCE_MS, SECRET, Pages, Profiles, running_web
+from tests.support.pages import MAX_CHARS, PATIENCE_MS, SECRET, Pages, Profiles, files_served, running_web
 from tests.support.up import RunningUp, running_up
 from worker.local.stand_in import default_models
 
@@ -185,10 +187,33 @@ def pages(profiles: Profiles, up: RunningUp) -> Iterator[Pages]:
     assert opened.faults == []
 
 
+@dataclass(frozen=True)
+class OtherServer:
+    """A server of somebody else's, and the folder of the files that it serves."""
+
+    origin: str
+    folder: Path
+
+
 @pytest.fixture(scope="session")
-def asks_for_tokens(up: RunningUp) -> Iterator[str]:
-    """The address of a second web process over the same servers."""
-    with running_web(**(up.state | {"JWT_SECRET": SECRET})) as url:
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OtherServer]:
+    folder = tmp_path_factory.mktemp("other-server")
+    with files_served(folder) as origin:
+        yield OtherServer(origin, folder)
+
+
+@pytest.fixture(scope="session")
+def asks_for_tokens(up: RunningUp, other_server: OtherServer) -> Iterator[str]:
+    """The address of a second web process over the same servers.
+
+    It also lets pages of the other server in, and its questions hold few characters (MAX_CHARS).
+    """
+    own = {
+        "JWT_SECRET": SECRET,
+        "CORS_ORIGINS": f"https://app.example.com,{other_server.origin}",
+        "CHAT_MAX_CHARS": str(MAX_CHARS),
+    }
+    with running_web(**(up.state | own)) as url:
         yield url
 
 

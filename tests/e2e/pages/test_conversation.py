@@ -8,10 +8,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from harness.stand_in import RunningStandIn
-from tests.support.pages import Pages, answer, ask, running_web, shoot, state, token, too_wide, violations
-from tests.support.up import RunningUp
+from tests.support.pages import MAX_CHARS, Pages, answer, ask, shoot, state, token, too_wide, violations
 
-MAX_CHARS = 600
 SAMPLE = """# Leases
 
 A lease is a claim **that ends by itself**. In *short*, three things matter:
@@ -65,13 +63,6 @@ def answers(gateway: RunningStandIn) -> Iterator[Mapping[str, str]]:
     texts = {"leases": SAMPLE, "hostile": HOSTILE}
     gateway.behave(by_words={words: {"body": json.dumps({"response": text})} for words, text in texts.items()})
     yield texts
-
-
-@pytest.fixture(scope="module")
-def short_limit(up: RunningUp) -> Iterator[str]:
-    """A second web process, whose questions hold few characters."""
-    with running_web(**(up.state | {"CHAT_MAX_CHARS": str(MAX_CHARS)})) as url:
-        yield url
 
 
 def turn(page: Page, number: int = -1) -> Locator:
@@ -232,9 +223,11 @@ def test_nothing_in_an_answer_runs_or_loads(pages: Pages, answers: Mapping[str, 
 
 
 def test_the_oldest_turns_stay_behind_and_the_page_says_so(
-    pages: Pages, gateway: RunningStandIn, short_limit: str
+    pages: Pages, gateway: RunningStandIn, asks_for_tokens: str
 ) -> None:
-    page = pages.open(at=short_limit)
+    page = pages.open(at=asks_for_tokens)
+    page.get_by_label("Token").fill(token("authenticated"))
+    page.get_by_role("button", name="Use token").click()
     questions = [f"{word} {'x' * 60}?" for word in ("One", "Two", "Three", "Four")]
     for number, question in enumerate(questions, 1):
         ask(page, question)

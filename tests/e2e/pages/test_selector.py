@@ -1,12 +1,8 @@
 """`<llm-model-select>` in a real browser, on our page and in pages of others."""
 
-import contextlib
-import functools
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,7 +12,8 @@ from harness.stand_in import RunningStandIn
 from harness.waiting import wait_for
 from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.facts.mapping import load_mapping
-from tests.support.pages import SECRET, Pages, Profiles, running_web, shoot, token
+from tests.e2e.pages.conftest import OtherServer
+from tests.support.pages import Pages, Profiles, shoot, token
 from tests.support.tools import ROOT
 from tests.support.up import RunningUp
 
@@ -279,48 +276,26 @@ def test_a_server_that_renders_pages_may_import_it_where_there_are_no_elements(n
     assert (done.returncode, done.stdout, done.stderr) == (0, "OpenAI function 0\n", "")
 
 
-@contextlib.contextmanager
-def files_served(folder: Path) -> Iterator[str]:
-    """The origin of a server of somebody else's: it serves these files."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_it_stands_in_a_page_of_another_server_with_a_token_as_the_guide_says(
-    pages: Pages, up: RunningUp, tmp_path: Path
+    pages: Pages, other_server: OtherServer, asks_for_tokens: str
 ) -> None:
     guide = (ROOT / "docs" / "frontend.md").read_text().partition("### A page on another server")[2]
     snippet = guide.partition("```html\n")[2].partition("```")[0]
-    (tmp_path / "assets").mkdir()
-    shutil.copy(ROOT / "worker" / "web" / "static" / "llm-model-select.js", tmp_path / "assets")
-    with (
-        files_served(tmp_path) as origin,
-        running_web(**(up.state | {"JWT_SECRET": SECRET, "CORS_ORIGINS": f"https://app.example.com,{origin}"})) as url,
-    ):
-        (tmp_path / "page.html").write_text(
-            "<!doctype html><html lang=en><title>Of another server</title><link rel=icon href=data:,><script>"
-            f"const tokenOfYourApplication = async () => '{token('authenticated')}'</script>"
-            + snippet.replace("https://llm.example.com", url)
-        )
-        page = pages.open(None)
-        statuses: list[int] = []
-        page.on("response", lambda response: statuses.append(response.status) if "/api/llms" in response.url else None)
-        page.goto(f"{origin}/page.html")
-        expect(select(page)).to_be_enabled()
-        assert page.evaluate("document.querySelector('llm-model-select').builtIn") is False
-        assert len(options(page)) > 5
-        assert 401 not in statuses
+    (other_server.folder / "assets").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "worker" / "web" / "static" / "llm-model-select.js", other_server.folder / "assets")
+    (other_server.folder / "page.html").write_text(
+        "<!doctype html><html lang=en><title>Of another server</title><link rel=icon href=data:,><script>"
+        f"const tokenOfYourApplication = async () => '{token('authenticated')}'</script>"
+        + snippet.replace("https://llm.example.com", asks_for_tokens)
+    )
+    page = pages.open(None)
+    statuses: list[int] = []
+    page.on("response", lambda response: statuses.append(response.status) if "/api/llms" in response.url else None)
+    page.goto(f"{other_server.origin}/page.html")
+    expect(select(page)).to_be_enabled()
+    assert page.evaluate("document.querySelector('llm-model-select').builtIn") is False
+    assert len(options(page)) > 5
+    assert 401 not in statuses
 
 
 def test_the_guide_lists_each_capability() -> None:
