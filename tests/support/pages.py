@@ -28,17 +28,20 @@ PATIENCE_MS = 20_000
 # `UPDATE_IMAGES=1` renews the pictures of the documentation; other runs leave theirs where git does not look.
 IMAGES = ROOT / ("docs/images" if os.environ.get("UPDATE_IMAGES") else "test-results/images")
 
-# Of these elements only those stay that hold a kind of text first: another path of elements, their classes and whether
-# they can be used. What nobody sees is of no kind.
-ONE_OF_EACH_KIND = """(alike) => {
-  const seen = new Set();
+# Of elements that are made alike only those stay that hold the first of a kind: another path of elements, their classes
+# and whether they can be used. What nobody sees is of no kind.
+ONE_OF_EACH_KIND = """() => {
+  const alike = 'article, li, tr';
   const path = (node) =>
     node && `${path(node.parentElement)} ${node.localName}.${node.className}${node.matches(':disabled') ? '!' : ''}`;
-  for (const element of document.querySelectorAll(alike)) {
-    const before = seen.size;
-    for (const node of [element, ...element.querySelectorAll('*')]) if (node.checkVisibility()) seen.add(path(node));
-    element.hidden = seen.size === before;
+  const kinds = new Set(), staying = new Set();
+  for (const node of document.querySelectorAll('*')) {
+    const kind = path(node);
+    if (kinds.has(kind) || !node.checkVisibility()) continue;
+    kinds.add(kind);
+    for (let each = node.closest(alike); each; each = each.parentElement.closest(alike)) staying.add(each);
   }
+  for (const each of document.querySelectorAll(alike)) each.hidden ||= !staying.has(each);
 }"""
 
 
@@ -218,21 +221,21 @@ def too_wide(page: Page) -> int:
     return width
 
 
-def violations(page: Page, axe: str, *, alike: str | None = None) -> list[str]:
+def violations(page: Page, axe: str) -> list[str]:
     """What axe-core finds wrong, in light and, of the colours, in dark; one line each: the rule and where.
 
-    `alike`: elements that are made alike. Colours, which take longest, are looked at in the first of each kind of text.
+    Colours, which take longest, are looked at in the first of each kind of text.
     """
     page.evaluate(axe)
-    runs: list[tuple[str, dict[str, Any]]] = [("light", {}), ("dark", {"runOnly": ["color-contrast"]})]
-    if alike is not None:
-        runs = [("light", {"rules": {"color-contrast": {"enabled": False}}})]
-        runs += [(scheme, {"runOnly": ["color-contrast"]}) for scheme in ("light", "dark")]
     problems = []
-    for scheme, options in runs:
+    for scheme, options in (
+        ("light", {"rules": {"color-contrast": {"enabled": False}}}),
+        ("light", {"runOnly": ["color-contrast"]}),
+        ("dark", {"runOnly": ["color-contrast"]}),
+    ):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        if alike is not None and "runOnly" in options:
-            page.evaluate(ONE_OF_EACH_KIND, alike)
+        if "runOnly" in options:
+            page.evaluate(ONE_OF_EACH_KIND)
         # Without details of what is good, which of a long page take as long as the checks themselves.
         shown = {**options, "resultTypes": ["violations"]}
         for each in page.evaluate("async (options) => (await axe.run(options)).violations", shown):
