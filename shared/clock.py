@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+_NANOSECONDS = 1_000_000
+"""in a millisecond"""
+
 Ids = Callable[[], uuid.UUID]
 
 
@@ -15,10 +18,15 @@ def utc_now() -> datetime:
 
 
 def new_id() -> uuid.UUID:
-    """A UUID version 7: 48 bits of Unix milliseconds, then random bits (RFC 9562, section 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10))
-    value = (milliseconds & (1 << 48) - 1) << 80 | random
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0b11 << 62) | 0b10 << 62
-    return uuid.UUID(int=value)
+    """A UUID version 7, by which what this process makes has the order in which it was made.
+
+    48 bits of Unix milliseconds, 12 bits of what is left of the time, then random bits (RFC 9562, sections 5.7 and 6.2,
+    method 3). With random bits after the milliseconds, chats accepted within one of them would have their turn in any
+    order.
+    """
+    milliseconds, nanoseconds = divmod(time.time_ns(), _NANOSECONDS)
+    value = (milliseconds & (1 << 48) - 1) << 80
+    value |= 7 << 76
+    value |= (nanoseconds * (1 << 12) // _NANOSECONDS) << 64
+    value |= 0b10 << 62
+    return uuid.UUID(int=value | int.from_bytes(os.urandom(8)) >> 2)
