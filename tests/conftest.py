@@ -11,7 +11,7 @@ from harness.servers import Database, Servers, running_servers
 from harness.stand_in import RunningStandIn
 from tests.support.commands import LoadedCommands, loaded_commands
 from tests.support.examples import THOROUGH
-from tests.support.scheduling import SharedServers
+from tests.support.scheduling import SharedServers, longest_first
 
 # An example may take as long as the machine needs: time is no assertion.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,7 +71,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in tests/fault is a fault test, also where nobody says so."""
+    """Everything in tests/fault is a fault test, also where nobody says so. What takes longest begins first."""
     for item in items:
         if "fault" in item.path.parent.parts:
             item.add_marker(pytest.mark.fault)
+    longest_first(items)
