@@ -145,7 +145,7 @@ class ChatRoutes:
             self._send(accepted, call)
             snapshot = accepted.snapshot if accepted.new else self._reread(accepted.snapshot, call.caller)
             watch.mark_seen(snapshot)
-            while not snapshot.ended and time.monotonic() < deadline:
+            while not snapshot.ended and time.monotonic() < deadline and not watch.stopping.begun:
                 snapshot = watch.wait(deadline - time.monotonic()) or snapshot
         return snapshot if snapshot.ended else self._reread(snapshot, call.caller)
 
@@ -299,6 +299,8 @@ def _events(current: Snapshot, watch: Watch, last_version: int, positions: Queue
                 yield _event(current)
             if snapshot.ended:
                 return
+        if watch.stopping.begun:  # the reader comes again, with the last id, and finds another process
+            return
         snapshot = watch.wait(COMMENT_SECONDS)
 
 

@@ -41,6 +41,7 @@ from worker.web.readers import Readers
 from worker.web.refreshes import RefreshRoutes
 from worker.web.runs import RunRoutes
 from worker.web.status import StatusRoutes
+from worker.web.stopping import EXTENSION, Stopping
 from worker.web.tasks import TaskRoutes
 from worker.web.webhooks import WebhookRoutes
 
@@ -67,10 +68,12 @@ def build(settings: Settings, lines: DirectLines, environ: Mapping[str, str]) ->
     dispatcher = Dispatcher(app_of_messages, runtime.database, dispatch_limits_of(settings))
     publisher = Publisher(app_of_messages, dispatcher.take_turn)
     listing_cache = ListingCache(runtime.database, runtime.store, stale_after=runtime.cadence.stale_after)
-    routes = [*ModelRoutes(runtime, listing_cache).routes(), *RefreshRoutes(runtime, publisher).routes()]
+    stopping = Stopping()
+    routes = [*ModelRoutes(runtime, listing_cache).routes(), *RefreshRoutes(runtime, publisher, stopping).routes()]
     routes += [*RunRoutes(runtime).routes(), *TaskRoutes(runtime, publisher).routes()]
     routes += StatusRoutes(runtime, listing_cache).routes()
-    readers = Readers(runtime.database, runtime.store, most=process_limits.readers(process_limits.limit()))
+    most = process_limits.readers(process_limits.limit())
+    readers = Readers(runtime.database, runtime.store, most=most, stopping=stopping)
     positions = QueuePositions(runtime.database, dispatch_limits_of(settings))
     routes += ChatRoutes(runtime, publisher, readers, positions).routes()
     routes += ChatMarkdownRoutes(runtime).routes()
@@ -98,6 +101,7 @@ def build(settings: Settings, lines: DirectLines, environ: Mapping[str, str]) ->
         message="The listing stays as it was",
     ).start()
     app = create_app(settings, routes, authenticator)
+    app.extensions[EXTENSION] = stopping
     observers = [times.observe, AccessLog(lines).observe]
     observe_requests(app, observers)
     headers = default_headers(settings)

@@ -17,11 +17,14 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
 from shared.clock import new_id
+from worker.web.stopping import EXTENSION
 from worker.web.traced_request import TracedRequest
 
 CROWDED_SHARE = 0.95
 BODY_SECONDS = 30.0
 """From the request's head to the end of its body, of 1 MiB at most."""
+LAST_HEAD_SECONDS = 1.0
+"""Once told to stop: a request may be on its way, on a connection that was idle or has just been accepted."""
 DISCARD_SECONDS = 1.0
 DISCARD_BYTES = 256 * 1024
 """Of what a client still sends that was refused: closing before would take the answer from it (a reset)."""
@@ -39,6 +42,18 @@ class Worker(GeventWorker):
         RequestParser.mesg_class = TracedRequest  # gunicorn has no setting for it
         super().init_process()
 
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: requests that wait have their answers, idle connections end; gunicorn waits for the rest."""
+        super().handle_exit(sig, frame)
+        gevent.spawn(self._end_waits)
+
+    def _end_waits(self) -> None:
+        if self.wsgi is not None:  # None while the application is loaded
+            self.wsgi.extensions[EXTENSION].begin()
+        gevent.sleep(LAST_HEAD_SECONDS)
+        for idle in list(self._idle):
+            idle.end()
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         self._open += 1
         try:
@@ -50,7 +65,7 @@ class Worker(GeventWorker):
 
     def timeout_ctx(self) -> _Idle:
         """Around the wait for a request's head."""
-        return _Idle(self._idle, self.cfg.keepalive)
+        return _Idle(self._idle, self.cfg.keepalive if self.alive else LAST_HEAD_SECONDS)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         req.body = BoundedBody(req.body, BODY_SECONDS)

@@ -18,6 +18,7 @@ from shared.chat import read
 from shared.chat.read import Snapshot
 from shared.db import Database, DatabaseFailure
 from shared.redis_store import RedisStore, RedisUnavailable
+from worker.web.stopping import Stopping
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +30,9 @@ LISTEN_SECONDS = 5.0
 class Watch:
     """One reader of one chat. `version` is what it has, which never falls; `only_end`: it waits for nothing else."""
 
-    def __init__(self, chat_id: uuid.UUID, *, only_end: bool = False) -> None:
+    def __init__(self, chat_id: uuid.UUID, stopping: Stopping, *, only_end: bool = False) -> None:
         self.chat_id = chat_id
+        self.stopping = stopping
         self.only_end = only_end
         self.version = 0
         self._latest: Snapshot | None = None
@@ -46,8 +48,16 @@ class Watch:
         """The reader has this one: only later ones are news."""
         self.version = max(self.version, snapshot.version)
 
+    def wake(self) -> None:
+        """Let the reader look around, although there is no news."""
+        self._news.set()
+
     def wait(self, seconds: float) -> Snapshot | None:
-        """The next snapshot; None when nothing has changed in so many seconds. States in between may be skipped."""
+        """The next snapshot; None when nothing has changed in so many seconds, or the process is to stop meanwhile.
+
+        States in between may be skipped.
+        """
+        was_stopping = self.stopping.begun
         deadline = time.monotonic() + seconds
         while self._news.wait(max(0.0, deadline - time.monotonic())):
             self._news.clear()
@@ -55,15 +65,24 @@ class Watch:
             if snapshot is not None and snapshot.version > self.version:  # it may have been offered before `mark_seen`
                 self.version = snapshot.version
                 return snapshot
+            if self.stopping.begun and not was_stopping:
+                return None
         return None
 
 
 class Readers:
     """All waiting readers of this process."""
 
-    def __init__(self, database: Database, store: RedisStore, *, most: int = 3600) -> None:
-        """`most`: how many there may be. Each holds a connection, and some have to be left for requests that end."""
+    def __init__(
+        self, database: Database, store: RedisStore, *, most: int = 3600, stopping: Stopping | None = None
+    ) -> None:
+        """`most`: how many there may be. Each holds a connection, and some have to be left for requests that end.
+
+        `stopping` wakes them all.
+        """
         self._most = most
+        self._stopping = stopping or Stopping()
+        self._stopping.on_begin(self._wake_all)
         self._count = 0
         self._database = database
         self._store = store
@@ -96,7 +115,7 @@ class Readers:
 
         Read the chat after this has begun, so that none is missed.
         """
-        watch = Watch(chat_id, only_end=only_end)
+        watch = Watch(chat_id, self._stopping, only_end=only_end)
         self._watches.setdefault(chat_id, set()).add(watch)
         self._count += 1
         try:
@@ -107,6 +126,11 @@ class Readers:
             others.discard(watch)
             if not others:
                 del self._watches[chat_id]
+
+    def _wake_all(self) -> None:
+        for watches in self._watches.copy().values():
+            for watch in watches.copy():
+                watch.wake()
 
     def _listen(self) -> None:
         for changed, still_open in self._store.subscribe_chat_changes(seconds=LISTEN_SECONDS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -31,6 +31,7 @@ from worker.web import bodies
 from worker.web.bodies import NoQuery
 from worker.web.problems import Problem, problem_members
 from worker.web.routing import READERS, SERVICE, AnyRequest, ApiRequest, Route, as_json, forbidden
+from worker.web.stopping import Stopping
 
 POLL_SECONDS = 0.15
 LOOK_SECONDS = 2.0
@@ -50,6 +51,7 @@ class RefreshRoutes:
 
     runtime: Runtime
     publisher: Publisher
+    stopping: Stopping = field(default_factory=Stopping)
 
     def routes(self) -> list[Route]:
         responses: dict[int, type[BaseModel] | None] = {
@@ -112,7 +114,7 @@ class RefreshRoutes:
         if not self.publisher.refresh(body, task_id=task_id, run_id=None, request_id=call.request_id):
             raise _no_redis("Redis takes no messages at the moment; try again")
         deadline, look = self._deadline(call), time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self.stopping.begun:
             if time.monotonic() > look:
                 self.runtime.database.check()
                 look = time.monotonic() + LOOK_SECONDS
@@ -149,7 +151,7 @@ class RefreshRoutes:
             outcome = self.runtime.refresher.outcome(run_id)
             if outcome.status in ENDED_RUNS:
                 return self._result_response(outcome)
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self.stopping.begun:
                 return _accepted_response(run_id, outcome.status, links)
             if outcome.status == "queued" and time.monotonic() > look:
                 look += LOOK_SECONDS

@@ -14,6 +14,7 @@ from shared.redis_store import RedisStore, connect
 from tests.integration.chat.conftest import ANN, Chats, wait_for
 from worker.web import readers as events
 from worker.web.readers import Readers
+from worker.web.stopping import Stopping
 
 
 class Looks:
@@ -190,7 +191,7 @@ def test_who_waits_for_the_end_is_not_woken_by_other_changes(chats: Chats) -> No
 
 def test_a_watch_offers_the_newest_state_alone_and_none_twice(chats: Chats) -> None:
     chat_id = chats.submit()
-    watch = events.Watch(chat_id)
+    watch = events.Watch(chat_id, Stopping())
     with chats.runtime.database.transaction() as connection:
         first = read.find(connection, chat_id)
         chats.catalogue.run("UPDATE llm_chats SET version = 5 WHERE id = :id", id=chat_id)

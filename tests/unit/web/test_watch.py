@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from shared.chat.read import Snapshot
 from worker.web.readers import Watch
+from worker.web.stopping import Stopping
 
 CHAT = uuid.UUID(int=1)
 
@@ -16,7 +17,7 @@ def snapshot(version: int) -> Snapshot:
 
 
 def test_what_was_offered_before_the_reader_read_the_row_is_no_news() -> None:
-    watch = Watch(CHAT)
+    watch = Watch(CHAT, Stopping())
     watch.offer(snapshot(2))
     watch.mark_seen(snapshot(3))
     assert watch.wait(0) is None
@@ -26,7 +27,7 @@ def test_what_was_offered_before_the_reader_read_the_row_is_no_news() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["offer", "have", "wait"]), st.integers(1, 9)), max_size=30))
 def test_versions_only_grow(steps: list[tuple[str, int]]) -> None:
-    watch, newest, best = Watch(CHAT), 0, 0
+    watch, newest, best = Watch(CHAT, Stopping()), 0, 0
     for what, version in steps:
         if what == "offer":
             watch.offer(snapshot(version))

@@ -78,6 +78,8 @@ class WaitingCaller:
             return snapshot
         if self._has_gone():
             raise CallerDisconnected
+        if watch.stopping.is_over:
+            raise Problem(503, "stopping", "this server process stops; ask again: it goes on where it is")
         if time.monotonic() >= self._ends_at:
             late = self.look_up()
             if late.ended:
