@@ -209,6 +209,8 @@ NAMES = frozenset(name.upper() for name in Settings.model_fields)
 PROCESS_NAMES = frozenset(("FLOWER_ADDRESS", "LLM_REFRESH_POSTGRES_BIN", "LLM_REFRESH_VALKEY_SERVER"))
 """What the process files read beside them."""
 _OF_COMPOSE = frozenset(("LLM_REFRESH_VERSION", "WEB_ADDRESS"))
+_OF_SERVICES = frozenset(("LLM_REFRESH_URL", "LLM_REFRESH_TOKEN"))
+"""What the examples for services read (docs/services.md)."""
 
 
 def environment_with_files(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str]:
@@ -228,7 +230,7 @@ def misnamed(environ: Mapping[str, str], dotenv: Path | None) -> list[str]:
         names = {*environ, *environment.read_dotenv(dotenv)}
     except environment.EnvironmentFault as fault:
         raise SettingsError(str(fault)) from None
-    alike = environment.misnamed(names, NAMES | PROCESS_NAMES | _OF_COMPOSE)
+    alike = environment.misnamed(names, NAMES | PROCESS_NAMES | _OF_COMPOSE | _OF_SERVICES)
     return [
         f"{name} is not read{f': {similar} is' if similar else ', though it looks like ours'}"
         for name, similar in alike

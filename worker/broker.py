@@ -1,17 +1,41 @@
-"""Celery's Redis transport and consumer, with two costs of each message taken out. ADR 15 has the figures."""
+"""Celery's Redis transport and consumer, without some costs of each message (ADR 15) and a panic that helps nobody."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
 
+import structlog
 from celery.backends.redis import RedisBackend
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from redis import Redis
+
+log = structlog.get_logger(__name__)
 
 EVENTS_SECONDS = 0.5
 """How late Flower may learn of a task; events come in groups, at once where Celery's limit of a group is reached."""
+
+
+class QoS(virtual.QoS):
+    """Knows the messages that this process has taken and not done yet, and gives them back when it ends.
+
+    Where Redis is away, kombu writes them into a file for somebody to read. Nobody has to: each is of a row in
+    PostgreSQL that gets another message.
+    """
+
+    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
+        """Give the messages back; returns none that could not be."""
+        failures: list[tuple[BaseException, Any]] = super().restore_unacked()
+        if failures:
+            log.warning(
+                "llm_worker.messages_not_returned",
+                message="Redis is away: messages that were taken are not given back; upkeep sends others",
+                number=len(failures),
+                error=str(failures[0][0]),
+            )
+        return []
 
 
 class Channel(kombu_redis.Channel):  # kombu and Celery have no types
@@ -19,6 +43,11 @@ class Channel(kombu_redis.Channel):  # kombu and Celery have no types
 
     A client takes its connection from the pool for each command, so that threads may share it (redis-py's words).
     """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        if not self.ack_emulation:
+            self.QoS = QoS  # type: ignore[assignment]  # as kombu does where Redis keeps no copies
 
     @cached_property
     def _sender(self) -> Redis:

@@ -120,9 +120,10 @@ class Completer:
 def _log_model(model: Resolution, lost: Resolution | None = None) -> None:
     if model.reason is not None:
         missing = model.requested if lost is None else lost.key
+        instead = model.key if model.key in model.others else "default"
         log.warning(
             "llm_chat.fallback",
-            message=f"Model {missing} not found, using default (ID: {model.matcha_llm_id})",
+            message=f"Model {missing} not found, using {instead} (ID: {model.matcha_llm_id})",
             requested=model.requested,
             reason=model.reason,
             story=model.story,

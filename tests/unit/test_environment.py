@@ -93,6 +93,8 @@ def test_a_name_that_looks_like_ours_is_told(tmp_path: Path, name: str, meant: s
         "LLM_REFRESH_POSTGRES_BIN",
         "WEB_ADDRESS",
         "COMPOSE_FILE",
+        "LLM_REFRESH_URL",
+        "LLM_REFRESH_TOKEN",
     ],
 )
 def test_a_name_of_somebody_else_is_left_alone(name: str) -> None:

@@ -50,6 +50,11 @@ def test_without_a_model_the_default_answers_and_that_is_no_fallback(chats: Chat
     assert model_of(chats.answered()) == ("claude-3-7-sonnet", 28, None)
 
 
+def test_the_log_names_the_model_of_the_callers_list_that_answers_instead(chats: Chats, log: io.StringIO) -> None:
+    assert model_of(chats.answered(models=["claude-9", "gpt-4o"])) == ("gpt-4o", 40, "unknown_key")
+    assert "[ChaSen Chat] Model claude-9 not found, using gpt-4o (ID: 40)" in log.getvalue()
+
+
 def test_an_unknown_key_falls_back_and_everyone_is_told(chats: Chats, log: io.StringIO) -> None:
     chat = chats.answered(model="claude-9")
     assert model_of(chat) == ("claude-3-7-sonnet", 28, "unknown_key")
