@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from shared import addresses, environment, roles
+from shared.field_errors import words_of
 from shared.signing import signing_key
 from shared.vocabulary import ModelField
 
@@ -267,7 +268,7 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
+    message = words_of(first)
     if not first["loc"]:
         return message
     name = str(first["loc"][0]).upper()

@@ -16,8 +16,10 @@ SQL = "SELECT pg_sleep(30)"
 ASKED = "SELECT true FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query = %s"
 
 INTERRUPTED = f"""
+import signal
 import sys
 from shared.connections import BoundedConnection
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 connection = BoundedConnection.connect(sys.argv[1])
 connection.limit_seconds = 40
 print("asks", flush=True)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shared import api_keys
 from shared.api_keys import MAX_EXPIRY_DAYS, MAX_GRACE_HOURS, NewKey, UnknownApiKey
+from shared.field_errors import first_fault
 from shared.roles import ROLES
 from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
 from worker.commands.entry import fail
@@ -35,8 +36,7 @@ def create(name: str, subject: str, role: Any, expires: timedelta | None, as_jso
     try:
         new = NewKey(name=name, subject=subject, role=role, expires_in_days=days)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
+        raise click.UsageError(first_fault(error)) from None
     with open_runtime() as runtime, runtime.database.transaction() as connection:
         key = api_keys.create(connection, new, actor=actor())
     _print_key(key, as_json=as_json)

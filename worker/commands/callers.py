@@ -12,6 +12,7 @@ from shared.callers import LISTED, MAX_SUBJECT, CallerEdit
 from shared.chat import usage as chat_usage
 from shared.csv_report import as_csv
 from shared.db import SYSTEM
+from shared.field_errors import words_of
 from shared.vocabulary import USAGE_BY, UsageBy
 from worker.commands.context import actor, console, echo_json, json_option, open_runtime, say, short, table
 
@@ -42,7 +43,7 @@ def callers() -> None:
 @json_option
 def set_limits(subject: str, as_json: bool, **given_options: Any) -> None:
     """Set limits of a caller; `none` drops one, and the setting applies. SUBJECT is the `sub` of its tokens."""
-    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable() or not subject.strip():
         raise click.UsageError(f"SUBJECT takes 1 to {MAX_SUBJECT} printable characters, as a token's sub does")
     changes = {name: None if value == NONE else value for name, value in given_options.items() if value is not None}
     if not changes:
@@ -52,7 +53,7 @@ def set_limits(subject: str, as_json: bool, **given_options: Any) -> None:
         edit = CallerEdit.model_validate(changes)
     except ValidationError as error:
         wrong = error.errors()[0]
-        raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {wrong['msg']}") from None
+        raise click.UsageError(f"--{str(wrong['loc'][0]).replace('_', '-')}: {words_of(wrong)}") from None
     with open_runtime() as runtime, runtime.database.transaction() as connection:
         row = all_callers.set_limits(connection, subject, edit, actor=actor(), role="cli")
     if as_json:

@@ -21,6 +21,7 @@ from shared.chat.read import Snapshot
 from shared.chat.requests import Question
 from shared.clock import new_id
 from shared.db import Caller
+from shared.field_errors import first_fault
 from shared.vocabulary import CHAT_STATUSES
 from worker.celery_app import make_celery
 from worker.chat.gateway import missing_configuration
@@ -64,8 +65,7 @@ def ask(question: str, model: str | None, system_prompt: str | None, as_json: bo
     try:
         request = Question(question=_read(question), model=model, systemPrompt=system_prompt)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
+        raise click.UsageError(first_fault(error)) from None
     with open_runtime() as runtime:
         accepted = _accept(runtime, request)
         try:

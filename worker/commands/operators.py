@@ -15,6 +15,7 @@ from shared.catalogue.facts.capabilities import CAPABILITIES
 from shared.catalogue.ledger import LedgerFilter, newest_changes
 from shared.catalogue.report import sentence
 from shared.db import Caller
+from shared.field_errors import first_fault
 from shared.vocabulary import CHANGE_KINDS
 from worker.commands.context import actor, as_text, echo_json, json_option, open_runtime, say, short
 from worker.commands.entry import fail
@@ -61,8 +62,9 @@ def _edit(key: str, body: dict[str, Any], *, as_json: bool) -> None:
     try:
         edit = ModelEdit.model_validate(body)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise click.UsageError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+        fields = [name for name in ModelEdit.model_fields if name != "capabilities"]
+        hint = f"; there are {', '.join([*fields, *CAPABILITIES])}" if _has_unknown_field(error) else ""
+        raise click.UsageError(first_fault(error) + hint) from None
     with open_runtime() as runtime:
         try:
             row = runtime.editor.edit(key, edit, caller=Caller("service_role", actor()))
@@ -72,6 +74,10 @@ def _edit(key: str, body: dict[str, Any], *, as_json: bool) -> None:
             fail(str(refused))
         else:
             _print_row(row, as_json=as_json)
+
+
+def _has_unknown_field(error: ValidationError) -> bool:
+    return error.errors()[0]["type"] == "extra_forbidden"
 
 
 def _print_row(row: dict[str, Any], *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import click
 from pydantic import ValidationError
 
 from shared.clock import new_id
+from shared.field_errors import first_fault
 from shared.vocabulary import WEBHOOK_EVENTS
 from shared.webhooks import delivery_history, endpoints
 from shared.webhooks.delivery_history import EndpointOff, UnknownDelivery
@@ -45,8 +46,7 @@ def add(url: str, subject: str, events: str, as_json: bool) -> None:
     try:
         new = NewEndpoint.model_validate({"url": url, "subject": subject, "events": names})
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise click.UsageError(f"{wrong['loc'][0]}: {wrong['msg'].removeprefix('Value error, ')}") from None
+        raise click.UsageError(first_fault(error)) from None
     with open_runtime() as runtime:
         try:
             address = check_url(url, local=runtime.settings.local)

@@ -82,8 +82,8 @@ class CallerRoutes:
 
     def set_limits(self, call: ApiRequest[CallerEdit, NoQuery]) -> Response:
         subject, edit = call.path["subject"], call.body
-        if len(subject) > MAX_SUBJECT or not subject.isprintable():
-            raise Problem(422, "invalid_body", f"a subject holds {MAX_SUBJECT} printable characters at most")
+        if len(subject) > MAX_SUBJECT or not subject.isprintable() or not subject.strip():
+            raise Problem(422, "invalid_body", f"a subject holds 1 to {MAX_SUBJECT} printable characters")
         if not edit.changes:
             raise Problem(422, "invalid_body", f"the body names no limit: {', '.join(callers.LIMITS)}")
         with self.runtime.database.transaction(call.caller) as connection:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from shared.field_errors import words_of
 from worker.web.bodies import Query
 from worker.web.problems import Problem
 
@@ -19,34 +20,6 @@ MAX_FAULTS_SHOWN = 3
 UNION_TAGS = {"~text": "a list of parts", "~input": "a list of messages", "~parts": None}
 """Steps in pydantic's paths that say which of several forms a field was taken for; no caller has written them. What
 was taken for a text could have been the other form as well."""
-
-_WORDS = {
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "dict_type": "must be an object",
-    "datetime_from_date_parsing": "must be a time (ISO 8601)",
-    "datetime_parsing": "must be a time (ISO 8601)",
-    "extra_forbidden": "no such field; /openapi.json lists those that there are",
-    "greater_than_equal": "must be {ge} or more",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "json_invalid": "not JSON in UTF-8 ({error})",
-    "less_than_equal": "must be {le} or less",
-    "literal_error": "must be one of {expected}",
-    "list_type": "must be a list",
-    "missing": "is missing",
-    "model_attributes_type": "must be an object",
-    "model_type": "must be an object",
-    "string_pattern_mismatch": "must have the form {pattern}",
-    "string_type": "must be a text",
-    "string_too_short": "must hold {min_length} or more characters",
-    "string_too_long": "may hold {max_length} characters at most",
-    "too_short": "must hold {min_length} or more",
-    "too_long": "may hold {max_length} at most",
-    "tuple_type": "must be a list",
-    "uuid_parsing": "must be an id (a UUID)",
-}
-"""By pydantic's names for what can be wrong."""
 
 
 def read_body() -> None:
@@ -113,13 +86,13 @@ def _invalid(error: ValidationError, status: int, code: str, where: str) -> Prob
         _describe_errors(error, where),
         param=param,
         fault=first["type"],
-        fault_detail=f"{param or where}: {_words(first, where)}",
+        fault_detail=f"{param or where}: {_words(first)}",
     )
 
 
 def _describe_errors(error: ValidationError, where: str) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    texts = [f"{_named(fault['loc']) or where}: {_words(fault, where)}" for fault in faults[:MAX_FAULTS_SHOWN]]
+    texts = [f"{_named(fault['loc']) or where}: {_words(fault)}" for fault in faults[:MAX_FAULTS_SHOWN]]
     more = len(faults) - MAX_FAULTS_SHOWN
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
 
@@ -134,14 +107,14 @@ def path_of(place: Sequence[int | str]) -> str | None:
     return path.removeprefix(".") or None
 
 
-def _words(fault: ErrorDetails, where: str) -> str:
-    """What is wrong with a field, in the words of who sends it; pydantic's speak of Python."""
-    template = _WORDS.get(fault["type"])
-    if fault["type"] == "json_invalid" and "hex escape" in fault["msg"]:
-        return "not JSON in UTF-8: a \\u that is cut short, or half of a surrogate pair"
-    if template is None:
-        return fault["msg"].removeprefix("Value error, ")
+def _words(fault: ErrorDetails) -> str:
+    """What is wrong with a field."""
+    if fault["type"] == "json_invalid":
+        if "hex escape" in fault["msg"]:
+            return "not JSON in UTF-8: a \\u that is cut short, or half of a surrogate pair"
+        return f"not JSON in UTF-8 ({fault['ctx']['error']})"
+    words = words_of(fault)
+    if fault["type"] == "extra_forbidden":
+        return f"{words}; /openapi.json lists those that there are"
     others = [UNION_TAGS[step] for step in fault["loc"] if isinstance(step, str) and UNION_TAGS.get(step)]
-    if fault["type"] == "string_type" and others:
-        template += f" or {others[-1]}"
-    return template.format(where=where, **fault.get("ctx", {}))
+    return f"{words} or {others[-1]}" if fault["type"] == "string_type" and others else words

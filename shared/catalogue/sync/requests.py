@@ -17,6 +17,7 @@ from shared.catalogue.sync.options import RefreshOptions
 from shared.catalogue.sync.outcomes import Outcome
 from shared.catalogue.sync.refresh import TASK_SECONDS, Refresher
 from shared.db import DatabaseFailure
+from shared.field_errors import words_of
 from shared.vocabulary import RUN_TRIGGERS, RunTrigger
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ def run_refresh(refresher: Refresher, call: RefreshRequest, due: Callable[[datet
         arguments = RefreshOptions.model_validate(call.arguments)
         run_id = None if call.run_id is None else uuid.UUID(call.run_id)
     except ValidationError as error:
-        raise InvalidOptions("; ".join(f"{_name(e['loc'])}: {e['msg']}" for e in error.errors())) from None
+        raise InvalidOptions("; ".join(f"{_name(e['loc'])}: {words_of(e)}" for e in error.errors())) from None
     started = time.monotonic()
     try:
         if arguments.dry_run:
