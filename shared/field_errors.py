@@ -45,7 +45,8 @@ def words_of(fault: ErrorDetails) -> str:
     template = _WORDS.get(fault["type"])
     if template is None:
         return fault["msg"].removeprefix("Value error, ")
-    return template.format(**fault.get("ctx", {}))
+    limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in fault.get("ctx", {}).items()}
+    return template.format(**limits)
 
 
 def first_fault(error: ValidationError) -> str:

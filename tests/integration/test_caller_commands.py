@@ -50,8 +50,9 @@ def test_a_wrong_limit_is_wrong_use(command: Commands, options: tuple[str, ...],
     assert named in run.stderr
 
 
-def test_a_subject_that_is_no_text_is_wrong_use(command: Commands) -> None:
-    run = command("callers", "set", "\udcff", "--weight", "2")
+@pytest.mark.parametrize("subject", ["\udcff", " "])
+def test_a_subject_that_is_no_text_is_wrong_use(command: Commands, subject: str) -> None:
+    run = command("callers", "set", subject, "--weight", "2")
     assert (run.returncode, "SUBJECT" in run.stderr) == (2, True)
 
 

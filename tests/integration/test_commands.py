@@ -231,6 +231,12 @@ def test_wrong_use_is_exit_2(command: Commands, words: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_unknown_field_is_told_with_those_that_there_are(command: Commands) -> None:
+    told = command("set", "gpt-4o", "colour=true").stderr
+    assert "colour: no such field; there are " in told
+    assert {"model_name", "display_order", "supports_vision"} <= set(told.replace(",", " ").split())
+
+
 def test_a_wrong_setting_is_one_line_and_exit_2(command: Commands) -> None:
     done = command("verify", PORT="many")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

@@ -160,6 +160,12 @@ def test_a_wrong_limit_is_refused_by_its_name(chats: Chats, routes: FlaskClient,
     assert chats.catalogue.run("SELECT * FROM llm_callers") == []
 
 
+def test_a_blank_subject_has_no_limits(chats: Chats, routes: FlaskClient) -> None:
+    response = call(routes, "PATCH", "/api/callers/%20", json={"max_open": 4})
+    assert (response.status_code, response.json["code"]) == (422, "invalid_body")
+    assert chats.catalogue.run("SELECT * FROM llm_callers") == []
+
+
 def test_a_subject_may_hold_a_slash(routes: FlaskClient) -> None:
     assert limit(routes, "spiffe:%2F%2Fexample%2Fjob", max_open=4)["subject"] == "spiffe://example/job"
 
