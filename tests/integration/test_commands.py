@@ -232,9 +232,9 @@ def test_wrong_use_is_exit_2(command: Commands, words: tuple[str, ...]) -> None:
 
 
 def test_an_unknown_field_is_told_with_those_that_there_are(command: Commands) -> None:
-    told = command("set", "gpt-4o", "colour=true").stderr
-    assert "colour: no such field; there are " in told
-    assert {"model_name", "display_order", "supports_vision"} <= set(told.replace(",", " ").split())
+    stderr = command("set", "gpt-4o", "colour=true").stderr
+    assert "colour: no such field; there are " in stderr
+    assert {"model_name", "display_order", "supports_vision"} <= set(stderr.replace(",", " ").split())
 
 
 def test_a_wrong_setting_is_one_line_and_exit_2(command: Commands) -> None:

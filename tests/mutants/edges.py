@@ -141,4 +141,18 @@ MUTANTS = (
             "::test_a_server_that_never_greets_is_given_up_and_then_refused_at_once",
         ),
     ),
+    Mutant(
+        "waits-end-with-the-process",
+        "worker/web/gunicorn_worker.py",
+        "        gevent.spawn(self._end_waits)\n",
+        "        pass\n",
+        ("tests/integration/web/test_stopping.py::test_who_waits_is_answered_before_the_process_ends",),
+    ),
+    Mutant(
+        "messages-given-back-or-not",
+        "worker/broker.py",
+        "            self.QoS = QoS ",
+        "            pass ",
+        ("tests/integration/test_broker.py::test_messages_that_cannot_be_given_back_are_no_panic",),
+    ),
 )

@@ -88,9 +88,8 @@ class ChatProcess:
         self._breaker = CircuitBreaker(changed=self._circuits_changed)
         self._threads = DatabaseThreads()
         self._probes = CircuitProbes(self._breaker, database, self._threads, self._probe)
-        self._reporter = UpstreamReporter(
-            database, self._breaker, self._threads, f"{socket.gethostname()}:{os.getpid()}"
-        )
+        own_name = f"{socket.gethostname()}:{os.getpid()}"
+        self._reporter = UpstreamReporter(database, self._breaker, self._threads, own_name)
         self._admission = CallAdmission(
             database, self._threads, dispatch_limits_of(settings), process_id or new_id(), new_id
         )

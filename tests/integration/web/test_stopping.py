@@ -57,7 +57,7 @@ def test_who_waits_is_answered_before_the_process_ends(shim: Web) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         following: Future[None] = threads.submit(follow)
-        asked = [threads.submit(post, "/api/chasen/chat", QUESTION, Prefer="wait=25") for _ in range(3)]
+        posts = [threads.submit(post, "/api/chasen/chat", QUESTION, Prefer="wait=25") for _ in range(3)]
         refresh = threads.submit(post, "/api/llms/refresh", {})
         completion = threads.submit(post, "/v1/chat/completions", OPENAI_QUESTION)
         stream = threads.submit(post, "/v1/chat/completions", {**OPENAI_QUESTION, "stream": True})
@@ -65,7 +65,7 @@ def test_who_waits_is_answered_before_the_process_ends(shim: Web) -> None:
         wait_for(lambda: shim.get("/api/llms/runs").json()["runs"])
         assert follows.wait(20)
         shim.process.signal(signal.SIGTERM)
-        accepted = [future.result() for future in asked]
+        accepted = [future.result() for future in posts]
         assert [(each.status_code, each.json()["status"]) for each in accepted] == [(202, "queued")] * 3
         assert all(each.headers["Location"] == f"/api/chats/{each.json()['id']}" for each in accepted)
         assert refresh.result().status_code == 202
