@@ -24,11 +24,6 @@ LISTED: Final = 1000
 _Limit = Annotated[int | None, Field(ge=1, le=MAX_INTEGER)]
 
 
-def is_subject(text: str) -> bool:
-    """Whether a caller may be called so: by a token's `sub`, and wherever its limits are set."""
-    return 0 < len(text) <= MAX_SUBJECT and text.isprintable() and not text.isspace()
-
-
 class CallerEdit(BaseModel):
     """Limits of one caller. A field that is absent stays, null drops the caller's own value."""
 

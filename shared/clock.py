@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-_MILLISECOND = 1_000_000
-"""in nanoseconds"""
+_NANOSECONDS = 1_000_000
+"""in a millisecond"""
 
 Ids = Callable[[], uuid.UUID]
 
@@ -24,9 +24,9 @@ def new_id() -> uuid.UUID:
     method 3). With random bits after the milliseconds, chats accepted within one of them would have their turn in any
     order.
     """
-    milliseconds, nanoseconds = divmod(time.time_ns(), _MILLISECOND)
+    milliseconds, nanoseconds = divmod(time.time_ns(), _NANOSECONDS)
     value = (milliseconds & (1 << 48) - 1) << 80
     value |= 7 << 76
-    value |= (nanoseconds * (1 << 12) // _MILLISECOND) << 64
+    value |= (nanoseconds * (1 << 12) // _NANOSECONDS) << 64
     value |= 0b10 << 62
     return uuid.UUID(int=value | int.from_bytes(os.urandom(8)) >> 2)

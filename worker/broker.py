@@ -21,8 +21,8 @@ EVENTS_SECONDS = 0.5
 class QoS(virtual.QoS):
     """Knows the messages that this process has taken and not done yet, and gives them back when it ends.
 
-    Where Redis is away, kombu writes them into a file for somebody to read. Nobody has to: chats and
-    recorded runs are rows in PostgreSQL that get another message.
+    Where Redis is away, kombu writes them into a file for somebody to read. Nobody has to: each is of a row in
+    PostgreSQL that gets another message.
     """
 
     def restore_unacked(self) -> list[tuple[BaseException, Any]]:
@@ -31,7 +31,7 @@ class QoS(virtual.QoS):
         if failures:
             log.warning(
                 "llm_worker.messages_not_returned",
-                message="Redis is away: messages are not given back; chats and recorded runs get others",
+                message="Redis is away: messages that were taken are not given back; upkeep sends others",
                 number=len(failures),
                 error=str(failures[0][0]),
             )

@@ -172,8 +172,7 @@ def _run(cluster: Cluster, plan: tuple[PlannedFault, ...], *, seed: int, seconds
     ]
     _judge_places(probe, happened, verdict)
     _print_table(happened, verdict, driver)
-    most = max((sample.taken for sample in probe.samples), default=0)
-    probes = max((sample.probes for sample in probe.samples), default=0)
+    most, probes = (max((getattr(sample, name) for sample in probe.samples), default=0) for name in ("taken", "probes"))
     print(f"chats in places: {most} at most, and {probes} probes at most beside them, in {len(probe.samples)} samples")
     print(f"processes started again: {cluster.restarts}")
     for text, number in Counter(verdict.broken).items():

@@ -35,7 +35,9 @@ def longest_first(items: list[pytest.Item]) -> None:
     Of the unit tests those of files with property tests come first.
     """
     files = {item: item.nodeid.partition("::")[0] for item in items}
-    with_properties = {files[item] for item in items if _is_property(item)}
+    with_properties = {
+        files[item] for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    }
 
     def place(item: pytest.Item) -> int:
         if scope_of(item.nodeid) != files[item]:

@@ -8,7 +8,7 @@ import click
 from pydantic import ValidationError
 
 from shared import callers as all_callers
-from shared.callers import LISTED, MAX_SUBJECT, CallerEdit, is_subject
+from shared.callers import LISTED, MAX_SUBJECT, CallerEdit
 from shared.chat import usage as chat_usage
 from shared.csv_report import as_csv
 from shared.db import SYSTEM
@@ -43,7 +43,7 @@ def callers() -> None:
 @json_option
 def set_limits(subject: str, as_json: bool, **given_options: Any) -> None:
     """Set limits of a caller; `none` drops one, and the setting applies. SUBJECT is the `sub` of its tokens."""
-    if not is_subject(subject):
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable() or not subject.strip():
         raise click.UsageError(f"SUBJECT takes 1 to {MAX_SUBJECT} printable characters, as a token's sub does")
     changes = {name: None if value == NONE else value for name, value in given_options.items() if value is not None}
     if not changes:

@@ -35,7 +35,6 @@ class Worker(GeventWorker):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.wsgi: Any = None  # until the application is loaded
         self._open = 0
         self._idle: dict[_Idle, None] = {}  # in the order in which they became idle
 
@@ -49,7 +48,7 @@ class Worker(GeventWorker):
         gevent.spawn(self._end_waits)
 
     def _end_waits(self) -> None:
-        if self.wsgi is not None:
+        if self.wsgi is not None:  # None while the application is loaded
             self.wsgi.extensions[EXTENSION].begin()
         gevent.sleep(LAST_HEAD_SECONDS)
         for idle in list(self._idle):

@@ -79,7 +79,7 @@ class WaitingCaller:
         if self._has_gone():
             raise CallerDisconnected
         if watch.stopping.is_over:
-            raise Problem(503, "stopping", "this server is stopping; send the same request again: it joins this chat")
+            raise Problem(503, "stopping", "this server process stops; ask again: it goes on where it is")
         if time.monotonic() >= self._ends_at:
             late = self.look_up()
             if late.ended:
